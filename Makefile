@@ -1,0 +1,219 @@
+# Capsid. `make help` lists the targets; V=1 shows the commands.
+
+VERSION := 0.1.0
+PREFIX ?= /usr/local
+B := build
+SHARE := $(B)/share/capsid
+
+CC ?= gcc
+MUSL_CC ?= musl-gcc
+FUZZ_CC ?= clang
+WARN := -Wall -Wextra -Wconversion -Wshadow -Wvla -Wimplicit-fallthrough -Wmissing-prototypes -Wstrict-prototypes -Werror
+CFLAGS ?= -O2 -g
+CFLAGS_ALL := -std=gnu11 $(WARN) -D_GNU_SOURCE -Iproto -MMD -MP
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1 -g
+
+V ?= 0
+ifeq ($(V),0)
+Q := @
+say = @printf '  %-8s %s\n' '$(1)' '$(2)'
+else
+Q :=
+say = @:
+endif
+
+# ---- what is built -------------------------------------------------------------------------------
+
+PROTO_SRC := $(wildcard proto/*.c)
+INITD_SRC := $(wildcard initd/*.c)
+HOST_SRC := $(wildcard host/*.c host/*/*.c)
+HOST_LIB_SRC := $(filter-out host/main.c,$(HOST_SRC))
+
+HOST_PKGS := jansson libcrypto
+HOST_LIBS := $(shell pkg-config --libs $(HOST_PKGS) 2>/dev/null) -linih
+HOST_CFLAGS := -Ihost -DCAPSID_VERSION='"$(VERSION)"'
+
+.PHONY: all help demo check bench lint install clean deps deps-check format kernel protocol-tables \
+        check-unit check-ns check-fuzz check-vm check-lint check-proto-doc share
+all: $(B)/capsid $(B)/initd share
+
+help:
+	@printf 'make demo      install what is needed, build everything, run a Python program in a microVM\n'
+	@printf 'make check     install what the tests need and run every test\n'
+	@printf 'make           build capsid and initd only\n'
+	@printf 'make kernel    build the guest kernel\n'
+	@printf 'make bench     measure; prints medians, spread and ratios\n'
+	@printf 'make lint      formatting, shell scripts, both compilers, the include rules\n'
+	@printf 'make format    rewrite the C files with clang-format\n'
+	@printf 'make install   install below PREFIX (%s), honours DESTDIR\n' '$(PREFIX)'
+	@printf 'make deps      install the Debian packages for building and running (listed in Makefile)\n'
+	@printf 'make clean     remove build/ except the kernel cache; make distclean removes all of it\n'
+
+# ---- Debian packages, and why --------------------------------------------------------------------
+
+DEPS := \
+	gcc              `# the compiler of the host side and the kernel` \
+	libc6-dev        `# headers of the host side` \
+	linux-libc-dev   `# kernel headers, also for initd` \
+	make             `# this file` \
+	pkg-config       `# finds the libraries` \
+	musl-tools       `# initd is static against musl` \
+	libjansson-dev   `# JSON of the CLI, QMP and the stores` \
+	libinih-dev      `# configuration and language definitions` \
+	libssl-dev       `# SHA-256 (libcrypto)` \
+	linux-source-6.1 `# the guest kernel` \
+	xz-utils         `# unpacks it` \
+	lz4              `# compresses parts of it` \
+	flex             `# its configuration tool` \
+	bison            `# the same` \
+	bc               `# its time constants` \
+	libelf-dev       `# its object tool` \
+	qemu-system-x86  `# the VMM` \
+	mmdebstrap       `# package trees for images` \
+	uidmap           `# the same, for ordinary users` \
+	erofs-utils      `# image files`
+
+DEPS_TEST := \
+	check             `# unit tests` \
+	clang             `# the second compiler, and the fuzzer` \
+	libclang-rt-14-dev `# sanitizer and fuzzer runtimes` \
+	clang-format      `# layout` \
+	shellcheck        `# shell scripts` \
+	file              `# asserts that initd is static` \
+	mandoc            `# checks the manual page` \
+	python3           `# JSON checks in the tests of real guests` \
+	strace            `# system call failures in tests`
+
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+# Installs what is missing of $(1); the log is $(2).
+define install_packages
+@mkdir -p $(dir $(2)); missing=; \
+for p in $(strip $(1)); do \
+	dpkg-query -W -f '$${db:Status-Status}' "$$p" 2>/dev/null | grep -qx installed || missing="$$missing $$p"; \
+done; \
+if [ -n "$$missing" ]; then \
+	printf 'Installing Debian packages:%s (log: %s)\n' "$$missing" '$(2)' >&2; \
+	{ $(SUDO) apt-get update && \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $$missing; } \
+	  >'$(2)' 2>&1 </dev/null || { tail -n 5 '$(2)' >&2; \
+	  printf 'Error: package installation failed; see %s. Install by hand:%s\n' '$(2)' "$$missing" >&2; exit 1; }; \
+fi
+endef
+
+deps:
+	$(call install_packages,$(DEPS),$(B)/log/deps.log)
+deps-check: deps
+	$(call install_packages,$(DEPS_TEST),$(B)/log/deps-check.log)
+
+# ---- host ----------------------------------------------------------------------------------------
+
+HOST_OBJ := $(HOST_SRC:%.c=$(B)/obj/%.o)
+PROTO_OBJ := $(PROTO_SRC:%.c=$(B)/obj/%.o)
+
+$(B)/capsid: $(HOST_OBJ) $(PROTO_OBJ)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(HOST_LIBS)
+
+$(B)/obj/host/%.o: host/%.c
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) $(HOST_CFLAGS) $(CFLAGS) -c -o $@ $<
+
+$(B)/obj/proto/%.o: proto/%.c
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) $(CFLAGS) -c -o $@ $<
+
+# ---- initd: static, musl -------------------------------------------------------------------------
+
+# The build id is a hash of everything initd is made of, so equal sources give equal bytes.
+INITD_INPUTS := $(sort $(wildcard initd/*.c initd/*.h proto/*.c proto/*.h proto/*.def))
+INITD_BUILD := $(shell cat $(INITD_INPUTS) /dev/null | sha256sum | cut -c1-12)
+INITD_CFLAGS := -Os -g0 -fno-asynchronous-unwind-tables -fno-unwind-tables -ffunction-sections -fdata-sections \
+	-fno-ident -DINITD_BUILD='"$(VERSION)-$(INITD_BUILD)"' -idirafter $(B)/linux-include
+INITD_LDFLAGS := -static -Wl,--gc-sections -Wl,--build-id=none -Wl,-z,norelro -Wl,-z,noseparate-code -s
+INITD_OBJ := $(INITD_SRC:%.c=$(B)/musl/%.o) $(PROTO_SRC:%.c=$(B)/musl/%.o)
+
+# musl has no kernel headers of its own; all of /usr/include would shadow it.
+$(B)/linux-include/.done:
+	@mkdir -p $(@D)
+	$(Q)ln -sfn /usr/include/linux $(@D)/linux
+	$(Q)ln -sfn /usr/include/asm-generic $(@D)/asm-generic
+	$(Q)ln -sfn /usr/include/$$($(CC) -print-multiarch)/asm $(@D)/asm
+	$(Q)touch $@
+
+$(B)/musl/%.o: %.c $(B)/linux-include/.done Makefile
+	$(call say,MUSL,$<)
+	@mkdir -p $(@D)
+	$(Q)$(MUSL_CC) $(CFLAGS_ALL) $(INITD_CFLAGS) -c -o $@ $<
+
+# The build id is in one object only; it must follow every input.
+$(B)/musl/initd/main.o: $(INITD_INPUTS)
+
+$(B)/initd: $(INITD_OBJ)
+	$(call say,LD,$@)
+	$(Q)$(MUSL_CC) $(INITD_LDFLAGS) -o $@ $^
+
+# ---- kernel, and what capsid needs beside itself --------------------------------------------------
+
+kernel: $(SHARE)/vmlinux
+$(SHARE)/vmlinux: $(wildcard kernel-config/*)
+	@mkdir -p $(@D)
+	$(Q)kernel-config/build.sh --cache $(B)/kernel --output $@
+	@touch $@
+$(B)/test/vmlinux-loopback: $(wildcard kernel-config/*) $(SHARE)/vmlinux
+	@mkdir -p $(@D)
+	$(Q)kernel-config/build.sh --cache $(B)/kernel --output $@ --fragment test-vsock-loopback
+	@touch $@
+
+share: $(SHARE)/initd $(SHARE)/build-image $(SHARE)/languages/.done
+$(SHARE)/initd: $(B)/initd
+	@mkdir -p $(@D)
+	$(Q)install -m 755 $< $@
+$(SHARE)/build-image: rootfs/build-image
+	@mkdir -p $(@D)
+	$(Q)install -m 755 $< $@
+$(SHARE)/languages/.done: $(wildcard rootfs/languages/*.ini)
+	@rm -rf $(@D) && mkdir -p $(@D)
+	$(Q)install -m 644 $^ $(@D)/
+	@touch $@
+
+# ---- demo ----------------------------------------------------------------------------------------
+
+demo: deps
+	+$(Q)$(MAKE) --no-print-directory all kernel
+	$(Q)$(B)/capsid snapshot create --lang python
+	$(Q)$(B)/capsid run --lang python --code "import platform; print('Hello from a microVM: Python', platform.python_version(), 'on Linux', platform.release())"
+
+# ---- tests ---------------------------------------------------------------------------------------
+
+check: deps-check
+	+$(Q)$(MAKE) --no-print-directory all kernel $(B)/test/vmlinux-loopback
+	+$(Q)$(MAKE) --no-print-directory test-programs
+	$(Q)tests/run all
+
+check-%: deps-check
+	+$(Q)$(MAKE) --no-print-directory all kernel test-programs
+	$(Q)tests/run $*
+
+include tests/tests.mk
+
+bench: all kernel
+	$(Q)tests/bench/run
+
+# ---- install, clean ------------------------------------------------------------------------------
+
+install: all $(SHARE)/vmlinux
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/capsid/languages $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 755 $(B)/capsid $(DESTDIR)$(PREFIX)/bin/
+	install -m 755 $(SHARE)/initd $(SHARE)/build-image $(DESTDIR)$(PREFIX)/share/capsid/
+	install -m 644 $(SHARE)/vmlinux $(DESTDIR)$(PREFIX)/share/capsid/
+	install -m 644 $(SHARE)/languages/*.ini $(DESTDIR)$(PREFIX)/share/capsid/languages/
+	install -m 644 host/man/capsid.1 $(DESTDIR)$(PREFIX)/share/man/man1/
+
+clean:
+	$(Q)find $(B) -mindepth 1 -maxdepth 1 ! -name kernel -exec rm -rf {} + 2>/dev/null || true
+distclean:
+	$(Q)rm -rf $(B)
+
+-include $(HOST_OBJ:.o=.d) $(PROTO_OBJ:.o=.d) $(INITD_OBJ:.o=.d)
