@@ -119,8 +119,10 @@ struct wire_strs wire_get_strs(struct wire_reader *r)
 struct wire_u32s wire_get_u32s(struct wire_reader *r)
 {
     uint32_t count = wire_get_u32(r);
-    const uint8_t *p = take(r, (size_t)count * 4);
 
+    if (count > (size_t)(r->end - r->pos) / 4) /* divided: count * 4 can wrap around in 32 bits */
+        r->failed = true;
+    const uint8_t *p = take(r, (size_t)count * 4);
     return p ? (struct wire_u32s){.data = p, .count = count} : (struct wire_u32s){0};
 }
 
@@ -181,6 +183,8 @@ void wire_put_strs(struct wire_writer *w, struct wire_strs v)
 void wire_put_u32s(struct wire_writer *w, struct wire_u32s v)
 {
     wire_put_u32(w, v.count);
+    if (v.count > (size_t)(w->end - w->pos) / 4)
+        w->failed = true;
     uint8_t *p = claim(w, (size_t)v.count * 4);
     if (p && v.count)
         memcpy(p, v.data, (size_t)v.count * 4);

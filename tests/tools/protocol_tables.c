@@ -3,18 +3,37 @@
 
 #include <stdio.h>
 
-#define F(type, name, doc) printf("| | %s | %s | %s |\n", #name, #type, doc);
-#define M(NAME, name, number, sender, doc)                                                                   \
-    printf("| **%s** (%d) | | %s | %s |\n", #NAME, number, sender, doc);                                     \
-    PROTO_FIELDS_##name(F)
+static const char HOST[] = "host", GUEST[] = "guest", BOTH[] = "both";
+
 #define V(NAME, number, doc) printf("| %s | %d | %s |\n", #NAME, number, doc);
 
-static const char HOST[] = "host", GUEST[] = "guest", BOTH[] = "both";
+static void print_messages(void)
+{
+    printf("\n## Messages\n\nA message that has no table below has no fields.\n\n");
+    printf("| number | message | sent by | meaning |\n|---|---|---|---|\n");
+#define M(NAME, name, number, sender, doc) printf("| %d | %s | %s | %s |\n", number, #NAME, sender, doc);
+    PROTO_MESSAGES(M)
+#undef M
+}
+
+static void print_fields(void)
+{
+#define F(type, name, doc) +1
+#define HEAD(NAME) "\n### " #NAME "\n\n| field | type | meaning |\n|---|---|---|\n"
+#define M(NAME, name, number, sender, doc)                                                                   \
+    if (0 PROTO_FIELDS_##name(F) > 0)                                                                        \
+        fputs(HEAD(NAME), stdout);                                                                           \
+    PROTO_FIELDS_##name(ROW)
+#define ROW(type, name, doc) printf("| %s | %s | %s |\n", #name, #type, doc);
+    PROTO_MESSAGES(M)
+#undef M
+#undef F
+}
 
 int main(void)
 {
-    printf("\n## Messages\n\n| message or field | name | sent by, or type | meaning |\n|---|---|---|---|\n");
-    PROTO_MESSAGES(M)
+    print_messages();
+    print_fields();
     printf("\n## Error codes\n\n| code | value | meaning |\n|---|---|---|\n");
     PROTO_ERRORS(V)
     printf("\n## End causes\n\n| cause | value | meaning |\n|---|---|---|\n");

@@ -1,0 +1,189 @@
+#include "base/child.h"
+
+#include "base/cleanup.h"
+#include "base/text.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* glibc 2.36 declares these in sys/pidfd.h, which conflicts with linux/ headers elsewhere; the numbers are
+ * the same. */
+static int pidfd_of(pid_t pid)
+{
+    return (int)syscall(SYS_pidfd_open, pid, 0);
+}
+
+static int pidfd_kill(int pidfd, int signal)
+{
+    return (int)syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0);
+}
+
+uint64_t child_start_time(pid_t pid)
+{
+    char path[64], line[1024];
+    unsigned long long start = 0;
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    cleanup_file FILE *f = fopen(path, "re");
+    if (!f || !fgets(line, sizeof(line), f))
+        return 0;
+    /* The command, field 2, may hold anything; its closing parenthesis is the last one. */
+    char *p = strrchr(line, ')');
+    if (!p ||
+        sscanf(p + 1, " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu",
+               &start) != 1)
+        return 0;
+    return start;
+}
+
+static void redirect(int fd, int target)
+{
+    if (fd < 0)
+        fd = open("/dev/null", target == STDIN_FILENO ? O_RDONLY : O_WRONLY);
+    if (fd < 0 || (fd == target ? fcntl(fd, F_SETFD, 0) : dup2(fd, target)) < 0)
+        _exit(126);
+}
+
+/* Between fork and exec: only async-signal-safe calls. */
+static void run_child(const struct child_spec *spec, pid_t parent, int error_fd)
+{
+    sigset_t none;
+
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    signal(SIGPIPE, SIG_DFL);
+    setsid();
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) /* it died before prctl */
+        _exit(126);
+    redirect(spec->stdin_fd, STDIN_FILENO);
+    redirect(spec->stdout_fd, STDOUT_FILENO);
+    redirect(spec->stderr_fd, STDERR_FILENO);
+    for (size_t i = 0; i < spec->kept_count; i++)
+        fcntl(spec->kept_fds[i], F_SETFD, 0);
+    execvp(spec->argv[0], (char *const *)spec->argv);
+    int code = errno;
+    if (write(error_fd, &code, sizeof(code)) < 0)
+        _exit(126);
+    _exit(127);
+}
+
+int child_spawn(struct child *ret, const struct child_spec *spec, struct error *e)
+{
+    int report[2], code = 0;
+    pid_t parent = getpid();
+
+    if (pipe2(report, O_CLOEXEC) < 0)
+        return error_errno(e, "pipe");
+    pid_t pid = fork();
+    if (pid == 0)
+        run_child(spec, parent, report[1]);
+    close(report[1]);
+    if (pid < 0) {
+        close(report[0]);
+        return error_errno(e, "cannot start %s", spec->argv[0]);
+    }
+    ssize_t n;
+    do
+        n = read(report[0], &code, sizeof(code));
+    while (n < 0 && errno == EINTR);
+    close(report[0]);
+
+    struct child c = {.pid = pid, .pidfd = pidfd_of(pid), .start_time = child_start_time(pid)};
+    if (n == sizeof(code) || c.pidfd < 0) {
+        int cause = n == sizeof(code) ? code : errno;
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+        close_fd(&c.pidfd);
+        errno = cause;
+        return error_errno(e, "cannot start %s", spec->argv[0]);
+    }
+    *ret = c;
+    return 0;
+}
+
+int child_wait(struct child *c, int64_t deadline, const struct cancel *cancel, int *ret_status,
+               struct error *e)
+{
+    int n = deadline_wait_fd(c->pidfd, POLLIN, deadline, cancel, e);
+
+    if (n <= 0)
+        return n;
+    while (waitpid(c->pid, ret_status, 0) < 0)
+        if (errno != EINTR)
+            return error_errno(e, "waitpid");
+    close_fd(&c->pidfd);
+    c->pid = 0;
+    return 1;
+}
+
+void child_kill(struct child *c)
+{
+    if (c->pid <= 0)
+        return;
+    pidfd_kill(c->pidfd, SIGKILL);
+    while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+    close_fd(&c->pidfd);
+    c->pid = 0;
+}
+
+void child_kill_recorded(pid_t pid, uint64_t start_time)
+{
+    cleanup_fd int pidfd = pidfd_of(pid);
+
+    /* The pidfd pins the process, so the start time is checked on the very process that is signalled. */
+    if (pidfd >= 0 && start_time != 0 && child_start_time(pid) == start_time)
+        pidfd_kill(pidfd, SIGKILL);
+}
+
+static int collect_output(int fd, size_t max, int64_t deadline, const struct cancel *cancel,
+                          struct buffer *ret, struct error *e)
+{
+    char chunk[4096];
+
+    for (;;) {
+        int ready = deadline_wait_fd(fd, POLLIN, deadline, cancel, e);
+        if (ready <= 0)
+            return ready < 0 ? -1 : error_set(e, ERROR_TIMEOUT, "no end in time");
+        ssize_t n = read(fd, chunk, sizeof(chunk));
+        if (n <= 0)
+            return n == 0 ? 0 : error_errno(e, "read");
+        if (ret->size + (size_t)n > max)
+            return error_set(e, ERROR_GENERAL, "too much output");
+        buffer_add(ret, chunk, (size_t)n);
+    }
+}
+
+int child_capture(const char *const *argv, size_t max, int64_t deadline, const struct cancel *cancel,
+                  struct buffer *ret, struct error *e)
+{
+    int out[2], status = 0;
+
+    if (pipe2(out, O_CLOEXEC) < 0)
+        return error_errno(e, "pipe");
+    cleanup_fd int read_end = out[0];
+    struct child_spec spec = {.argv = argv, .stdin_fd = -1, .stdout_fd = out[1], .stderr_fd = -1};
+    struct child c = CHILD_NONE;
+    int started = child_spawn(&c, &spec, e);
+    close(out[1]);
+    if (started < 0)
+        return -1;
+    if (collect_output(read_end, max, deadline, cancel, ret, e) < 0 ||
+        child_wait(&c, deadline, cancel, &status, e) <= 0) {
+        child_kill(&c);
+        return error_wrap(e, "%s", argv[0]);
+    }
+    if (status != 0)
+        return error_set(e, ERROR_GENERAL, "%s failed with status %d", argv[0],
+                         WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+    buffer_add(ret, "", 0);
+    return 0;
+}

@@ -1,0 +1,58 @@
+/*
+ * child: programs that this process starts. Each has an owner, who ends it with child_kill(); and each dies
+ * by the kernel's hand (PR_SET_PDEATHSIG, prctl(2)) when the thread that started it dies.
+ */
+#ifndef CAPSID_CHILD_H
+#define CAPSID_CHILD_H
+
+#include "base/deadline.h"
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define CHILD_KEPT_FDS_MAX 16
+
+struct child_spec {
+    const char *const *argv; /* NULL-terminated; argv[0] is looked up in PATH */
+    int stdin_fd;            /* -1: /dev/null */
+    int stdout_fd;           /* -1: /dev/null */
+    int stderr_fd;           /* -1: /dev/null */
+    const int *kept_fds;     /* these stay open in the child, under the same numbers */
+    size_t kept_count;       /* at most CHILD_KEPT_FDS_MAX */
+};
+
+struct child {
+    pid_t pid;           /* 0: none */
+    int pidfd;           /* -1: none; readable when the child has ended */
+    uint64_t start_time; /* field 22 of /proc/PID/stat: with the pid it names this process only */
+};
+
+#define CHILD_NONE ((struct child){.pid = 0, .pidfd = -1})
+
+/* Starts a program in a session of its own. A program that cannot be executed is an error here. */
+int child_spawn(struct child *ret, const struct child_spec *spec, struct error *e);
+
+/* Waits until the child has ended and reaps it: 1 and its wait(2) status; 0 at the deadline; -1 on error. */
+int child_wait(struct child *c, int64_t deadline, const struct cancel *cancel, int *ret_status,
+               struct error *e);
+
+/* SIGKILL, and reaps it. Does nothing for CHILD_NONE. */
+void child_kill(struct child *c);
+
+/* Kills the process that pid and start_time name, when it still runs. For what another process left behind.
+ */
+void child_kill_recorded(pid_t pid, uint64_t start_time);
+
+/* Start time of a process as in struct child; 0 when there is no such process. */
+uint64_t child_start_time(pid_t pid);
+
+/* Runs a program to its end and collects up to max bytes of its standard output (further output is an error).
+ * Non-zero exit is an error. */
+struct buffer;
+int child_capture(const char *const *argv, size_t max, int64_t deadline, const struct cancel *cancel,
+                  struct buffer *ret, struct error *e);
+
+#endif

@@ -1,0 +1,206 @@
+#include "base/file.h"
+
+#include "base/cleanup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+int file_read_fd(int fd, const char *name, size_t max, struct buffer *ret, struct error *e)
+{
+    char chunk[16384];
+
+    for (;;) {
+        ssize_t n = read(fd, chunk, sizeof(chunk));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return error_errno(e, "cannot read %s", name);
+        if (n == 0)
+            break;
+        if (ret->size + (size_t)n > max)
+            return error_set(e, ERROR_GENERAL, "%s is larger than the limit of %zu bytes", name, max);
+        buffer_add(ret, chunk, (size_t)n);
+    }
+    buffer_add(ret, "", 0);
+    return 0;
+}
+
+int file_read(const char *path, size_t max, struct buffer *ret, struct error *e)
+{
+    cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        return error_errno(e, "cannot open %s", path);
+    return file_read_fd(fd, path, max, ret, e);
+}
+
+int file_write_fd(int fd, const void *data, size_t size)
+{
+    const char *p = data;
+
+    while (size > 0) {
+        ssize_t n = write(fd, p, size);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -1;
+        p += n;
+        size -= (size_t)n;
+    }
+    return 0;
+}
+
+int file_replace(const char *path, const char *scratch, const void *data, size_t size, mode_t mode,
+                 struct error *e)
+{
+    cleanup_free char *temporary = text_format("%s/new.XXXXXX", scratch);
+    cleanup_fd int fd = mkostemp(temporary, O_CLOEXEC);
+
+    if (fd < 0)
+        return error_errno(e, "cannot write %s", path);
+    if (file_write_fd(fd, data, size) < 0 || fchmod(fd, mode) < 0 || fsync(fd) < 0 ||
+        rename(temporary, path) < 0) {
+        error_errno(e, "cannot write %s", path);
+        unlink(temporary);
+        return -1;
+    }
+    return 0;
+}
+
+int file_make_directories(const char *path, struct error *e)
+{
+    cleanup_free char *copy = text_copy(path);
+
+    for (char *p = copy + 1;; p++) {
+        if (*p != '/' && *p != '\0')
+            continue;
+        char kept = *p;
+        *p = '\0';
+        if (mkdir(copy, 0700) < 0 && errno != EEXIST)
+            return error_errno(e, "cannot create directory %s", copy);
+        *p = kept;
+        if (kept == '\0')
+            return 0;
+    }
+}
+
+static int remove_at(int parent, const char *name, dev_t device);
+
+static int remove_entries(int fd, dev_t device)
+{
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    DIR *dir = copy < 0 ? NULL : fdopendir(copy);
+    int result = 0;
+
+    if (!dir) {
+        if (copy >= 0)
+            close(copy);
+        return -1;
+    }
+    for (struct dirent *d; (d = readdir(dir));)
+        if (strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0 &&
+            remove_at(fd, d->d_name, device) < 0)
+            result = -1;
+    closedir(dir);
+    return result;
+}
+
+static int remove_at(int parent, const char *name, dev_t device)
+{
+    struct stat st;
+
+    if (unlinkat(parent, name, 0) == 0 || errno == ENOENT)
+        return 0;
+    if (errno != EISDIR && errno != EPERM)
+        return -1;
+    cleanup_fd int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return -1;
+    if (st.st_dev != device) {
+        errno = EXDEV;
+        return -1;
+    }
+    if (remove_entries(fd, device) < 0)
+        return -1;
+    return unlinkat(parent, name, AT_REMOVEDIR);
+}
+
+int file_remove_tree(const char *path, struct error *e)
+{
+    struct stat st;
+
+    if (lstat(path, &st) < 0)
+        return errno == ENOENT ? 0 : error_errno(e, "cannot remove %s", path);
+    if (remove_at(AT_FDCWD, path, st.st_dev) < 0)
+        return error_errno(e, "cannot remove %s", path);
+    return 0;
+}
+
+bool file_exists(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0;
+}
+
+int file_require_space(const char *path, uint64_t bytes, struct error *e)
+{
+    char needed[24], available[24];
+    struct statvfs v;
+
+    if (statvfs(path, &v) < 0)
+        return error_errno(e, "cannot use %s", path);
+    uint64_t left = (uint64_t)v.f_bavail * v.f_frsize;
+    if (left < bytes)
+        return error_set(e, ERROR_GENERAL, "not enough disk space in %s: %s needed, %s free", path,
+                         text_bytes(bytes, needed), text_bytes(left, available));
+    return 0;
+}
+
+uint64_t file_allocated(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
+}
+
+static void to_hex(const unsigned char *raw, size_t size, char *out)
+{
+    for (size_t i = 0; i < size; i++)
+        sprintf(out + 2 * i, "%02x", raw[i]);
+}
+
+void digest_bytes(const void *data, size_t size, char ret[static DIGEST_HEX_SIZE])
+{
+    unsigned char raw[32] = {0};
+
+    EVP_Digest(data, size, raw, NULL, EVP_sha256(), NULL);
+    to_hex(raw, sizeof(raw), ret);
+}
+
+int digest_fd(int fd, char ret[static DIGEST_HEX_SIZE], struct error *e)
+{
+    enum { CHUNK = 1 << 18 };
+    cleanup_free char *chunk = memory_allocate(CHUNK);
+    unsigned char raw[32] = {0};
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    ssize_t n;
+
+    EVP_DigestInit_ex(ctx, EVP_sha256(), NULL);
+    while ((n = read(fd, chunk, CHUNK)) > 0 || (n < 0 && errno == EINTR))
+        if (n > 0)
+            EVP_DigestUpdate(ctx, chunk, (size_t)n);
+    EVP_DigestFinal_ex(ctx, raw, NULL);
+    EVP_MD_CTX_free(ctx);
+    if (n < 0)
+        return error_errno(e, "cannot read");
+    to_hex(raw, sizeof(raw), ret);
+    return 0;
+}

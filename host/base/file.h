@@ -1,0 +1,46 @@
+/* file: whole files, trees and digests. */
+#ifndef CAPSID_FILE_H
+#define CAPSID_FILE_H
+
+#include "base/error.h"
+#include "base/text.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define DIGEST_HEX_SIZE 65 /* SHA-256 in lower-case hex, with its NUL */
+
+/* Reads a whole file of at most max bytes into *ret (which must be empty). path "-" is not special. */
+int file_read(const char *path, size_t max, struct buffer *ret, struct error *e);
+
+/* The same from an open fd, up to its end. name is for messages. */
+int file_read_fd(int fd, const char *name, size_t max, struct buffer *ret, struct error *e);
+
+/* Writes size bytes to fd, however often it takes. */
+int file_write_fd(int fd, const void *data, size_t size);
+
+/* Replaces path by data: written in the directory scratch (on the same filesystem; its owner removes what a
+ * crash leaves there), synced and renamed. */
+int file_replace(const char *path, const char *scratch, const void *data, size_t size, mode_t mode,
+                 struct error *e);
+
+/* Makes a directory and its missing parents, mode 0700 for those it makes. */
+int file_make_directories(const char *path, struct error *e);
+
+/* Removes a tree without following symlinks or crossing mounts. A missing path is fine. */
+int file_remove_tree(const char *path, struct error *e);
+
+bool file_exists(const char *path);
+
+/* Fails, naming what there is and what is needed, unless the filesystem of path has that many bytes free. */
+int file_require_space(const char *path, uint64_t bytes, struct error *e);
+
+/* Bytes that the file takes on its disk. */
+uint64_t file_allocated(const char *path);
+
+/* SHA-256 of size bytes, or of everything in an fd from its current position. */
+void digest_bytes(const void *data, size_t size, char ret[static DIGEST_HEX_SIZE]);
+int digest_fd(int fd, char ret[static DIGEST_HEX_SIZE], struct error *e);
+
+#endif

@@ -1,0 +1,61 @@
+#include "base/log.h"
+
+#include "base/deadline.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+static enum log_level current = LOG_PROGRESS;
+static int64_t started_ns;
+
+void log_set_level(enum log_level level)
+{
+    current = level;
+    started_ns = clock_monotonic_ns();
+}
+
+/* One write per line, so that lines of several processes on one stderr do not mix. */
+static void print_line(const char *prefix, const char *format, va_list args)
+{
+    char line[1400];
+    int saved = errno;
+    int used = snprintf(line, sizeof(line), "%s", prefix);
+
+    vsnprintf(line + used, sizeof(line) - (size_t)used, format, args);
+    fprintf(stderr, "%s\n", line);
+    errno = saved;
+}
+
+void log_progress(const char *format, ...)
+{
+    va_list args;
+
+    if (current < LOG_PROGRESS)
+        return;
+    va_start(args, format);
+    print_line("", format, args);
+    va_end(args);
+}
+
+void log_warning(const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    print_line("Warning: ", format, args);
+    va_end(args);
+}
+
+void log_debug(const char *format, ...)
+{
+    char prefix[32];
+    va_list args;
+
+    if (current < LOG_DEBUG)
+        return;
+    snprintf(prefix, sizeof(prefix), "[%8.1f ms] ", (double)(clock_monotonic_ns() - started_ns) / 1e6);
+    va_start(args, format);
+    print_line(prefix, format, args);
+    va_end(args);
+}

@@ -1,0 +1,21 @@
+/*
+ * log: one line on stderr per event. Only the top layers (cli/, core/) log above debug; libraries return
+ * errors. Progress is for people: a line that says what a long step is doing.
+ */
+#ifndef CAPSID_LOG_H
+#define CAPSID_LOG_H
+
+enum log_level { LOG_QUIET, LOG_PROGRESS, LOG_DEBUG };
+
+void log_set_level(enum log_level level);
+
+/* "what", with a newline, at LOG_PROGRESS and above. */
+void log_progress(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* The same for warnings ("Warning: ..."), never suppressed. */
+void log_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* key=value lines with a time stamp since start, at LOG_DEBUG. */
+void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

@@ -1,0 +1,46 @@
+/* text: growing buffers, numbers, sizes and UTF-8. */
+#ifndef CAPSID_TEXT_H
+#define CAPSID_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Bytes that grow on the heap; {0} is empty. data has a NUL after size bytes once anything was added. */
+struct buffer {
+    char *data; /* owned */
+    size_t size;
+    size_t capacity;
+};
+
+void buffer_add(struct buffer *b, const void *data, size_t size);
+void buffer_add_text(struct buffer *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void buffer_free(struct buffer *b);
+#define cleanup_buffer __attribute__((cleanup(buffer_free)))
+
+/* A formatted string on the heap; the caller frees it. Out of memory ends the program, here as everywhere on
+ * the host: small allocations do not fail on Linux, and pretending otherwise would leave paths that nothing
+ * tests. */
+char *text_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void *memory_allocate(size_t size); /* zeroed, never NULL */
+char *text_copy(const char *s);     /* NULL gives NULL */
+
+/* Parses the whole of s as a decimal number in [min, max]; false otherwise. */
+bool text_to_u64(const char *s, uint64_t min, uint64_t max, uint64_t *ret);
+
+/* Cuts spaces at both ends, in place; returns the new beginning. */
+char *text_trim(char *s);
+
+/* Length of the longest prefix of data that is valid UTF-8 (RFC 3629: no surrogates, no overlong forms). */
+size_t text_utf8_prefix(const char *data, size_t size);
+
+/* Standard base64 with padding (RFC 4648 section 4); the caller frees it. */
+char *text_base64(const void *data, size_t size);
+
+/* size as "12.3 MB" (powers of 1000) into out. */
+const char *text_bytes(uint64_t size, char out[static 24]);
+
+/* A name that is safe as a file name: letters, digits, and . _ + - after the first character, at most 64. */
+bool text_is_name(const char *s);
+
+#endif

@@ -1,0 +1,226 @@
+#include "cli/cli.h"
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "core/run.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* What every verb takes. */
+static const struct cli_option common[] = {
+    {"home", 0, "DIR", "state directory (CAPSID_HOME)"},
+    {"accel", 0, "WHICH", "auto, kvm or tcg (CAPSID_ACCEL)"},
+    {"json", 0, NULL, "print the result as JSON"},
+    {"quiet", 'q', NULL, "say nothing about progress"},
+    {"verbose", 'v', NULL, "say more: every step with its time"},
+    {"help", 'h', NULL, "this text"},
+    {0},
+};
+
+static int cancel_write_fd = -1;
+static volatile sig_atomic_t cancel_signal;
+
+static void on_signal(int number)
+{
+    int saved = errno;
+
+    cancel_signal = number;
+    if (write(cancel_write_fd, "", 1) < 0)
+        cancel_signal = number; /* the pipe is full: the wish is known already */
+    errno = saved;
+}
+
+/* From here on a signal only asks to stop; whoever waits sees it, undoes its work and returns. */
+static int catch_signals(struct error *e)
+{
+    const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    struct sigaction action = {.sa_handler = on_signal};
+    int channel[2];
+
+    if (pipe2(channel, O_CLOEXEC | O_NONBLOCK) < 0)
+        return error_errno(e, "pipe");
+    cancel_write_fd = channel[1];
+    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+        struct sigaction old;
+        sigaction(signals[i], NULL, &old);
+        if (old.sa_handler != SIG_IGN) /* nohup(1) stays respected */
+            sigaction(signals[i], &action, NULL);
+    }
+    signal(SIGPIPE, SIG_IGN);
+    return channel[0];
+}
+
+/* Ends by the signal itself, so that a calling shell sees what happened. */
+static int end_by_signal(void)
+{
+    signal(cancel_signal, SIG_DFL);
+    raise(cancel_signal);
+    return RUN_EXIT_SIGNAL + cancel_signal;
+}
+
+int cli_fail(const struct error *e)
+{
+    fprintf(stderr, "Error: %s\n", e->text);
+    if (e->kind == ERROR_CANCELLED && cancel_signal)
+        return end_by_signal();
+    if (e->kind == ERROR_UNKNOWN_LANGUAGE)
+        return RUN_EXIT_UNKNOWN_LANGUAGE;
+    return e->kind == ERROR_TIMEOUT ? RUN_EXIT_TIMEOUT : RUN_EXIT_ERROR;
+}
+
+static void print_options(const struct cli_option *options)
+{
+    for (const struct cli_option *o = options; o && o->name; o++) {
+        char left[64];
+        char letter[8] = "    ";
+        if (o->letter)
+            snprintf(letter, sizeof(letter), "-%c, ", o->letter);
+        snprintf(left, sizeof(left), "%s--%s%s%s", letter, o->name, o->argument ? " " : "",
+                 o->argument ? o->argument : "");
+        printf("  %-26s %s\n", left, o->help);
+    }
+}
+
+static int print_help(const struct cli_verb *verb)
+{
+    printf("capsid %s: %s\n\nUsage: capsid %s [options]%s%s\n\n", verb->name, verb->summary, verb->name,
+           verb->arguments[0] ? " " : "", verb->arguments);
+    print_options(verb->options);
+    printf("\n");
+    print_options(common);
+    if (verb->details)
+        printf("\n%s", verb->details);
+    return fflush(stdout) == 0 ? 0 : RUN_EXIT_ERROR;
+}
+
+struct parser {
+    const struct cli_option *found[2 * CLI_OPTIONS_MAX]; /* by the value that getopt returns */
+    struct option options[2 * CLI_OPTIONS_MAX + 1];
+    char letters[4 * CLI_OPTIONS_MAX];
+    int count;
+};
+
+#define FIRST_ID 1000
+
+static void add_options(struct parser *p, const struct cli_option *options)
+{
+    for (const struct cli_option *o = options; o && o->name; o++) {
+        size_t used = strlen(p->letters);
+        p->options[p->count] = (struct option){.name = o->name,
+                                               .has_arg = o->argument ? required_argument : no_argument,
+                                               .val = FIRST_ID + p->count};
+        p->found[p->count++] = o;
+        if (o->letter)
+            snprintf(p->letters + used, sizeof(p->letters) - used, "%c%s", o->letter, o->argument ? ":" : "");
+    }
+}
+
+static const struct cli_option *find_option(const struct parser *p, int value)
+{
+    if (value >= FIRST_ID)
+        return p->found[value - FIRST_ID];
+    for (int i = 0; i < p->count; i++)
+        if (p->found[i]->letter == value)
+            return p->found[i];
+    return NULL;
+}
+
+/* Options that every verb understands; 1 when it was one. */
+static int set_common(struct cli *cli, const char *name, const char *value, struct error *e)
+{
+    if (strcmp(name, "json") == 0)
+        cli->json = true;
+    else if (strcmp(name, "quiet") == 0)
+        log_set_level(LOG_QUIET);
+    else if (strcmp(name, "verbose") == 0)
+        log_set_level(LOG_DEBUG);
+    else if (strcmp(name, "home") == 0 || strcmp(name, "accel") == 0)
+        return config_set(&cli->config, name, value, "command line", e) < 0 ? -1 : 1;
+    else
+        return 0;
+    return 1;
+}
+
+/* 0 parsed, 1 help was asked for, -1 error. */
+static int parse(const struct cli_verb *verb, struct cli *cli, int argc, char **argv, struct error *e)
+{
+    struct parser p = {.letters = ":"};
+
+    add_options(&p, common);
+    add_options(&p, verb->options);
+    opterr = 0;
+    for (;;) {
+        int c = getopt_long(argc, argv, p.letters, p.options, NULL);
+        const struct cli_option *o = c == -1 ? NULL : find_option(&p, c);
+        if (c == -1)
+            return 0;
+        if (c == ':')
+            return error_set(e, ERROR_USAGE, "%s needs a value; see: capsid %s --help", argv[optind - 1],
+                             verb->name);
+        if (!o)
+            return error_set(e, ERROR_USAGE, "unknown option %s; see: capsid %s --help", argv[optind - 1],
+                             verb->name);
+        if (strcmp(o->name, "help") == 0)
+            return 1;
+        int taken = set_common(cli, o->name, optarg, e);
+        if (taken < 0 || (taken == 0 && verb->set(verb->values, o->name, optarg, e) < 0))
+            return -1;
+    }
+}
+
+int cli_run_verb(const struct cli_verb *verb, int argc, char **argv)
+{
+    struct cli cli = {0};
+    struct error e = {0};
+    int parsed = -1, status = -1;
+
+    log_set_level(LOG_PROGRESS);
+    if (config_load(&cli.config, &e) == 0)
+        parsed = parse(verb, &cli, argc, argv, &e);
+    if (parsed == 1)
+        status = print_help(verb);
+    else if (parsed == 0 && (cli.cancel_fd = catch_signals(&e)) >= 0)
+        status = verb->run(&cli, verb->values, argc - optind, argv + optind, &e);
+    config_done(&cli.config);
+    return status < 0 ? cli_fail(&e) : status;
+}
+
+int cli_number(const char *option, const char *value, uint64_t min, uint64_t max, uint64_t *ret,
+               struct error *e)
+{
+    if (text_to_u64(value, min, max, ret))
+        return 0;
+    return error_set(e, ERROR_USAGE, "--%s is \"%.64s\", but must be a whole number from %llu to %llu",
+                     option, value, (unsigned long long)min, (unsigned long long)max);
+}
+
+int cli_print_json(json_t *object, struct error *e)
+{
+    cleanup_free char *text = json_dumps(object, JSON_INDENT(2));
+
+    json_decref(object);
+    if (!text)
+        return error_set(e, ERROR_GENERAL, "the result cannot be written as JSON");
+    if (printf("%s\n", text) < 0 || fflush(stdout) != 0)
+        return error_errno(e, "cannot write standard output");
+    return 0;
+}
+
+const char *cli_time(int64_t seconds, char out[static 24])
+{
+    time_t t = (time_t)seconds;
+    struct tm tm;
+
+    localtime_r(&t, &tm);
+    strftime(out, 24, "%Y-%m-%d %H:%M", &tm);
+    return out;
+}

@@ -1,0 +1,232 @@
+/* capsid doctor: what works on this machine, and what to do about the rest. */
+#include "cli/cli.h"
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "core/snapshot.h"
+#include "image/image.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+#define DISK_WANTED (1ull << 30)
+
+enum verdict { FINE, WARNING, FAILURE };
+
+struct report {
+    json_t *checks; /* owned */
+    bool failed;
+};
+
+static void tell(struct report *r, enum verdict verdict, const char *name, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+static void tell(struct report *r, enum verdict verdict, const char *name, const char *format, ...)
+{
+    static const char *const words[] = {"ok", "warning", "fail"};
+    char detail[1024];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(detail, sizeof(detail), format, args);
+    va_end(args);
+    r->failed = r->failed || verdict == FAILURE;
+    json_array_append_new(
+        r->checks, json_pack("{s:s, s:s, s:s}", "check", name, "verdict", words[verdict], "detail", detail));
+}
+
+static void check_accelerator(struct report *r, struct supervisor *s)
+{
+    struct error e = {0};
+
+    if (supervisor_decide_accel(s, &e) < 0)
+        tell(r, FAILURE, "accelerator", "%s", e.text);
+    else if (s->accel.accel == ACCEL_KVM)
+        tell(r, FINE, "accelerator", "kvm: %s", s->accel.reason);
+    else
+        tell(r, WARNING, "accelerator", "tcg, guests are emulated: %s", s->accel.reason);
+}
+
+static void check_qemu(struct report *r, struct supervisor *s)
+{
+    struct error e = {0};
+    cleanup_buffer struct buffer version = {0};
+    cleanup_free char *path = supervisor_find_vmm(s, &e);
+
+    if (path) {
+        const char *argv[] = {path, "--version", NULL};
+        if (child_capture(argv, 4096, deadline_in_ms(10000), &s->cancel, &version, &e) == 0) {
+            version.data[strcspn(version.data, "\n")] = '\0';
+            tell(r, FINE, "qemu", "%s (%s)", path, version.data);
+            return;
+        }
+    }
+    tell(r, FAILURE, "qemu", "%s", e.text);
+}
+
+static void check_file(struct report *r, const char *name, const char *path, const char *remedy)
+{
+    if (access(path, R_OK) == 0)
+        tell(r, FINE, name, "%s", path);
+    else
+        tell(r, FAILURE, name, "%s: %s; %s", path, strerror(errno), remedy);
+}
+
+static void check_data(struct report *r, const struct supervisor *s)
+{
+    cleanup_free char *initd = text_format("%s/initd", s->config.data);
+    cleanup_free char *names = language_names(s->config.data);
+
+    check_file(r, "kernel", s->config.kernel, "build it with: make kernel");
+    check_file(r, "initd", initd, "build it with: make");
+    if (names[0])
+        tell(r, FINE, "languages", "%s", names);
+    else
+        tell(r, FAILURE, "languages", "no definitions in %s/languages; is CAPSID_DATA right?",
+             s->config.data);
+}
+
+static bool in_path(const char *program)
+{
+    cleanup_free char *copy = text_copy(getenv("PATH") ? getenv("PATH") : "/usr/bin:/bin");
+    char *state = NULL;
+
+    for (char *d = strtok_r(copy, ":", &state); d; d = strtok_r(NULL, ":", &state)) {
+        cleanup_free char *path = text_format("%s/%s", d, program);
+        if (access(path, X_OK) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void check_builder(struct report *r)
+{
+    const struct {
+        const char *program, *package;
+        bool needed;
+    } tools[] = {{"mmdebstrap", "mmdebstrap", true},
+                 {"mkfs.erofs", "erofs-utils", true},
+                 {"newuidmap", "uidmap", geteuid() != 0}};
+    bool complete = true;
+
+    for (size_t i = 0; i < sizeof(tools) / sizeof(tools[0]); i++) {
+        if (!tools[i].needed || in_path(tools[i].program))
+            continue;
+        complete = false;
+        tell(r, WARNING, "image builder", "%s is missing; install the Debian package %s", tools[i].program,
+             tools[i].package);
+    }
+    if (complete)
+        tell(r, FINE, "image builder", "mmdebstrap and mkfs.erofs are there");
+}
+
+struct image_check {
+    struct report *report;
+    struct supervisor *supervisor;
+    unsigned count;
+    uint64_t size;
+};
+
+static int check_image(const struct image *i, void *context)
+{
+    struct image_check *c = context;
+    struct error e = {0};
+
+    c->count++;
+    c->size += i->size;
+    if (image_verify(i, &c->supervisor->home, &e) < 0)
+        tell(c->report, FAILURE, "images", "%s", e.text);
+    return 0;
+}
+
+static int count_snapshot(const struct snapshot *s, void *context)
+{
+    struct image_check *c = context;
+
+    c->count++;
+    c->size += s->allocated;
+    return 0;
+}
+
+static void check_stores(struct report *r, struct supervisor *s)
+{
+    struct image_check images = {.report = r, .supervisor = s}, snapshots = {.report = r, .supervisor = s};
+    struct error e = {0};
+    char size[24];
+
+    if (image_each(&s->home, check_image, &images, &e) < 0)
+        tell(r, FAILURE, "images", "%s", e.text);
+    tell(r, FINE, "images", "%u, %s", images.count, text_bytes(images.size, size));
+    if (snapshot_each(s, count_snapshot, &snapshots, &e) < 0)
+        tell(r, FAILURE, "snapshots", "%s", e.text);
+    tell(r, FINE, "snapshots", "%u, %s", snapshots.count, text_bytes(snapshots.size, size));
+}
+
+static void check_disk(struct report *r, const struct supervisor *s)
+{
+    struct statvfs v;
+    char size[24];
+
+    if (statvfs(s->home.path, &v) < 0) {
+        tell(r, FAILURE, "disk", "%s: %s", s->home.path, strerror(errno));
+        return;
+    }
+    uint64_t available = (uint64_t)v.f_bavail * v.f_frsize;
+    tell(r, available < DISK_WANTED ? WARNING : FINE, "disk", "%s: %s free", s->home.path,
+         text_bytes(available, size));
+}
+
+static void print_report(const struct report *r)
+{
+    size_t i;
+    json_t *check;
+
+    json_array_foreach(r->checks, i, check)
+        printf("%-8s %-14s %s\n", json_string_value(json_object_get(check, "verdict")),
+               json_string_value(json_object_get(check, "check")),
+               json_string_value(json_object_get(check, "detail")));
+}
+
+static int run(struct cli *cli, void *values, int argc, char **argv, struct error *e)
+{
+    struct report r = {0};
+    struct supervisor s;
+    int result = 0;
+
+    (void)values;
+    if (argc > 0)
+        return error_set(e, ERROR_USAGE, "unexpected argument \"%.64s\"", argv[0]);
+    if (supervisor_open(&s, &cli->config, cli->cancel_fd, e) < 0)
+        return -1;
+    r.checks = json_array();
+    check_accelerator(&r, &s);
+    check_qemu(&r, &s);
+    check_data(&r, &s);
+    check_builder(&r);
+    check_stores(&r, &s);
+    check_disk(&r, &s);
+    supervisor_close(&s);
+    if (cli->json)
+        result = cli_print_json(json_pack("{s:b, s:O}", "usable", !r.failed, "checks", r.checks), e);
+    else
+        print_report(&r);
+    json_decref(r.checks);
+    return result < 0 ? -1 : r.failed;
+}
+
+static int set_option(void *values, const char *name, const char *value, struct error *e)
+{
+    (void)values, (void)value;
+    return error_set(e, ERROR_USAGE, "unknown option --%s", name);
+}
+
+static const struct cli_option options[] = {{0}};
+
+const struct cli_verb verb_doctor = {
+    "doctor", "",      "say what works on this machine; exit status 0: programs can be run",
+    NULL,     options, set_option,
+    run,      NULL};

@@ -1,0 +1,209 @@
+#include "config/config.h"
+
+#include "base/cleanup.h"
+#include "base/text.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <ini.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SYSTEM_FILE "/etc/capsid/capsid.conf"
+
+static const struct {
+    const char *key;
+    uint64_t min, max;
+} bounds[] = {
+    {"timeout", 1, 86400},
+    {"max_output", 1, 1ull << 30},
+    {"boot_timeout", 1, 3600},
+};
+
+const char *config_accel_name(enum accel_choice accel)
+{
+    static const char *const names[] = {"auto", "kvm", "tcg"};
+    return names[accel];
+}
+
+static int set_path(char **field, const char *key, const char *value, const char *source, struct error *e)
+{
+    (void)key, (void)source, (void)e;
+    free(*field);
+    *field = text_copy(value);
+    return 0;
+}
+
+static int set_accel(enum accel_choice *field, const char *key, const char *value, const char *source,
+                     struct error *e)
+{
+    for (enum accel_choice a = ACCEL_AUTO; a <= ACCEL_TCG; a++) {
+        if (strcmp(value, config_accel_name(a)) == 0) {
+            *field = a;
+            return 0;
+        }
+    }
+    return error_set(e, ERROR_USAGE, "%s: %s is \"%s\", but must be auto, kvm or tcg", source, key, value);
+}
+
+static int set_u64(uint64_t *field, const char *key, const char *value, const char *source, struct error *e)
+{
+    for (size_t i = 0; i < sizeof(bounds) / sizeof(bounds[0]); i++) {
+        if (strcmp(bounds[i].key, key) != 0)
+            continue;
+        if (text_to_u64(value, bounds[i].min, bounds[i].max, field))
+            return 0;
+        return error_set(e, ERROR_USAGE, "%s: %s is \"%s\", but must be a whole number from %llu to %llu",
+                         source, key, value, (unsigned long long)bounds[i].min,
+                         (unsigned long long)bounds[i].max);
+    }
+    return error_set(e, ERROR_GENERAL, "setting %s has no bounds", key);
+}
+
+int config_set(struct config *c, const char *key, const char *value, const char *source, struct error *e)
+{
+#define S(name, kind, fallback, help)                                                                        \
+    if (strcmp(key, #name) == 0)                                                                             \
+        return set_##kind(&c->name, key, value, source, e);
+    CONFIG_SETTINGS(S)
+#undef S
+    return error_set(e, ERROR_USAGE, "%s: unknown setting \"%s\"", source, key);
+}
+
+struct file_context {
+    struct config *config;
+    const char *path;
+    struct error *error;
+    bool failed;
+};
+
+static int on_entry(void *user, const char *section, const char *name, const char *value)
+{
+    struct file_context *ctx = user;
+
+    if (ctx->failed)
+        return 1;
+    if (strcmp(section, "capsid") != 0)
+        ctx->failed = error_set(ctx->error, ERROR_USAGE, "%s: unknown section [%s]", ctx->path, section) < 0;
+    else
+        ctx->failed = config_set(ctx->config, name, value, ctx->path, ctx->error) < 0;
+    return 1;
+}
+
+static int load_file(struct config *c, const char *path, struct error *e)
+{
+    struct file_context ctx = {.config = c, .path = path, .error = e};
+    cleanup_file FILE *f = fopen(path, "re");
+
+    if (!f)
+        return errno == ENOENT ? 0 : error_errno(e, "cannot open %s", path);
+    int line = ini_parse_file(f, on_entry, &ctx);
+    if (ctx.failed)
+        return -1;
+    if (line > 0)
+        return error_set(e, ERROR_USAGE, "%s: line %d is not INI", path, line);
+    return line < 0 ? error_set(e, ERROR_GENERAL, "cannot read %s", path) : 0;
+}
+
+static int load_user_file(struct config *c, struct error *e)
+{
+    const char *base = getenv("XDG_CONFIG_HOME"), *user = getenv("HOME");
+    cleanup_free char *path = NULL;
+
+    if (base && base[0] == '/')
+        path = text_format("%s/capsid/capsid.conf", base);
+    else if (user && user[0] == '/')
+        path = text_format("%s/.config/capsid/capsid.conf", user);
+    return path ? load_file(c, path, e) : 0;
+}
+
+static int load_environment(struct config *c, struct error *e)
+{
+    static const char *const keys[] = {
+#define S(name, kind, fallback, help) #name,
+        CONFIG_SETTINGS(S)
+#undef S
+    };
+
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        cleanup_free char *variable = text_format("CAPSID_%s", keys[i]);
+        for (char *p = variable; *p; p++)
+            *p = (char)toupper((unsigned char)*p);
+        const char *value = getenv(variable);
+        if (value && value[0] && config_set(c, keys[i], value, variable, e) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static char *default_home(void)
+{
+    const char *data = getenv("XDG_DATA_HOME"), *user = getenv("HOME");
+
+    if (geteuid() == 0)
+        return text_copy("/var/lib/capsid");
+    if (data && data[0] == '/')
+        return text_format("%s/capsid", data);
+    return user && user[0] == '/' ? text_format("%s/.local/share/capsid", user) : NULL;
+}
+
+/* Beside the program: share/capsid in a build tree, ../share/capsid when installed. */
+static char *default_data(void)
+{
+    char exe[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+
+    if (n <= 0)
+        return NULL;
+    exe[n] = '\0';
+    *strrchr(exe, '/') = '\0';
+    char *beside = text_format("%s/share/capsid", exe);
+    if (access(beside, F_OK) == 0)
+        return beside;
+    free(beside);
+    return text_format("%s/../share/capsid", exe);
+}
+
+static int complete(struct config *c, struct error *e)
+{
+    if (!c->home)
+        c->home = default_home();
+    if (!c->data)
+        c->data = default_data();
+    if (!c->home || c->home[0] != '/')
+        return error_set(e, ERROR_USAGE, "the state directory must be an absolute path; set CAPSID_HOME");
+    if (!c->data)
+        return error_set(e, ERROR_USAGE, "cannot find the data directory; set CAPSID_DATA");
+    if (!c->kernel)
+        c->kernel = text_format("%s/vmlinux", c->data);
+    return 0;
+}
+
+int config_load(struct config *c, struct error *e)
+{
+    *c = (struct config){0};
+#define S(name, kind, fallback, help)                                                                        \
+    if (fallback && set_##kind(&c->name, #name, fallback, "default", e) < 0)                                 \
+        goto failed;
+    CONFIG_SETTINGS(S)
+#undef S
+    if (load_file(c, SYSTEM_FILE, e) == 0 && load_user_file(c, e) == 0 && load_environment(c, e) == 0 &&
+        complete(c, e) == 0)
+        return 0;
+failed:
+    config_done(c);
+    return -1;
+}
+
+void config_done(struct config *c)
+{
+    free(c->home);
+    free(c->data);
+    free(c->kernel);
+    free(c->qemu);
+    free(c->mirror);
+    *c = (struct config){0};
+}

@@ -1,0 +1,53 @@
+/*
+ * config: settings, from the weakest to the strongest source:
+ *
+ *   built-in defaults; /etc/capsid/capsid.conf; $XDG_CONFIG_HOME/capsid/capsid.conf (or
+ * ~/.config/capsid/capsid.conf); the environment (CAPSID_HOME, CAPSID_DATA, CAPSID_ACCEL, ...); command-line
+ * flags.
+ *
+ * The files are INI with one section, [capsid]; keys are the names in CONFIG_SETTINGS. The environment
+ * variable of a key is CAPSID_ and the key in capitals.
+ */
+#ifndef CAPSID_CONFIG_H
+#define CAPSID_CONFIG_H
+
+#include "base/error.h"
+
+#include <stdint.h>
+
+enum accel_choice { ACCEL_AUTO, ACCEL_KVM, ACCEL_TCG };
+
+/* S(key, kind, default, "help"). Kinds: path, accel, u64 with its bounds in config.c. */
+#define CONFIG_SETTINGS(S)                                                                                   \
+    S(home, path, NULL, "state directory: images, snapshots, scratch")                                       \
+    S(data, path, NULL, "directory with the kernel, initd, language definitions and the image builder")      \
+    S(kernel, path, NULL, "guest kernel, an uncompressed vmlinux with a PVH note")                           \
+    S(qemu, path, "qemu-system-x86_64", "QEMU binary")                                                       \
+    S(mirror, path, "", "Debian mirror for images; empty: as the image builder chooses")                     \
+    S(accel, accel, "auto", "auto, kvm or tcg")                                                              \
+    S(timeout, u64, "30", "seconds that a program may run")                                                  \
+    S(max_output, u64, "1048576", "bytes of stdout, and of stderr, kept for the JSON result")                \
+    S(boot_timeout, u64, "60", "seconds that a guest may take to become ready")
+
+struct config {
+    char *home;   /* owned */
+    char *data;   /* owned */
+    char *kernel; /* owned */
+    char *qemu;   /* owned */
+    char *mirror; /* owned */
+    enum accel_choice accel;
+    uint64_t timeout;
+    uint64_t max_output;
+    uint64_t boot_timeout;
+};
+
+/* Reads all sources but the flags. On failure *c is empty. The caller ends it with config_done(). */
+int config_load(struct config *c, struct error *e);
+void config_done(struct config *c);
+
+/* Sets one key; source names where the value comes from, for messages. */
+int config_set(struct config *c, const char *key, const char *value, const char *source, struct error *e);
+
+const char *config_accel_name(enum accel_choice accel);
+
+#endif

@@ -1,0 +1,98 @@
+#include "core/machine.h"
+
+#include "base/cleanup.h"
+#include "base/log.h"
+
+#include <ctype.h>
+#include <string.h>
+
+void machine_destroy(struct machine *m)
+{
+    if (m->vm.driver)
+        m->vm.driver->destroy(&m->vm);
+    guest_close(&m->guest);
+    *m = MACHINE_NONE;
+}
+
+/* The last line of the guest's console, or of the VMM, often says why. */
+static void add_last_words(struct machine *m, struct error *e)
+{
+    cleanup_buffer struct buffer words = {0};
+    char line[201];
+    size_t used = 0;
+
+    m->vm.driver->diagnose(&m->vm, &words);
+    if (words.size == 0)
+        return;
+    char *text = text_trim(words.data), *last = strrchr(text, '\n');
+    for (const char *p = last ? last + 1 : text; *p && used < sizeof(line) - 1; p++)
+        line[used++] = isprint((unsigned char)*p) ? *p : '?';
+    line[used] = '\0';
+    if (used > 0) {
+        size_t at = strlen(e->text);
+        snprintf(e->text + at, sizeof(e->text) - at, " (its last words: %s)", line);
+    }
+}
+
+static int get_ready(struct machine *m, struct supervisor *s, int64_t deadline, struct error *e)
+{
+    int fd = m->vm.driver->connect(&m->vm, deadline, &s->cancel, e);
+
+    if (fd < 0)
+        return -1;
+    guest_open(&m->guest, fd, m->vm.vmm.pidfd, &s->cancel);
+    if (guest_hello(&m->guest, deadline, e) < 0 || guest_resume(&m->guest, deadline, e) < 0) {
+        if (e->kind == ERROR_TIMEOUT || e->kind == ERROR_VM_LOST)
+            add_last_words(m, e);
+        return -1;
+    }
+    return 0;
+}
+
+static int launch(struct machine *m, struct supervisor *s, const struct machine_spec *spec,
+                  const char *snapshot_directory, bool restore, struct error *e)
+{
+    int64_t deadline = deadline_in_ms((int64_t)s->config.boot_timeout * 1000), start = clock_monotonic_ns();
+    cleanup_free char *vmm = supervisor_find_vmm(s, e);
+
+    *m = MACHINE_NONE;
+    if (!vmm || supervisor_decide_accel(s, e) < 0)
+        return -1;
+    struct vm_spec vm = {.vmm = vmm,
+                         .kernel = spec->kernel,
+                         .image = spec->image,
+                         .memory_mib = spec->memory_mib,
+                         .vcpus = spec->vcpus,
+                         .accel = s->accel.accel,
+                         .scratch = s->home.scratch};
+    int result = restore ? s->driver->restore(&m->vm, &vm, snapshot_directory, deadline, &s->cancel, e)
+                         : s->driver->start(&m->vm, &vm, snapshot_directory, e);
+    if (result == 0)
+        result = home_record_child(&s->home, &m->vm.vmm, e);
+    log_debug("vm event=%s driver=%s accel=%s ms=%.1f", restore ? "restored" : "started", s->driver->name,
+              config_accel_name(s->accel.accel), (double)(clock_monotonic_ns() - start) / 1e6);
+    if (result == 0)
+        result = get_ready(m, s, deadline, e);
+    if (result < 0) {
+        machine_destroy(m);
+        return error_wrap(e, restore ? "the VM could not be restored" : "the VM could not be booted");
+    }
+    log_debug("vm event=ready ms=%.1f", (double)(clock_monotonic_ns() - start) / 1e6);
+    return 0;
+}
+
+int machine_boot(struct machine *m, struct supervisor *s, const struct machine_spec *spec,
+                 const char *snapshot_directory, struct error *e)
+{
+    if (access(spec->kernel, R_OK) < 0) {
+        *m = MACHINE_NONE;
+        return error_errno(e, "cannot read the guest kernel %s (build it with: make kernel)", spec->kernel);
+    }
+    return launch(m, s, spec, snapshot_directory, false, e);
+}
+
+int machine_restore(struct machine *m, struct supervisor *s, const struct machine_spec *spec,
+                    const char *snapshot_directory, struct error *e)
+{
+    return launch(m, s, spec, snapshot_directory, true, e);
+}

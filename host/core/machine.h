@@ -1,0 +1,34 @@
+/* machine: a VM whose guest has answered: booted or restored, greeted, and made unique. */
+#ifndef CAPSID_MACHINE_H
+#define CAPSID_MACHINE_H
+
+#include "core/supervisor.h"
+#include "guest/guest.h"
+
+struct machine_spec {
+    const char *kernel; /* borrowed, as all strings here */
+    const char *image;  /* path of the image file */
+    uint64_t memory_mib;
+    uint64_t vcpus;
+};
+
+struct machine {
+    struct vm vm;
+    struct guest guest;
+};
+
+#define MACHINE_NONE ((struct machine){.vm = VM_NONE, .guest = {.fd = -1, .vmm_pidfd = -1}})
+
+/* Boots; with snapshot_directory, so that a snapshot can be made. Returns when the guest is ready and has
+ * confirmed RESUME. */
+int machine_boot(struct machine *m, struct supervisor *s, const struct machine_spec *spec,
+                 const char *snapshot_directory, struct error *e);
+
+/* The same from a snapshot. */
+int machine_restore(struct machine *m, struct supervisor *s, const struct machine_spec *spec,
+                    const char *snapshot_directory, struct error *e);
+
+/* Ends the VM. Accepts MACHINE_NONE. */
+void machine_destroy(struct machine *m);
+
+#endif

@@ -1,0 +1,55 @@
+#include "core/supervisor.h"
+
+#include "base/cleanup.h"
+#include "base/text.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int supervisor_open(struct supervisor *s, struct config *config, int cancel_fd, struct error *e)
+{
+    *s = (struct supervisor){.config = *config, .cancel = {.fd = cancel_fd}, .driver = &qemu_driver};
+    *config = (struct config){0};
+    if (home_open(&s->home, s->config.home, e) < 0) {
+        config_done(&s->config);
+        return -1;
+    }
+    return 0;
+}
+
+void supervisor_close(struct supervisor *s)
+{
+    home_close(&s->home);
+    config_done(&s->config);
+}
+
+int supervisor_decide_accel(struct supervisor *s, struct error *e)
+{
+    if (!s->accel_decided && accel_decide(&s->accel, &s->home, s->config.accel, e) < 0)
+        return -1;
+    s->accel_decided = true;
+    return 0;
+}
+
+char *supervisor_find_vmm(const struct supervisor *s, struct error *e)
+{
+    const char *name = s->config.qemu, *path = getenv("PATH");
+    cleanup_free char *copy = text_copy(path ? path : "/usr/local/bin:/usr/bin:/bin");
+    char *state = NULL;
+
+    if (strchr(name, '/')) {
+        if (access(name, X_OK) == 0)
+            return text_copy(name);
+        error_errno(e, "cannot run QEMU, %s", name);
+        return NULL;
+    }
+    for (char *directory = strtok_r(copy, ":", &state); directory; directory = strtok_r(NULL, ":", &state)) {
+        char *candidate = text_format("%s/%s", directory, name);
+        if (access(candidate, X_OK) == 0)
+            return candidate;
+        free(candidate);
+    }
+    error_set(e, ERROR_GENERAL,
+              "%s is not installed; install the Debian package qemu-system-x86, or run: make deps", name);
+    return NULL;
+}

@@ -1,0 +1,141 @@
+#include "guest/channel.h"
+
+#include "base/cleanup.h"
+#include "base/text.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+void guest_open(struct guest *g, int fd, int vmm_pidfd, const struct cancel *cancel)
+{
+    *g = (struct guest){
+        .fd = fd, .vmm_pidfd = vmm_pidfd, .cancel = cancel, .buffer = memory_allocate(FRAME_MAX)};
+    frame_reader_init(&g->reader, g->buffer, FRAME_MAX);
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+}
+
+void guest_close(struct guest *g)
+{
+    close_fd(&g->fd);
+    free(g->buffer);
+    g->buffer = NULL;
+}
+
+uint32_t channel_new_stream(struct guest *g)
+{
+    return ++g->last_stream;
+}
+
+/* Waits for the connection; the VMM's end counts as an event of its own. */
+static int wait_channel(struct guest *g, short events, int64_t deadline, struct error *e)
+{
+    struct pollfd p[2] = {{.fd = g->fd, .events = events}, {.fd = g->vmm_pidfd, .events = POLLIN}};
+    int n = deadline_poll(p, 2, deadline, g->cancel, e);
+
+    if (n < 0)
+        return -1;
+    if (n == 0)
+        return error_set(e, ERROR_TIMEOUT, "the guest did not answer in time");
+    if (!p[0].revents && p[1].revents)
+        return error_set(e, ERROR_VM_LOST, "the VMM ended unexpectedly");
+    return 0;
+}
+
+int channel_send(struct guest *g, const void *frame, size_t size, int64_t deadline, struct error *e)
+{
+    const uint8_t *p = frame;
+
+    if (size == 0)
+        return error_set(e, ERROR_GENERAL, "the request is larger than a frame of %d bytes", FRAME_MAX);
+    while (size > 0) {
+        ssize_t n = send(g->fd, p, size, MSG_NOSIGNAL);
+        if (n > 0) {
+            p += n;
+            size -= (size_t)n;
+        } else if (errno == EAGAIN) {
+            if (wait_channel(g, POLLOUT, deadline, e) < 0)
+                return -1;
+        } else if (errno != EINTR) {
+            return error_set(e, ERROR_VM_LOST, "the connection to the guest was lost");
+        }
+    }
+    return 0;
+}
+
+int channel_fill(struct guest *g, struct error *e)
+{
+    size_t room;
+    uint8_t *space = frame_reader_space(&g->reader, &room);
+    ssize_t n = recv(g->fd, space, room, 0);
+
+    if (n > 0) {
+        frame_reader_added(&g->reader, (size_t)n);
+        return 0;
+    }
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return 0;
+    return error_set(e, ERROR_VM_LOST, "the connection to the guest was lost");
+}
+
+int channel_next(struct guest *g, struct frame *ret, struct error *e)
+{
+    int n = frame_reader_next(&g->reader, ret);
+
+    if (n < 0)
+        return error_set(e, ERROR_VM_LOST, "the guest sent an invalid frame");
+    return n;
+}
+
+int channel_receive(struct guest *g, struct frame *ret, int64_t deadline, struct error *e)
+{
+    for (;;) {
+        int n = channel_next(g, ret, e);
+        if (n != 0)
+            return n < 0 ? -1 : 0;
+        if (wait_channel(g, POLLIN, deadline, e) < 0 || channel_fill(g, e) < 0)
+            return -1;
+    }
+}
+
+int channel_violation(struct error *e, const struct frame *f, const char *what)
+{
+    const char *name = msg_name(f->type);
+
+    return error_set(e, ERROR_VM_LOST, "the guest broke the protocol: %s %s (type %u, stream %u)", what,
+                     name ? name : "message", f->type, f->stream);
+}
+
+int channel_refused(struct error *e, const struct frame *f)
+{
+    struct msg_error m;
+    char text[200];
+
+    if (!msg_error_decode(&m, f->payload, f->length))
+        return channel_violation(e, f, "invalid");
+    /* The text goes to a terminal or a log: nothing but printable characters. */
+    snprintf(text, sizeof(text), "%s", m.text);
+    for (char *p = text; *p; p++)
+        if (!isprint((unsigned char)*p))
+            *p = '?';
+    const char *request = msg_name(m.request);
+    return error_set(e, m.code == PROTO_ERR_TIMEOUT ? ERROR_TIMEOUT : ERROR_GENERAL,
+                     "the guest refused %s: %s%s%s", request ? request : "a message",
+                     text[0] ? text : proto_error_name(m.code), m.os_errno ? ": " : "",
+                     m.os_errno ? strerror((int)m.os_errno) : "");
+}
+
+int channel_expect(struct guest *g, uint32_t stream, uint16_t type, struct frame *ret, int64_t deadline,
+                   struct error *e)
+{
+    if (channel_receive(g, ret, deadline, e) < 0)
+        return -1;
+    if (ret->type == MSG_ERROR && (ret->stream == stream || ret->stream == 0))
+        return channel_refused(e, ret);
+    if (ret->type != type || ret->stream != stream)
+        return channel_violation(e, ret, "unexpected");
+    return 0;
+}

@@ -1,0 +1,31 @@
+/* channel: frames to and from a guest; the part of guest/ that knows no message. Private to guest/. */
+#ifndef CAPSID_GUEST_CHANNEL_H
+#define CAPSID_GUEST_CHANNEL_H
+
+#include "guest/guest.h"
+
+/* Sends a whole frame (size from a msg_X_frame(); 0 is an error: the message does not fit). */
+int channel_send(struct guest *g, const void *frame, size_t size, int64_t deadline, struct error *e);
+
+/* Waits for the next frame; a view that lives until the next call. The deadline is an ERROR_TIMEOUT. */
+int channel_receive(struct guest *g, struct frame *ret, int64_t deadline, struct error *e);
+
+/* 1 and the next frame when one is already here; 0 when not; -1 when the guest broke the framing. */
+int channel_next(struct guest *g, struct frame *ret, struct error *e);
+
+/* Reads what is there. Fails when the connection has ended. */
+int channel_fill(struct guest *g, struct error *e);
+
+/* "the guest sent an invalid X": always -1. */
+int channel_violation(struct error *e, const struct frame *f, const char *what);
+
+/* Turns an ERROR frame into an error; always -1. */
+int channel_refused(struct error *e, const struct frame *f);
+
+/* The answer to a request on that stream: type, or ERROR. Other frames break the protocol. */
+int channel_expect(struct guest *g, uint32_t stream, uint16_t type, struct frame *ret, int64_t deadline,
+                   struct error *e);
+
+uint32_t channel_new_stream(struct guest *g);
+
+#endif

@@ -1,0 +1,143 @@
+#include "guest/channel.h"
+
+#include "base/text.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#define SMALL_FRAME 1024
+#define WRITE_CHUNK 32768
+
+int guest_hello(struct guest *g, int64_t deadline, struct error *e)
+{
+    const struct msg_hello hello = {
+        .magic = PROTO_MAGIC, .version_min = PROTO_VERSION, .version_max = PROTO_VERSION};
+    uint8_t out[SMALL_FRAME];
+    struct msg_welcome w;
+    struct frame f;
+
+    if (channel_send(g, out, msg_hello_frame(&hello, 0, out, sizeof(out)), deadline, e) < 0 ||
+        channel_expect(g, 0, MSG_WELCOME, &f, deadline, e) < 0)
+        return -1;
+    if (!msg_welcome_decode(&w, f.payload, f.length) || w.magic != PROTO_MAGIC || w.version != PROTO_VERSION)
+        return channel_violation(e, &f, "invalid");
+    g->state = w.state;
+    g->init_ns = w.init_ns;
+    g->ready_ns = w.ready_ns;
+    snprintf(g->build, sizeof(g->build), "%s", w.build);
+    return 0;
+}
+
+int guest_resume(struct guest *g, int64_t deadline, struct error *e)
+{
+    const uint16_t needed = PROTO_RESUMED_ENTROPY | PROTO_RESUMED_RESEEDED | PROTO_RESUMED_CLOCK;
+    uint8_t entropy[64], out[SMALL_FRAME];
+    struct msg_resume m = {.entropy = {.data = entropy, .size = sizeof(entropy)}, .hostname = ""};
+    struct msg_resumed r;
+    struct frame f;
+    uint32_t stream = channel_new_stream(g);
+
+    if (getrandom(entropy, sizeof(entropy), 0) != (ssize_t)sizeof(entropy) ||
+        getrandom(m.instance.byte, sizeof(m.instance.byte), 0) != (ssize_t)sizeof(m.instance.byte))
+        return error_errno(e, "no random numbers on the host");
+    m.wall_clock_ns = (uint64_t)clock_realtime_ns();
+    if (channel_send(g, out, msg_resume_frame(&m, stream, out, sizeof(out)), deadline, e) < 0 ||
+        channel_expect(g, stream, MSG_RESUMED, &f, deadline, e) < 0)
+        return -1;
+    if (!msg_resumed_decode(&r, f.payload, f.length))
+        return channel_violation(e, &f, "invalid");
+    if ((r.done & needed) != needed)
+        return error_set(e, ERROR_VM_LOST,
+                         "the guest could not be made unique after the restore (steps done: %#x)", r.done);
+    return 0;
+}
+
+int guest_quiesce(struct guest *g, int64_t deadline, struct error *e)
+{
+    uint8_t out[SMALL_FRAME];
+    struct frame f;
+    uint32_t stream = channel_new_stream(g);
+
+    if (channel_send(g, out, msg_quiesce_frame(&(struct msg_quiesce){}, stream, out, sizeof(out)), deadline,
+                     e) < 0 ||
+        channel_expect(g, stream, MSG_OK, &f, deadline, e) < 0)
+        return -1;
+    return 0;
+}
+
+/* The rest of a file's content, as the guest's windows allow. */
+static int send_content(struct guest *g, uint32_t stream, const uint8_t *data, size_t sent, size_t size,
+                        int64_t deadline, struct error *e)
+{
+    uint64_t limit = sent;
+    uint8_t out[WRITE_CHUNK + 64];
+    struct msg_window w;
+    struct frame f;
+
+    while (sent < size) {
+        while (limit <= sent) {
+            if (channel_expect(g, stream, MSG_WINDOW, &f, deadline, e) < 0)
+                return -1;
+            if (!msg_window_decode(&w, f.payload, f.length) || w.channel != 0)
+                return channel_violation(e, &f, "invalid");
+            limit = w.limit > limit ? w.limit : limit;
+        }
+        uint64_t n = size - sent < limit - sent ? size - sent : limit - sent;
+        struct msg_data d = {.channel = 0,
+                             .offset = sent,
+                             .data = {data + sent, (uint32_t)(n < WRITE_CHUNK ? n : WRITE_CHUNK)}};
+        if (channel_send(g, out, msg_data_frame(&d, stream, out, sizeof(out)), deadline, e) < 0)
+            return -1;
+        sent += d.data.size;
+    }
+    return 0;
+}
+
+int guest_write_file(struct guest *g, const char *path, uint32_t mode, uint16_t flags, uint32_t uid,
+                     uint32_t gid, const void *data, size_t size, int64_t deadline, struct error *e)
+{
+    uint8_t out[WRITE_CHUNK + 8192];
+    uint32_t first = (uint32_t)(size < WRITE_CHUNK ? size : WRITE_CHUNK);
+    struct msg_write_file m = {.path = path,
+                               .mode = mode,
+                               .uid = uid,
+                               .gid = gid,
+                               .flags = (uint16_t)(flags | PROTO_WRITE_PARENTS),
+                               .size = size,
+                               .data = {.data = data, .size = first}};
+    struct frame f;
+    uint32_t stream = channel_new_stream(g);
+
+    if (channel_send(g, out, msg_write_file_frame(&m, stream, out, sizeof(out)), deadline, e) < 0 ||
+        send_content(g, stream, data, first, size, deadline, e) < 0)
+        return -1;
+    do { /* late windows may come before the answer */
+        if (channel_receive(g, &f, deadline, e) < 0)
+            return -1;
+    } while (f.type == MSG_WINDOW && f.stream == stream);
+    if (f.type == MSG_ERROR && f.stream == stream)
+        return channel_refused(e, &f);
+    return f.type == MSG_OK && f.stream == stream ? 0 : channel_violation(e, &f, "unexpected");
+}
+
+int guest_prime(struct guest *g, const struct msg_prime *m, uint32_t *ret_job, int64_t deadline,
+                struct error *e)
+{
+    uint8_t *out = memory_allocate(FRAME_MAX);
+    uint32_t stream = channel_new_stream(g);
+    struct msg_started s;
+    struct frame f;
+    int sent = channel_send(g, out, msg_prime_frame(m, stream, out, FRAME_MAX), deadline, e);
+
+    free(out);
+    if (sent < 0 || channel_expect(g, stream, MSG_STARTED, &f, deadline, e) < 0)
+        return -1;
+    if (!msg_started_decode(&s, f.payload, f.length))
+        return channel_violation(e, &f, "invalid");
+    *ret_job = s.job;
+    return 0;
+}

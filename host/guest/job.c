@@ -1,0 +1,237 @@
+/* One job's life on a connection: input, output, windows and the end. */
+#include "guest/channel.h"
+
+#include "base/text.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define OUTPUT_WINDOW (1u << 20) /* bytes of each output channel that the guest may have under way */
+#define STDIN_CHUNK 16384
+
+struct job {
+    struct guest *guest;
+    const struct job_io *io;
+    uint32_t stream;
+    int64_t deadline;
+    bool started;
+    bool ended;
+    uint64_t received[3]; /* bytes of channel 1 and 2 */
+    uint64_t granted[3];  /* limit given to the guest */
+    bool unacknowledged[3];
+    uint64_t stdin_sent;
+    uint64_t stdin_limit;
+    bool stdin_open;
+    uint8_t out[STDIN_CHUNK + 256]; /* frames to send: one of standard input, or windows */
+    size_t out_start, out_end;
+};
+
+static int on_data(struct job *j, const struct frame *f, struct error *e)
+{
+    struct msg_data m;
+
+    if (!msg_data_decode(&m, f->payload, f->length) || (m.channel != 1 && m.channel != 2) || m.data.size == 0)
+        return channel_violation(e, f, "invalid");
+    if (m.offset != j->received[m.channel] || m.offset + m.data.size > j->granted[m.channel])
+        return channel_violation(e, f, "out of order or unasked");
+    j->received[m.channel] += m.data.size;
+    j->unacknowledged[m.channel] = true;
+    return j->io->on_output(j->io->context, m.channel, m.data.data, m.data.size, e);
+}
+
+static int on_started(struct job *j, const struct frame *f, struct error *e)
+{
+    struct msg_started m;
+
+    if (!msg_started_decode(&m, f->payload, f->length) || j->started)
+        return channel_violation(e, f, "invalid");
+    j->started = true;
+    j->stdin_limit = m.stdin_limit;
+    return 0;
+}
+
+static int on_window(struct job *j, const struct frame *f, struct error *e)
+{
+    struct msg_window m;
+
+    if (!msg_window_decode(&m, f->payload, f->length) || m.channel != 0 || m.consumed > j->stdin_sent)
+        return channel_violation(e, f, "invalid");
+    if (m.limit > j->stdin_limit)
+        j->stdin_limit = m.limit;
+    return 0;
+}
+
+static int on_end(struct job *j, const struct frame *f, struct error *e)
+{
+    struct msg_end m;
+
+    if (!msg_end_decode(&m, f->payload, f->length) || (m.channel != 1 && m.channel != 2) ||
+        m.offset != j->received[m.channel])
+        return channel_violation(e, f, "invalid");
+    return 0;
+}
+
+static int on_frame(struct job *j, const struct frame *f, struct msg_exit *ret_exit, struct error *e)
+{
+    if (f->stream != j->stream)
+        return f->type == MSG_ERROR ? channel_refused(e, f) : channel_violation(e, f, "unexpected");
+    switch (f->type) {
+    case MSG_STARTED:
+        return on_started(j, f, e);
+    case MSG_DATA:
+        return on_data(j, f, e);
+    case MSG_WINDOW:
+        return on_window(j, f, e);
+    case MSG_END:
+        return on_end(j, f, e);
+    case MSG_ERROR:
+        return channel_refused(e, f);
+    case MSG_EXIT:
+        if (!msg_exit_decode(ret_exit, f->payload, f->length) || !j->started ||
+            ret_exit->stdout_size != j->received[1] || ret_exit->stderr_size != j->received[2])
+            return channel_violation(e, f, "invalid");
+        j->ended = true;
+        return 0;
+    default:
+        return channel_violation(e, f, "unexpected");
+    }
+}
+
+/* Room at the end of the queue of frames to send. */
+static uint8_t *queue_space(struct job *j, size_t *ret_size)
+{
+    if (j->out_start == j->out_end)
+        j->out_start = j->out_end = 0;
+    *ret_size = sizeof(j->out) - j->out_end;
+    return j->out + j->out_end;
+}
+
+/* Acknowledges what was taken, once per batch of frames. What finds no room in the queue is sent when it has
+ * drained. */
+static void queue_windows(struct job *j)
+{
+    size_t room;
+
+    for (uint8_t channel = 1; channel <= 2 && !j->ended; channel++) {
+        if (!j->unacknowledged[channel])
+            continue;
+        uint8_t *space = queue_space(j, &room);
+        struct msg_window m = {.channel = channel,
+                               .consumed = j->received[channel],
+                               .limit = j->received[channel] + OUTPUT_WINDOW};
+        size_t size = msg_window_frame(&m, j->stream, space, room);
+        if (size == 0)
+            return;
+        j->out_end += size;
+        j->granted[channel] = m.limit;
+        j->unacknowledged[channel] = false;
+    }
+}
+
+static int take_frames(struct job *j, struct msg_exit *ret_exit, struct error *e)
+{
+    struct frame f;
+    int n;
+
+    if (channel_fill(j->guest, e) < 0)
+        return -1;
+    while (!j->ended && (n = channel_next(j->guest, &f, e)) != 0)
+        if (n < 0 || on_frame(j, &f, ret_exit, e) < 0)
+            return -1;
+    return 0;
+}
+
+/* Reads standard input into a frame; its end becomes END. */
+static int take_stdin(struct job *j, struct error *e)
+{
+    uint8_t chunk[STDIN_CHUNK];
+    uint64_t limit = j->stdin_limit - j->stdin_sent;
+    ssize_t n = read(j->io->stdin_fd, chunk, limit < sizeof(chunk) ? (size_t)limit : sizeof(chunk));
+    size_t room, size;
+    uint8_t *space = queue_space(j, &room);
+
+    if (n < 0 && (errno == EINTR || errno == EAGAIN))
+        return 0;
+    if (n > 0) {
+        struct msg_data m = {.channel = 0, .offset = j->stdin_sent, .data = {chunk, (uint32_t)n}};
+        size = msg_data_frame(&m, j->stream, space, room);
+        j->stdin_sent += (uint64_t)n;
+    } else { /* the end, or a standard input that cannot be read */
+        struct msg_end m = {.channel = 0, .offset = j->stdin_sent};
+        size = msg_end_frame(&m, j->stream, space, room);
+        j->stdin_open = false;
+    }
+    j->out_end += size;
+    return size ? 0 : error_set(e, ERROR_GENERAL, "standard input does not fit a frame");
+}
+
+static int flush_out(struct job *j, struct error *e)
+{
+    ssize_t n = send(j->guest->fd, j->out + j->out_start, j->out_end - j->out_start, MSG_NOSIGNAL);
+
+    if (n >= 0)
+        j->out_start += (size_t)n;
+    else if (errno != EAGAIN && errno != EINTR)
+        return error_set(e, ERROR_VM_LOST, "the connection to the guest was lost");
+    return 0;
+}
+
+/* Reading never waits for writing: a guest whose output nobody takes would not read either. */
+static int step(struct job *j, struct msg_exit *ret_exit, struct error *e)
+{
+    bool sending = j->out_start < j->out_end;
+    bool reading = !sending && j->started && j->stdin_open && j->stdin_limit > j->stdin_sent;
+    struct pollfd p[3] = {
+        {.fd = j->guest->fd, .events = (short)(POLLIN | (sending ? POLLOUT : 0))},
+        {.fd = j->guest->vmm_pidfd, .events = POLLIN},
+        {.fd = reading ? j->io->stdin_fd : -1, .events = POLLIN},
+    };
+    int n = deadline_poll(p, 3, j->deadline, j->guest->cancel, e);
+
+    if (n < 0)
+        return -1;
+    if (n == 0)
+        return error_set(e, ERROR_TIMEOUT, "the guest did not end the program in time");
+    if (!p[0].revents && p[1].revents)
+        return error_set(e, ERROR_VM_LOST, "the VMM ended unexpectedly");
+    if (p[0].revents & (POLLIN | POLLHUP | POLLERR) && take_frames(j, ret_exit, e) < 0)
+        return -1;
+    if (p[2].revents && take_stdin(j, e) < 0)
+        return -1;
+    queue_windows(j);
+    return j->ended || j->out_start == j->out_end ? 0 : flush_out(j, e);
+}
+
+int guest_run_job(struct guest *g, const struct msg_exec *exec, const struct msg_feed *feed,
+                  const struct job_io *io, int64_t deadline, struct msg_exit *ret_exit, struct error *e)
+{
+    struct job *j = memory_allocate(sizeof(*j));
+    uint8_t *request = memory_allocate(FRAME_MAX);
+    size_t size;
+
+    j->guest = g;
+    j->io = io;
+    j->stream = channel_new_stream(g);
+    j->deadline = deadline;
+    if (exec) {
+        struct msg_exec m = *exec;
+        m.window = OUTPUT_WINDOW;
+        size = msg_exec_frame(&m, j->stream, request, FRAME_MAX);
+    } else {
+        struct msg_feed m = *feed;
+        m.window = OUTPUT_WINDOW;
+        size = msg_feed_frame(&m, j->stream, request, FRAME_MAX);
+    }
+    j->granted[1] = j->granted[2] = OUTPUT_WINDOW;
+    j->stdin_open = io->stdin_fd >= 0;
+
+    int result = channel_send(g, request, size, deadline, e);
+    while (result == 0 && !j->ended)
+        result = step(j, ret_exit, e);
+    free(request);
+    free(j);
+    return result;
+}

@@ -1,0 +1,179 @@
+#include "image/build.h"
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#define ARGUMENTS_MAX 48
+#define LOG_TAIL 4096
+
+struct arguments {
+    const char *words[ARGUMENTS_MAX + 1]; /* borrowed */
+    size_t count;
+};
+
+static void add(struct arguments *a, const char *word)
+{
+    if (a->count < ARGUMENTS_MAX)
+        a->words[a->count++] = word;
+}
+
+static void add_option(struct arguments *a, const char *option, const char *value)
+{
+    if (value && value[0]) {
+        add(a, option);
+        add(a, value);
+    }
+}
+
+/*
+ * The builder is process 1 of a process namespace, so nothing it starts outlives it, and its mounts are gone
+ * with its mount namespace. An ordinary user gets a user namespace with the ids of /etc/subuid.
+ */
+static void add_namespaces(struct arguments *a)
+{
+    add(a, "unshare");
+    if (geteuid() != 0) {
+        add(a, "--map-root-user");
+        add(a, "--map-auto");
+    }
+    add(a, "--mount");
+    add(a, "--pid");
+    add(a, "--fork");
+    add(a, "--mount-proc");
+    add(a, "--kill-child=KILL");
+    add(a, "--");
+}
+
+/* The builder's last "Error: " line, or its last line. */
+static void find_reason(const char *log, char *out, size_t size)
+{
+    char tail[LOG_TAIL + 1];
+    cleanup_file FILE *f = fopen(log, "re");
+    long start = 0;
+
+    snprintf(out, size, "no output");
+    if (!f || fseek(f, 0, SEEK_END) < 0)
+        return;
+    if (ftell(f) > LOG_TAIL)
+        start = ftell(f) - LOG_TAIL;
+    fseek(f, start, SEEK_SET);
+    tail[fread(tail, 1, LOG_TAIL, f)] = '\0';
+
+    bool found = false;
+    for (char *state = NULL, *line = strtok_r(tail, "\n", &state); line;
+         line = strtok_r(NULL, "\n", &state)) {
+        bool marked = strncmp(line, "Error: ", 7) == 0;
+        if (marked || !found)
+            snprintf(out, size, "%s", marked ? line + 7 : line);
+        found = found || marked;
+    }
+}
+
+/* Repeats the builder's phases on stderr, until the builder closes its end. */
+static int show_phases(int fd, const char *name, int64_t deadline, const struct cancel *cancel,
+                       struct error *e)
+{
+    char text[1024];
+    size_t used = 0;
+
+    for (;;) {
+        int ready = deadline_wait_fd(fd, POLLIN, deadline, cancel, e);
+        if (ready <= 0)
+            return ready < 0 ? -1 : error_set(e, ERROR_TIMEOUT, "it did not end in time");
+        ssize_t n = read(fd, text + used, sizeof(text) - 1 - used);
+        if (n <= 0)
+            return 0;
+        used += (size_t)n;
+        text[used] = '\0';
+        for (char *end; (end = strchr(text, '\n')); used = strlen(text)) {
+            *end = '\0';
+            log_progress("  %s: %s", name, text);
+            memmove(text, end + 1, strlen(end + 1) + 1);
+        }
+        if (used == sizeof(text) - 1)
+            used = 0;
+    }
+}
+
+static int run_builder(struct home *h, const struct arguments *a, int status[static 2], const char *log,
+                       const char *name, int64_t deadline, const struct cancel *cancel, struct error *e)
+{
+    cleanup_fd int log_fd = open(log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    struct child c = CHILD_NONE;
+    int code = 0;
+
+    if (log_fd < 0)
+        return error_errno(e, "cannot write %s", log);
+    struct child_spec spec = {.argv = a->words,
+                              .stdin_fd = -1,
+                              .stdout_fd = log_fd,
+                              .stderr_fd = log_fd,
+                              .kept_fds = &status[1],
+                              .kept_count = 1};
+    if (child_spawn(&c, &spec, e) < 0)
+        return -1;
+    close_fd(&status[1]);
+    if (home_record_child(h, &c, e) < 0 || show_phases(status[0], name, deadline, cancel, e) < 0 ||
+        child_wait(&c, deadline, cancel, &code, e) <= 0) {
+        child_kill(&c);
+        return -1;
+    }
+    if (code != 0) {
+        char reason[300];
+        find_reason(log, reason, sizeof(reason));
+        return error_set(e, ERROR_GENERAL, "%s (log: %s)", reason, log);
+    }
+    return 0;
+}
+
+int image_build(const struct config *config, struct home *h, const struct language *l, const char *output,
+                int64_t deadline, const struct cancel *cancel, struct error *e)
+{
+    cleanup_free char *builder = text_format("%s/build-image", config->data);
+    cleanup_free char *initd = text_format("%s/initd", config->data);
+    cleanup_free char *work = text_format("%s/tree-%s", h->scratch, l->name);
+    cleanup_free char *log = home_path(h, "log/image-%s.log", l->name);
+    cleanup_free char *packages = text_format("%s/%s.packages", h->scratch, l->name);
+    struct arguments a = {0};
+    int status[2];
+    char status_number[16];
+
+    if (file_make_directories(work, e) < 0)
+        return -1;
+    if (pipe2(status, O_CLOEXEC) < 0)
+        return error_errno(e, "pipe");
+    snprintf(status_number, sizeof(status_number), "%d", status[1]);
+    log_progress("Building the image %s (log: %s)", l->name, log);
+
+    add_namespaces(&a);
+    add(&a, builder);
+    add_option(&a, "--packages", l->packages);
+    add_option(&a, "--suite", l->suite);
+    add_option(&a, "--method", l->method);
+    add_option(&a, "--post", l->post);
+    add_option(&a, "--drop", l->drop);
+    add_option(&a, "--mirror", config->mirror);
+    add_option(&a, "--initd", initd);
+    add_option(&a, "--work", work);
+    add_option(&a, "--output", output);
+    add_option(&a, "--packages-out", packages);
+    add_option(&a, "--status-fd", status_number);
+
+    int64_t start = clock_monotonic_ns();
+    int result = run_builder(h, &a, status, log, l->name, deadline, cancel, e);
+    close_fd(&status[0]);
+    close_fd(&status[1]);
+    if (result < 0)
+        return error_wrap(e, "image %s could not be built", l->name);
+    log_progress("  %s: done in %.1f s", l->name, (double)(clock_monotonic_ns() - start) / 1e9);
+    return 0;
+}

@@ -1,0 +1,38 @@
+/* The table of verbs. */
+#include "cli/cli.h"
+#include "core/run.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct cli_verb *const verbs[] = {&verb_run, &verb_host, &verb_snapshot, &verb_rootfs,
+                                               &verb_doctor};
+#define VERB_COUNT (sizeof(verbs) / sizeof(verbs[0]))
+
+static int print_help(void)
+{
+    printf(
+        "capsid: runs untrusted programs, each in a microVM of its own\n\nUsage: capsid VERB [options]\n\n");
+    for (size_t i = 0; i < VERB_COUNT; i++)
+        printf("  %-10s %s\n", verbs[i]->name, verbs[i]->summary);
+    printf("\ncapsid VERB --help tells more, and so does the manual page capsid(1).\n\n"
+           "Example: capsid run --lang python --code \"print('Hello')\"\n");
+    return fflush(stdout) == 0 ? 0 : RUN_EXIT_ERROR;
+}
+
+int main(int argc, char **argv)
+{
+    const char *verb = argc > 1 ? argv[1] : "";
+
+    if (strcmp(verb, "--help") == 0 || strcmp(verb, "-h") == 0 || strcmp(verb, "help") == 0)
+        return print_help();
+    if (strcmp(verb, "--version") == 0) {
+        printf("capsid %s\n", CAPSID_VERSION);
+        return 0;
+    }
+    for (size_t i = 0; i < VERB_COUNT; i++)
+        if (strcmp(verbs[i]->name, verb) == 0)
+            return cli_run_verb(verbs[i], argc - 1, argv + 1);
+    fprintf(stderr, "Error: %s%s; see: capsid --help\n", verb[0] ? "unknown verb " : "no verb given", verb);
+    return RUN_EXIT_ERROR;
+}

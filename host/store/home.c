@@ -1,0 +1,224 @@
+#include "store/home.h"
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/text.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#define LOCK_RETRY_MS 20
+
+static const char *const directories[] = {"",       "/images", "/images/names", "/snapshots",
+                                          "/cache", "/locks",  "/log",          "/run"};
+
+char *home_path(const struct home *h, const char *format, ...)
+{
+    struct buffer b = {0};
+    char *rest = NULL;
+    va_list args;
+
+    va_start(args, format);
+    if (vasprintf(&rest, format, args) < 0)
+        rest = NULL;
+    va_end(args);
+    buffer_add_text(&b, "%s/%s", h->path, rest ? rest : "");
+    free(rest);
+    return b.data;
+}
+
+/* Kills what the dead owner recorded: lines of "pid start-time". */
+static void kill_recorded(const char *scratch)
+{
+    cleanup_free char *path = text_format("%s/children", scratch);
+    cleanup_file FILE *f = fopen(path, "re");
+    unsigned long long start;
+    int pid;
+
+    while (f && fscanf(f, "%d %llu", &pid, &start) == 2)
+        if (pid > 1)
+            child_kill_recorded(pid, start);
+}
+
+/* A tree that an image build left may hold files of mapped user ids, which only a user namespace can remove.
+ */
+static int remove_scratch(const char *path, struct error *e)
+{
+    if (file_remove_tree(path, e) == 0 || geteuid() == 0)
+        return file_exists(path) ? -1 : 0;
+    const char *argv[] = {"unshare", "--map-root-user", "--map-auto", "rm", "-rf", "--", path, NULL};
+    struct buffer none = {0};
+    int result = child_capture(argv, 0, deadline_in_ms(60000), NULL, &none, e);
+    buffer_free(&none);
+    return result;
+}
+
+static void remove_if_orphaned(const char *scratch)
+{
+    cleanup_free char *owner = text_format("%s/owner", scratch);
+    cleanup_fd int fd = open(owner, O_RDWR | O_CLOEXEC);
+    struct error ignored = {0};
+    struct stat st;
+
+    /* No owner file: its maker is between mkdir and lock, or died there. The directory then is empty. */
+    if (fd < 0) {
+        if (stat(scratch, &st) == 0 && clock_realtime_ns() / 1000000000 - st.st_mtim.tv_sec > 60)
+            rmdir(scratch);
+        return;
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+        return;
+    kill_recorded(scratch);
+    if (remove_scratch(scratch, &ignored) < 0)
+        log_warning("left-over directory could not be removed: %s", ignored.text);
+}
+
+static void remove_orphans(const struct home *h)
+{
+    cleanup_free char *run = home_path(h, "run");
+    cleanup_dir DIR *dir = opendir(run);
+
+    for (struct dirent *d; dir && (d = readdir(dir));) {
+        cleanup_free char *scratch = text_format("%s/%s", run, d->d_name);
+        if (d->d_name[0] != '.')
+            remove_if_orphaned(scratch);
+    }
+}
+
+static int make_scratch(struct home *h, struct error *e)
+{
+    h->scratch = home_path(h, "run/XXXXXX");
+    if (!mkdtemp(h->scratch)) {
+        error_errno(e, "cannot create a directory in %s/run", h->path);
+        free(h->scratch);
+        h->scratch = NULL;
+        return -1;
+    }
+    cleanup_free char *owner = text_format("%s/owner", h->scratch);
+    cleanup_free char *record = text_format("%s/children", h->scratch);
+    h->owner_fd = open(owner, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    h->record_fd = open(record, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (h->owner_fd < 0 || h->record_fd < 0 || flock(h->owner_fd, LOCK_EX | LOCK_NB) < 0)
+        return error_errno(e, "cannot create %s", owner);
+    return 0;
+}
+
+int home_open(struct home *h, const char *path, struct error *e)
+{
+    *h = (struct home){.path = text_copy(path), .owner_fd = -1, .record_fd = -1};
+    for (size_t i = 0; i < sizeof(directories) / sizeof(directories[0]); i++) {
+        cleanup_free char *directory = text_format("%s%s", path, directories[i]);
+        if (file_make_directories(directory, e) < 0) {
+            error_wrap(e, "state directory %s cannot be used (set CAPSID_HOME to another)", path);
+            home_close(h);
+            return -1;
+        }
+    }
+    remove_orphans(h);
+    if (make_scratch(h, e) < 0) {
+        error_wrap(e, "state directory %s cannot be used (set CAPSID_HOME to another)", path);
+        home_close(h);
+        return -1;
+    }
+    return 0;
+}
+
+void home_close(struct home *h)
+{
+    struct error e = {0};
+
+    if (!h->path)
+        return;
+    if (h->scratch && remove_scratch(h->scratch, &e) < 0)
+        log_warning("%s", e.text);
+    close_fd(&h->owner_fd);
+    close_fd(&h->record_fd);
+    free(h->scratch);
+    free(h->path);
+    *h = (struct home){.owner_fd = -1, .record_fd = -1};
+}
+
+int home_record_child(struct home *h, const struct child *c, struct error *e)
+{
+    char line[64];
+    int n = snprintf(line, sizeof(line), "%d %llu\n", (int)c->pid, (unsigned long long)c->start_time);
+
+    return file_write_fd(h->record_fd, line, (size_t)n) < 0 ? error_errno(e, "cannot write in %s", h->scratch)
+                                                            : 0;
+}
+
+int home_lock(const struct home *h, const char *name, const char *waiting_for, int64_t deadline,
+              const struct cancel *cancel, struct error *e)
+{
+    cleanup_free char *path = home_path(h, "locks/%s", name);
+    cleanup_fd int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    bool said = false;
+
+    if (fd < 0)
+        return error_errno(e, "cannot open %s", path);
+    /* flock cannot be waited for together with other events; the holder is a build of seconds, so looking
+     * again suffices. */
+    while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            return error_errno(e, "cannot lock %s", path);
+        if (!said)
+            log_progress("Waiting for another process: %s", waiting_for);
+        said = true;
+        if (clock_monotonic_ns() >= deadline)
+            return error_set(e, ERROR_TIMEOUT, "another process did not finish in time: %s", waiting_for);
+        if (deadline_poll(NULL, 0, deadline_in_ms(LOCK_RETRY_MS), cancel, e) < 0)
+            return -1;
+    }
+    return take_fd(&fd);
+}
+
+/* One line: what identifies the state of a file. */
+static void describe_state(const struct stat *st, char out[static 160])
+{
+    snprintf(out, 160, "%llu %llu %lld %lld.%09ld %lld.%09ld", (unsigned long long)st->st_dev,
+             (unsigned long long)st->st_ino, (long long)st->st_size, (long long)st->st_mtim.tv_sec,
+             st->st_mtim.tv_nsec, (long long)st->st_ctim.tv_sec, st->st_ctim.tv_nsec);
+}
+
+static bool cached_digest(const char *cache, const char *state, char ret[static 65])
+{
+    char line[256];
+    cleanup_file FILE *f = fopen(cache, "re");
+    size_t size = strlen(state);
+
+    if (!f || !fgets(line, sizeof(line), f) || strncmp(line, state, size) != 0 || line[size] != ' ')
+        return false;
+    return strlen(line + size + 1) == 65 && snprintf(ret, 65, "%.64s", line + size + 1) > 0;
+}
+
+int home_digest(const struct home *h, const char *path, char ret[static 65], struct error *e)
+{
+    cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+    char state[160], after[160], path_digest[DIGEST_HEX_SIZE];
+    struct stat st;
+
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return error_errno(e, "cannot open %s", path);
+    digest_bytes(path, strlen(path), path_digest);
+    cleanup_free char *cache = home_path(h, "cache/digest-%.32s", path_digest);
+    describe_state(&st, state);
+    if (cached_digest(cache, state, ret))
+        return 0;
+
+    if (digest_fd(fd, ret, e) < 0)
+        return error_wrap(e, "%s", path);
+    /* A file that changed within the clock's granularity would keep the same state; do not remember those. */
+    if (fstat(fd, &st) == 0 && clock_realtime_ns() / 1000000000 - st.st_ctim.tv_sec > 1) {
+        describe_state(&st, after);
+        cleanup_free char *line = text_format("%s %s\n", after, ret);
+        if (strcmp(after, state) == 0 && file_replace(cache, h->scratch, line, strlen(line), 0600, e) < 0)
+            return -1;
+    }
+    return 0;
+}

@@ -1,0 +1,127 @@
+#include "vmm/accel.h"
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "vmm/kvm_probe.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+
+#define PROBE_DEADLINE_MS 3000
+#define EMULATED_NS 10000000 /* ten times what slow hardware takes, a tenth of what emulation does */
+
+struct probe_result {
+    int error; /* errno, or 0 */
+    int64_t ns;
+    char step[40];
+};
+
+/* In a process of its own: a KVM that hangs must not hang us. */
+static void run_probe(struct probe_result *ret)
+{
+    int channel[2];
+    struct error ignored = {0};
+
+    *ret = (struct probe_result){.error = ETIMEDOUT, .step = "KVM_RUN"};
+    if (pipe2(channel, O_CLOEXEC) < 0)
+        return;
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct probe_result r = {0};
+        const char *step = "";
+        if (kvm_probe_run(&r.ns, &step) < 0)
+            r.error = errno ? errno : EPROTO;
+        snprintf(r.step, sizeof(r.step), "%s", step);
+        _exit(write(channel[1], &r, sizeof(r)) == (ssize_t)sizeof(r) ? 0 : 1);
+    }
+    close(channel[1]);
+    if (pid > 0) {
+        if (deadline_wait_fd(channel[0], POLLIN, deadline_in_ms(PROBE_DEADLINE_MS), NULL, &ignored) > 0 &&
+            read(channel[0], ret, sizeof(*ret)) != (ssize_t)sizeof(*ret))
+            ret->error = EPROTO;
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+    }
+    close(channel[0]);
+}
+
+static void judge(struct accel_verdict *ret, const struct probe_result *p)
+{
+    if (p->error) {
+        ret->accel = ACCEL_TCG;
+        snprintf(ret->reason, sizeof(ret->reason), "no usable KVM (%s of /dev/kvm: %s)%s", p->step,
+                 strerror(p->error), p->error == EACCES ? "; add the user to the group kvm" : "");
+    } else if (p->ns > EMULATED_NS) {
+        ret->accel = ACCEL_TCG;
+        snprintf(ret->reason, sizeof(ret->reason),
+                 "/dev/kvm emulates guest instructions (%d rounds took %.1f ms; hardware takes under 1 ms)",
+                 KVM_PROBE_ROUNDS, (double)p->ns / 1e6);
+    } else {
+        ret->accel = ACCEL_KVM;
+        snprintf(ret->reason, sizeof(ret->reason), "hardware virtualisation works (%d rounds took %.3f ms)",
+                 KVM_PROBE_ROUNDS, (double)p->ns / 1e6);
+    }
+}
+
+/* Who asks matters: another user may not open /dev/kvm. */
+static char *situation(void)
+{
+    struct buffer boot = {0};
+    struct error ignored = {0};
+    struct utsname u = {0};
+
+    uname(&u);
+    if (file_read("/proc/sys/kernel/random/boot_id", 64, &boot, &ignored) < 0)
+        buffer_add_text(&boot, "unknown");
+    char *s = text_format("%s %s %u %d", text_trim(boot.data), u.release, (unsigned)geteuid(),
+                          access("/dev/kvm", R_OK | W_OK));
+    buffer_free(&boot);
+    return s;
+}
+
+static bool remembered(const char *path, const char *now, struct accel_verdict *ret)
+{
+    cleanup_file FILE *f = fopen(path, "re");
+    char line[512];
+    size_t size = strlen(now);
+
+    if (!f || !fgets(line, sizeof(line), f) || strncmp(line, now, size) != 0 || line[size] != '\n')
+        return false;
+    if (!fgets(line, sizeof(line), f))
+        return false;
+    ret->accel = strcmp(line, "kvm\n") == 0 ? ACCEL_KVM : ACCEL_TCG;
+    if (!fgets(ret->reason, sizeof(ret->reason), f))
+        return false;
+    ret->reason[strcspn(ret->reason, "\n")] = '\0';
+    return true;
+}
+
+static int probe(struct accel_verdict *ret, const struct home *h, struct error *e)
+{
+    cleanup_free char *path = home_path(h, "cache/accel");
+    cleanup_free char *now = situation();
+    struct probe_result p;
+
+    if (remembered(path, now, ret))
+        return 0;
+    run_probe(&p);
+    judge(ret, &p);
+    cleanup_free char *text = text_format("%s\n%s\n%s\n", now, config_accel_name(ret->accel), ret->reason);
+    return file_replace(path, h->scratch, text, strlen(text), 0600, e);
+}
+
+int accel_decide(struct accel_verdict *ret, const struct home *h, enum accel_choice choice, struct error *e)
+{
+    if (choice == ACCEL_AUTO)
+        return probe(ret, h, e);
+    ret->accel = choice;
+    snprintf(ret->reason, sizeof(ret->reason), "as configured");
+    if (choice == ACCEL_KVM && access("/dev/kvm", R_OK | W_OK) < 0)
+        return error_errno(e, "accel is kvm, but /dev/kvm cannot be used");
+    return 0;
+}

@@ -1,0 +1,72 @@
+/*
+ * driver: what a VMM can do, behind one vtable, so that nothing above knows which VMM it is.
+ *
+ * Life of a VM:  start -> (guest talks) -> snapshot -> destroy
+ *                restore -> (guest talks) -> destroy
+ */
+#ifndef CAPSID_DRIVER_H
+#define CAPSID_DRIVER_H
+
+#include "base/child.h"
+#include "base/deadline.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "config/config.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Names of the files of a snapshot, in its directory. */
+#define SNAPSHOT_MEMORY "memory"
+#define SNAPSHOT_STATE "state"
+
+struct vm_spec {
+    const char *vmm;    /* the VMM's binary */
+    const char *kernel; /* vmlinux */
+    const char *image;  /* read-only root filesystem */
+    uint64_t memory_mib;
+    uint64_t vcpus;
+    enum accel_choice accel; /* ACCEL_KVM or ACCEL_TCG, decided */
+    const char *scratch;     /* an existing directory for the VM's small files */
+};
+
+struct vm {
+    const struct vm_driver *driver;
+    struct child vmm;
+    int channel_fd;    /* the host's end of the guest channel, until connect hands it out */
+    int control_fd;    /* the VMM's control connection */
+    bool control_open; /* its greeting was taken */
+    int state_fd;      /* where a snapshot's device state goes, or comes from */
+    int log_fd;        /* what the VMM prints */
+};
+
+#define VM_NONE                                                                                              \
+    ((struct vm){.vmm = CHILD_NONE, .channel_fd = -1, .control_fd = -1, .state_fd = -1, .log_fd = -1})
+
+struct vm_driver {
+    const char *name;
+
+    /* Boots. With snapshot_directory (existing and empty), the VM is one that snapshot can be called on. */
+    int (*start)(struct vm *vm, const struct vm_spec *spec, const char *snapshot_directory, struct error *e);
+
+    /* Stops the VM and completes the files in its snapshot directory. The VM can only be destroyed
+     * afterwards. */
+    int (*snapshot)(struct vm *vm, int64_t deadline, const struct cancel *cancel, struct error *e);
+
+    /* A new running VM from a snapshot; its memory is a private copy. */
+    int (*restore)(struct vm *vm, const struct vm_spec *spec, const char *snapshot_directory,
+                   int64_t deadline, const struct cancel *cancel, struct error *e);
+
+    /* The connection to initd; the caller owns the fd. */
+    int (*connect)(struct vm *vm, int64_t deadline, const struct cancel *cancel, struct error *e);
+
+    /* Adds what the VMM and the guest's console last said, for an error message. */
+    void (*diagnose)(struct vm *vm, struct buffer *ret);
+
+    /* Ends the VMM whatever it does. Accepts VM_NONE and half-started VMs. */
+    void (*destroy)(struct vm *vm);
+};
+
+extern const struct vm_driver qemu_driver;
+
+#endif

@@ -1,0 +1,317 @@
+/*
+ * The QEMU driver: the microvm machine (QEMU documentation, "microvm"), a virtio-serial port as guest
+ * channel, QMP for control.
+ *
+ * Channel and QMP are socket pairs made before QEMU starts, so there is no socket in the filesystem to guard
+ * or remove. A snapshot is the RAM in a file of its own, written in place (share=on), and the device state as
+ * a migration stream without RAM (x-ignore-shared). A restored VM maps the same file privately (share=off):
+ * pages are read when touched and copied when written.
+ */
+#include "vmm/driver.h"
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "messages.h"
+#include "vmm/qmp.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define ARGUMENTS_MAX 64
+#define CONSOLE_RING 8192 /* QEMU wants a power of two */
+
+/*
+ * panic=-1 and reboot=t: a dead guest resets through a triple fault at once, which -no-reboot turns into the
+ * end of QEMU. random.trust_cpu: RDRAND seeds the guest before the host's own entropy arrives with RESUME.
+ */
+#define KERNEL_COMMAND_LINE                                                                                  \
+    "root=/dev/vda rootfstype=erofs ro init=/sbin/initd console=ttyS0 quiet panic=-1 reboot=t "              \
+    "random.trust_cpu=1"
+
+struct command_line {
+    char *words[ARGUMENTS_MAX + 1]; /* owned */
+    size_t count;
+};
+
+static void add(struct command_line *c, const char *option, char *value)
+{
+    if (c->count + 2 <= ARGUMENTS_MAX) {
+        c->words[c->count++] = text_copy(option);
+        if (value)
+            c->words[c->count++] = value;
+    }
+}
+
+static void command_line_done(struct command_line *c)
+{
+    for (size_t i = 0; i < c->count; i++)
+        free(c->words[i]);
+}
+
+/* A comma in a value would begin a new option; QEMU takes a doubled one as itself. The caller frees the
+ * result. */
+static char *escape_commas(const char *s)
+{
+    struct buffer b = {0};
+
+    for (; *s; s++)
+        buffer_add(&b, *s == ',' ? ",," : s, *s == ',' ? 2 : 1);
+    buffer_add(&b, "", 0);
+    return b.data;
+}
+
+struct qemu_fds {
+    int channel; /* QEMU's ends */
+    int control;
+};
+
+static void add_machine(struct command_line *c, const struct vm_spec *spec, const char *memory_file,
+                        bool shared)
+{
+    bool kvm = spec->accel == ACCEL_KVM;
+
+    /* The PIT and PIC stay: without them the TSC calibration of an emulated guest hangs. */
+    add(c, "-machine", text_format("microvm,acpi=off,rtc=on,pit=on,pic=on,isa-serial=on,memory-backend=ram"));
+    add(c, "-accel", text_copy(kvm ? "kvm" : "tcg"));
+    add(c, "-cpu", text_copy(kvm ? "host" : "max"));
+    add(c, "-smp", text_format("%llu", (unsigned long long)spec->vcpus));
+    add(c, "-m", text_format("%lluM", (unsigned long long)spec->memory_mib));
+    if (memory_file) {
+        cleanup_free char *path = escape_commas(memory_file);
+        add(c, "-object",
+            text_format("memory-backend-file,id=ram,size=%lluM,mem-path=%s,share=%s",
+                        (unsigned long long)spec->memory_mib, path, shared ? "on" : "off"));
+    } else {
+        add(c, "-object",
+            text_format("memory-backend-ram,id=ram,size=%lluM", (unsigned long long)spec->memory_mib));
+    }
+}
+
+static void add_devices(struct command_line *c, const struct vm_spec *spec, const struct qemu_fds *fds)
+{
+    cleanup_free char *image = escape_commas(spec->image);
+
+    add(c, "-global", text_copy("virtio-mmio.force-legacy=false"));
+    add(c, "-kernel", text_copy(spec->kernel));
+    add(c, "-append", text_copy(KERNEL_COMMAND_LINE));
+    add(c, "-drive", text_format("id=root,file=%s,if=none,format=raw,readonly=on", image));
+    add(c, "-device", text_copy("virtio-blk-device,drive=root"));
+    add(c, "-chardev", text_format("socket,id=guest,fd=%d", fds->channel));
+    add(c, "-device", text_copy("virtio-serial-device"));
+    add(c, "-device", text_copy("virtserialport,chardev=guest,name=" PROTO_SERIAL_NAME));
+    add(c, "-chardev", text_format("ringbuf,id=console,size=%d", CONSOLE_RING));
+    add(c, "-serial", text_copy("chardev:console"));
+    add(c, "-chardev", text_format("socket,id=control,fd=%d", fds->control));
+    add(c, "-mon", text_copy("chardev=control,mode=control"));
+}
+
+static void build_command_line(struct command_line *c, const struct vm_spec *spec, const char *memory_file,
+                               bool incoming, const struct qemu_fds *fds)
+{
+    add(c, spec->vmm, NULL);
+    add(c, "-nodefaults", NULL);
+    add(c, "-no-user-config", NULL);
+    add(c, "-no-reboot", NULL);
+    add(c, "-display", text_copy("none"));
+    add(c, "-sandbox", text_copy("on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"));
+    add_machine(c, spec, memory_file, !incoming);
+    add_devices(c, spec, fds);
+    if (incoming)
+        add(c, "-incoming", text_copy("defer"));
+}
+
+static int make_pair(int *ret_ours, int *ret_theirs, struct error *e)
+{
+    int pair[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+        return error_errno(e, "socketpair");
+    *ret_ours = pair[0];
+    *ret_theirs = pair[1];
+    return 0;
+}
+
+static void qemu_destroy(struct vm *vm)
+{
+    child_kill(&vm->vmm);
+    close_fd(&vm->channel_fd);
+    close_fd(&vm->control_fd);
+    close_fd(&vm->state_fd);
+    close_fd(&vm->log_fd);
+}
+
+static int spawn(struct vm *vm, const struct vm_spec *spec, const char *memory_file, bool incoming,
+                 struct error *e)
+{
+    struct command_line c = {0};
+    cleanup_fd int channel = -1;
+    cleanup_fd int control = -1;
+
+    vm->log_fd = memfd_create("qemu-log", MFD_CLOEXEC);
+    if (vm->log_fd < 0)
+        return error_errno(e, "memfd_create");
+    if (make_pair(&vm->channel_fd, &channel, e) < 0 || make_pair(&vm->control_fd, &control, e) < 0)
+        return -1;
+    build_command_line(&c, spec, memory_file, incoming,
+                       &(struct qemu_fds){.channel = channel, .control = control});
+
+    int kept[] = {channel, control, vm->state_fd};
+    struct child_spec child = {.argv = (const char *const *)c.words,
+                               .stdin_fd = -1,
+                               .stdout_fd = vm->log_fd,
+                               .stderr_fd = vm->log_fd,
+                               .kept_fds = kept,
+                               .kept_count = vm->state_fd >= 0 ? 3 : 2};
+    int result = child_spawn(&vm->vmm, &child, e);
+    command_line_done(&c);
+    return result;
+}
+
+/* What QEMU printed before it failed says more than the broken connection does. */
+static int explain(struct vm *vm, struct error *e)
+{
+    char text[400];
+    ssize_t n = vm->log_fd >= 0 ? pread(vm->log_fd, text, sizeof(text) - 1, 0) : 0;
+
+    if (n <= 0)
+        return -1;
+    text[n] = '\0';
+    char *line = text_trim(text);
+    line[strcspn(line, "\n")] = '\0';
+    return error_set(e, e->kind, "%s: %s", e->text[0] ? "QEMU failed" : "QEMU", line);
+}
+
+static int qemu_start(struct vm *vm, const struct vm_spec *spec, const char *snapshot_directory,
+                      struct error *e)
+{
+    cleanup_free char *memory = NULL;
+
+    *vm = VM_NONE;
+    vm->driver = &qemu_driver;
+    if (snapshot_directory) {
+        memory = text_format("%s/" SNAPSHOT_MEMORY, snapshot_directory);
+        cleanup_free char *state = text_format("%s/" SNAPSHOT_STATE, snapshot_directory);
+        vm->state_fd = open(state, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        if (vm->state_fd < 0)
+            return error_errno(e, "cannot create %s", state);
+    }
+    if (spawn(vm, spec, memory, false, e) < 0) {
+        qemu_destroy(vm);
+        return -1;
+    }
+    return 0;
+}
+
+static json_t *capabilities(void)
+{
+    return json_pack("{s:[{s:s, s:b}, {s:s, s:b}]}", "capabilities", "capability", "x-ignore-shared", "state",
+                     1, "capability", "events", "state", 1);
+}
+
+static int open_control(struct vm *vm, struct qmp *q, int64_t deadline, const struct cancel *cancel,
+                        struct error *e)
+{
+    qmp_init(q, vm->control_fd, deadline, cancel);
+    if (vm->control_open)
+        return 0;
+    vm->control_open = true;
+    return qmp_greet(q, e);
+}
+
+static int migrate(struct vm *vm, const char *command, int64_t deadline, const struct cancel *cancel,
+                   struct error *e)
+{
+    struct qmp q;
+    char uri[32];
+    int result = open_control(vm, &q, deadline, cancel, e);
+
+    snprintf(uri, sizeof(uri), "fd:%d", vm->state_fd);
+    if (result == 0)
+        result = qmp_command(&q, "migrate-set-capabilities", capabilities(), NULL, e);
+    if (result == 0)
+        result = qmp_command(&q, command, json_pack("{s:s}", "uri", uri), NULL, e);
+    if (result == 0)
+        result = qmp_wait_migration(&q, e);
+    qmp_close(&q);
+    return result;
+}
+
+static int qemu_snapshot(struct vm *vm, int64_t deadline, const struct cancel *cancel, struct error *e)
+{
+    if (migrate(vm, "migrate", deadline, cancel, e) < 0) {
+        explain(vm, e);
+        return -1;
+    }
+    return 0;
+}
+
+static int qemu_restore(struct vm *vm, const struct vm_spec *spec, const char *snapshot_directory,
+                        int64_t deadline, const struct cancel *cancel, struct error *e)
+{
+    cleanup_free char *memory = text_format("%s/" SNAPSHOT_MEMORY, snapshot_directory);
+    cleanup_free char *state = text_format("%s/" SNAPSHOT_STATE, snapshot_directory);
+
+    *vm = VM_NONE;
+    vm->driver = &qemu_driver;
+    vm->state_fd = open(state, O_RDONLY | O_CLOEXEC);
+    if (vm->state_fd < 0)
+        return error_errno(e, "cannot open %s", state);
+    /* The guest runs on as soon as its state is loaded, because it ran when the state was saved. */
+    if (spawn(vm, spec, memory, true, e) < 0 || migrate(vm, "migrate-incoming", deadline, cancel, e) < 0) {
+        if (e->kind != ERROR_CANCELLED)
+            explain(vm, e);
+        qemu_destroy(vm);
+        return -1;
+    }
+    return 0;
+}
+
+static int qemu_connect(struct vm *vm, int64_t deadline, const struct cancel *cancel, struct error *e)
+{
+    (void)deadline, (void)cancel;
+    if (vm->channel_fd < 0)
+        return error_set(e, ERROR_GENERAL, "the guest's serial port takes one connection only");
+    return take_fd(&vm->channel_fd);
+}
+
+static void add_console(struct vm *vm, struct buffer *ret)
+{
+    struct qmp q;
+    struct error ignored = {0};
+    json_t *result = NULL;
+
+    if (open_control(vm, &q, deadline_in_ms(1000), NULL, &ignored) == 0 &&
+        qmp_command(&q, "ringbuf-read", json_pack("{s:s, s:i}", "device", "console", "size", CONSOLE_RING),
+                    &result, &ignored) == 0 &&
+        json_string_length(result) > 0)
+        buffer_add_text(ret, "%s", json_string_value(result));
+    json_decref(result);
+    qmp_close(&q);
+}
+
+static void qemu_diagnose(struct vm *vm, struct buffer *ret)
+{
+    char text[2048];
+    ssize_t n = vm->log_fd >= 0 ? pread(vm->log_fd, text, sizeof(text), 0) : 0;
+
+    if (n > 0)
+        buffer_add(ret, text, (size_t)n);
+    if (vm->vmm.pid > 0 && vm->control_fd >= 0)
+        add_console(vm, ret);
+}
+
+const struct vm_driver qemu_driver = {
+    .name = "qemu",
+    .start = qemu_start,
+    .snapshot = qemu_snapshot,
+    .restore = qemu_restore,
+    .connect = qemu_connect,
+    .diagnose = qemu_diagnose,
+    .destroy = qemu_destroy,
+};

@@ -1,0 +1,33 @@
+/* qmp: QEMU's control protocol, JSON objects a line each (QEMU documentation, "QEMU Machine Protocol
+ * Specification"). */
+#ifndef CAPSID_QMP_H
+#define CAPSID_QMP_H
+
+#include "base/deadline.h"
+#include "base/error.h"
+#include "base/text.h"
+
+#include <jansson.h>
+
+struct qmp {
+    int fd; /* borrowed */
+    int64_t deadline;
+    const struct cancel *cancel; /* borrowed */
+    struct buffer input;         /* received, not yet a whole line */
+};
+
+/* A connection on which nothing was received yet, or on which every answer was waited for. */
+void qmp_init(struct qmp *q, int fd, int64_t deadline, const struct cancel *cancel);
+
+/* Takes the greeting and enters command mode; once in the life of a connection. */
+int qmp_greet(struct qmp *q, struct error *e);
+void qmp_close(struct qmp *q);
+
+/* Sends a command (arguments may be NULL, else the reference is taken) and waits for its result; events in
+ * between are dropped. *ret_result may be NULL; else the caller owns the reference. */
+int qmp_command(struct qmp *q, const char *command, json_t *arguments, json_t **ret_result, struct error *e);
+
+/* Waits until a migration (either direction) has completed; needs the capability "events". */
+int qmp_wait_migration(struct qmp *q, struct error *e);
+
+#endif

@@ -1,0 +1,141 @@
+# The test programs. Included by Makefile; everything is made below build/test/.
+#
+#   tests/unit/test_X.c    build/test/unit/test_X    gcc, ASan and UBSan, libcheck, proto and host
+#   tests/ns/test_X.c      build/test/ns/test_X      gcc, libcheck, proto, and the other files of tests/ns
+#   tests/fuzz/fuzz_X.c    build/test/fuzz/fuzz_X    clang, libFuzzer, proto; host with "links: host" in its head
+#   tests/guest/X.c        build/test/guest/X        static, musl
+#   tests/tools/X.c        build/test/tools/X        gcc, proto
+#
+# tests/unit/test_proto_X.c is linked without the host, so that the protocol is tested on its own.
+
+T := $(B)/test
+
+UNIT_SRC := $(wildcard tests/unit/test_*.c)
+NS_SRC := $(wildcard tests/ns/test_*.c)
+NS_LIB_SRC := $(filter-out $(NS_SRC),$(wildcard tests/ns/*.c))
+FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
+GUEST_SRC := $(wildcard tests/guest/*.c)
+TOOL_SRC := $(wildcard tests/tools/*.c)
+
+UNIT_BIN := $(UNIT_SRC:tests/%.c=$(T)/%)
+NS_BIN := $(NS_SRC:tests/%.c=$(T)/%)
+FUZZ_BIN := $(FUZZ_SRC:tests/%.c=$(T)/%)
+GUEST_BIN := $(GUEST_SRC:tests/%.c=$(T)/%)
+TOOL_BIN := $(TOOL_SRC:tests/%.c=$(T)/%)
+
+UNIT_PROTO_BIN := $(filter $(T)/unit/test_proto_%,$(UNIT_BIN))
+UNIT_HOST_BIN := $(filter-out $(UNIT_PROTO_BIN),$(UNIT_BIN))
+FUZZ_HOST_BIN := $(patsubst tests/%.c,$(T)/%,$(if $(FUZZ_SRC),$(shell grep -l '/[*] links: host [*]/' $(FUZZ_SRC))))
+FUZZ_PROTO_BIN := $(filter-out $(FUZZ_HOST_BIN),$(FUZZ_BIN))
+
+# Only where they are used, so that a plain `make` needs none of it.
+CHECK_CFLAGS = $(shell pkg-config --cflags check)
+CHECK_LIBS = $(shell pkg-config --libs check)
+TEST_CFLAGS := -Itests
+
+.PHONY: test-programs unit-programs ns-programs fuzz-programs guest-programs tool-programs golden print-lint-flags
+test-programs: unit-programs ns-programs fuzz-programs guest-programs tool-programs
+unit-programs: $(UNIT_BIN)
+ns-programs: $(NS_BIN)
+fuzz-programs: $(FUZZ_BIN)
+guest-programs: $(GUEST_BIN)
+tool-programs: $(TOOL_BIN)
+
+# ---- unit: one set of sanitized objects -----------------------------------------------------------
+
+SAN_PROTO := $(PROTO_SRC:%.c=$(T)/san/%.o)
+SAN_HOST := $(HOST_LIB_SRC:%.c=$(T)/san/%.o)
+
+$(T)/san/%.o: %.c tests/tests.mk
+	$(call say,CC san,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) $(HOST_CFLAGS) $(TEST_CFLAGS) $(CHECK_CFLAGS) $(SANITIZE) -c -o $@ $<
+
+# An archive: a test that defines a function of the host itself, as a double, gets its own.
+$(T)/san/host.a: $(SAN_HOST)
+	$(call say,AR,$@)
+	@mkdir -p $(@D)
+	$(Q)rm -f $@
+	$(Q)ar rcs $@ $^
+
+$(UNIT_PROTO_BIN): $(T)/%: $(T)/san/tests/%.o $(SAN_PROTO)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(SANITIZE) $(LDFLAGS) -o $@ $^ $(CHECK_LIBS)
+
+$(UNIT_HOST_BIN): $(T)/%: $(T)/san/tests/%.o $(T)/san/host.a $(SAN_PROTO)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(SANITIZE) $(LDFLAGS) -o $@ $^ $(HOST_LIBS) $(CHECK_LIBS)
+
+# ---- ns and tools: plain objects ------------------------------------------------------------------
+
+# No sanitizers: these tests clone into namespaces, where the leak checker cannot work.
+$(T)/obj/%.o: %.c tests/tests.mk
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) $(TEST_CFLAGS) $(if $(filter tests/ns/%,$<),$(CHECK_CFLAGS)) $(CFLAGS) -c -o $@ $<
+
+$(NS_BIN): $(T)/%: $(T)/obj/tests/%.o $(NS_LIB_SRC:%.c=$(T)/obj/%.o) $(PROTO_OBJ)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(CHECK_LIBS)
+
+$(TOOL_BIN): $(T)/%: $(T)/obj/tests/%.o $(PROTO_OBJ)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
+
+# ---- fuzz -----------------------------------------------------------------------------------------
+
+FUZZ_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1 -g
+FUZZ_PROTO := $(PROTO_SRC:%.c=$(T)/fuzzobj/%.o)
+FUZZ_HOST := $(HOST_LIB_SRC:%.c=$(T)/fuzzobj/%.o)
+
+$(T)/fuzzobj/%.o: %.c tests/tests.mk
+	$(call say,CC fuzz,$<)
+	@mkdir -p $(@D)
+	$(Q)$(FUZZ_CC) $(CFLAGS_ALL) $(HOST_CFLAGS) $(TEST_CFLAGS) -fsanitize=fuzzer-no-link $(FUZZ_FLAGS) -c -o $@ $<
+
+$(T)/fuzzobj/host.a: $(FUZZ_HOST)
+	$(call say,AR,$@)
+	@mkdir -p $(@D)
+	$(Q)rm -f $@
+	$(Q)ar rcs $@ $^
+
+$(FUZZ_PROTO_BIN): $(T)/%: $(T)/fuzzobj/tests/%.o $(FUZZ_PROTO)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(FUZZ_CC) -fsanitize=fuzzer $(FUZZ_FLAGS) -o $@ $^
+
+$(FUZZ_HOST_BIN): $(T)/%: $(T)/fuzzobj/tests/%.o $(T)/fuzzobj/host.a $(FUZZ_PROTO)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(FUZZ_CC) -fsanitize=fuzzer $(FUZZ_FLAGS) -o $@ $^ $(HOST_LIBS)
+
+# ---- guest: payloads that run under initd ---------------------------------------------------------
+
+GUEST_CFLAGS := -Os -g0 -static -s -idirafter $(B)/linux-include
+
+$(GUEST_BIN): $(T)/%: tests/%.c $(B)/linux-include/.done tests/tests.mk
+	$(call say,MUSL,$@)
+	@mkdir -p $(@D)
+	$(Q)$(MUSL_CC) $(CFLAGS_ALL) $(GUEST_CFLAGS) -o $@ $<
+
+# ---- the protocol's document and vectors ----------------------------------------------------------
+
+# Rewrites the tables and the worked examples of proto/PROTOCOL.md.
+protocol-tables: tool-programs
+	$(Q)tests/proto-doc write
+
+# Adds the vectors and seeds of new messages. Those that exist are never changed: what is on the wire stays.
+golden: tool-programs
+	$(Q)$(T)/tools/golden write tests/golden
+	$(Q)$(T)/tools/golden seeds tests/fuzz/corpus
+
+# What tests/lint compiles with.
+print-lint-flags:
+	@printf '%s\n' "WARN='-std=gnu11 -D_GNU_SOURCE $(WARN)'" "PKG_CFLAGS='$(shell pkg-config --cflags $(HOST_PKGS) 2>/dev/null)'" \
+		"CC='$(CC)'" "MUSL_CC='$(MUSL_CC)'" "FUZZ_CC='$(FUZZ_CC)'"
+
+-include $(shell find $(T)/san $(T)/obj $(T)/fuzzobj $(T)/guest -name '*.d' 2>/dev/null)

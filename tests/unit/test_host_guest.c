@@ -1,0 +1,315 @@
+/* guest/: what the host does with a guest that lies, floods, stalls or goes away. The guest is this test, at
+ * the other end of a socket pair. */
+#include "base/cleanup.h"
+#include "base/text.h"
+#include "guest/guest.h"
+
+#include <check.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static struct guest guest;
+static int peer;
+static struct error e;
+
+static void setup(void)
+{
+    int pair[2];
+
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    e = (struct error){0};
+    peer = pair[1];
+    guest_open(&guest, pair[0], -1, NULL);
+}
+
+static void teardown(void)
+{
+    guest_close(&guest);
+    close_fd(&peer);
+}
+
+static void say(const void *data, size_t size)
+{
+    ck_assert_int_eq(send(peer, data, size, MSG_NOSIGNAL), (ssize_t)size);
+}
+
+/* Sends a message of the guest. */
+#define SAY(name, stream, ...)                                                                               \
+    do {                                                                                                     \
+        uint8_t out_[FRAME_MAX];                                                                             \
+        struct msg_##name m_ = {__VA_ARGS__};                                                                \
+        size_t n_ = msg_##name##_frame(&m_, stream, out_, sizeof(out_));                                     \
+        ck_assert_uint_gt(n_, 0);                                                                            \
+        say(out_, n_);                                                                                       \
+    } while (0)
+
+static void say_welcome(uint16_t version)
+{
+    SAY(welcome, 0, .magic = PROTO_MAGIC, .version = version, .state = PROTO_STATE_READY, .build = "test");
+}
+
+START_TEST(a_good_welcome_is_taken)
+{
+    say_welcome(PROTO_VERSION);
+    ck_assert_int_eq(guest_hello(&guest, deadline_in_ms(1000), &e), 0);
+    ck_assert_str_eq(guest.build, "test");
+}
+END_TEST
+
+START_TEST(another_version_is_refused)
+{
+    say_welcome(PROTO_VERSION + 1);
+    ck_assert_int_lt(guest_hello(&guest, deadline_in_ms(1000), &e), 0);
+    ck_assert_int_eq(e.kind, ERROR_VM_LOST);
+}
+END_TEST
+
+START_TEST(silence_ends_at_the_deadline)
+{
+    ck_assert_int_lt(guest_hello(&guest, deadline_in_ms(30), &e), 0);
+    ck_assert_int_eq(e.kind, ERROR_TIMEOUT);
+}
+END_TEST
+
+START_TEST(half_a_frame_ends_at_the_deadline)
+{
+    say("\x20\x00\x00\x00\x02", 5);
+    ck_assert_int_lt(guest_hello(&guest, deadline_in_ms(30), &e), 0);
+    ck_assert_int_eq(e.kind, ERROR_TIMEOUT);
+}
+END_TEST
+
+START_TEST(a_length_over_the_limit_is_fatal)
+{
+    say("\xff\xff\xff\x7f\x02\x00\x00\x00\x00\x00\x00\x00", 12);
+    ck_assert_int_lt(guest_hello(&guest, deadline_in_ms(1000), &e), 0);
+    ck_assert_int_eq(e.kind, ERROR_VM_LOST);
+}
+END_TEST
+
+START_TEST(a_closed_connection_is_fatal)
+{
+    close_fd(&peer);
+    ck_assert_int_lt(guest_hello(&guest, deadline_in_ms(1000), &e), 0);
+    ck_assert_int_eq(e.kind, ERROR_VM_LOST);
+}
+END_TEST
+
+START_TEST(text_of_the_guest_cannot_control_the_terminal)
+{
+    SAY(error, 0, .request = MSG_HELLO, .code = PROTO_ERR_STATE, .text = "\x1b[2Jboo\n");
+    ck_assert_int_lt(guest_hello(&guest, deadline_in_ms(1000), &e), 0);
+    ck_assert_ptr_null(strchr(e.text, '\x1b'));
+    ck_assert_ptr_null(strchr(e.text, '\n'));
+    ck_assert_ptr_nonnull(strstr(e.text, "boo"));
+}
+END_TEST
+
+START_TEST(a_guest_that_is_not_made_unique_is_not_used)
+{
+    SAY(resumed, 1, .done = PROTO_RESUMED_CLOCK | PROTO_RESUMED_ENTROPY);
+    ck_assert_int_lt(guest_resume(&guest, deadline_in_ms(1000), &e), 0);
+    ck_assert_int_eq(e.kind, ERROR_VM_LOST);
+}
+END_TEST
+
+START_TEST(a_guest_made_unique_is_used)
+{
+    SAY(resumed, 1, .done = PROTO_RESUMED_CLOCK | PROTO_RESUMED_ENTROPY | PROTO_RESUMED_RESEEDED);
+    ck_assert_int_eq(guest_resume(&guest, deadline_in_ms(1000), &e), 0);
+}
+END_TEST
+
+static struct buffer output;
+
+static int collect(void *context, int channel, const void *data, size_t size, struct error *why)
+{
+    (void)context, (void)why;
+    ck_assert(channel == 1 || channel == 2);
+    buffer_add(&output, data, size);
+    return 0;
+}
+
+static int run_job(struct msg_exit *exit)
+{
+    const struct job_io io = {.stdin_fd = -1, .on_output = collect};
+    const struct msg_exec exec = {.argv = {.data = "true", .size = 5}, .cwd = "/"};
+
+    buffer_free(&output);
+    return guest_run_job(&guest, &exec, NULL, &io, deadline_in_ms(500), exit, &e);
+}
+
+#define BYTES(text)                                                                                          \
+    {                                                                                                        \
+        (const uint8_t *)(text), sizeof(text) - 1                                                            \
+    }
+
+START_TEST(a_job_gives_its_output_and_exit)
+{
+    struct msg_exit exit;
+
+    SAY(started, 1, .job = 1, .pid = 2);
+    SAY(data, 1, .channel = 1, .offset = 0, .data = BYTES("ab"));
+    SAY(data, 1, .channel = 2, .offset = 0, .data = BYTES("x"));
+    SAY(data, 1, .channel = 1, .offset = 2, .data = BYTES("c"));
+    SAY(end, 1, .channel = 1, .offset = 3);
+    SAY(end, 1, .channel = 2, .offset = 1);
+    SAY(exit, 1, .cause = PROTO_CAUSE_EXITED, .status = 3, .stdout_size = 3, .stderr_size = 1);
+    ck_assert_int_eq(run_job(&exit), 0);
+    ck_assert_int_eq(exit.status, 3);
+    ck_assert_str_eq(output.data, "abxc");
+    buffer_free(&output);
+}
+END_TEST
+
+/* Each of these is a guest that breaks a rule after STARTED. */
+static void break_rule(int rule)
+{
+    switch (rule) {
+    case 0: /* a gap */
+        SAY(data, 1, .channel = 1, .offset = 1, .data = BYTES("a"));
+        break;
+    case 1: /* a channel that does not go this way */
+        SAY(data, 1, .channel = 0, .offset = 0, .data = BYTES("a"));
+        break;
+    case 2:
+        SAY(data, 1, .channel = 3, .offset = 0, .data = BYTES("a"));
+        break;
+    case 3: /* nothing */
+        SAY(data, 1, .channel = 1, .offset = 0, .data = BYTES(""));
+        break;
+    case 4: /* another stream */
+        SAY(data, 9, .channel = 1, .offset = 0, .data = BYTES("a"));
+        break;
+    case 5: /* sizes that do not match what was sent */
+        SAY(exit, 1, .cause = PROTO_CAUSE_EXITED, .stdout_size = 5);
+        break;
+    case 6:
+        SAY(end, 1, .channel = 1, .offset = 5);
+        break;
+    case 7: /* twice */
+        SAY(started, 1, .job = 1);
+        break;
+    case 8: /* not a message for a host */
+        SAY(hello, 1, .magic = PROTO_MAGIC);
+        break;
+    case 9: /* took more standard input than there was */
+        SAY(window, 1, .channel = 0, .consumed = 1, .limit = 2);
+        break;
+    case 10: /* a number that no message has */
+        say("\x00\x00\x00\x00\x39\x30\x00\x00\x01\x00\x00\x00", 12);
+        break;
+    default: /* trailing bytes */
+        say("\x0c\x00\x00\x00\x09\x00\x00\x00\x01\x00\x00\x00\x01\0\0\0\0\0\0\0\0\0\0\0", 24);
+        break;
+    }
+}
+
+START_TEST(a_rule_broken_loses_the_vm)
+{
+    struct msg_exit exit;
+
+    SAY(started, 1, .job = 1, .pid = 2);
+    break_rule(_i);
+    ck_assert_int_lt(run_job(&exit), 0);
+    ck_assert_msg(e.kind == ERROR_VM_LOST, "rule %d: %s", _i, e.text);
+    buffer_free(&output);
+}
+END_TEST
+
+/* A guest that sends without being asked is stopped at the window, however fast it is. */
+static void *flood(void *unused)
+{
+    uint8_t out[FRAME_MAX], payload[32768] = {0};
+    uint64_t offset = 0;
+
+    (void)unused;
+    for (int i = 0; i < 200; i++) {
+        struct msg_data m = {.channel = 1, .offset = offset, .data = {payload, sizeof(payload)}};
+        size_t n = msg_data_frame(&m, 1, out, sizeof(out));
+        if (send(peer, out, n, MSG_NOSIGNAL) != (ssize_t)n)
+            break;
+        offset += sizeof(payload);
+    }
+    return NULL;
+}
+
+static int never_takes(void *context, int channel, const void *data, size_t size, struct error *why)
+{
+    (void)context, (void)channel, (void)data, (void)why;
+    ck_assert_uint_le(size, 65536);
+    return 0;
+}
+
+START_TEST(output_beyond_the_window_loses_the_vm)
+{
+    const struct job_io io = {.stdin_fd = -1, .on_output = never_takes};
+    const struct msg_exec exec = {.argv = {.data = "true", .size = 5}, .cwd = "/"};
+    struct msg_exit exit;
+    pthread_t thread;
+    uint8_t out[64];
+
+    /* The first window is a mebibyte; data from its end on was not asked for. */
+    SAY(started, 1, .job = 1, .pid = 2);
+    struct msg_data m = {.channel = 1, .offset = 1u << 20, .data = BYTES("a")};
+    say(out, msg_data_frame(&m, 1, out, sizeof(out)));
+    ck_assert_int_lt(guest_run_job(&guest, &exec, NULL, &io, deadline_in_ms(500), &exit, &e), 0);
+    ck_assert_int_eq(e.kind, ERROR_VM_LOST);
+    ck_assert_int_eq(pthread_create(&thread, NULL, flood, NULL), 0);
+    guest_close(&guest);
+    pthread_join(thread, NULL);
+}
+END_TEST
+
+START_TEST(a_file_is_sent_as_the_windows_allow)
+{
+    size_t size = 100000;
+    char *content = memory_allocate(size);
+
+    SAY(window, 1, .channel = 0, .consumed = 32768, .limit = 70000);
+    SAY(window, 1, .channel = 0, .consumed = 70000, .limit = 200000);
+    SAY(ok, 1);
+    ck_assert_int_eq(
+        guest_write_file(&guest, "/x", 0100644, 0, 0, 0, content, size, deadline_in_ms(1000), &e), 0);
+    free(content);
+}
+END_TEST
+
+START_TEST(a_refused_file_is_an_error_with_the_reason)
+{
+    SAY(error, 1, .request = MSG_WRITE_FILE, .code = PROTO_ERR_OS, .os_errno = 28, .text = "write");
+    ck_assert_int_lt(guest_write_file(&guest, "/x", 0100644, 0, 0, 0, "abc", 3, deadline_in_ms(1000), &e), 0);
+    ck_assert_ptr_nonnull(strstr(e.text, "No space left"));
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("host_guest");
+    TCase *t = tcase_create("guest");
+
+    suite_add_tcase(suite, t);
+    tcase_add_checked_fixture(t, setup, teardown);
+    tcase_add_test(t, a_good_welcome_is_taken);
+    tcase_add_test(t, another_version_is_refused);
+    tcase_add_test(t, silence_ends_at_the_deadline);
+    tcase_add_test(t, half_a_frame_ends_at_the_deadline);
+    tcase_add_test(t, a_length_over_the_limit_is_fatal);
+    tcase_add_test(t, a_closed_connection_is_fatal);
+    tcase_add_test(t, text_of_the_guest_cannot_control_the_terminal);
+    tcase_add_test(t, a_guest_that_is_not_made_unique_is_not_used);
+    tcase_add_test(t, a_guest_made_unique_is_used);
+    tcase_add_test(t, a_job_gives_its_output_and_exit);
+    tcase_add_loop_test(t, a_rule_broken_loses_the_vm, 0, 12);
+    tcase_add_test(t, output_beyond_the_window_loses_the_vm);
+    tcase_add_test(t, a_file_is_sent_as_the_windows_allow);
+    tcase_add_test(t, a_refused_file_is_an_error_with_the_reason);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? 1 : 0;
+}

@@ -1,0 +1,218 @@
+/* store/home: scratch directories, what dead processes leave, locks, remembered digests. */
+#include "base/child.h"
+#include "base/file.h"
+#include "store/home.h"
+
+#include <check.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char root[] = "/tmp/capsid-home-XXXXXX";
+static struct error e;
+
+static void setup(void)
+{
+    strcpy(root, "/tmp/capsid-home-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(root));
+    e = (struct error){0};
+}
+
+static void teardown(void)
+{
+    file_remove_tree(root, &e);
+}
+
+static int count_entries(const struct home *h, const char *directory)
+{
+    char command[256], answer[16] = "";
+
+    snprintf(command, sizeof(command), "ls -A %s/%s | wc -l", h->path, directory);
+    FILE *f = popen(command, "re");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_ptr_nonnull(fgets(answer, sizeof(answer), f));
+    pclose(f);
+    return atoi(answer);
+}
+
+START_TEST(scratch_is_removed_at_the_end)
+{
+    struct home h;
+
+    ck_assert_int_eq(home_open(&h, root, &e), 0);
+    char *copy = strdup(h.scratch);
+    ck_assert(file_exists(copy));
+    home_close(&h);
+    ck_assert(!file_exists(copy));
+    free(copy);
+}
+END_TEST
+
+/* A process that is killed while it has a child and files: the next one ends the child and removes the files.
+ */
+START_TEST(what_a_killed_process_left_is_cleaned_up)
+{
+    int channel[2];
+    struct child orphan;
+
+    ck_assert_int_eq(pipe2(channel, O_CLOEXEC), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct home h;
+        /* Started without a parent-death signal, as if the kernel had not delivered it. */
+        pid_t sleeper = fork();
+        if (sleeper == 0) {
+            setsid();
+            execlp("sleep", "sleep", "600", NULL);
+            _exit(1);
+        }
+        struct child c = {.pid = sleeper, .pidfd = -1, .start_time = child_start_time(sleeper)};
+        if (home_open(&h, root, &e) < 0 || home_record_child(&h, &c, &e) < 0)
+            _exit(1);
+        char *junk = text_format("%s/half-written", h.scratch);
+        if (file_make_directories(junk, &e) < 0 || write(channel[1], &c, sizeof(c)) != (ssize_t)sizeof(c))
+            _exit(1);
+        pause();
+    }
+    ck_assert_int_eq(read(channel[0], &orphan, sizeof(orphan)), (int)sizeof(orphan));
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    ck_assert_int_eq((int)(child_start_time(orphan.pid) == orphan.start_time), 1);
+
+    struct home h;
+    ck_assert_int_eq(home_open(&h, root, &e), 0);
+    ck_assert_int_eq(count_entries(&h, "run"), 1); /* our own */
+    for (int i = 0; i < 200 && kill(orphan.pid, 0) == 0; i++) {
+        char path[64], state[256] = "";
+        snprintf(path, sizeof(path), "/proc/%d/stat", (int)orphan.pid);
+        FILE *f = fopen(path, "re");
+        if (f && fgets(state, sizeof(state), f) && strstr(state, ") Z")) {
+            fclose(f);
+            break; /* dead; nobody here is its parent */
+        }
+        if (f)
+            fclose(f);
+        usleep(10000);
+        ck_assert_int_lt(i, 199);
+    }
+    home_close(&h);
+    close(channel[0]);
+    close(channel[1]);
+}
+END_TEST
+
+START_TEST(a_living_process_keeps_its_scratch)
+{
+    struct home first, second;
+
+    ck_assert_int_eq(home_open(&first, root, &e), 0);
+    ck_assert_int_eq(home_open(&second, root, &e), 0);
+    ck_assert(file_exists(first.scratch));
+    home_close(&second);
+    ck_assert(file_exists(first.scratch));
+    home_close(&first);
+}
+END_TEST
+
+START_TEST(a_lock_excludes_and_the_wait_has_an_end)
+{
+    struct home h;
+
+    ck_assert_int_eq(home_open(&h, root, &e), 0);
+    int fd = home_lock(&h, "x", "test", DEADLINE_NEVER, NULL, &e);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_lt(home_lock(&h, "x", "test", deadline_in_ms(50), NULL, &e), 0);
+    ck_assert_int_eq(e.kind, ERROR_TIMEOUT);
+    int other = home_lock(&h, "y", "test", deadline_in_ms(50), NULL, &e);
+    ck_assert_int_ge(other, 0);
+    close(fd);
+    close(other);
+    fd = home_lock(&h, "x", "test", deadline_in_ms(50), NULL, &e);
+    ck_assert_int_ge(fd, 0);
+    close(fd);
+    home_close(&h);
+}
+END_TEST
+
+START_TEST(a_remembered_digest_notices_a_change)
+{
+    struct home h;
+    char before[DIGEST_HEX_SIZE], again[DIGEST_HEX_SIZE], after[DIGEST_HEX_SIZE];
+    struct timespec past[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+
+    ck_assert_int_eq(home_open(&h, root, &e), 0);
+    char *path = home_path(&h, "file");
+    ck_assert_int_eq(file_replace(path, h.scratch, "abc", 3, 0600, &e), 0);
+    ck_assert_int_eq(home_digest(&h, path, before, &e), 0);
+    ck_assert_str_eq(before, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    sleep(2); /* so that the digest is remembered */
+    ck_assert_int_eq(home_digest(&h, path, again, &e), 0);
+    ck_assert_str_eq(before, again);
+    ck_assert_int_eq(count_entries(&h, "cache"), 1);
+
+    /* Same size, and the old modification time put back: the change time still tells. */
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    ck_assert_int_eq(pwrite(fd, "X", 1, 1), 1);
+    futimens(fd, past);
+    close(fd);
+    ck_assert_int_eq(home_digest(&h, path, after, &e), 0);
+    ck_assert_str_ne(before, after);
+    free(path);
+    home_close(&h);
+}
+END_TEST
+
+START_TEST(a_state_directory_that_cannot_be_used_is_named)
+{
+    struct home h;
+
+    ck_assert_int_lt(home_open(&h, "/proc/nowhere", &e), 0);
+    ck_assert_ptr_nonnull(strstr(e.text, "/proc/nowhere"));
+    ck_assert_ptr_nonnull(strstr(e.text, "CAPSID_HOME"));
+}
+END_TEST
+
+START_TEST(removing_a_tree_does_not_follow_links)
+{
+    char *outside = text_format("%s/outside", root), *tree = text_format("%s/tree", root);
+    char *kept = text_format("%s/kept", outside), *link = text_format("%s/link", tree);
+
+    ck_assert_int_eq(file_make_directories(kept, &e), 0);
+    ck_assert_int_eq(file_make_directories(tree, &e), 0);
+    ck_assert_int_eq(symlink(outside, link), 0);
+    ck_assert_int_eq(file_remove_tree(tree, &e), 0);
+    ck_assert(!file_exists(tree));
+    ck_assert(file_exists(kept));
+    free(outside);
+    free(tree);
+    free(kept);
+    free(link);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("host_home");
+    TCase *t = tcase_create("home");
+
+    suite_add_tcase(suite, t);
+    tcase_add_checked_fixture(t, setup, teardown);
+    tcase_set_timeout(t, 20);
+    tcase_add_test(t, scratch_is_removed_at_the_end);
+    tcase_add_test(t, what_a_killed_process_left_is_cleaned_up);
+    tcase_add_test(t, a_living_process_keeps_its_scratch);
+    tcase_add_test(t, a_lock_excludes_and_the_wait_has_an_end);
+    tcase_add_test(t, a_remembered_digest_notices_a_change);
+    tcase_add_test(t, a_state_directory_that_cannot_be_used_is_named);
+    tcase_add_test(t, removing_a_tree_does_not_follow_links);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? 1 : 0;
+}

@@ -1,0 +1,113 @@
+/* base/text: numbers, names, UTF-8, base64, sizes. */
+#include "base/text.h"
+
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+START_TEST(numbers_are_whole_and_bounded)
+{
+    uint64_t v = 7;
+
+    ck_assert(text_to_u64("0", 0, 10, &v) && v == 0);
+    ck_assert(text_to_u64("10", 0, 10, &v) && v == 10);
+    ck_assert(text_to_u64("18446744073709551615", 0, UINT64_MAX, &v) && v == UINT64_MAX);
+    v = 7;
+    const char *const bad[] = {"",    " 1", "1 ", "-1", "+1", "1x", "0x1", "11", "18446744073709551616",
+                               "1.5", "abc"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        ck_assert_msg(!text_to_u64(bad[i], 0, 10, &v) && v == 7, "accepted \"%s\"", bad[i]);
+}
+END_TEST
+
+START_TEST(utf8_prefix_ends_at_the_first_bad_byte)
+{
+    const struct {
+        const char *text;
+        size_t size, valid;
+    } cases[] = {
+        {"", 0, 0},
+        {"abc", 3, 3},
+        {"a\0b", 3, 3},
+        {"\xc3\xa9", 2, 2},
+        {"\xe2\x82\xac", 3, 3},
+        {"\xf0\x9f\x98\x80", 4, 4},
+        {"\xf4\x8f\xbf\xbf", 4, 4},
+        {"\xf4\x90\x80\x80", 4, 0}, /* above U+10FFFF */
+        {"\xed\xa0\x80", 3, 0},     /* surrogate */
+        {"\xc0\x80", 2, 0},         /* overlong */
+        {"\xe0\x80\x80", 3, 0},
+        {"\xf0\x80\x80\x80", 4, 0},
+        {"ab\xff", 3, 2},
+        {"ab\xc3", 3, 2}, /* cut */
+        {"ab\xe2\x82", 4, 2},
+        {"\x80", 1, 0},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        ck_assert_uint_eq(text_utf8_prefix(cases[i].text, cases[i].size), cases[i].valid);
+}
+END_TEST
+
+START_TEST(base64_is_that_of_rfc_4648)
+{
+    const char *const pairs[][2] = {{"", ""},
+                                    {"f", "Zg=="},
+                                    {"fo", "Zm8="},
+                                    {"foo", "Zm9v"},
+                                    {"foob", "Zm9vYg=="},
+                                    {"fooba", "Zm9vYmE="},
+                                    {"foobar", "Zm9vYmFy"}};
+    for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
+        char *s = text_base64(pairs[i][0], strlen(pairs[i][0]));
+        ck_assert_str_eq(s, pairs[i][1]);
+        free(s);
+    }
+    char *s = text_base64("\xff\xfe\x00", 3);
+    ck_assert_str_eq(s, "//4A");
+    free(s);
+}
+END_TEST
+
+START_TEST(names_cannot_leave_their_directory)
+{
+    ck_assert(text_is_name("python"));
+    ck_assert(text_is_name("c++"));
+    ck_assert(text_is_name("main.py"));
+    const char *const bad[] = {
+        "",     ".",  "..",  ".hidden", "a/b",
+        "../x", "-x", "a b", "a\n",     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        ck_assert_msg(!text_is_name(bad[i]), "accepted \"%s\"", bad[i]);
+}
+END_TEST
+
+START_TEST(sizes_are_short)
+{
+    char out[24];
+
+    ck_assert_str_eq(text_bytes(0, out), "0 B");
+    ck_assert_str_eq(text_bytes(999, out), "999 B");
+    ck_assert_str_eq(text_bytes(1500, out), "1.5 kB");
+    ck_assert_str_eq(text_bytes(26214400, out), "26.2 MB");
+    ck_assert_str_eq(text_bytes(268435456, out), "268 MB");
+    ck_assert_str_eq(text_bytes(UINT64_MAX, out), "18446744 TB");
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("host_text");
+    TCase *t = tcase_create("text");
+
+    suite_add_tcase(suite, t);
+    tcase_add_test(t, numbers_are_whole_and_bounded);
+    tcase_add_test(t, utf8_prefix_ends_at_the_first_bad_byte);
+    tcase_add_test(t, base64_is_that_of_rfc_4648);
+    tcase_add_test(t, names_cannot_leave_their_directory);
+    tcase_add_test(t, sizes_are_short);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? 1 : 0;
+}
