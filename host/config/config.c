@@ -203,6 +203,7 @@ void config_done(struct config *c)
     free(c->home);
     free(c->data);
     free(c->kernel);
+    free(c->kernel_args);
     free(c->qemu);
     free(c->mirror);
     *c = (struct config){0};

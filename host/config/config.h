@@ -22,6 +22,7 @@ enum accel_choice { ACCEL_AUTO, ACCEL_KVM, ACCEL_TCG };
     S(home, path, NULL, "state directory: images, snapshots, scratch")                                       \
     S(data, path, NULL, "directory with the kernel, initd, language definitions and the image builder")      \
     S(kernel, path, NULL, "guest kernel, an uncompressed vmlinux with a PVH note")                           \
+    S(kernel_args, path, "", "further words for the guest's kernel command line")                            \
     S(qemu, path, "qemu-system-x86_64", "QEMU binary")                                                       \
     S(mirror, path, "", "Debian mirror for images; empty: as the image builder chooses")                     \
     S(accel, accel, "auto", "auto, kvm or tcg")                                                              \
@@ -30,11 +31,12 @@ enum accel_choice { ACCEL_AUTO, ACCEL_KVM, ACCEL_TCG };
     S(boot_timeout, u64, "60", "seconds that a guest may take to become ready")
 
 struct config {
-    char *home;   /* owned */
-    char *data;   /* owned */
-    char *kernel; /* owned */
-    char *qemu;   /* owned */
-    char *mirror; /* owned */
+    char *home;        /* owned */
+    char *data;        /* owned */
+    char *kernel;      /* owned */
+    char *kernel_args; /* owned */
+    char *qemu;        /* owned */
+    char *mirror;      /* owned */
     enum accel_choice accel;
     uint64_t timeout;
     uint64_t max_output;

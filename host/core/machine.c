@@ -60,10 +60,12 @@ static int launch(struct machine *m, struct supervisor *s, const struct machine_
         return -1;
     struct vm_spec vm = {.vmm = vmm,
                          .kernel = spec->kernel,
+                         .kernel_args = s->config.kernel_args,
                          .image = spec->image,
                          .memory_mib = spec->memory_mib,
                          .vcpus = spec->vcpus,
                          .accel = s->accel.accel,
+                         .tsc_khz = s->tsc_khz,
                          .scratch = s->home.scratch};
     int result = restore ? s->driver->restore(&m->vm, &vm, snapshot_directory, deadline, &s->cancel, e)
                          : s->driver->start(&m->vm, &vm, snapshot_directory, e);

@@ -32,15 +32,16 @@ void snapshot_done(struct snapshot *s)
     *s = (struct snapshot){0};
 }
 
-/* With KVM a guest sees the host's processor, so the snapshot is good for equal ones only. */
-static int add_processor(struct buffer *b, enum accel_choice accel, struct error *e)
+/* With KVM a guest sees the host's processor, so the snapshot is good for equal ones only; emulated, its
+ * clock rate. */
+static int add_processor(struct buffer *b, const struct supervisor *s, struct error *e)
 {
     cleanup_buffer struct buffer cpuinfo = {0};
     char digest[DIGEST_HEX_SIZE];
     struct utsname u = {0};
 
-    if (accel != ACCEL_KVM) {
-        buffer_add_text(b, "processor emulated\n");
+    if (s->accel.accel != ACCEL_KVM) {
+        buffer_add_text(b, "processor emulated\ntsc %llu kHz\n", (unsigned long long)s->tsc_khz);
         return 0;
     }
     if (file_read("/proc/cpuinfo", 16 << 20, &cpuinfo, e) < 0)
@@ -71,11 +72,12 @@ static int compute_key(struct supervisor *s, const struct language *l, const str
         return -1;
     buffer_add_text(inputs, "format %s\ndriver %s\nvmm %s\naccel %s\n", FORMAT, s->driver->name, vmm_digest,
                     config_accel_name(s->accel.accel));
-    if (add_processor(inputs, s->accel.accel, e) < 0)
+    if (add_processor(inputs, s, e) < 0)
         return -1;
-    buffer_add_text(inputs, "kernel %s\nimage %s\nlanguage %s\nmemory %llu MiB\nvcpus %llu\n", kernel_digest,
-                    image->digest, l->digest, (unsigned long long)spec->memory_mib,
-                    (unsigned long long)spec->vcpus);
+    buffer_add_text(inputs,
+                    "kernel %s\nkernel arguments %s\nimage %s\nlanguage %s\nmemory %llu MiB\nvcpus %llu\n",
+                    kernel_digest, s->config.kernel_args, image->digest, l->digest,
+                    (unsigned long long)spec->memory_mib, (unsigned long long)spec->vcpus);
     digest_bytes(inputs->data, inputs->size, ret);
     return 0;
 }

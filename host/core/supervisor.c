@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "vmm/tsc.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +26,11 @@ void supervisor_close(struct supervisor *s)
 
 int supervisor_decide_accel(struct supervisor *s, struct error *e)
 {
-    if (!s->accel_decided && accel_decide(&s->accel, &s->home, s->config.accel, e) < 0)
+    if (s->accel_decided)
+        return 0;
+    if (accel_decide(&s->accel, &s->home, s->config.accel, e) < 0)
+        return -1;
+    if (s->accel.accel == ACCEL_TCG && tsc_khz(&s->tsc_khz, &s->home, e) < 0)
         return -1;
     s->accel_decided = true;
     return 0;

@@ -19,6 +19,7 @@ struct supervisor {
     struct cancel cancel;
     const struct vm_driver *driver;
     struct accel_verdict accel;
+    uint64_t tsc_khz; /* with TCG: see vmm/tsc.h */
     bool accel_decided;
 };
 
@@ -26,7 +27,7 @@ struct supervisor {
 int supervisor_open(struct supervisor *s, struct config *config, int cancel_fd, struct error *e);
 void supervisor_close(struct supervisor *s);
 
-/* Decides KVM or emulation once; the verdict is in s->accel. */
+/* Decides KVM or emulation once; the verdict is in s->accel, and what emulation needs to know beside it. */
 int supervisor_decide_accel(struct supervisor *s, struct error *e);
 
 /* Full path of the VMM's binary; the caller frees it. NULL, and an error with the remedy, when it is not

@@ -113,12 +113,7 @@ static int run_builder(struct home *h, const struct arguments *a, int status[sta
 
     if (log_fd < 0)
         return error_errno(e, "cannot write %s", log);
-    struct child_spec spec = {.argv = a->words,
-                              .stdin_fd = -1,
-                              .stdout_fd = log_fd,
-                              .stderr_fd = log_fd,
-                              .kept_fds = &status[1],
-                              .kept_count = 1};
+    struct child_spec spec = {.argv = a->words, .stdin_fd = -1, .stdout_fd = status[1], .stderr_fd = log_fd};
     if (child_spawn(&c, &spec, e) < 0)
         return -1;
     close_fd(&status[1]);
@@ -145,13 +140,11 @@ int image_build(const struct config *config, struct home *h, const struct langua
     cleanup_free char *packages = text_format("%s/%s.packages", h->scratch, l->name);
     struct arguments a = {0};
     int status[2];
-    char status_number[16];
 
     if (file_make_directories(work, e) < 0)
         return -1;
     if (pipe2(status, O_CLOEXEC) < 0)
         return error_errno(e, "pipe");
-    snprintf(status_number, sizeof(status_number), "%d", status[1]);
     log_progress("Building the image %s (log: %s)", l->name, log);
 
     add_namespaces(&a);
@@ -166,7 +159,7 @@ int image_build(const struct config *config, struct home *h, const struct langua
     add_option(&a, "--work", work);
     add_option(&a, "--output", output);
     add_option(&a, "--packages-out", packages);
-    add_option(&a, "--status-fd", status_number);
+    add_option(&a, "--status-fd", "1");
 
     int64_t start = clock_monotonic_ns();
     int result = run_builder(h, &a, status, log, l->name, deadline, cancel, e);

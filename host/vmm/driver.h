@@ -21,11 +21,13 @@
 #define SNAPSHOT_STATE "state"
 
 struct vm_spec {
-    const char *vmm;    /* the VMM's binary */
-    const char *kernel; /* vmlinux */
-    const char *image;  /* read-only root filesystem */
+    const char *vmm;         /* the VMM's binary */
+    const char *kernel;      /* vmlinux */
+    const char *kernel_args; /* further words for its command line */
+    const char *image;       /* read-only root filesystem */
     uint64_t memory_mib;
     uint64_t vcpus;
+    uint64_t tsc_khz;        /* of the host, for an emulated guest; 0: unknown */
     enum accel_choice accel; /* ACCEL_KVM or ACCEL_TCG, decided */
     const char *scratch;     /* an existing directory for the VM's small files */
 };

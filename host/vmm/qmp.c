@@ -52,14 +52,9 @@ static int receive(struct qmp *q, json_t **ret, struct error *e)
     }
 }
 
-int qmp_command(struct qmp *q, const char *command, json_t *arguments, json_t **ret_result, struct error *e)
+/* Waits for the answer to the command that was sent. */
+static int wait_answer(struct qmp *q, const char *command, json_t **ret_result, struct error *e)
 {
-    json_t *request = json_pack("{s:s, s:o*}", "execute", command, "arguments", arguments);
-    cleanup_free char *text = json_dumps(request, JSON_COMPACT);
-
-    json_decref(request);
-    if (!text || send(q->fd, text, strlen(text), MSG_NOSIGNAL) != (ssize_t)strlen(text))
-        return error_set(e, ERROR_VM_LOST, "QEMU ended");
     for (;;) {
         json_t *answer, *result;
         const char *why;
@@ -78,6 +73,38 @@ int qmp_command(struct qmp *q, const char *command, json_t *arguments, json_t **
         }
         json_decref(answer);
     }
+}
+
+int qmp_command(struct qmp *q, const char *command, json_t *arguments, json_t **ret_result, struct error *e)
+{
+    json_t *request = json_pack("{s:s, s:o*}", "execute", command, "arguments", arguments);
+    cleanup_free char *text = json_dumps(request, JSON_COMPACT);
+
+    json_decref(request);
+    if (!text || send(q->fd, text, strlen(text), MSG_NOSIGNAL) != (ssize_t)strlen(text))
+        return error_set(e, ERROR_VM_LOST, "QEMU ended");
+    return wait_answer(q, command, ret_result, e);
+}
+
+int qmp_pass_fd(struct qmp *q, const char *name, int fd, struct error *e)
+{
+    cleanup_free char *text = text_format("{\"execute\":\"getfd\",\"arguments\":{\"fdname\":\"%s\"}}", name);
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control = {0};
+    struct iovec data = {.iov_base = text, .iov_len = strlen(text)};
+    struct msghdr message = {
+        .msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+    struct cmsghdr *c = CMSG_FIRSTHDR(&message);
+
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+    if (sendmsg(q->fd, &message, MSG_NOSIGNAL) != (ssize_t)data.iov_len)
+        return error_set(e, ERROR_VM_LOST, "QEMU ended");
+    return wait_answer(q, "getfd", NULL, e);
 }
 
 void qmp_init(struct qmp *q, int fd, int64_t deadline, const struct cancel *cancel)

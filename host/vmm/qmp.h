@@ -27,6 +27,9 @@ void qmp_close(struct qmp *q);
  * between are dropped. *ret_result may be NULL; else the caller owns the reference. */
 int qmp_command(struct qmp *q, const char *command, json_t *arguments, json_t **ret_result, struct error *e);
 
+/* Gives QEMU a copy of fd, which later commands call name. */
+int qmp_pass_fd(struct qmp *q, const char *name, int fd, struct error *e);
+
 /* Waits until a migration (either direction) has completed; needs the capability "events". */
 int qmp_wait_migration(struct qmp *q, struct error *e);
 

@@ -1,0 +1,331 @@
+#include "boot.h"
+
+#include "kmsg.h"
+#include "sys.h"
+#include "text.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <net/if.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- steps as tables ----------------------------------------------------------------------------- */
+
+enum step_kind { MOUNT, DIRECTORY, SYMLINK, MODE, WRITE };
+
+/* `need`: without it nothing works, so boot fails. The others are logged when they fail. */
+struct step {
+    enum step_kind kind;
+    bool need;
+    const char *path;
+    const char *value; /* filesystem type; target of a symlink; text to write */
+    const char *options;
+    unsigned long flags; /* MS_ flags; mode of a directory or file */
+};
+
+/* Before the overlay: on the image itself, which guarantees these directories. */
+static const struct step early_steps[] = {
+    {MOUNT, true, "/dev", "devtmpfs", "mode=755", MS_NOSUID},
+    {MOUNT, true, "/proc", "proc", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC},
+    {MOUNT, false, "/sys", "sysfs", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC},
+};
+
+/* In the writable root. */
+static const struct step late_steps[] = {
+    {DIRECTORY, false, "/dev/pts", NULL, NULL, 0755},
+    {MOUNT, false, "/dev/pts", "devpts", "gid=5,mode=620,ptmxmode=666", MS_NOSUID | MS_NOEXEC},
+    {DIRECTORY, false, "/dev/shm", NULL, NULL, 01777},
+    {MOUNT, false, "/dev/shm", "tmpfs", "mode=1777", MS_NOSUID | MS_NODEV},
+    /* /tmp is part of the writable layer, so that a script can be renamed from anywhere to there. */
+    {MODE, false, "/tmp", NULL, NULL, 01777},
+    {MOUNT, false, "/sys/fs/cgroup", "cgroup2", "nsdelegate", MS_NOSUID | MS_NODEV | MS_NOEXEC},
+    {SYMLINK, false, "/dev/fd", "/proc/self/fd", NULL, 0},
+    {SYMLINK, false, "/dev/stdin", "/proc/self/fd/0", NULL, 0},
+    {SYMLINK, false, "/dev/stdout", "/proc/self/fd/1", NULL, 0},
+    {SYMLINK, false, "/dev/stderr", "/proc/self/fd/2", NULL, 0},
+    /* The kernel makes most of these usable by everybody, but not in every version and configuration. */
+    {MODE, false, "/dev/null", NULL, NULL, 0666},
+    {MODE, false, "/dev/zero", NULL, NULL, 0666},
+    {MODE, false, "/dev/full", NULL, NULL, 0666},
+    {MODE, false, "/dev/random", NULL, NULL, 0666},
+    {MODE, false, "/dev/urandom", NULL, NULL, 0666},
+    {MODE, false, "/dev/tty", NULL, NULL, 0666},
+    {MODE, false, "/dev/ptmx", NULL, NULL, 0666},
+    /* proc(5). Links in /tmp: the kernel's own default lets one user trap another. */
+    {WRITE, false, "/proc/sys/fs/protected_symlinks", "1", NULL, 0},
+    {WRITE, false, "/proc/sys/fs/protected_hardlinks", "1", NULL, 0},
+    /* The kernel's log and addresses are no business of a job without privileges. */
+    {WRITE, false, "/proc/sys/kernel/dmesg_restrict", "1", NULL, 0},
+    {WRITE, false, "/proc/sys/kernel/kptr_restrict", "1", NULL, 0},
+};
+
+static int run_step(const struct step *s)
+{
+    int r = 0;
+
+    switch (s->kind) {
+    case MOUNT:
+        r = mount(s->value, s->path, s->value, s->flags, s->options);
+        break;
+    case DIRECTORY:
+        r = mkdir(s->path, (mode_t)s->flags);
+        break;
+    case SYMLINK:
+        r = symlink(s->value, s->path);
+        break;
+    case MODE:
+        r = chmod(s->path, (mode_t)s->flags);
+        break;
+    case WRITE:
+        return sys_write_text(AT_FDCWD, s->path, s->value);
+    }
+    /* EBUSY: the kernel has mounted it already (CONFIG_DEVTMPFS_MOUNT). */
+    return r < 0 && errno != EEXIST && errno != EBUSY ? -errno : 0;
+}
+
+static int run_steps(const struct step *steps, size_t count, const char **ret_step)
+{
+    for (size_t i = 0; i < count; i++) {
+        int r = run_step(&steps[i]);
+        if (r == 0)
+            continue;
+        if (steps[i].need) {
+            *ret_step = steps[i].path;
+            return r;
+        }
+        kmsg_log(KMSG_WARNING, "boot step failed", steps[i].path, r);
+    }
+    return 0;
+}
+
+#define RUN_STEPS(table, ret_step) run_steps(table, sizeof(table) / sizeof((table)[0]), ret_step)
+
+/* ---- the writable root ----------------------------------------------------------------------------- */
+
+/* A filesystem of memory on the image's /mnt holds what the overlay is made of:
+ *   base/    the image; layer0/ ... the other read-only layers; up/ the writable one; root/ the overlay itself */
+#define WORK "/mnt"
+#define UP_INSIDE "/run/initd-upper" /* where the disk of initd.upper stays reachable, for a clean end */
+
+static int mount_layer(const char *device, unsigned index, struct text *lower)
+{
+    char source[DEVICE_NAME_MAX + 8], target[] = WORK "/layer0";
+
+    target[sizeof(target) - 2] = (char)('0' + index);
+    text_join(source, sizeof(source), "/dev/", device, NULL);
+    if (mkdir(target, 0755) < 0 || mount(source, target, "erofs", MS_RDONLY | MS_NODEV, NULL) < 0)
+        return -errno;
+    text_add(lower, target);
+    text_add(lower, ":");
+    return 0;
+}
+
+static int mount_upper(const char *device)
+{
+    char source[DEVICE_NAME_MAX + 8];
+
+    if (mkdir(WORK "/up", 0700) < 0)
+        return -errno;
+    if (*device) {
+        text_join(source, sizeof(source), "/dev/", device, NULL);
+        if (mount(source, WORK "/up", "ext4", MS_NODEV, NULL) < 0)
+            return -errno;
+    }
+    if ((mkdir(WORK "/up/upper", 0755) < 0 && errno != EEXIST) || (mkdir(WORK "/up/work", 0755) < 0 && errno != EEXIST))
+        return -errno;
+    return 0;
+}
+
+static int mount_overlay(const struct cmdline *config, const char **ret_step)
+{
+    char options[512];
+    struct text t = text_of(options, sizeof(options));
+
+    *ret_step = "tmpfs for the overlay";
+    if (mount("tmpfs", WORK, "tmpfs", MS_NODEV, "mode=700") < 0 || mkdir(WORK "/root", 0755) < 0)
+        return -errno;
+
+    *ret_step = "initd.layers";
+    text_add(&t, "lowerdir=");
+    /* The leftmost lower directory is the topmost. */
+    for (unsigned i = config->layer_count; i-- > 0;) {
+        int r = mount_layer(config->layers[i], i, &t);
+        if (r < 0)
+            return r;
+    }
+    text_add(&t, "/,upperdir=" WORK "/up/upper,workdir=" WORK "/up/work");
+
+    *ret_step = "initd.upper";
+    int r = mount_upper(config->upper);
+    if (r < 0)
+        return r;
+
+    *ret_step = "overlay";
+    if (mount("overlay", WORK "/root", "overlay", 0, options) < 0)
+        return -errno;
+    return 0;
+}
+
+static int enter_overlay(bool has_upper, const char **ret_step)
+{
+    static const char *const moved[] = {"/dev", "/proc", "/sys"};
+
+    *ret_step = "moving mounts into the overlay";
+    for (size_t i = 0; i < sizeof(moved) / sizeof(moved[0]); i++) {
+        char target[32];
+        text_join(target, sizeof(target), WORK "/root", moved[i], NULL);
+        if (mount(moved[i], target, NULL, MS_MOVE, NULL) < 0 && i < 2)
+            return -errno;
+    }
+    if (mount("tmpfs", WORK "/root/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755") < 0)
+        return -errno;
+    if (has_upper && (mkdir(WORK "/root" UP_INSIDE, 0700) < 0 ||
+                      mount(WORK "/up", WORK "/root" UP_INSIDE, NULL, MS_MOVE, NULL) < 0))
+        return -errno;
+
+    *ret_step = "pivot_root";
+    if (chdir(WORK "/root") < 0)
+        return -errno;
+    /* pivot_root(2): with "." twice, the old root lies over the new one and can be detached from there. */
+    int r = sys_pivot_root(".", ".");
+    if (r < 0)
+        return r;
+    if (umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
+        return -errno;
+    return 0;
+}
+
+/* ---- the rest ---------------------------------------------------------------------------------------- */
+
+int boot_open_null(void)
+{
+    int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+    if (fd < 0)
+        return -errno;
+    for (int i = 0; i <= 2; i++)
+        if (i != fd && dup2(fd, i) < 0)
+            return -errno;
+    if (fd <= 2)
+        return fcntl(fd, F_SETFD, 0) < 0 ? -errno : 0;
+    close(fd);
+    return 0;
+}
+
+static void loopback_up(void)
+{
+    struct ifreq request = {.ifr_name = "lo"};
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    request.ifr_flags = IFF_UP; /* netdevice(7) */
+    if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &request) < 0)
+        kmsg_log(KMSG_WARNING, "no loopback interface", NULL, errno);
+    sys_close(&fd);
+}
+
+static void read_cmdline(struct cmdline *ret)
+{
+    char text[CMDLINE_MAX];
+    ssize_t n = sys_read_text(AT_FDCWD, "/proc/cmdline", text, sizeof(text));
+
+    cmdline_init(ret);
+    if (n < 0)
+        kmsg_log(KMSG_WARNING, "cannot read /proc/cmdline", NULL, (int)n);
+    else
+        cmdline_parse(ret, text);
+}
+
+int boot_run(struct cmdline *ret_config, const char **ret_step)
+{
+    int r = RUN_STEPS(early_steps, ret_step);
+    if (r < 0)
+        return r;
+    *ret_step = "/dev/null";
+    r = boot_open_null();
+    if (r < 0)
+        return r;
+    kmsg_open(0);
+    read_cmdline(ret_config);
+
+    r = mount_overlay(ret_config, ret_step);
+    if (r == 0)
+        r = enter_overlay(ret_config->upper[0], ret_step);
+    if (r == 0)
+        r = RUN_STEPS(late_steps, ret_step);
+    if (r < 0)
+        return r;
+
+    if (sethostname(ret_config->hostname, strlen(ret_config->hostname)) < 0)
+        kmsg_log(KMSG_WARNING, "cannot set the host name", ret_config->hostname, errno);
+    loopback_up();
+    return 0;
+}
+
+int boot_run_test(struct cmdline *ret_config, const char **ret_step)
+{
+    cmdline_init(ret_config);
+    *ret_step = "/proc";
+    /* A pid namespace shows through its own /proc only. The mount namespace may share its mounts with the machine's. */
+    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
+        return -errno;
+    return 0;
+}
+
+/* Replaces the octal escapes of proc_pid_mounts(5) in place: \040 is a space. */
+static void unescape(char *s)
+{
+    char *to = s;
+
+    for (; *s; s++, to++) {
+        *to = *s;
+        if (s[0] == '\\' && s[1] && s[2] && s[3]) {
+            *to = (char)((s[1] - '0') << 6 | (s[2] - '0') << 3 | (s[3] - '0'));
+            s += 3;
+        }
+    }
+    *to = '\0';
+}
+
+/* The mount point of the last line of text, which is cut off; NULL when there is no line. */
+static char *take_last_mount(char *text)
+{
+    char *line = strrchr(text, '\n');
+
+    line = line ? line + 1 : text;
+    char *point = strchr(line, ' ');
+    char *end = point ? strchr(point + 1, ' ') : NULL;
+    if (!end)
+        return NULL;
+    *end = '\0';
+    if (line > text)
+        line[-1] = '\0';
+    else
+        *line = '\0';
+    unescape(point + 1);
+    return point + 1;
+}
+
+void boot_undo(void)
+{
+    static char mounts[16 * 1024]; /* touched here only, when nothing else needs memory any more */
+    ssize_t n = sys_read_text(AT_FDCWD, "/proc/self/mounts", mounts, sizeof(mounts));
+
+    sync();
+    if (n > 0 && mounts[n - 1] == '\n')
+        mounts[n - 1] = '\0';
+    for (char *point = take_last_mount(mounts); point; point = take_last_mount(mounts)) {
+        /* Filesystems that cannot go, above all the root, become read-only, so that their disks are clean. */
+        if (strcmp(point, "/proc") != 0 && strcmp(point, UP_INSIDE) != 0 && umount2(point, 0) < 0)
+            mount(NULL, point, NULL, MS_REMOUNT | MS_RDONLY, NULL);
+    }
+    /* Last, because the root writes to it. Where there is no such disk, this does nothing. */
+    mount(NULL, UP_INSIDE, NULL, MS_REMOUNT | MS_RDONLY, NULL);
+    sync();
+}

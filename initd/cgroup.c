@@ -1,0 +1,312 @@
+#include "cgroup.h"
+
+#include "kmsg.h"
+#include "limits.h"
+#include "sys.h"
+#include "text.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+#define NUMBER_MAX 21 /* digits of a uint64_t, and a NUL */
+
+static int jobs_fd = -1; /* the directory jobs/ */
+static bool has_controller[CGROUP_CONTROLLERS];
+static struct cgroup spare = CGROUP_NONE; /* for the next job */
+static struct cgroup retired[CGROUPS_RETIRED_MAX];
+static unsigned retired_count;
+static uint64_t tidy_at;
+
+bool cgroup_enabled(void)
+{
+    return jobs_fd >= 0;
+}
+
+bool cgroup_has(enum cgroup_controller c)
+{
+    return has_controller[c];
+}
+
+static const char *number_text(char *buffer, uint64_t v)
+{
+    struct text t = text_of(buffer, NUMBER_MAX);
+
+    text_add_u64(&t, v);
+    return buffer;
+}
+
+/* ---- the hierarchy ----------------------------------------------------------------------------------- */
+
+static void enable_controllers(int root_fd)
+{
+    static const char *const names[CGROUP_CONTROLLERS] = {"+memory", "+pids", "+cpu"};
+
+    for (int i = 0; i < CGROUP_CONTROLLERS; i++) {
+        /* The jobs pass on what the root passes to them. */
+        int r = sys_write_text(root_fd, "cgroup.subtree_control", names[i]);
+        if (r == 0)
+            r = sys_write_text(jobs_fd, "cgroup.subtree_control", names[i]);
+        if (r < 0)
+            kmsg_log(KMSG_WARNING, "no cgroup controller", names[i], r);
+        has_controller[i] = r == 0;
+    }
+}
+
+static void limit_all_jobs(void)
+{
+    struct sysinfo info;
+    char text[NUMBER_MAX];
+    uint64_t threads;
+
+    if (has_controller[CGROUP_MEMORY] && sysinfo(&info) == 0) {
+        uint64_t total = (uint64_t)info.totalram * info.mem_unit;
+        uint64_t reserve = total / 16;
+        if (reserve < RESERVE_MEMORY_MIN)
+            reserve = RESERVE_MEMORY_MIN;
+        if (reserve > RESERVE_MEMORY_MAX)
+            reserve = RESERVE_MEMORY_MAX;
+        if (total > 2 * reserve)
+            sys_write_text(jobs_fd, "memory.max", number_text(text, total - reserve));
+    }
+    if (has_controller[CGROUP_PIDS] &&
+        sys_read_text(AT_FDCWD, "/proc/sys/kernel/threads-max", text, sizeof(text)) > 0 &&
+        text_parse_u64(text, &threads) && threads > 2 * RESERVE_THREADS)
+        sys_write_text(jobs_fd, "pids.max", number_text(text, threads - RESERVE_THREADS));
+}
+
+void cgroup_init(const char *root)
+{
+    int root_fd = root ? open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+
+    if (root_fd >= 0 && faccessat(root_fd, "cgroup.subtree_control", W_OK, 0) == 0 &&
+        (mkdirat(root_fd, "jobs", 0755) == 0 || errno == EEXIST))
+        jobs_fd = openat(root_fd, "jobs", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (jobs_fd < 0) {
+        kmsg_log(KMSG_WARNING, "no cgroups: limits are weaker, and daemons can outlive their job", NULL, 0);
+    } else {
+        enable_controllers(root_fd);
+        limit_all_jobs();
+    }
+    sys_close(&root_fd);
+}
+
+/* ---- one group --------------------------------------------------------------------------------------- */
+
+static int make(struct cgroup *ret, uint32_t id)
+{
+    char name[NUMBER_MAX];
+
+    number_text(name, id);
+    if (mkdirat(jobs_fd, name, 0755) < 0 && errno != EEXIST)
+        return -errno;
+    int fd = openat(jobs_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    /* When memory runs out, the whole job goes, not one of its processes. */
+    if (has_controller[CGROUP_MEMORY])
+        sys_write_text(fd, "memory.oom.group", "1");
+    *ret = (struct cgroup){.id = id, .fd = fd, .kill_fd = -1, .peak_fd = -1};
+    ret->kill_fd = openat(fd, "cgroup.kill", O_WRONLY | O_CLOEXEC); /* since Linux 5.14 */
+    if (has_controller[CGROUP_MEMORY])
+        ret->peak_fd = openat(fd, "memory.peak", O_RDONLY | O_CLOEXEC); /* since Linux 5.19 */
+    return 0;
+}
+
+int cgroup_make(struct cgroup *ret, uint32_t id)
+{
+    if (!cgroup_enabled()) {
+        *ret = CGROUP_NONE;
+        return 0;
+    }
+    if (spare.fd < 0 || spare.id != id) {
+        cgroup_retire(&spare); /* that of an id which was not used after all */
+        return make(ret, id);
+    }
+    *ret = spare;
+    spare = CGROUP_NONE;
+    return 0;
+}
+
+int cgroup_limit(const struct cgroup *g, uint64_t memory, uint32_t pids)
+{
+    char text[NUMBER_MAX];
+    int r = 0;
+
+    if (g->fd < 0)
+        return 0;
+    if (memory && has_controller[CGROUP_MEMORY])
+        r = sys_write_text(g->fd, "memory.max", number_text(text, memory));
+    if (r == 0 && pids && has_controller[CGROUP_PIDS])
+        r = sys_write_text(g->fd, "pids.max", number_text(text, pids));
+    return r;
+}
+
+int cgroup_enter(const struct cgroup *g, pid_t pid)
+{
+    char text[NUMBER_MAX];
+
+    return g->fd < 0 ? 0 : sys_write_text(g->fd, "cgroup.procs", number_text(text, (uint64_t)pid));
+}
+
+bool cgroup_find(const struct cgroup *g, bool (*look)(pid_t pid, void *data), void *data, unsigned max)
+{
+    char text[2048];
+    int fd = g->fd < 0 ? -1 : openat(g->fd, "cgroup.procs", O_RDONLY | O_CLOEXEC);
+    bool found = false;
+    size_t kept = 0;
+
+    while (fd >= 0 && !found && max > 0) {
+        ssize_t n = read(fd, text + kept, sizeof(text) - 1 - kept);
+        if (n <= 0)
+            break;
+        text[kept + (size_t)n] = '\0';
+        char *line = text;
+        for (char *end = strchr(line, '\n'); end && !found && max > 0; end = strchr(line, '\n')) {
+            found = look((pid_t)text_leading_u64(line), data);
+            line = end + 1;
+            max--;
+        }
+        kept = strlen(line);
+        memmove(text, line, kept);
+    }
+    sys_close(&fd);
+    return found;
+}
+
+static bool send_signal(pid_t pid, void *data)
+{
+    /* 0: a process outside of our pid namespace; 1 is initd. */
+    if (pid > 1)
+        kill(pid, *(const int *)data);
+    return false;
+}
+
+bool cgroup_signal(const struct cgroup *g, int signal)
+{
+    if (g->fd < 0)
+        return false;
+    cgroup_find(g, send_signal, &signal, UINT32_MAX);
+    return true;
+}
+
+bool cgroup_kill(const struct cgroup *g)
+{
+    if (g->fd < 0)
+        return false;
+    if (g->kill_fd >= 0 && write(g->kill_fd, "1", 1) == 1)
+        return true;
+    /* A frozen process can be killed but not fork, so this cannot be outrun for long; what was born meanwhile is
+     * met again by the sweep, which kills until the group is empty. */
+    sys_write_text(g->fd, "cgroup.freeze", "1");
+    return cgroup_signal(g, SIGKILL);
+}
+
+/* ---- what the kernel counted -------------------------------------------------------------------------- */
+
+/* The number after key in a file of lines; key NULL: the number that is all of it. 0: there is none. */
+static uint64_t read_number(int fd, const char *file, const char *key)
+{
+    char text[1024];
+    uint64_t v = 0;
+
+    if (fd < 0 || sys_read_text(fd, file, text, sizeof(text)) <= 0)
+        return 0;
+    if (key ? text_find_u64(text, key, &v) : text_parse_u64(text, &v))
+        return v;
+    return 0;
+}
+
+uint64_t cgroup_cpu_ns(const struct cgroup *g)
+{
+    return read_number(g->fd, "cpu.stat", "usage_usec") * 1000;
+}
+
+uint64_t cgroup_memory_peak(const struct cgroup *g)
+{
+    char text[NUMBER_MAX + 1];
+    uint64_t v = 0;
+    ssize_t n = g->peak_fd < 0 ? -1 : pread(g->peak_fd, text, sizeof(text) - 1, 0);
+
+    if (n <= 0)
+        return 0;
+    text[n] = '\0';
+    return text_parse_u64(text, &v) ? v : 0;
+}
+
+uint64_t cgroup_oom_kills(const struct cgroup *g)
+{
+    return has_controller[CGROUP_MEMORY] ? read_number(g->fd, "memory.events", "oom_kill") : 0;
+}
+
+uint64_t cgroup_jobs_memory(void)
+{
+    return has_controller[CGROUP_MEMORY] ? read_number(jobs_fd, "memory.current", NULL) : 0;
+}
+
+/* ---- removal ----------------------------------------------------------------------------------------- */
+
+static void close_group(struct cgroup *g)
+{
+    sys_close(&g->fd);
+    sys_close(&g->kill_fd);
+    sys_close(&g->peak_fd);
+}
+
+void cgroup_retire(struct cgroup *g)
+{
+    if (g->fd < 0)
+        return;
+    if (retired_count == CGROUPS_RETIRED_MAX) {
+        /* Jobs that cannot be killed (uninterruptible sleep). Forget the oldest; it only costs a directory. */
+        kmsg_log(KMSG_WARNING, "too many cgroups that cannot be removed", NULL, 0);
+        close_group(&retired[0]);
+        memmove(retired, retired + 1, --retired_count * sizeof(retired[0]));
+    }
+    retired[retired_count++] = *g;
+    *g = CGROUP_NONE;
+    tidy_at = 0;
+}
+
+/* True when the group is gone. */
+static bool remove_group(struct cgroup *g)
+{
+    char name[NUMBER_MAX];
+
+    if (unlinkat(jobs_fd, number_text(name, g->id), AT_REMOVEDIR) < 0 && errno == EBUSY) {
+        /* Somebody is still there: killed and not yet gone, or born while the others were killed one by one. */
+        cgroup_kill(g);
+        return false;
+    }
+    close_group(g);
+    return true;
+}
+
+static void sweep(void)
+{
+    unsigned kept = 0;
+
+    for (unsigned i = 0; i < retired_count; i++)
+        if (!remove_group(&retired[i]))
+            retired[kept++] = retired[i];
+    retired_count = kept;
+}
+
+uint64_t cgroup_tidy(uint32_t next_id, bool postpone, uint64_t now)
+{
+    if (!cgroup_enabled() || (retired_count == 0 && spare.fd >= 0))
+        return 0;
+    if (postpone && tidy_at == 0 && retired_count < CGROUPS_RETIRED_MAX / 2)
+        tidy_at = now + CGROUP_POSTPONE_MS * NS_PER_MS;
+    if (now < tidy_at)
+        return tidy_at;
+    sweep();
+    if (spare.fd < 0)
+        make(&spare, next_id);
+    tidy_at = now + CGROUP_RETRY_MS * NS_PER_MS;
+    return retired_count || spare.fd < 0 ? tidy_at : 0;
+}

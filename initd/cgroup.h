@@ -1,0 +1,66 @@
+/*
+ * cgroup: a control group (cgroup v2, Documentation/admin-guide/cgroup-v2.rst) for each job.
+ *
+ * initd stays in the root group. Jobs live in jobs/ID, and all of jobs/ together gets less than the whole memory, so
+ * that the kernel's OOM killer takes a job, never initd. Where there is no cgroup v2, every call still works and does
+ * what it can: cgroup_enabled() tells.
+ */
+#ifndef INITD_CGROUP_H
+#define INITD_CGROUP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct cgroup {
+    uint32_t id; /* its directory is named so */
+    int fd;      /* the directory, owned; -1: the job has no cgroup */
+    int kill_fd; /* its cgroup.kill and memory.peak, owned; opened ahead because every job needs them at its end; */
+    int peak_fd; /* -1: the kernel has no such file */
+};
+
+/* Controllers that a limit needs. */
+enum cgroup_controller { CGROUP_MEMORY, CGROUP_PIDS, CGROUP_CPU, CGROUP_CONTROLLERS };
+
+/* Takes over the hierarchy mounted at root, NULL: there is none. Before any other call. */
+void cgroup_init(const char *root);
+bool cgroup_enabled(void);
+bool cgroup_has(enum cgroup_controller c);
+
+/* Makes the group of a job. Returns 0, also without cgroups (fd is -1 then), or -errno. */
+int cgroup_make(struct cgroup *ret, uint32_t id);
+
+#define CGROUP_NONE ((struct cgroup){.fd = -1, .kill_fd = -1, .peak_fd = -1})
+
+/* Limits; 0: none. They do nothing without their controller. Returns 0 or -errno. */
+int cgroup_limit(const struct cgroup *g, uint64_t memory, uint32_t pids);
+
+/* Moves a process here. For a child that could not be born here; safe between fork and exec. */
+int cgroup_enter(const struct cgroup *g, pid_t pid);
+
+/* SIGKILL to every process. Returns false when there is no group and the caller has to do it in other ways. */
+bool cgroup_kill(const struct cgroup *g);
+
+/* Another signal to every process. The same return. */
+bool cgroup_signal(const struct cgroup *g, int signal);
+
+/* Calls look(pid, data) for at most max processes until it returns true; that is the result. */
+bool cgroup_find(const struct cgroup *g, bool (*look)(pid_t pid, void *data), void *data, unsigned max);
+
+/* What the kernel counted; 0 where it does not. */
+uint64_t cgroup_cpu_ns(const struct cgroup *g);
+uint64_t cgroup_memory_peak(const struct cgroup *g);
+uint64_t cgroup_oom_kills(const struct cgroup *g);
+uint64_t cgroup_jobs_memory(void);
+
+/* Gives the group up: cgroup_tidy() removes it when its last process is gone. *g becomes CGROUP_NONE. */
+void cgroup_retire(struct cgroup *g);
+
+/*
+ * Work for moments when nobody waits: removes retired groups, and makes the group of the next job. postpone: jobs are
+ * running, so it is better done a little later, unless much of it has piled up. Returns when to call again (sys_now()
+ * time), 0: there is nothing to do.
+ */
+uint64_t cgroup_tidy(uint32_t next_id, bool postpone, uint64_t now);
+
+#endif

@@ -1,0 +1,563 @@
+#include "file.h"
+
+#include "limits.h"
+#include "sys.h"
+#include "text.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdint.h>
+#include <stdio.h> /* rename(2); nothing else of it */
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MODE_BITS 07777u
+#define LIST_ENTRY_FIXED 24 /* mode, size, mtime and the size of the name */
+#define SMALL_MESSAGE 64    /* header and fields of DATA, or an END */
+
+enum transfer_kind { TRANSFER_FREE, TRANSFER_WRITE, TRANSFER_READ };
+
+/* How a written file is to look in the end. */
+struct finish {
+    uint32_t mode, uid, gid;
+    uint64_t mtime_ns;
+    bool atomic; /* it has a temporary name until then */
+};
+
+struct transfer {
+    enum transfer_kind kind;
+    int fd; /* owned */
+    const struct conn *conn;
+    uint32_t stream;
+    uint64_t base;    /* offset in the file of the channel's first byte */
+    uint64_t done;    /* bytes of the channel so far */
+    uint64_t size;    /* bytes of the channel in all; for reading at most */
+    uint64_t granted; /* bytes that may be sent: by the host when writing, by us when reading */
+    struct finish finish;
+    char path[PATH_MAX];      /* writing: the final name */
+    char temporary[PATH_MAX]; /* writing, atomic */
+};
+
+static struct transfer transfers[FILES_MAX];
+
+void file_init(void)
+{
+    for (unsigned i = 0; i < FILES_MAX; i++)
+        transfers[i].fd = -1;
+}
+
+static struct transfer *find(enum transfer_kind kind, const struct conn *c, uint32_t stream)
+{
+    for (unsigned i = 0; i < FILES_MAX; i++)
+        if (transfers[i].kind == kind && (kind == TRANSFER_FREE || (transfers[i].conn == c && transfers[i].stream == stream)))
+            return &transfers[i];
+    return NULL;
+}
+
+bool file_has_stream(const struct conn *c, uint32_t stream)
+{
+    return find(TRANSFER_WRITE, c, stream) || find(TRANSFER_READ, c, stream);
+}
+
+bool file_any_write(void)
+{
+    for (unsigned i = 0; i < FILES_MAX; i++)
+        if (transfers[i].kind == TRANSFER_WRITE)
+            return true;
+    return false;
+}
+
+static void forget(struct transfer *t)
+{
+    sys_close(&t->fd);
+    t->kind = TRANSFER_FREE;
+}
+
+static void drop(struct transfer *t)
+{
+    if (t->kind == TRANSFER_WRITE && t->finish.atomic)
+        unlink(t->temporary);
+    forget(t);
+}
+
+void file_drop_conn(const struct conn *c)
+{
+    for (unsigned i = 0; i < FILES_MAX; i++)
+        if (transfers[i].kind != TRANSFER_FREE && transfers[i].conn == c)
+            drop(&transfers[i]);
+}
+
+/* ---- writing --------------------------------------------------------------------------------------------- */
+
+static struct timespec timespec_of(uint64_t ns)
+{
+    return (struct timespec){.tv_sec = (time_t)(ns / NS_PER_S), .tv_nsec = (long)(ns % NS_PER_S)};
+}
+
+/* A name in the same directory that nothing else has. */
+static int temporary_name(char *ret, const char *path)
+{
+    static uint64_t counter;
+    struct text t = text_of(ret, PATH_MAX);
+    const char *slash = strrchr(path, '/');
+
+    memcpy(ret, path, (size_t)(slash - path));
+    t.length = (size_t)(slash - path);
+    ret[t.length] = '\0';
+    text_add(&t, "/.initd-");
+    text_add_u64(&t, sys_now());
+    text_add(&t, "-");
+    text_add_u64(&t, ++counter);
+    return t.truncated ? -ENAMETOOLONG : 0;
+}
+
+/* Gives an open file its owner, mode and time. What is right already is not touched: files of /proc refuse it. */
+static int finish_open(int fd, const struct finish *f)
+{
+    struct stat st;
+    struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, timespec_of(f->mtime_ns)};
+
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    if ((st.st_uid != f->uid || st.st_gid != f->gid) && fchown(fd, f->uid, f->gid) < 0)
+        return -errno;
+    /* After the owner, because chown(2) takes set-user-ID away. */
+    if (fstat(fd, &st) == 0 && (st.st_mode & MODE_BITS) != (f->mode & MODE_BITS) && fchmod(fd, f->mode & MODE_BITS) < 0)
+        return -errno;
+    if (f->mtime_ns && futimens(fd, times) < 0)
+        return -errno;
+    return 0;
+}
+
+static int write_all(int fd, const uint8_t *data, size_t size, uint64_t offset)
+{
+    while (size > 0) {
+        ssize_t n = pwrite(fd, data, size, (off_t)offset);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? -errno : -EIO;
+        data += n;
+        size -= (size_t)n;
+        offset += (uint64_t)n;
+    }
+    return 0;
+}
+
+static int open_regular(const char *path, int flags)
+{
+    struct stat st;
+    int fd = open(path, flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
+
+    if (fd < 0)
+        return -errno;
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+        close(fd);
+        return -EINVAL;
+    }
+    return fd;
+}
+
+/* Opens what the content goes to, takes the first of it, and ends the transfer when that is all. */
+static struct fault begin_regular(const struct msg_write_file *m, struct transfer *t, bool *ret_done)
+{
+    int r = 0;
+
+    t->finish = (struct finish){.mode = m->mode, .uid = m->uid, .gid = m->gid, .mtime_ns = m->mtime_ns};
+    t->finish.atomic = m->flags & PROTO_WRITE_ATOMIC;
+    t->base = m->offset;
+    t->size = m->size;
+    t->done = 0;
+    r = text_join(t->path, sizeof(t->path), m->path, NULL);
+    if (r == 0 && t->finish.atomic)
+        r = temporary_name(t->temporary, m->path);
+    if (r < 0)
+        return fault_os(r, "path");
+    t->fd = t->finish.atomic
+                ? open_regular(t->temporary, O_WRONLY | O_CREAT | O_EXCL)
+                : open_regular(t->path, O_WRONLY | O_CREAT | (m->flags & PROTO_WRITE_KEEP ? 0 : O_TRUNC));
+    if (t->fd < 0) {
+        r = t->fd;
+        t->fd = -1;
+        return fault_os(r, "open");
+    }
+    t->kind = TRANSFER_WRITE;
+    r = write_all(t->fd, m->data.data, m->data.size, t->base);
+    t->done = m->data.size;
+    *ret_done = t->done == t->size;
+    return r < 0 ? fault_os(r, "write") : FAULT_NONE;
+}
+
+static struct fault end_regular(struct transfer *t)
+{
+    int r = finish_open(t->fd, &t->finish);
+
+    if (r == 0 && t->finish.atomic && rename(t->temporary, t->path) < 0)
+        r = -errno;
+    if (r < 0) {
+        drop(t);
+        return fault_os(r, "owner, mode, time or name");
+    }
+    forget(t);
+    return FAULT_NONE;
+}
+
+static struct fault write_regular(const struct msg_write_file *m, struct conn *c, uint32_t stream, bool *ret_done,
+                                  uint64_t *ret_limit)
+{
+    struct transfer *t = find(TRANSFER_FREE, NULL, 0);
+
+    if (!t)
+        return fault_of(PROTO_ERR_LIMIT, "too many transfers");
+    t->conn = c;
+    t->stream = stream;
+    struct fault f = begin_regular(m, t, ret_done);
+    if (f.code) {
+        drop(t);
+        return f;
+    }
+    if (*ret_done)
+        return end_regular(t);
+    t->granted = t->done + FILE_WINDOW < t->size ? t->done + FILE_WINDOW : t->size;
+    *ret_limit = t->granted;
+    return FAULT_NONE;
+}
+
+static struct fault make_directory(const struct msg_write_file *m)
+{
+    struct finish f = {.mode = m->mode, .uid = m->uid, .gid = m->gid, .mtime_ns = m->mtime_ns};
+
+    if (m->size)
+        return fault_of(PROTO_ERR_INVALID, "a directory has no content");
+    if (mkdir(m->path, 0700) < 0 && errno != EEXIST)
+        return fault_os(errno, "mkdir");
+    int fd = open(m->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return fault_os(errno, "open");
+    int r = finish_open(fd, &f);
+    close(fd);
+    return r < 0 ? fault_os(r, "owner, mode or time") : FAULT_NONE;
+}
+
+static struct fault make_symlink(const struct msg_write_file *m)
+{
+    char target[PATH_MAX], temporary[PATH_MAX];
+    bool atomic = m->flags & PROTO_WRITE_ATOMIC;
+    struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, timespec_of(m->mtime_ns)};
+
+    if (m->size != m->data.size || m->size >= sizeof(target) || m->size == 0)
+        return fault_of(PROTO_ERR_INVALID, "the target of a symlink is its data");
+    memcpy(target, m->data.data, m->data.size);
+    target[m->data.size] = '\0';
+    int r = atomic ? temporary_name(temporary, m->path) : 0;
+    const char *name = atomic ? temporary : m->path;
+    if (r == 0 && symlink(target, name) < 0)
+        return fault_os(errno, "symlink");
+    if (r == 0 && (lchown(name, m->uid, m->gid) < 0 ||
+                   (m->mtime_ns && utimensat(AT_FDCWD, name, times, AT_SYMLINK_NOFOLLOW) < 0) ||
+                   (atomic && rename(temporary, m->path) < 0))) {
+        r = -errno;
+        unlink(name);
+    }
+    return r < 0 ? fault_os(r, "owner, time or name") : FAULT_NONE;
+}
+
+static struct fault check_write(const struct msg_write_file *m)
+{
+    if (m->flags & ~(PROTO_WRITE_PARENTS | PROTO_WRITE_ATOMIC | PROTO_WRITE_KEEP))
+        return fault_of(PROTO_ERR_UNSUPPORTED, "unknown flag");
+    if (m->path[0] != '/')
+        return fault_of(PROTO_ERR_INVALID, "path is not absolute");
+    if ((m->flags & PROTO_WRITE_ATOMIC) && (m->offset || (m->flags & PROTO_WRITE_KEEP)))
+        return fault_of(PROTO_ERR_INVALID, "WRITE_ATOMIC begins with an empty file");
+    if (m->data.size > m->size || m->size > INT64_MAX || m->offset > INT64_MAX - m->size)
+        return fault_of(PROTO_ERR_INVALID, "size or offset");
+    return FAULT_NONE;
+}
+
+struct fault file_write(const struct msg_write_file *m, struct conn *c, uint32_t stream, bool *ret_done,
+                        uint64_t *ret_limit)
+{
+    struct fault f = check_write(m);
+
+    if (f.code)
+        return f;
+    if (m->flags & PROTO_WRITE_PARENTS) {
+        int r = sys_make_parents(m->path, m->uid, m->gid);
+        if (r < 0)
+            return fault_os(r, "parent directories");
+    }
+    *ret_done = true;
+    switch (m->mode & S_IFMT) {
+    case S_IFREG:
+        return write_regular(m, c, stream, ret_done, ret_limit);
+    case S_IFDIR:
+        return make_directory(m);
+    case S_IFLNK:
+        return make_symlink(m);
+    default:
+        return fault_of(PROTO_ERR_INVALID, "mode is not that of a regular file, directory or symlink");
+    }
+}
+
+struct fault file_take(const struct conn *c, uint32_t stream, const struct msg_data *m, bool *ret_done, bool *ret_window,
+                       uint64_t *ret_taken, uint64_t *ret_limit)
+{
+    struct transfer *t = find(TRANSFER_WRITE, c, stream);
+
+    *ret_done = *ret_window = false;
+    if (!t || m->channel != 0 || m->offset != t->done || m->data.size > t->granted - t->done)
+        return fault_of(PROTO_ERR_FLOW, "DATA outside of the window");
+    int r = write_all(t->fd, m->data.data, m->data.size, t->base + t->done);
+    if (r < 0) {
+        drop(t);
+        return fault_os(r, "write");
+    }
+    t->done += m->data.size;
+    *ret_done = t->done == t->size;
+    if (*ret_done)
+        return end_regular(t);
+    uint64_t limit = t->done + FILE_WINDOW < t->size ? t->done + FILE_WINDOW : t->size;
+    *ret_window = limit - t->granted >= FILE_WINDOW / 2 || (limit == t->size && limit > t->granted);
+    if (*ret_window)
+        t->granted = limit;
+    *ret_taken = t->done;
+    *ret_limit = t->granted;
+    return FAULT_NONE;
+}
+
+struct fault file_take_end(const struct conn *c, uint32_t stream)
+{
+    struct transfer *t = find(TRANSFER_WRITE, c, stream);
+
+    if (t)
+        drop(t);
+    return fault_of(PROTO_ERR_INVALID, "END before all of the content");
+}
+
+/* ---- reading --------------------------------------------------------------------------------------------- */
+
+static void fill_info(struct msg_file_info *ret, const struct stat *st)
+{
+    *ret = (struct msg_file_info){
+        .mode = st->st_mode,
+        .uid = st->st_uid,
+        .gid = st->st_gid,
+        .size = (uint64_t)st->st_size,
+        .mtime_ns = (uint64_t)st->st_mtim.tv_sec * NS_PER_S + (uint64_t)st->st_mtim.tv_nsec,
+        .target = "",
+    };
+}
+
+struct fault file_read(const struct msg_read_file *m, struct conn *c, uint32_t stream, struct msg_file_info *ret)
+{
+    struct transfer *t = find(TRANSFER_FREE, NULL, 0);
+    struct stat st;
+
+    if (m->path[0] != '/' || m->offset > INT64_MAX)
+        return fault_of(PROTO_ERR_INVALID, "path is not absolute, or offset too large");
+    if (!t)
+        return fault_of(PROTO_ERR_LIMIT, "too many transfers");
+    int fd = open_regular(m->path, O_RDONLY);
+    if (fd == -EINVAL)
+        return fault_of(PROTO_ERR_INVALID, "not a regular file");
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return fault_os(fd < 0 ? fd : errno, "open");
+    fill_info(ret, &st);
+    t->kind = TRANSFER_READ;
+    t->fd = fd;
+    t->conn = c;
+    t->stream = stream;
+    t->base = m->offset;
+    t->done = 0;
+    t->size = m->length < (uint64_t)INT64_MAX - m->offset ? m->length : (uint64_t)INT64_MAX - m->offset;
+    t->granted = m->window;
+    return FAULT_NONE;
+}
+
+int file_take_window(const struct conn *c, uint32_t stream, const struct msg_window *m)
+{
+    struct transfer *t = find(TRANSFER_READ, c, stream);
+
+    if (!t)
+        return 0;
+    if (m->channel != 1 || m->consumed > t->done)
+        return PROTO_ERR_FLOW;
+    if (m->limit > t->granted)
+        t->granted = m->limit;
+    return 0;
+}
+
+static bool emit(struct conn *c, struct transfer *t)
+{
+    uint8_t chunk[FILE_DATA_CHUNK];
+    uint64_t may = t->size < t->granted ? t->size : t->granted;
+    size_t room = conn_stream_room(c);
+
+    if (room <= 2 * SMALL_MESSAGE || (t->done >= may && t->done < t->size))
+        return false;
+    size_t want = may - t->done < room - SMALL_MESSAGE ? (size_t)(may - t->done) : room - SMALL_MESSAGE;
+    want = want < sizeof(chunk) ? want : sizeof(chunk);
+    ssize_t n = want ? pread(t->fd, chunk, want, (off_t)(t->base + t->done)) : 0;
+    if (n < 0) {
+        conn_send_error(c, t->stream, MSG_READ_FILE, PROTO_ERR_OS, errno, "read");
+        forget(t);
+    } else if (n == 0) {
+        CONN_SEND(c, end, t->stream, &((struct msg_end){.channel = 1, .offset = t->done}));
+        forget(t);
+    } else {
+        CONN_SEND(c, data, t->stream,
+                  &((struct msg_data){
+                      .channel = 1, .offset = t->done, .data = {.data = chunk, .size = (uint32_t)n}}));
+        t->done += (uint64_t)n;
+    }
+    return true;
+}
+
+bool file_emit(struct conn *c)
+{
+    bool any = false;
+
+    for (unsigned i = 0; i < FILES_MAX; i++)
+        if (transfers[i].kind == TRANSFER_READ && transfers[i].conn == c)
+            any = emit(c, &transfers[i]) || any;
+    return any;
+}
+
+struct fault file_stat(const char *path, bool follow, struct msg_file_info *ret)
+{
+    static char target[PATH_MAX];
+    struct stat st;
+
+    if (path[0] != '/')
+        return fault_of(PROTO_ERR_INVALID, "path is not absolute");
+    if (fstatat(AT_FDCWD, path, &st, follow ? 0 : AT_SYMLINK_NOFOLLOW) < 0)
+        return fault_os(errno, "stat");
+    fill_info(ret, &st);
+    if (S_ISLNK(st.st_mode)) {
+        ssize_t n = readlink(path, target, sizeof(target) - 1);
+        target[n > 0 ? n : 0] = '\0';
+        ret->target = target;
+    }
+    return FAULT_NONE;
+}
+
+/* ---- directories ----------------------------------------------------------------------------------------- */
+
+/* False when the entry does not fit. */
+static bool put_entry(struct wire_writer *w, int dir, const char *name)
+{
+    struct stat st;
+    struct msg_file_info info;
+
+    if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return true; /* gone meanwhile */
+    if ((size_t)(w->end - w->pos) < LIST_ENTRY_FIXED + strlen(name) + 1)
+        return false;
+    fill_info(&info, &st);
+    wire_put_u32(w, info.mode);
+    wire_put_u64(w, info.size);
+    wire_put_u64(w, info.mtime_ns);
+    wire_put_str(w, name);
+    return true;
+}
+
+static bool is_dots(const char *name)
+{
+    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
+/* Puts entries until one does not fit. Returns 1 for the end of the directory, 0 for a full page, or -errno; the
+ * cursor is the position after the last entry put. */
+static int put_entries(struct wire_writer *w, int dir, uint64_t *cursor)
+{
+    char entries[2048] __attribute__((aligned(8)));
+    ssize_t n;
+
+    while ((n = sys_getdents(dir, entries, sizeof(entries))) > 0) {
+        for (ssize_t at = 0; at < n;) {
+            const struct sys_dirent *e = (const void *)(entries + at);
+            at += e->size;
+            if (!is_dots(e->name) && !put_entry(w, dir, e->name))
+                return 0;
+            *cursor = (uint64_t)e->offset;
+        }
+    }
+    return n < 0 ? (int)n : 1;
+}
+
+struct fault file_list(const struct msg_list *m, uint8_t *buffer, size_t size, size_t *ret_size, uint64_t *ret_cursor)
+{
+    struct wire_writer w = wire_writer_of(buffer, size);
+    uint64_t cursor = m->cursor;
+
+    if (m->path[0] != '/')
+        return fault_of(PROTO_ERR_INVALID, "path is not absolute");
+    int dir = open(m->path, O_RDONLY | O_DIRECTORY | O_NONBLOCK | O_CLOEXEC);
+    if (dir < 0)
+        return fault_os(errno, "open");
+    int r = cursor && lseek(dir, (off_t)cursor, SEEK_SET) < 0 ? -errno : put_entries(&w, dir, &cursor);
+    close(dir);
+    if (r < 0)
+        return fault_os(r, "directory");
+    *ret_size = (size_t)(w.pos - buffer);
+    *ret_cursor = r == 1 ? 0 : cursor;
+    return FAULT_NONE;
+}
+
+int file_remove(const char *path)
+{
+    if (unlink(path) == 0)
+        return 0;
+    /* EISDIR is Linux's answer for a directory, EPERM that of POSIX. */
+    if (errno != EISDIR && errno != EPERM)
+        return -errno;
+    return rmdir(path) < 0 ? -errno : 0;
+}
+
+/* Empties the directory, closing it. Recursion is bounded by depth; a directory is read again from its beginning until
+ * nothing is left, since removal moves positions. */
+static int empty_directory(int dir, unsigned depth)
+{
+    char entries[1024] __attribute__((aligned(8)));
+    int r = depth > REMOVE_DEPTH_MAX ? -ELOOP : 0;
+    bool removed = true;
+
+    while (r == 0 && removed) {
+        removed = false;
+        lseek(dir, 0, SEEK_SET);
+        for (ssize_t n = sys_getdents(dir, entries, sizeof(entries)); n > 0 && r == 0;
+             n = sys_getdents(dir, entries, sizeof(entries))) {
+            for (ssize_t at = 0; at < n && r == 0;) {
+                const struct sys_dirent *e = (const void *)(entries + at);
+                at += e->size;
+                if (is_dots(e->name))
+                    continue;
+                removed = true;
+                if (unlinkat(dir, e->name, 0) == 0)
+                    continue;
+                int child = openat(dir, e->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+                r = child < 0 ? -errno : empty_directory(child, depth + 1);
+                if (r == 0 && unlinkat(dir, e->name, AT_REMOVEDIR) < 0)
+                    r = -errno;
+            }
+        }
+    }
+    close(dir);
+    return r;
+}
+
+int file_remove_tree(const char *path)
+{
+    int r = file_remove(path);
+
+    if (r != -ENOTEMPTY && r != -EEXIST)
+        return r;
+    int dir = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (dir < 0)
+        return -errno;
+    r = empty_directory(dir, 0);
+    return r == 0 && rmdir(path) < 0 ? -errno : r;
+}

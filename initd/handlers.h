@@ -1,0 +1,27 @@
+/*
+ * handlers: what each message of the host does. One function a message; the table comes from messages.def.
+ */
+#ifndef INITD_HANDLERS_H
+#define INITD_HANDLERS_H
+
+#include "conn.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* When initd could answer first, and when it began, for WELCOME; sys_now() times. */
+void handlers_init(uint64_t init_ns, uint64_t ready_ns);
+
+/* Handles what was received, as long as answers fit. */
+void handlers_run(struct conn *c);
+
+/* Puts what streams have to say into the connection's buffer. True when something was put. */
+bool handlers_emit(struct conn *c);
+
+/* All streams of c end. */
+void handlers_drop_streams(const struct conn *c);
+
+/* SHUTDOWN was asked for; *ret_action is one of SHUTDOWN_... */
+bool handlers_shutdown_asked(uint8_t *ret_action);
+
+#endif

@@ -1,0 +1,517 @@
+#include "job.h"
+
+#include "kmsg.h"
+#include "prime.h"
+#include "sys.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define KILL_AGAIN_NS (1 * NS_PER_S)
+
+static struct job jobs[JOBS_MAX];
+static uint32_t next_id = 1;
+static uint64_t finished_seq;
+
+/* ---- the table ----------------------------------------------------------------------------------------- */
+
+/* Everything but id and state. */
+static void clear(struct job *j)
+{
+    *j = (struct job){.state = j->state, .id = j->id, .status_fd = -1, .cgroup = CGROUP_NONE};
+    job_io_init(j);
+    prime_init(j);
+}
+
+void job_init(void)
+{
+    for (unsigned i = 0; i < JOBS_MAX; i++)
+        clear(&jobs[i]);
+}
+
+struct job *job_at(unsigned index)
+{
+    return &jobs[index];
+}
+
+uint32_t job_next_id(void)
+{
+    return next_id;
+}
+
+struct job *job_find(uint32_t id)
+{
+    for (unsigned i = 0; i < JOBS_MAX; i++)
+        if (jobs[i].state != JOB_FREE && jobs[i].id == id)
+            return &jobs[i];
+    return NULL;
+}
+
+struct job *job_find_stream(const struct conn *c, uint32_t stream)
+{
+    for (unsigned i = 0; i < JOBS_MAX; i++)
+        if (jobs[i].state != JOB_FREE && jobs[i].conn == c && jobs[i].stream == stream)
+            return &jobs[i];
+    return NULL;
+}
+
+unsigned job_count(void)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < JOBS_MAX; i++)
+        n += jobs[i].state != JOB_FREE;
+    return n;
+}
+
+bool job_any_active(void)
+{
+    for (unsigned i = 0; i < JOBS_MAX; i++)
+        if (jobs[i].state != JOB_FREE && jobs[i].state != JOB_PRIMED && jobs[i].state != JOB_FINISHED)
+            return true;
+    return false;
+}
+
+bool job_any_settling(void)
+{
+    for (unsigned i = 0; i < JOBS_MAX; i++)
+        if (jobs[i].state == JOB_STARTING || jobs[i].state == JOB_SETTLING)
+            return true;
+    return false;
+}
+
+/* Of two finished jobs without a stream: the one whose EXIT was delivered goes first, then the older one. */
+static bool goes_before(const struct job *a, const struct job *b)
+{
+    if (a->delivered != b->delivered)
+        return a->delivered;
+    return a->finished_seq < b->finished_seq;
+}
+
+struct job *job_take_slot(void)
+{
+    struct job *best = NULL;
+
+    for (unsigned i = 0; i < JOBS_MAX; i++) {
+        struct job *j = &jobs[i];
+        if (j->state == JOB_FREE) {
+            best = j;
+            break;
+        }
+        if (j->state == JOB_FINISHED && !j->conn && (!best || goes_before(j, best)))
+            best = j;
+    }
+    if (!best)
+        return NULL;
+    if (best->state != JOB_FREE)
+        job_free(best);
+    clear(best);
+    best->id = next_id++;
+    return best;
+}
+
+uint32_t job_wire_state(const struct job *j)
+{
+    if (j->state == JOB_FINISHED)
+        return PROTO_JOB_ENDED;
+    return j->state == JOB_PRIMED ? PROTO_JOB_PRIMED : PROTO_JOB_RUNNING;
+}
+
+/* ---- start ----------------------------------------------------------------------------------------------- */
+
+static struct fault check_request(const struct job_request *r)
+{
+    if (r->flags & ~(PROTO_JOB_STDIN | PROTO_JOB_TTY))
+        return fault_of(PROTO_ERR_UNSUPPORTED, "unknown job flag");
+    if (!wire_strs_next(r->argv, NULL))
+        return fault_of(PROTO_ERR_INVALID, "argv is empty");
+    if (r->cwd[0] != '/')
+        return fault_of(PROTO_ERR_INVALID, "cwd is not absolute");
+    return FAULT_NONE;
+}
+
+/* Limits that the cgroup cannot enforce are left to setrlimit(2), which does so for each process or user. */
+static void fill_limits(struct spawn *s, const struct job_request *r)
+{
+    s->max_files = r->files;
+    if (r->memory && !cgroup_has(CGROUP_MEMORY))
+        s->max_address_space = r->memory;
+    if (r->pids && !cgroup_has(CGROUP_PIDS))
+        s->max_processes = r->pids;
+    if (r->cpu_ms && !cgroup_enabled())
+        s->max_cpu_s = (r->cpu_ms + 999ull) / 1000;
+}
+
+static struct fault run_program(struct job *j, const struct job_request *r, const int child_fds[3])
+{
+    struct spawn s = {.argv = r->argv, .env = r->env, .cwd = r->cwd, .uid = r->uid, .gid = r->gid, .groups = r->groups};
+    int status[2];
+
+    memcpy(s.fds, child_fds, sizeof(s.fds));
+    s.tty = r->flags & PROTO_JOB_TTY;
+    s.cgroup = &j->cgroup;
+    fill_limits(&s, r);
+    if (spawn_check(&s) < 0)
+        return fault_of(PROTO_ERR_LIMIT, "too many arguments, variables or groups");
+    int error = sys_pipe(status, 0);
+    if (error < 0)
+        return fault_os(error, "pipe");
+    s.status_fd = status[1];
+    pid_t pid = spawn_run(&s);
+    sys_close(&status[1]);
+    j->status_fd = status[0];
+    if (pid < 0)
+        return fault_os((int)pid, "fork");
+    j->pid = pid;
+    return FAULT_NONE;
+}
+
+struct fault job_start(struct job *j, const struct job_request *r)
+{
+    int child_fds[3] = {-1, -1, -1};
+    struct fault f = check_request(r);
+
+    if (f.code)
+        return f;
+    job_start_limits(j, r->wall_ms, r->cpu_ms, r->output);
+    j->tty = r->flags & PROTO_JOB_TTY;
+    int error = cgroup_make(&j->cgroup, j->id);
+    if (error == 0)
+        error = cgroup_limit(&j->cgroup, r->memory, r->pids);
+    if (error < 0)
+        f = fault_os(error, "cgroup");
+    if (!f.code) {
+        error = job_io_open(j, r, child_fds);
+        f = error < 0 ? fault_os(error, "pipes or terminal") : run_program(j, r, child_fds);
+    }
+    job_io_close_child(child_fds);
+    if (f.code) {
+        job_free(j);
+        return f;
+    }
+    j->state = JOB_STARTING;
+    error = job_io_watch(j);
+    if (error == 0)
+        error = watch_add(j->status_fd, EPOLLIN, job_token(j, WATCH_JOB_STATUS));
+    if (error < 0)
+        job_fail(j, fault_os(error, "epoll"));
+    return FAULT_NONE;
+}
+
+void job_start_limits(struct job *j, uint32_t wall_ms, uint32_t cpu_ms, uint64_t output_max)
+{
+    j->start = sys_now();
+    j->wall_deadline = wall_ms ? j->start + wall_ms * NS_PER_MS : 0;
+    j->output_max = output_max;
+    j->cpu_max_ns = cpu_ms * NS_PER_MS;
+    j->cpu_base_ns = cpu_ms ? cgroup_cpu_ns(&j->cgroup) : 0; /* a primed job has used some */
+    j->cpu_look_at = cpu_ms && cgroup_enabled() ? j->start + JOB_CPU_CHECK_MS * NS_PER_MS : 0;
+}
+
+/* The status pipe has something: execve(2) was done, or could not be. */
+static void on_status(struct job *j)
+{
+    struct spawn_failure failure;
+    ssize_t n = read(j->status_fd, &failure, sizeof(failure));
+
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    sys_close(&j->status_fd);
+    if (n == (ssize_t)sizeof(failure)) {
+        job_fail(j, (struct fault){.code = PROTO_ERR_EXEC,
+                                   .os_errno = failure.os_errno,
+                                   .text = spawn_step_name(failure.step)});
+        return;
+    }
+    j->state = j->is_prime ? JOB_SETTLING : JOB_RUNNING;
+}
+
+/* ---- streams ------------------------------------------------------------------------------------------ */
+
+static uint64_t add_saturating(uint64_t a, uint64_t b)
+{
+    return a + b < a ? UINT64_MAX : a + b;
+}
+
+void job_bind(struct job *j, struct conn *c, uint32_t stream, uint16_t request, const uint64_t offsets[2],
+              uint64_t window)
+{
+    if (j->conn)
+        conn_note_gone(j->conn, j->stream);
+    j->conn = c;
+    j->stream = stream;
+    j->request = request;
+    j->started_due = true;
+    for (int i = 0; i < 2; i++) {
+        j->out[i].sent = offsets[i];
+        j->out[i].limit = add_saturating(offsets[i], window);
+        j->out[i].end_sent = false;
+    }
+}
+
+void job_unbind(struct job *j)
+{
+    j->conn = NULL;
+    j->stream = 0;
+    j->started_due = false;
+    if (j->failure.code)
+        job_free(j); /* nobody is left to hear of it */
+}
+
+void job_drop_conn(const struct conn *c)
+{
+    for (unsigned i = 0; i < JOBS_MAX; i++)
+        if (jobs[i].state != JOB_FREE && jobs[i].conn == c)
+            job_unbind(&jobs[i]);
+}
+
+/* ---- end ------------------------------------------------------------------------------------------------ */
+
+static void kill_processes(struct job *j)
+{
+    bool by_cgroup = cgroup_kill(&j->cgroup);
+
+    if (j->pid <= 0)
+        return;
+    /* The session's first process group is the most that can be found without a cgroup. */
+    if (!by_cgroup)
+        kill(-j->pid, SIGKILL);
+    if (!j->reaped)
+        kill(j->pid, SIGKILL);
+}
+
+void job_kill(struct job *j, uint8_t cause)
+{
+    if (j->state == JOB_FREE || j->state == JOB_FINISHED)
+        return;
+    if (!j->cause)
+        j->cause = cause;
+    kill_processes(j);
+}
+
+int job_signal(struct job *j, int signal, bool whole_job)
+{
+    if (j->state == JOB_FINISHED || (j->reaped && !whole_job))
+        return -ESRCH;
+    if (whole_job && cgroup_signal(&j->cgroup, signal))
+        return 0;
+    return kill(whole_job ? -j->pid : j->pid, signal) < 0 ? -errno : 0;
+}
+
+static void close_all(struct job *j)
+{
+    sys_close(&j->status_fd);
+    job_io_close(j);
+    prime_close(j);
+    cgroup_retire(&j->cgroup);
+}
+
+void job_fail(struct job *j, struct fault f)
+{
+    kill_processes(j);
+    close_all(j);
+    j->state = JOB_FINISHED;
+    j->failure = f;
+    if (!j->conn && j->request)
+        job_free(j);
+}
+
+void job_free(struct job *j)
+{
+    if (j->state != JOB_FREE && j->state != JOB_FINISHED)
+        kill_processes(j);
+    close_all(j);
+    j->state = JOB_FREE;
+    clear(j);
+}
+
+/* Nothing lives after this; what is left to do is to tell. */
+static void finish(struct job *j)
+{
+    if (!job_io_ended(j) && j->cause != PROTO_CAUSE_OUTPUT)
+        j->exit.flags |= PROTO_EXIT_OUTPUT_HELD;
+    kill_processes(j);
+    if (j->cause == PROTO_CAUSE_OUTPUT)
+        j->exit.cause = PROTO_CAUSE_OUTPUT;
+    j->exit.stdout_size = j->out[0].ring.end;
+    j->exit.stderr_size = j->out[1].ring.end;
+    j->exit.memory_peak = cgroup_memory_peak(&j->cgroup);
+    close_all(j);
+    j->finished_seq = ++finished_seq;
+    j->state = JOB_FINISHED;
+}
+
+static void drain(struct job *j)
+{
+    for (unsigned i = 0; i < 2; i++)
+        while (job_io_read(j, i)) {
+        }
+    if (job_io_ended(j))
+        finish(j);
+}
+
+static uint64_t timeval_ns(struct timeval t)
+{
+    return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_usec * 1000;
+}
+
+static uint8_t end_cause(const struct job *j, int status)
+{
+    if (WIFEXITED(status))
+        return PROTO_CAUSE_EXITED; /* of itself, even when a kill was under way */
+    if (j->cause)
+        return j->cause;
+    if (WTERMSIG(status) == SIGKILL && cgroup_oom_kills(&j->cgroup) > 0)
+        return PROTO_CAUSE_OOM;
+    if (WTERMSIG(status) == SIGXCPU && j->cpu_max_ns && !cgroup_enabled())
+        return PROTO_CAUSE_CPU;
+    return PROTO_CAUSE_SIGNALLED;
+}
+
+static struct job *find_living(pid_t pid)
+{
+    for (unsigned i = 0; i < JOBS_MAX; i++)
+        if (jobs[i].state != JOB_FREE && jobs[i].state != JOB_FINISHED && jobs[i].pid == pid && !jobs[i].reaped)
+            return &jobs[i];
+    return NULL;
+}
+
+void job_on_child(pid_t pid, int status, const struct rusage *usage, uint64_t now)
+{
+    struct job *j = find_living(pid);
+
+    if (!j)
+        return;
+    j->reaped = true;
+    if (j->state == JOB_STARTING)
+        on_status(j); /* both have come at once; the pipe's end came first */
+    if (j->state == JOB_FREE || j->failure.code)
+        return;
+    if (j->state == JOB_SETTLING) {
+        job_fail(j, fault_of(PROTO_ERR_EXEC, "the interpreter ended before it slept on its script"));
+        return;
+    }
+    j->exit = (struct msg_exit){
+        .cause = end_cause(j, status),
+        .status = WIFEXITED(status) ? (uint8_t)WEXITSTATUS(status) : 0,
+        .signal = WIFSIGNALED(status) ? (uint8_t)WTERMSIG(status) : 0,
+        .wall_ns = now > j->start ? now - j->start : 0,
+        .user_ns = timeval_ns(usage->ru_utime),
+        .system_ns = timeval_ns(usage->ru_stime),
+        .max_rss = (uint64_t)usage->ru_maxrss * 1024,
+    };
+    j->state = JOB_DRAINING;
+    j->drain_deadline = now + JOB_DRAIN_MS * NS_PER_MS;
+    drain(j);
+}
+
+/* ---- events and time ------------------------------------------------------------------------------------ */
+
+void job_on_event(struct watch w, uint32_t events)
+{
+    struct job *j = w.slot < JOBS_MAX ? &jobs[w.slot] : NULL;
+
+    if (!j || j->state == JOB_FREE || j->id != w.generation)
+        return;
+    switch (w.kind) {
+    case WATCH_JOB_OUT:
+    case WATCH_JOB_ERR:
+        /* After a hang-up the rest is there already. Otherwise the others have their turn. */
+        while (job_io_read(j, w.kind == WATCH_JOB_ERR) && (events & EPOLLHUP)) {
+        }
+        break;
+    case WATCH_JOB_IN:
+        job_io_write(j);
+        break;
+    case WATCH_JOB_STATUS:
+        if (j->status_fd >= 0)
+            on_status(j);
+        break;
+    case WATCH_JOB_SCRIPT:
+        prime_write(j);
+        break;
+    default:
+        break;
+    }
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return !a || (b && b < a) ? b : a;
+}
+
+static void check_wall(struct job *j, uint64_t now)
+{
+    if (!j->wall_deadline || now < j->wall_deadline)
+        return;
+    if (j->state == JOB_DRAINING)
+        j->exit.flags |= PROTO_EXIT_OUTPUT_HELD;
+    job_kill(j, PROTO_CAUSE_TIMEOUT);
+    j->wall_deadline = now + KILL_AGAIN_NS;
+}
+
+/* The limit cannot be reached before what is left has been used on every processor. */
+static void check_cpu(struct job *j, uint64_t now)
+{
+    static uint64_t processors;
+
+    if (!j->cpu_look_at || now < j->cpu_look_at)
+        return;
+    uint64_t used = cgroup_cpu_ns(&j->cgroup) - j->cpu_base_ns;
+    if (used >= j->cpu_max_ns) {
+        job_kill(j, PROTO_CAUSE_CPU);
+        j->cpu_look_at = now + KILL_AGAIN_NS;
+        return;
+    }
+    if (!processors)
+        processors = (uint64_t)sysconf(_SC_NPROCESSORS_ONLN);
+    uint64_t wait = (j->cpu_max_ns - used) / (processors ? processors : 1);
+    if (wait < JOB_CPU_CHECK_MS * NS_PER_MS)
+        wait = JOB_CPU_CHECK_MS * NS_PER_MS;
+    j->cpu_look_at = now + wait;
+}
+
+/* It was silent for long enough; but initd may itself have been late to listen. */
+static void end_drain(struct job *j, uint64_t now)
+{
+    job_io_read(j, 0);
+    job_io_read(j, 1);
+    if (job_io_ended(j) || now >= j->drain_deadline)
+        finish(j);
+}
+
+static uint64_t run_timers(struct job *j, uint64_t now)
+{
+    if (j->state == JOB_FREE || j->state == JOB_FINISHED)
+        return 0;
+    if (j->state == JOB_SETTLING)
+        return prime_run_timers(j, now);
+    check_wall(j, now);
+    if (j->state == JOB_DRAINING) {
+        if (job_io_ended(j)) {
+            finish(j);
+            return 0;
+        }
+        /* While the host does not take output, silence means nothing. */
+        if (job_io_blocked(j))
+            return j->wall_deadline;
+        if (now >= j->drain_deadline)
+            end_drain(j, now);
+        return j->state == JOB_DRAINING ? earlier(j->wall_deadline, j->drain_deadline) : 0;
+    }
+    check_cpu(j, now);
+    return earlier(j->wall_deadline, j->cpu_look_at);
+}
+
+uint64_t job_run_timers(uint64_t now)
+{
+    uint64_t next = 0;
+
+    for (unsigned i = 0; i < JOBS_MAX; i++)
+        next = earlier(next, run_timers(&jobs[i], now));
+    return next;
+}

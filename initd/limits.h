@@ -1,0 +1,92 @@
+/*
+ * limits: the size of every fixed table and the length of every fixed wait of initd, in one place.
+ *
+ * initd has no heap. Overflow of a table is ERROR(ERR_LIMIT), never a crash. The tables are BSS: a page
+ * that no job or connection has used yet costs address space but no memory.
+ */
+#ifndef INITD_LIMITS_H
+#define INITD_LIMITS_H
+
+/* Jobs that are held at once, running or ended. */
+#define JOBS_MAX 32
+
+/* Bytes of a job's channels that initd keeps: output until it is consumed, input until it is taken.
+ * Powers of two. 16 KiB a job, so 32 jobs with every ring full stay within 512 KiB. */
+#define JOB_STDOUT_RING 8192
+#define JOB_STDERR_RING 4096
+#define JOB_STDIN_RING 4096
+
+/* Most bytes of one DATA frame of a job, so that jobs of one connection take turns. */
+#define JOB_DATA_CHUNK 4096
+
+/* After the first process is gone: how long output may be silent before the job is finished (PROTOCOL.md 5). */
+#define JOB_DRAIN_MS 100
+
+/* Pointers for argv and env together, each with its NULL. */
+#define JOB_POINTERS_MAX 4096
+#define JOB_GROUPS_MAX 64
+
+/* Shortest time between two looks at a job's processor time. */
+#define JOB_CPU_CHECK_MS 5
+
+/* A PRIME's script: its path with the NUL, how often initd looks whether the interpreter sleeps, and for how long
+ * it must have used (almost) no processor time. */
+#define PRIME_SCRIPT_MAX 256
+#define PRIME_LOOK_MS 10
+#define PRIME_QUIET_MS 30
+#define PRIME_QUIET_CPU_NS 1000000
+
+/* The serial port and the sockets. */
+#define CONN_SOCKETS_MAX 4
+#define CONNS_MAX (1 + CONN_SOCKETS_MAX)
+
+/* Answers of one connection that are not yet written. CONN_ANSWER_MAX of it is kept for answers to requests
+ * (the largest is a FILE_INFO with a symlink target of PATH_MAX, or a page of a LISTING); the rest is for streams. */
+#define CONN_TX_SIZE (24 * 1024)
+#define CONN_ANSWER_MAX (8 * 1024)
+
+/* A socket that sends no HELLO, a frame that does not get complete, and a closing connection are dropped after: */
+#define CONN_HELLO_MS 10000
+#define CONN_FRAME_MS 10000
+#define CONN_CLOSE_MS 1000
+
+/* Streams that lost their job to an ATTACH and were not told yet, per connection. */
+#define CONN_GONE_MAX 8
+
+/* Reads of one connection, or frames written for it, before the others have their turn. */
+#define CONN_TURNS 8
+
+/* WRITE_FILE and READ_FILE in progress, all connections together. */
+#define FILES_MAX 8
+/* How far ahead the content of a WRITE_FILE may be sent. It is written at once, so nothing is kept. */
+#define FILE_WINDOW (256 * 1024)
+#define FILE_DATA_CHUNK 8192
+
+/* Helper processes that work for a connection (sync, mount, removal of a tree). */
+#define HELPERS_MAX CONNS_MAX
+/* Depth of a tree that REMOVE_TREE takes down. */
+#define REMOVE_DEPTH_MAX 256
+
+/* Cgroups of ended jobs that were not removed yet; how long that is postponed while jobs run, and the pause between
+ * two tries for those that cannot go yet. */
+#define CGROUPS_RETIRED_MAX 64
+#define CGROUP_POSTPONE_MS 20
+#define CGROUP_RETRY_MS 20
+
+/* Jobs get all memory but 1/16th of it, at least and at most: */
+#define RESERVE_MEMORY_MIN (8ull << 20)
+#define RESERVE_MEMORY_MAX (64ull << 20)
+/* Of the kernel's threads-max, what jobs cannot have. */
+#define RESERVE_THREADS 64
+
+/* Kernel command line: COMMAND_LINE_SIZE is 2048 on x86 and arm64. */
+#define CMDLINE_MAX 4096
+#define CMDLINE_NAME_MAX 65 /* HOST_NAME_MAX and a NUL */
+#define LAYERS_MAX 8
+#define DEVICE_NAME_MAX 32
+
+/* How long SHUTDOWN waits for its OK to be taken, and then for processes to die. */
+#define SHUTDOWN_FLUSH_MS 1000
+#define SHUTDOWN_KILL_MS 2000
+
+#endif

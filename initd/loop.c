@@ -1,0 +1,174 @@
+#include "loop.h"
+
+#include "cgroup.h"
+#include "conn.h"
+#include "handlers.h"
+#include "helper.h"
+#include "job.h"
+#include "sys.h"
+#include "watch.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define EVENTS_MAX 32
+#define REAP_MAX 256 /* children in one turn; a flood of zombies must not keep others waiting */
+
+static int signal_fd = -1;
+static bool reap_again;
+
+int loop_init(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGCHLD);
+    signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (signal_fd < 0)
+        return -errno;
+    return watch_add(signal_fd, EPOLLIN, (struct watch){.kind = WATCH_SIGNALS});
+}
+
+/* The only place where children are waited for. SIGCHLDs merge, so it goes on until nobody is left. */
+static void reap(void)
+{
+    reap_again = false;
+    for (int i = 0; i < REAP_MAX; i++) {
+        struct rusage usage;
+        int status;
+        pid_t pid = wait4(-1, &status, WNOHANG, &usage);
+        if (pid <= 0)
+            return;
+        if (!helper_on_child(pid, status))
+            job_on_child(pid, status, &usage, sys_now());
+    }
+    reap_again = true;
+}
+
+static void on_signals(void)
+{
+    struct signalfd_siginfo info;
+
+    if (read(signal_fd, &info, sizeof(info)) > 0)
+        reap(); /* what it says is not needed; SIGCHLDs merge */
+}
+
+static void dispatch(const struct watch_event *e, uint64_t now)
+{
+    switch ((enum watch_kind)e->watch.kind) {
+    case WATCH_SIGNALS:
+        on_signals();
+        break;
+    case WATCH_LISTENER:
+        conn_accept(now);
+        break;
+    case WATCH_CONN: {
+        struct conn *c = conn_at(e->watch.slot);
+        if (c->generation == e->watch.generation)
+            conn_on_event(c, e->events, now);
+        break;
+    }
+    case WATCH_JOB_OUT:
+    case WATCH_JOB_ERR:
+    case WATCH_JOB_IN:
+    case WATCH_JOB_STATUS:
+    case WATCH_JOB_SCRIPT:
+        job_on_event(e->watch, e->events);
+        break;
+    }
+}
+
+/* Takes requests, gives answers and output, for as long as both go on, but not for ever. */
+static void serve(struct conn *c)
+{
+    for (int turn = 0; turn < CONN_TURNS && !c->dead; turn++) {
+        handlers_run(c);
+        bool more = handlers_emit(c);
+        if (!conn_flush(c) || !(more || c->again))
+            return;
+    }
+    c->again = true;
+}
+
+/* Returns the earliest deadline of all connections. */
+static uint64_t serve_all(uint64_t now)
+{
+    uint64_t next = 0;
+
+    for (unsigned i = 0; i < CONNS_MAX; i++) {
+        struct conn *c = conn_at(i);
+        if (c->kind == CONN_FREE)
+            continue;
+        conn_check_deadline(c, now);
+        serve(c);
+        if (c->dead) {
+            handlers_drop_streams(c);
+            conn_close(c);
+        }
+        if (c->kind == CONN_FREE)
+            continue;
+        conn_update_events(c, now);
+        uint64_t deadline = c->again ? now : conn_next_deadline(c);
+        if (deadline && (!next || deadline < next))
+            next = deadline;
+    }
+    return next;
+}
+
+static int milliseconds_until(uint64_t deadline, uint64_t now)
+{
+    if (!deadline)
+        return -1;
+    if (deadline <= now)
+        return 0;
+    uint64_t ms = (deadline - now + NS_PER_MS - 1) / NS_PER_MS;
+    return ms < 1000000 ? (int)ms : 1000000;
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return !a || (b && b < a) ? b : a;
+}
+
+/* True when no connection has an answer left to send. */
+static bool all_sent(void)
+{
+    for (unsigned i = 0; i < CONNS_MAX; i++) {
+        const struct conn *c = conn_at(i);
+        if (c->kind != CONN_FREE && !c->hung && c->tx_start < c->tx_end)
+            return false;
+    }
+    return true;
+}
+
+uint8_t loop_run(void)
+{
+    uint64_t shutdown_by = 0;
+    uint8_t action;
+
+    for (;;) {
+        struct watch_event events[EVENTS_MAX];
+        uint64_t now = sys_now();
+        uint64_t next = job_run_timers(now);
+
+        next = earlier(next, serve_all(now));
+        next = earlier(next, cgroup_tidy(job_next_id(), job_any_active(), now));
+        if (handlers_shutdown_asked(&action)) {
+            shutdown_by = shutdown_by ? shutdown_by : now + SHUTDOWN_FLUSH_MS * NS_PER_MS;
+            if (all_sent() || now >= shutdown_by)
+                return action;
+            next = earlier(next, shutdown_by);
+        }
+        int n = watch_wait(events, EVENTS_MAX, reap_again ? 0 : milliseconds_until(next, sys_now()));
+        now = sys_now();
+        if (reap_again)
+            reap();
+        for (int i = 0; i < n; i++)
+            dispatch(&events[i], now);
+    }
+}

@@ -1,0 +1,205 @@
+#include "prime.h"
+
+#include "sys.h"
+#include "text.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h> /* rename(2); nothing else of it */
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PROCESSES_LOOKED_AT 64
+#define NS_PER_TICK (NS_PER_S / 100) /* proc_pid_stat(5): USER_HZ is 100 everywhere we run */
+
+void prime_init(struct job *j)
+{
+    j->prime.fifo_fd = j->prime.source_fd = -1;
+}
+
+int prime_open(struct job *j, const char *script, uint32_t uid, uint32_t gid)
+{
+    int r = text_join(j->prime.script, sizeof(j->prime.script), script, NULL);
+
+    if (r == 0)
+        r = sys_make_parents(script, uid, gid);
+    if (r < 0)
+        return r;
+    if (mkfifo(script, 0644) < 0 && (errno != EEXIST || unlink(script) < 0 || mkfifo(script, 0644) < 0))
+        return -errno;
+    if (chown(script, uid, gid) < 0)
+        return -errno;
+    j->prime.fifo_fd = open(script, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
+    return j->prime.fifo_fd < 0 ? -errno : 0;
+}
+
+void prime_close(struct job *j)
+{
+    struct job_prime *p = &j->prime;
+
+    /* A FIFO left behind would block whoever opens it. After FEED a file has its name. */
+    if (p->fifo_fd >= 0 && p->source_fd < 0)
+        unlink(p->script);
+    sys_close(&p->fifo_fd);
+    sys_close(&p->source_fd);
+}
+
+/* ---- does it sleep? --------------------------------------------------------------------------------------- */
+
+void prime_set_deadline(struct job *j, uint32_t settle_ms, uint64_t now)
+{
+    j->prime.deadline = now + settle_ms * NS_PER_MS;
+    j->prime.look_at = now;
+}
+
+/* Has process pid the FIFO open? */
+static bool has_open(pid_t pid, void *data)
+{
+    const struct stat *fifo = data;
+    char path[64], entries[1024] __attribute__((aligned(8)));
+    struct text t = text_of(path, sizeof(path));
+    bool found = false;
+
+    text_add(&t, "/proc/");
+    text_add_u64(&t, (uint64_t)pid);
+    text_add(&t, "/fd");
+    int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0)
+        return false;
+    for (ssize_t n = sys_getdents(dir, entries, sizeof(entries)); n > 0 && !found;
+         n = sys_getdents(dir, entries, sizeof(entries))) {
+        for (ssize_t at = 0; at < n && !found;) {
+            const struct sys_dirent *e = (const void *)(entries + at);
+            struct stat st;
+            at += e->size;
+            found = fstatat(dir, e->name, &st, 0) == 0 && st.st_ino == fifo->st_ino && st.st_dev == fifo->st_dev;
+        }
+    }
+    close(dir);
+    return found;
+}
+
+/* Fills in the first process's state letter, and the processor time of the job; proc_pid_stat(5). */
+static int read_activity(const struct job *j, char *ret_state, uint64_t *ret_cpu)
+{
+    char path[64], stat_text[512];
+    struct text t = text_of(path, sizeof(path));
+
+    text_add(&t, "/proc/");
+    text_add_u64(&t, (uint64_t)j->pid);
+    text_add(&t, "/stat");
+    ssize_t n = sys_read_text(AT_FDCWD, path, stat_text, sizeof(stat_text));
+    const char *after_name = n > 0 ? strrchr(stat_text, ')') : NULL;
+    if (!after_name || after_name[1] != ' ')
+        return -ESRCH;
+    const char *fields = after_name + 2; /* the third of the file */
+    const char *user = text_field(fields, 11);
+    const char *system = text_field(fields, 12);
+    if (!user || !system)
+        return -ESRCH;
+    *ret_state = fields[0];
+    *ret_cpu = cgroup_enabled() ? cgroup_cpu_ns(&j->cgroup)
+                                : (text_leading_u64(user) + text_leading_u64(system)) * NS_PER_TICK;
+    return 0;
+}
+
+static bool script_is_open(const struct job *j)
+{
+    struct stat fifo;
+
+    if (fstat(j->prime.fifo_fd, &fifo) < 0)
+        return false;
+    return has_open(j->pid, &fifo) || cgroup_find(&j->cgroup, has_open, &fifo, PROCESSES_LOOKED_AT);
+}
+
+/* True when the script is open and nothing has been computed for a while. */
+static bool sleeps(struct job *j, uint64_t now)
+{
+    struct job_prime *p = &j->prime;
+    char state;
+    uint64_t cpu;
+
+    if (!p->opened) {
+        p->opened = script_is_open(j);
+        p->quiet_since = 0;
+    }
+    if (!p->opened || read_activity(j, &state, &cpu) < 0)
+        return false;
+    if (state != 'S' || !p->quiet_since || cpu - p->quiet_cpu > PRIME_QUIET_CPU_NS) {
+        p->quiet_since = now;
+        p->quiet_cpu = cpu;
+        return false;
+    }
+    return now - p->quiet_since >= PRIME_QUIET_MS * NS_PER_MS;
+}
+
+uint64_t prime_run_timers(struct job *j, uint64_t now)
+{
+    struct job_prime *p = &j->prime;
+
+    if (now >= p->look_at) {
+        p->look_at = now + PRIME_LOOK_MS * NS_PER_MS;
+        if (sleeps(j, now)) {
+            j->state = JOB_PRIMED;
+            return 0;
+        }
+        if (now >= p->deadline) {
+            job_fail(j, fault_of(PROTO_ERR_TIMEOUT, p->opened ? "the interpreter opened its script but did not sleep"
+                                                              : "the interpreter did not open its script"));
+            return 0;
+        }
+    }
+    return p->look_at;
+}
+
+/* ---- FEED ------------------------------------------------------------------------------------------------ */
+
+int prime_feed(struct job *j, const char *source)
+{
+    struct stat st;
+    int r = 0;
+    int fd = open(source, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+
+    if (fd < 0)
+        return -errno;
+    if (fstat(fd, &st) < 0)
+        r = -errno;
+    else if (!S_ISREG(st.st_mode))
+        r = -EINVAL;
+    else if (rename(source, j->prime.script) < 0)
+        r = -errno;
+    if (r < 0) {
+        close(fd);
+        return r;
+    }
+    j->prime.source_fd = fd;
+    prime_write(j);
+    return 0;
+}
+
+void prime_write(struct job *j)
+{
+    struct job_prime *p = &j->prime;
+    char chunk[4096];
+
+    while (p->source_fd >= 0) {
+        ssize_t n = pread(p->source_fd, chunk, sizeof(chunk), (off_t)p->source_offset);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            /* All is written, or no more can be read. The interpreter sees the end of its script. */
+            sys_close(&p->fifo_fd);
+            sys_close(&p->source_fd);
+            return;
+        }
+        ssize_t put = write(p->fifo_fd, chunk, (size_t)n);
+        if (put > 0)
+            p->source_offset += (uint64_t)put;
+        else if (put < 0 && errno != EINTR)
+            break;
+    }
+    if (p->source_fd >= 0 && !p->watched)
+        p->watched = watch_add(p->fifo_fd, EPOLLOUT, job_token(j, WATCH_JOB_SCRIPT)) == 0;
+}

@@ -1,0 +1,90 @@
+#include "snapshot.h"
+
+#include "sys.h"
+#include "text.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/random.h>
+#include <stdio.h> /* rename(2); nothing else of it */
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MACHINE_ID "/etc/machine-id" /* machine-id(5): 32 hex digits and a newline */
+#define MACHINE_ID_NEW "/etc/.machine-id-initd"
+
+static bool quiesced;
+
+bool snapshot_quiesced(void)
+{
+    return quiesced;
+}
+
+void snapshot_quiesce(void)
+{
+    quiesced = true;
+}
+
+/* random(4): RNDADDENTROPY adds bytes and says that they count, RNDRESEEDCRNG makes the generator use them now. */
+static uint16_t add_entropy(struct wire_bytes entropy)
+{
+    union {
+        struct rand_pool_info info;
+        uint8_t bytes[sizeof(struct rand_pool_info) + PROTO_ENTROPY_MAX];
+    } pool;
+    uint16_t done = 0;
+    int fd = open("/dev/urandom", O_RDWR | O_CLOEXEC);
+
+    if (fd < 0)
+        return 0;
+    pool.info.entropy_count = (int)(entropy.size * 8);
+    pool.info.buf_size = (int)entropy.size;
+    memcpy(pool.bytes + sizeof(pool.info), entropy.data, entropy.size);
+    if (ioctl(fd, RNDADDENTROPY, &pool) == 0)
+        done |= PROTO_RESUMED_ENTROPY;
+    if (ioctl(fd, RNDRESEEDCRNG) == 0)
+        done |= PROTO_RESUMED_RESEEDED;
+    close(fd);
+    explicit_bzero(&pool, sizeof(pool));
+    return done;
+}
+
+static uint16_t set_clock(uint64_t ns)
+{
+    struct timespec t = {.tv_sec = (time_t)(ns / NS_PER_S), .tv_nsec = (long)(ns % NS_PER_S)};
+
+    return clock_settime(CLOCK_REALTIME, &t) == 0 ? PROTO_RESUMED_CLOCK : 0;
+}
+
+static uint16_t write_machine_id(const struct wire_uuid *id)
+{
+    char line[34];
+    struct text t = text_of(line, sizeof(line));
+
+    text_add_hex(&t, id->byte, sizeof(id->byte));
+    text_add(&t, "\n");
+    unlink(MACHINE_ID_NEW);
+    int fd = open(MACHINE_ID_NEW, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444);
+    if (fd < 0)
+        return 0;
+    bool written = write(fd, line, t.length) == (ssize_t)t.length;
+    close(fd);
+    if (written && rename(MACHINE_ID_NEW, MACHINE_ID) == 0)
+        return PROTO_RESUMED_MACHINE_ID;
+    unlink(MACHINE_ID_NEW);
+    return 0;
+}
+
+void snapshot_resume(const struct msg_resume *m, struct msg_resumed *ret)
+{
+    *ret = (struct msg_resumed){.done = add_entropy(m->entropy)};
+    ret->clock_before_ns = sys_wall_clock();
+    ret->done |= set_clock(m->wall_clock_ns);
+    if (m->hostname[0] && sethostname(m->hostname, strlen(m->hostname)) == 0)
+        ret->done |= PROTO_RESUMED_HOSTNAME;
+    ret->done |= write_machine_id(&m->instance);
+    quiesced = false;
+}

@@ -1,0 +1,20 @@
+/*
+ * snapshot: what is needed so that several copies can run on from one moment (PROTOCOL.md 7).
+ */
+#ifndef INITD_SNAPSHOT_H
+#define INITD_SNAPSHOT_H
+
+#include "messages.h"
+
+#include <stdbool.h>
+
+/* QUIESCE has been answered and RESUME has not come. */
+bool snapshot_quiesced(void);
+
+/* Everything is written back: nothing is started any more until snapshot_resume(). */
+void snapshot_quiesce(void);
+
+/* RESUME: does the steps in their order, each on its own; ret->done says which succeeded. */
+void snapshot_resume(const struct msg_resume *m, struct msg_resumed *ret);
+
+#endif

@@ -1,0 +1,47 @@
+/*
+ * spawn: the way of a process from fork to exec. job.c decides what it is to be.
+ */
+#ifndef INITD_SPAWN_H
+#define INITD_SPAWN_H
+
+#include "cgroup.h"
+#include "wire.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Everything is borrowed for the time of the call. */
+struct spawn {
+    struct wire_strs argv; /* at least one */
+    struct wire_strs env;
+    const char *cwd;
+    uint32_t uid, gid;
+    struct wire_u32s groups;
+    int fds[3]; /* become 0, 1 and 2 */
+    bool tty;   /* fds[0] is to be the controlling terminal */
+    const struct cgroup *cgroup;
+    /* Resource limits, setrlimit(2); 0: as initd has them. */
+    uint64_t max_files;
+    uint64_t max_cpu_s;
+    uint64_t max_address_space;
+    uint64_t max_processes;
+    int status_fd; /* the child's end of the status pipe */
+};
+
+/* What a child that could not get to its program writes to the status pipe. When the pipe ends without it, execve(2)
+ * has succeeded (or the child was killed on the way). */
+struct spawn_failure {
+    int32_t os_errno;
+    uint32_t step; /* for spawn_step_name() */
+};
+
+const char *spawn_step_name(uint32_t step);
+
+/* Counts and sizes that the child will need fit its tables: 0, or -E2BIG. */
+int spawn_check(const struct spawn *s);
+
+/* Returns the child's pid or -errno. */
+pid_t spawn_run(const struct spawn *s);
+
+#endif

@@ -1,0 +1,45 @@
+#include "stats.h"
+
+#include "cgroup.h"
+#include "job.h"
+#include "sys.h"
+#include "text.h"
+
+#include <fcntl.h>
+#include <sys/statvfs.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+static uint64_t own_resident_size(void)
+{
+    char text[128];
+
+    /* proc_pid_statm(5): the second field is the resident set in pages. */
+    if (sys_read_text(AT_FDCWD, "/proc/self/statm", text, sizeof(text)) <= 0)
+        return 0;
+    const char *resident = text_field(text, 1);
+    return resident ? text_leading_u64(resident) * (uint64_t)getpagesize() : 0;
+}
+
+void stats_fill(struct msg_usage *ret)
+{
+    char text[512];
+    struct sysinfo info;
+    struct statvfs fs;
+    uint64_t available = 0;
+
+    *ret = (struct msg_usage){.uptime_ns = sys_now(), .initd_rss = own_resident_size(), .jobs = job_count()};
+    ret->jobs_memory = cgroup_jobs_memory();
+    if (sysinfo(&info) == 0) {
+        ret->memory_total = (uint64_t)info.totalram * info.mem_unit;
+        ret->load_milli = (uint32_t)(info.loads[0] * 1000ull >> SI_LOAD_SHIFT);
+        ret->processes = info.procs;
+    }
+    if (sys_read_text(AT_FDCWD, "/proc/meminfo", text, sizeof(text)) > 0 &&
+        text_find_u64(text, "MemAvailable", &available))
+        ret->memory_available = available * 1024;
+    if (statvfs("/", &fs) == 0) {
+        ret->disk_total = (uint64_t)fs.f_blocks * fs.f_frsize;
+        ret->disk_free = (uint64_t)fs.f_bavail * fs.f_frsize;
+    }
+}

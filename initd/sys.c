@@ -1,0 +1,146 @@
+#include "sys.h"
+
+#include "limits.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+static uint64_t read_clock(clockid_t clock)
+{
+    struct timespec t;
+
+    clock_gettime(clock, &t);
+    return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
+}
+
+uint64_t sys_now(void)
+{
+    return read_clock(CLOCK_MONOTONIC);
+}
+
+uint64_t sys_wall_clock(void)
+{
+    return read_clock(CLOCK_REALTIME);
+}
+
+void sys_close(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}
+
+int sys_set_nonblock(int fd)
+{
+    return fcntl(fd, F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
+}
+
+int sys_pipe(int fds[2], int initd_end)
+{
+    if (pipe2(fds, O_CLOEXEC) < 0)
+        return -errno;
+    int r = sys_set_nonblock(fds[initd_end]);
+    if (r < 0) {
+        sys_close(&fds[0]);
+        sys_close(&fds[1]);
+    }
+    return r;
+}
+
+pid_t sys_fork(void)
+{
+    /* The libc's fork() runs handlers and takes locks that a program without threads and heap has no use for. */
+    pid_t pid = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+
+    return pid < 0 ? -errno : pid;
+}
+
+pid_t sys_fork_into(int cgroup_fd, bool *ret_placed)
+{
+    *ret_placed = true;
+    if (cgroup_fd < 0)
+        return sys_fork();
+
+    struct clone_args args = {
+        .flags = CLONE_INTO_CGROUP,
+        .exit_signal = SIGCHLD,
+        .cgroup = (unsigned)cgroup_fd,
+    };
+    pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+    if (pid >= 0)
+        return pid;
+    /* ENOSYS: no clone3. E2BIG, EINVAL: it does not know the cgroup field (before 5.7) or the fd's filesystem. */
+    if (errno != ENOSYS && errno != E2BIG && errno != EINVAL)
+        return -errno;
+    *ret_placed = false;
+    return sys_fork();
+}
+
+ssize_t sys_read_text(int dir_fd, const char *path, char *buffer, size_t size)
+{
+    int fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+    buffer[0] = '\0';
+    if (fd < 0)
+        return -errno;
+    ssize_t n = read(fd, buffer, size - 1);
+    int error = errno;
+    close(fd);
+    if (n < 0)
+        return -error;
+    buffer[n] = '\0';
+    return n;
+}
+
+int sys_write_text(int dir_fd, const char *path, const char *text)
+{
+    int fd = openat(dir_fd, path, O_WRONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+    if (fd < 0)
+        return -errno;
+    ssize_t n = write(fd, text, strlen(text));
+    int error = errno;
+    close(fd);
+    return n < 0 ? -error : 0;
+}
+
+int sys_make_parents(const char *path, uid_t uid, gid_t gid)
+{
+    char part[PATH_MAX];
+
+    if (strlen(path) >= sizeof(part))
+        return -ENAMETOOLONG;
+    for (const char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        size_t n = (size_t)(slash - path);
+        memcpy(part, path, n);
+        part[n] = '\0';
+        if (mkdir(part, 0755) == 0) {
+            if (chown(part, uid, gid) < 0)
+                return -errno;
+        } else if (errno != EEXIST && errno != EROFS) {
+            /* EROFS: the kernel looks at the mount first, also for a directory that is there. */
+            return -errno;
+        }
+    }
+    return 0;
+}
+
+ssize_t sys_getdents(int fd, void *buffer, size_t size)
+{
+    long n = syscall(SYS_getdents64, fd, buffer, size);
+
+    return n < 0 ? -errno : n;
+}
+
+int sys_pivot_root(const char *new_root, const char *put_old)
+{
+    return syscall(SYS_pivot_root, new_root, put_old) < 0 ? -errno : 0;
+}

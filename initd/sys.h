@@ -1,0 +1,65 @@
+/*
+ * sys: system calls that musl does not wrap, or wraps with more than initd wants, and small helpers around files.
+ * All return 0 (or what they say) or -errno, and none blocks on anything but a local filesystem.
+ */
+#ifndef INITD_SYS_H
+#define INITD_SYS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define NS_PER_MS 1000000ull
+#define NS_PER_S 1000000000ull
+
+/* CLOCK_MONOTONIC in ns. */
+uint64_t sys_now(void);
+
+/* CLOCK_REALTIME in ns since 1970. */
+uint64_t sys_wall_clock(void);
+
+/* Closes *fd where it is not negative, and sets it to -1. */
+void sys_close(int *fd);
+
+/* Sets O_NONBLOCK on fd. */
+int sys_set_nonblock(int fd);
+
+/* A pipe whose both ends are CLOEXEC; initd_end (0: read, 1: write) is nonblocking. */
+int sys_pipe(int fds[2], int initd_end);
+
+/*
+ * Forks, the child being born in the cgroup of directory cgroup_fd (clone3(2), CLONE_INTO_CGROUP). cgroup_fd -1: in
+ * that of initd. Returns the child's pid, 0 in the child, or -errno. *ret_placed is false when the kernel cannot do
+ * it and the child has to move itself.
+ */
+pid_t sys_fork_into(int cgroup_fd, bool *ret_placed);
+
+/* fork(2) without the handlers of a libc. */
+pid_t sys_fork(void);
+
+/* Reads at most size-1 bytes of a small file, relative to dir_fd (AT_FDCWD), and ends them with a NUL.
+ * Returns the length or -errno. */
+ssize_t sys_read_text(int dir_fd, const char *path, char *buffer, size_t size);
+
+/* Writes text to an existing file, relative to dir_fd. */
+int sys_write_text(int dir_fd, const char *path, const char *text);
+
+/* Makes the missing parent directories of path (mode 0755) and gives them to uid and gid. */
+int sys_make_parents(const char *path, uid_t uid, gid_t gid);
+
+/* getdents64(2): bytes filled, 0 at the end, or -errno. */
+ssize_t sys_getdents(int fd, void *buffer, size_t size);
+
+/* What getdents64(2) fills in. */
+struct sys_dirent {
+    uint64_t inode;
+    int64_t offset; /* a position for lseek(2), after this entry */
+    uint16_t size;
+    uint8_t type;
+    char name[];
+};
+
+int sys_pivot_root(const char *new_root, const char *put_old);
+
+#endif

@@ -1,0 +1,90 @@
+# Shared by the tests of real guests; sourced.
+#
+# All of them use one state directory, $BUILD/test/home, which keeps the image and the snapshot from one run of the
+# tests to the next. A test that damages things works in a copy: new_home.
+# shellcheck shell=bash
+set -u
+
+export CAPSID_HOME=$BUILD/test/home
+mkdir -p "$CAPSID_HOME"
+failures=0
+
+fail() {
+	printf 'FAILED: %s\n' "$*"
+	failures=$((failures + 1))
+}
+
+# expect WHAT GOT WANTED
+expect() {
+	if [ "$2" = "$3" ]; then
+		printf 'ok: %s\n' "$1"
+	else
+		fail "$1: got [$2], wanted [$3]"
+	fi
+}
+
+# expect_match WHAT TEXT PATTERN (of the shell)
+expect_match() {
+	# shellcheck disable=SC2053
+	if [[ $2 == $3 ]]; then
+		printf 'ok: %s\n' "$1"
+	else
+		fail "$1: got [$2], wanted something like [$3]"
+	fi
+}
+
+# Runs capsid; leaves $out, $err and $status.
+capsid() {
+	"$CAPSID" "$@" >"$TMPDIR/out" 2>"$TMPDIR/err"
+	status=$?
+	out=$(cat "$TMPDIR/out")
+	err=$(cat "$TMPDIR/err")
+}
+
+# A field of the JSON object in $out, as Python prints it.
+field() {
+	python3 -c 'import json, sys; v = json.load(open(sys.argv[1])).get(sys.argv[2]); print(v, end="")' "$TMPDIR/out" "$1"
+}
+
+# The image and the snapshot that most tests need.
+need_snapshot() {
+	"$CAPSID" snapshot create --lang python >/dev/null || {
+		fail "no snapshot could be made"
+		finish
+	}
+}
+
+# A state directory of this test's own, with the shared image and snapshots in it.
+new_home() {
+	need_snapshot
+	cp -a --reflink=auto --sparse=always "$CAPSID_HOME" "$TMPDIR/home"
+	export CAPSID_HOME=$TMPDIR/home
+}
+
+# The processes that use this state directory, by the paths in their command lines.
+processes_of_home() {
+	local d
+	for d in /proc/[0-9]*; do
+		if tr '\0' ' ' <"$d/cmdline" 2>/dev/null | grep -qF "$CAPSID_HOME/"; then
+			printf '%s\n' "${d#/proc/}"
+		fi
+	done
+}
+
+# After a run: no process, no mount and no scratch directory is left.
+expect_clean() {
+	local left=
+	for _ in $(seq 100); do
+		left=$(processes_of_home)
+		[ -z "$left" ] && break
+		sleep 0.05
+	done
+	expect "$1: no process is left" "$left" ""
+	expect "$1: no scratch is left" "$(ls -A "$CAPSID_HOME/run")" ""
+	expect "$1: no mount is left" "$(grep -F "$CAPSID_HOME" /proc/mounts)" ""
+}
+
+finish() {
+	[ "$failures" -eq 0 ] || printf '%s failures\n' "$failures"
+	exit $((failures > 0))
+}

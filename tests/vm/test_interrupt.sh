@@ -1,0 +1,54 @@
+#!/bin/bash
+# timeout: 600
+# Ctrl-C, SIGTERM and SIGKILL at any time leave nothing behind, or nothing that the next run does not remove.
+. "$SRC/tests/vm/lib.sh"
+new_home
+
+# interrupt SIGNAL SECONDS COMMAND...: starts it, sends the signal after a while.
+interrupt() {
+	local signal=$1 delay=$2 pid
+	shift 2
+	"$@" </dev/null >"$TMPDIR/out" 2>"$TMPDIR/err" &
+	pid=$!
+	sleep "$delay"
+	kill "-$signal" $pid 2>/dev/null
+	wait $pid 2>/dev/null
+	status=$?
+}
+endless=(run -l python -t 300 -c 'import time; time.sleep(300)')
+
+for delay in 0.01 0.05 0.1 0.2 1; do
+	for signal in INT TERM; do
+		interrupt $signal $delay "$CAPSID" "${endless[@]}"
+		if [ $status -ne 130 ] && [ $status -ne 143 ]; then
+			fail "$signal after $delay s: status $status, $(cat "$TMPDIR/err")"
+		fi
+		expect_clean "$signal after $delay s of a run"
+	done
+done
+
+for delay in 0.3 0.8 1.5; do
+	rm -rf "$CAPSID_HOME"/snapshots/*
+	interrupt TERM $delay "$CAPSID" snapshot create --lang python
+	expect_clean "TERM after $delay s of making a snapshot"
+done
+need_snapshot
+
+for delay in 0.05 0.15 1; do
+	interrupt KILL $delay "$CAPSID" "${endless[@]}"
+	expect "KILL after $delay s: status" $status 137
+	capsid doctor
+	expect_clean "KILL after $delay s of a run"
+done
+
+# The image builder runs other programs and mounts things.
+for signal in INT KILL; do
+	for delay in 0.5 3; do
+		interrupt $signal $delay "$CAPSID" rootfs create --name python
+		[ $signal = KILL ] && capsid doctor
+		expect_clean "$signal after $delay s of building an image"
+	done
+done
+capsid run -l python -c 'print("still works")' </dev/null
+expect "afterwards" "$(field stdout)" "still works"
+finish

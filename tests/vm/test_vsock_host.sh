@@ -1,0 +1,81 @@
+#!/bin/bash
+# timeout: 300
+# From the host over AF_VSOCK into a real guest, without KVM and without /dev/vhost-vsock: vhost-device-vsock is the other
+# side of QEMU's vhost-user-vsock device. It speaks the same CONNECT handshake on a Unix socket as Firecracker.
+. "$SRC/tests/vm/lib.sh"
+tools=$BUILD/test/tools
+device=$tools/usr/bin/vhost-device-vsock
+
+# The program is in Debian's unstable suite only. Nothing of that suite is installed on the machine.
+fetch_device() {
+	local apt=$tools/apt mirror
+	mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Origin: Debian' | grep -v security | head -n 1)
+	mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" || return 1
+	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror sid main" >"$apt/sources.list"
+	local options=(-q -o "Dir::Etc::SourceList=$apt/sources.list" -o Dir::Etc::SourceParts=/dev/null
+		-o "Dir::State::Lists=$apt/lists" -o "Dir::Cache=$apt/cache" -o APT::Sandbox::User=root)
+	(cd "$apt" && timeout 120 apt-get "${options[@]}" update && timeout 120 apt-get "${options[@]}" download vhost-device-vsock &&
+		dpkg-deb -x vhost-device-vsock_*.deb "$tools")
+}
+
+if [ ! -x "$device" ] && ! fetch_device; then
+	echo "SKIP: vhost-device-vsock could not be fetched from Debian's unstable suite"
+	exit 77
+fi
+
+need_snapshot
+capsid rootfs list --json
+image=$(python3 -c 'import json, sys; print(next(i["path"] for i in json.load(open(sys.argv[1]))["images"] if i["name"] == "python"))' "$TMPDIR/out")
+children=()
+# shellcheck disable=SC2317
+end_children() {
+	for child in "${children[@]}"; do
+		kill -KILL "$child" 2>/dev/null
+		wait "$child" 2>/dev/null
+	done
+}
+trap end_children EXIT
+
+"$device" --guest-cid 3 --socket "$TMPDIR/vhost.sock" --uds-path "$TMPDIR/vsock.sock" >"$TMPDIR/device.log" 2>&1 &
+children+=($!)
+for _ in $(seq 100); do
+	[ -S "$TMPDIR/vhost.sock" ] && break
+	sleep 0.05
+done
+qemu-system-x86_64 -M microvm,acpi=off,rtc=on,pit=on,pic=on,isa-serial=on,memory-backend=ram -accel tcg -cpu max -m 128M -nodefaults \
+	-no-user-config -no-reboot -display none -object memory-backend-memfd,id=ram,size=128M,share=on \
+	-global virtio-mmio.force-legacy=false -kernel "$BUILD/share/capsid/vmlinux" \
+	-append "root=/dev/vda rootfstype=erofs ro init=/sbin/initd console=ttyS0 quiet panic=-1 reboot=t random.trust_cpu=1" \
+	-drive "id=root,file=$image,if=none,format=raw,readonly=on" -device virtio-blk-device,drive=root \
+	-chardev "socket,id=vhost,path=$TMPDIR/vhost.sock" -device vhost-user-vsock-device,chardev=vhost \
+	-serial "file:$TMPDIR/console.log" >"$TMPDIR/qemu.log" 2>&1 &
+children+=($!)
+
+cat >"$TMPDIR/client.py" <<'P'
+import sys, time
+sys.path.insert(0, sys.argv[1])
+import vsock_client
+
+deadline = time.monotonic() + 60
+while True:
+    try:
+        client = vsock_client.connect_unix(sys.argv[2], 5000)
+        if client.hello():
+            break
+    except (OSError, EOFError, RuntimeError):
+        if time.monotonic() > deadline:
+            raise
+    time.sleep(0.1)
+print("hello True")
+print("ping", client.ping(7))
+print("exec", client.execute(["/bin/sh", "-c", "echo from the host; exit 9"]))
+second = vsock_client.connect_unix(sys.argv[2], 5000)
+print("second", second.hello(), second.ping(1), client.ping(2))
+P
+got=$(python3 "$TMPDIR/client.py" "$SRC/tests/vm" "$TMPDIR/vsock.sock" 2>&1)
+expect "conversation" "$got" "hello True
+ping True
+exec (b'from the host\\n', 9)
+second True True True" || cat "$TMPDIR/console.log" "$TMPDIR/qemu.log" "$TMPDIR/device.log"
+[ "$failures" -eq 0 ] || cat "$TMPDIR/console.log" "$TMPDIR/qemu.log" "$TMPDIR/device.log"
+finish
