@@ -109,7 +109,8 @@ static int run_steps(const struct step *steps, size_t count, const char **ret_st
 /* ---- the writable root ----------------------------------------------------------------------------- */
 
 /* A filesystem of memory on the image's /mnt holds what the overlay is made of:
- *   base/    the image; layer0/ ... the other read-only layers; up/ the writable one; root/ the overlay itself */
+ *   base/    the image; layer0/ ... the other read-only layers; up/ the writable one; root/ the overlay
+ * itself */
 #define WORK "/mnt"
 #define UP_INSIDE "/run/initd-upper" /* where the disk of initd.upper stays reachable, for a clean end */
 
@@ -137,7 +138,8 @@ static int mount_upper(const char *device)
         if (mount(source, WORK "/up", "ext4", MS_NODEV, NULL) < 0)
             return -errno;
     }
-    if ((mkdir(WORK "/up/upper", 0755) < 0 && errno != EEXIST) || (mkdir(WORK "/up/work", 0755) < 0 && errno != EEXIST))
+    if ((mkdir(WORK "/up/upper", 0755) < 0 && errno != EEXIST) ||
+        (mkdir(WORK "/up/work", 0755) < 0 && errno != EEXIST))
         return -errno;
     return 0;
 }
@@ -270,8 +272,14 @@ int boot_run(struct cmdline *ret_config, const char **ret_step)
 int boot_run_test(struct cmdline *ret_config, const char **ret_step)
 {
     cmdline_init(ret_config);
+    *ret_step = "/dev/null";
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null < 0 || dup2(null, STDIN_FILENO) < 0) /* what jobs get; the others stay for the log */
+        return -errno;
+    sys_close(&null);
     *ret_step = "/proc";
-    /* A pid namespace shows through its own /proc only. The mount namespace may share its mounts with the machine's. */
+    /* A pid namespace shows through its own /proc only. The mount namespace may share its mounts with the
+     * machine's. */
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
         mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
         return -errno;

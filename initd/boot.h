@@ -1,8 +1,8 @@
 /*
  * boot: from the kernel's start of PID 1 to a system that programs can run in.
  *
- * The root filesystem is a read-only image; changes go to a layer of memory (or a disk) above it. Nothing here
- * waits for randomness, network or devices.
+ * The root filesystem is a read-only image; changes go to a layer of memory (or a disk) above it. Nothing
+ * here waits for randomness, network or devices.
  */
 #ifndef INITD_BOOT_H
 #define INITD_BOOT_H
@@ -10,8 +10,8 @@
 #include "cmdline.h"
 
 /*
- * Does all of it and fills in the configuration. Returns 0, or -errno when a step failed that nothing can work
- * without; *ret_step then names it. Other failures are logged, and boot goes on.
+ * Does all of it and fills in the configuration. Returns 0, or -errno when a step failed that nothing can
+ * work without; *ret_step then names it. Other failures are logged, and boot goes on.
  */
 int boot_run(struct cmdline *ret_config, const char **ret_step);
 

@@ -10,7 +10,6 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #define NUMBER_MAX 21 /* digits of a uint64_t, and a NUL */
@@ -59,19 +58,19 @@ static void enable_controllers(int root_fd)
 
 static void limit_all_jobs(void)
 {
-    struct sysinfo info;
-    char text[NUMBER_MAX];
+    char text[NUMBER_MAX + 1];
     uint64_t threads;
 
-    if (has_controller[CGROUP_MEMORY] && sysinfo(&info) == 0) {
-        uint64_t total = (uint64_t)info.totalram * info.mem_unit;
-        uint64_t reserve = total / 16;
+    if (has_controller[CGROUP_MEMORY]) {
+        /* Nothing runs yet, so what is available now is what jobs can ever have. */
+        uint64_t available = sys_memory_available();
+        uint64_t reserve = available / 32;
         if (reserve < RESERVE_MEMORY_MIN)
             reserve = RESERVE_MEMORY_MIN;
         if (reserve > RESERVE_MEMORY_MAX)
             reserve = RESERVE_MEMORY_MAX;
-        if (total > 2 * reserve)
-            sys_write_text(jobs_fd, "memory.max", number_text(text, total - reserve));
+        if (available > 2 * reserve)
+            sys_write_text(jobs_fd, "memory.max", number_text(text, available - reserve));
     }
     if (has_controller[CGROUP_PIDS] &&
         sys_read_text(AT_FDCWD, "/proc/sys/kernel/threads-max", text, sizeof(text)) > 0 &&
@@ -83,7 +82,7 @@ void cgroup_init(const char *root)
 {
     int root_fd = root ? open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 
-    if (root_fd >= 0 && faccessat(root_fd, "cgroup.subtree_control", W_OK, 0) == 0 &&
+    if (root_fd >= 0 && sys_write_text(root_fd, "cgroup.subtree_control", "") == 0 &&
         (mkdirat(root_fd, "jobs", 0755) == 0 || errno == EEXIST))
         jobs_fd = openat(root_fd, "jobs", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (jobs_fd < 0) {
@@ -200,8 +199,8 @@ bool cgroup_kill(const struct cgroup *g)
         return false;
     if (g->kill_fd >= 0 && write(g->kill_fd, "1", 1) == 1)
         return true;
-    /* A frozen process can be killed but not fork, so this cannot be outrun for long; what was born meanwhile is
-     * met again by the sweep, which kills until the group is empty. */
+    /* A frozen process can be killed but not fork, so this cannot be outrun for long; what was born meanwhile
+     * is met again by the sweep, which kills until the group is empty. */
     sys_write_text(g->fd, "cgroup.freeze", "1");
     return cgroup_signal(g, SIGKILL);
 }
@@ -262,7 +261,8 @@ void cgroup_retire(struct cgroup *g)
     if (g->fd < 0)
         return;
     if (retired_count == CGROUPS_RETIRED_MAX) {
-        /* Jobs that cannot be killed (uninterruptible sleep). Forget the oldest; it only costs a directory. */
+        /* Jobs that cannot be killed (uninterruptible sleep). Forget the oldest; it only costs a directory.
+         */
         kmsg_log(KMSG_WARNING, "too many cgroups that cannot be removed", NULL, 0);
         close_group(&retired[0]);
         memmove(retired, retired + 1, --retired_count * sizeof(retired[0]));
@@ -278,7 +278,8 @@ static bool remove_group(struct cgroup *g)
     char name[NUMBER_MAX];
 
     if (unlinkat(jobs_fd, number_text(name, g->id), AT_REMOVEDIR) < 0 && errno == EBUSY) {
-        /* Somebody is still there: killed and not yet gone, or born while the others were killed one by one. */
+        /* Somebody is still there: killed and not yet gone, or born while the others were killed one by one.
+         */
         cgroup_kill(g);
         return false;
     }

@@ -1,9 +1,9 @@
 /*
  * cgroup: a control group (cgroup v2, Documentation/admin-guide/cgroup-v2.rst) for each job.
  *
- * initd stays in the root group. Jobs live in jobs/ID, and all of jobs/ together gets less than the whole memory, so
- * that the kernel's OOM killer takes a job, never initd. Where there is no cgroup v2, every call still works and does
- * what it can: cgroup_enabled() tells.
+ * initd stays in the root group. Jobs live in jobs/ID, and all of jobs/ together gets less than the whole
+ * memory, so that the kernel's OOM killer takes a job, never initd. Where there is no cgroup v2, every call
+ * still works and does what it can: cgroup_enabled() tells.
  */
 #ifndef INITD_CGROUP_H
 #define INITD_CGROUP_H
@@ -15,7 +15,8 @@
 struct cgroup {
     uint32_t id; /* its directory is named so */
     int fd;      /* the directory, owned; -1: the job has no cgroup */
-    int kill_fd; /* its cgroup.kill and memory.peak, owned; opened ahead because every job needs them at its end; */
+    int kill_fd; /* its cgroup.kill and memory.peak, owned; opened ahead because every job needs them at its
+                    end; */
     int peak_fd; /* -1: the kernel has no such file */
 };
 
@@ -38,7 +39,8 @@ int cgroup_limit(const struct cgroup *g, uint64_t memory, uint32_t pids);
 /* Moves a process here. For a child that could not be born here; safe between fork and exec. */
 int cgroup_enter(const struct cgroup *g, pid_t pid);
 
-/* SIGKILL to every process. Returns false when there is no group and the caller has to do it in other ways. */
+/* SIGKILL to every process. Returns false when there is no group and the caller has to do it in other ways.
+ */
 bool cgroup_kill(const struct cgroup *g);
 
 /* Another signal to every process. The same return. */
@@ -57,9 +59,9 @@ uint64_t cgroup_jobs_memory(void);
 void cgroup_retire(struct cgroup *g);
 
 /*
- * Work for moments when nobody waits: removes retired groups, and makes the group of the next job. postpone: jobs are
- * running, so it is better done a little later, unless much of it has piled up. Returns when to call again (sys_now()
- * time), 0: there is nothing to do.
+ * Work for moments when nobody waits: removes retired groups, and makes the group of the next job. postpone:
+ * jobs are running, so it is better done a little later, unless much of it has piled up. Returns when to call
+ * again (sys_now() time), 0: there is nothing to do.
  */
 uint64_t cgroup_tidy(uint32_t next_id, bool postpone, uint64_t now);
 

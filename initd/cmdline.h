@@ -2,9 +2,9 @@
  * cmdline: what the kernel command line tells initd.
  *
  *   initd.hostname=NAME     host name; "capsid" without it
- *   initd.layers=vdb,vdc    block devices with read-only layers (EROFS), each above the one before, all above the root
- *   initd.upper=vdd         block device with ext4 that takes the changes; without it they go to memory
- *   initd.vsock_peer=N      for tests: the CID that may connect, in place of 2 (the host)
+ *   initd.layers=vdb,vdc    block devices with read-only layers (EROFS), each above the one before, all above
+ * the root initd.upper=vdd         block device with ext4 that takes the changes; without it they go to
+ * memory initd.vsock_peer=N      for tests: the CID that may connect, in place of 2 (the host)
  *
  * A program that initd itself runs and restarts (initd.main=) is for later; its keys will be read here.
  */

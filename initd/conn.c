@@ -72,7 +72,8 @@ static int open_slot(struct conn *c, enum conn_kind kind, int fd)
     return watch_add(fd, EPOLLIN, token_of(c));
 }
 
-/* The device in /dev of the port that has our name; see Documentation/ABI/testing/sysfs-class (virtio-ports). */
+/* The device in /dev of the port that has our name; see Documentation/ABI/testing/sysfs-class (virtio-ports).
+ */
 static int find_port(char *path, size_t size)
 {
     int dir = open("/sys/class/virtio-ports", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -144,7 +145,8 @@ int conn_listen_unix(const char *path)
     return r < 0 ? r : listen_on(AF_UNIX, &address, sizeof(address));
 }
 
-/* A slot for a new socket: a free one, or that of the oldest stranger (no HELLO yet, so it has no streams). */
+/* A slot for a new socket: a free one, or that of the oldest stranger (no HELLO yet, so it has no streams).
+ */
 static struct conn *take_slot(void)
 {
     struct conn *oldest = NULL;
@@ -167,8 +169,8 @@ void conn_accept(uint64_t now)
 {
     struct sockaddr_vm peer = {0};
     socklen_t size = sizeof(peer);
-    int fd = accept4(listener, listener_is_vsock ? (struct sockaddr *)&peer : NULL, listener_is_vsock ? &size : NULL,
-                     SOCK_CLOEXEC | SOCK_NONBLOCK);
+    int fd = accept4(listener, listener_is_vsock ? (struct sockaddr *)&peer : NULL,
+                     listener_is_vsock ? &size : NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
     if (fd < 0)
         return;
@@ -229,13 +231,13 @@ static void receive(struct conn *c)
         frame_reader_reset(&c->rx);
 }
 
-void conn_on_event(struct conn *c, uint32_t events, uint64_t now)
+void conn_on_event(struct conn *c, uint32_t events)
 {
-    (void)now;
     if (c->kind == CONN_FREE || c->dead)
         return;
     if (c->kind == CONN_SERIAL && (events & EPOLLHUP)) {
-        /* The host closed its end. Said once: a hung port is watched for changes only (see conn_update_events). */
+        /* The host closed its end. Said once: a hung port is watched for changes only (see
+         * conn_update_events). */
         if (!c->hung)
             lose(c);
         return;
@@ -282,7 +284,8 @@ void conn_built(struct conn *c, size_t size)
     c->tx_end += size;
 }
 
-void conn_send_error(struct conn *c, uint32_t stream, uint16_t request, uint16_t code, int os_errno, const char *text)
+void conn_send_error(struct conn *c, uint32_t stream, uint16_t request, uint16_t code, int os_errno,
+                     const char *text)
 {
     struct msg_error m = {
         .request = request,
@@ -316,7 +319,8 @@ void conn_note_gone(struct conn *c, uint32_t stream)
 static void tell_gone(struct conn *c)
 {
     while (c->gone_count > 0 && conn_stream_room(c) > 0)
-        conn_send_error(c, c->gone[--c->gone_count], 0, PROTO_ERR_GONE, 0, "the job was taken over by an ATTACH");
+        conn_send_error(c, c->gone[--c->gone_count], 0, PROTO_ERR_GONE, 0,
+                        "the job was taken over by an ATTACH");
 }
 
 bool conn_flush(struct conn *c)

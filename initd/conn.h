@@ -2,8 +2,8 @@
  * conn: connections from the host: the virtio-serial port and the sockets, with what was received and not yet
  * handled, and what was answered and not yet sent.
  *
- * The module knows bytes and frames. What a frame means, and who has streams on a connection, is for others; they
- * look at `dead` and call conn_close().
+ * The module knows bytes and frames. What a frame means, and who has streams on a connection, is for others;
+ * they look at `dead` and call conn_close().
  */
 #ifndef INITD_CONN_H
 #define INITD_CONN_H
@@ -22,20 +22,20 @@ struct conn {
     enum conn_kind kind;
     int fd; /* owned */
     uint32_t generation;
-    bool greeted; /* HELLO was taken */
-    bool broken;  /* it is not read any more: what is in tx goes out, then it is closed */
-    bool shut;    /* broken, tx is out, and the host was told so; waiting for its end to close */
-    bool dead;    /* to be closed by whoever knows its streams */
-    bool hung;    /* serial: the host's end is closed */
-    bool waiting; /* a helper process works for it: requests wait until it has answered */
-    bool again;   /* there is work that no event will announce */
+    bool greeted;        /* HELLO was taken */
+    bool broken;         /* it is not read any more: what is in tx goes out, then it is closed */
+    bool shut;           /* broken, tx is out, and the host was told so; waiting for its end to close */
+    bool dead;           /* to be closed by whoever knows its streams */
+    bool hung;           /* serial: the host's end is closed */
+    bool waiting;        /* a helper process works for it: requests wait until it has answered */
+    bool again;          /* there is work that no event will announce */
     uint32_t events;     /* what epoll watches for */
     uint64_t deadline;   /* sys_now() time: HELLO, or the end of closing, must have come; 0: none */
     uint64_t half_since; /* since when an unfinished frame waits; 0: none does */
     struct frame_reader rx;
     uint8_t *tx; /* borrowed; CONN_TX_SIZE bytes */
     size_t tx_start, tx_end;
-    unsigned turn; /* the job that is served next */
+    unsigned turn;                /* the job that is served next */
     uint32_t gone[CONN_GONE_MAX]; /* streams that must be told ERR_GONE */
     unsigned gone_count;
 };
@@ -59,7 +59,7 @@ void conn_accept(uint64_t now);
 struct conn *conn_at(unsigned index);
 
 /* Handles an event: reads, and learns of hang-ups. Writing is conn_flush()'s. */
-void conn_on_event(struct conn *c, uint32_t events, uint64_t now);
+void conn_on_event(struct conn *c, uint32_t events);
 
 /* How many bytes of frames fit; and how many of them streams may take, which leaves room for answers. */
 size_t conn_room(const struct conn *c);
@@ -68,11 +68,13 @@ size_t conn_stream_room(const struct conn *c);
 /* True when a request may be handled: its answer is sure to fit. */
 bool conn_can_answer(const struct conn *c);
 
-/* Where the next frame is to be built; *ret_room bytes. Then conn_built() with its size, 0: nothing was built. */
+/* Where the next frame is to be built; *ret_room bytes. Then conn_built() with its size, 0: nothing was
+ * built. */
 uint8_t *conn_build(struct conn *c, size_t *ret_room);
 void conn_built(struct conn *c, size_t size);
 
-/* Sends a message: CONN_SEND(c, pong, stream, &(struct msg_pong){...}). Evaluates to false when it does not fit. */
+/* Sends a message: CONN_SEND(c, pong, stream, &(struct msg_pong){...}). Evaluates to false when it does not
+ * fit. */
 #define CONN_SEND(c, name, stream, message)                                                                  \
     ({                                                                                                       \
         size_t send_room;                                                                                    \
@@ -82,7 +84,8 @@ void conn_built(struct conn *c, size_t size);
         send_size > 0;                                                                                       \
     })
 
-void conn_send_error(struct conn *c, uint32_t stream, uint16_t request, uint16_t code, int os_errno, const char *text);
+void conn_send_error(struct conn *c, uint32_t stream, uint16_t request, uint16_t code, int os_errno,
+                     const char *text);
 
 /* Answers ERROR and takes nothing more from this connection. */
 void conn_break(struct conn *c, uint32_t stream, uint16_t request, uint16_t code, const char *text);

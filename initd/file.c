@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdint.h>
-#include <stdio.h> /* rename(2); nothing else of it */
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -51,7 +50,8 @@ void file_init(void)
 static struct transfer *find(enum transfer_kind kind, const struct conn *c, uint32_t stream)
 {
     for (unsigned i = 0; i < FILES_MAX; i++)
-        if (transfers[i].kind == kind && (kind == TRANSFER_FREE || (transfers[i].conn == c && transfers[i].stream == stream)))
+        if (transfers[i].kind == kind &&
+            (kind == TRANSFER_FREE || (transfers[i].conn == c && transfers[i].stream == stream)))
             return &transfers[i];
     return NULL;
 }
@@ -89,7 +89,8 @@ void file_drop_conn(const struct conn *c)
             drop(&transfers[i]);
 }
 
-/* ---- writing --------------------------------------------------------------------------------------------- */
+/* ---- writing ---------------------------------------------------------------------------------------------
+ */
 
 static struct timespec timespec_of(uint64_t ns)
 {
@@ -113,7 +114,8 @@ static int temporary_name(char *ret, const char *path)
     return t.truncated ? -ENAMETOOLONG : 0;
 }
 
-/* Gives an open file its owner, mode and time. What is right already is not touched: files of /proc refuse it. */
+/* Gives an open file its owner, mode and time. What is right already is not touched: files of /proc refuse
+ * it. */
 static int finish_open(int fd, const struct finish *f)
 {
     struct stat st;
@@ -124,7 +126,8 @@ static int finish_open(int fd, const struct finish *f)
     if ((st.st_uid != f->uid || st.st_gid != f->gid) && fchown(fd, f->uid, f->gid) < 0)
         return -errno;
     /* After the owner, because chown(2) takes set-user-ID away. */
-    if (fstat(fd, &st) == 0 && (st.st_mode & MODE_BITS) != (f->mode & MODE_BITS) && fchmod(fd, f->mode & MODE_BITS) < 0)
+    if (fstat(fd, &st) == 0 && (st.st_mode & MODE_BITS) != (f->mode & MODE_BITS) &&
+        fchmod(fd, f->mode & MODE_BITS) < 0)
         return -errno;
     if (f->mtime_ns && futimens(fd, times) < 0)
         return -errno;
@@ -194,8 +197,8 @@ static struct fault end_regular(struct transfer *t)
 {
     int r = finish_open(t->fd, &t->finish);
 
-    if (r == 0 && t->finish.atomic && rename(t->temporary, t->path) < 0)
-        r = -errno;
+    if (r == 0 && t->finish.atomic)
+        r = sys_rename(t->temporary, t->path);
     if (r < 0) {
         drop(t);
         return fault_os(r, "owner, mode, time or name");
@@ -204,8 +207,8 @@ static struct fault end_regular(struct transfer *t)
     return FAULT_NONE;
 }
 
-static struct fault write_regular(const struct msg_write_file *m, struct conn *c, uint32_t stream, bool *ret_done,
-                                  uint64_t *ret_limit)
+static struct fault write_regular(const struct msg_write_file *m, struct conn *c, uint32_t stream,
+                                  bool *ret_done, uint64_t *ret_limit)
 {
     struct transfer *t = find(TRANSFER_FREE, NULL, 0);
 
@@ -256,11 +259,12 @@ static struct fault make_symlink(const struct msg_write_file *m)
     if (r == 0 && symlink(target, name) < 0)
         return fault_os(errno, "symlink");
     if (r == 0 && (lchown(name, m->uid, m->gid) < 0 ||
-                   (m->mtime_ns && utimensat(AT_FDCWD, name, times, AT_SYMLINK_NOFOLLOW) < 0) ||
-                   (atomic && rename(temporary, m->path) < 0))) {
+                   (m->mtime_ns && utimensat(AT_FDCWD, name, times, AT_SYMLINK_NOFOLLOW) < 0)))
         r = -errno;
+    if (r == 0 && atomic)
+        r = sys_rename(temporary, m->path);
+    if (r < 0)
         unlink(name);
-    }
     return r < 0 ? fault_os(r, "owner, time or name") : FAULT_NONE;
 }
 
@@ -302,8 +306,8 @@ struct fault file_write(const struct msg_write_file *m, struct conn *c, uint32_t
     }
 }
 
-struct fault file_take(const struct conn *c, uint32_t stream, const struct msg_data *m, bool *ret_done, bool *ret_window,
-                       uint64_t *ret_taken, uint64_t *ret_limit)
+struct fault file_take(const struct conn *c, uint32_t stream, const struct msg_data *m, bool *ret_done,
+                       bool *ret_window, uint64_t *ret_taken, uint64_t *ret_limit)
 {
     struct transfer *t = find(TRANSFER_WRITE, c, stream);
 
@@ -337,7 +341,8 @@ struct fault file_take_end(const struct conn *c, uint32_t stream)
     return fault_of(PROTO_ERR_INVALID, "END before all of the content");
 }
 
-/* ---- reading --------------------------------------------------------------------------------------------- */
+/* ---- reading ---------------------------------------------------------------------------------------------
+ */
 
 static void fill_info(struct msg_file_info *ret, const struct stat *st)
 {
@@ -351,7 +356,8 @@ static void fill_info(struct msg_file_info *ret, const struct stat *st)
     };
 }
 
-struct fault file_read(const struct msg_read_file *m, struct conn *c, uint32_t stream, struct msg_file_info *ret)
+struct fault file_read(const struct msg_read_file *m, struct conn *c, uint32_t stream,
+                       struct msg_file_info *ret)
 {
     struct transfer *t = find(TRANSFER_FREE, NULL, 0);
     struct stat st;
@@ -444,7 +450,8 @@ struct fault file_stat(const char *path, bool follow, struct msg_file_info *ret)
     return FAULT_NONE;
 }
 
-/* ---- directories ----------------------------------------------------------------------------------------- */
+/* ---- directories -----------------------------------------------------------------------------------------
+ */
 
 /* False when the entry does not fit. */
 static bool put_entry(struct wire_writer *w, int dir, const char *name)
@@ -469,8 +476,8 @@ static bool is_dots(const char *name)
     return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
 }
 
-/* Puts entries until one does not fit. Returns 1 for the end of the directory, 0 for a full page, or -errno; the
- * cursor is the position after the last entry put. */
+/* Puts entries until one does not fit. Returns 1 for the end of the directory, 0 for a full page, or -errno;
+ * the cursor is the position after the last entry put. */
 static int put_entries(struct wire_writer *w, int dir, uint64_t *cursor)
 {
     char entries[2048] __attribute__((aligned(8)));
@@ -488,7 +495,8 @@ static int put_entries(struct wire_writer *w, int dir, uint64_t *cursor)
     return n < 0 ? (int)n : 1;
 }
 
-struct fault file_list(const struct msg_list *m, uint8_t *buffer, size_t size, size_t *ret_size, uint64_t *ret_cursor)
+struct fault file_list(const struct msg_list *m, uint8_t *buffer, size_t size, size_t *ret_size,
+                       uint64_t *ret_cursor)
 {
     struct wire_writer w = wire_writer_of(buffer, size);
     uint64_t cursor = m->cursor;
@@ -517,8 +525,8 @@ int file_remove(const char *path)
     return rmdir(path) < 0 ? -errno : 0;
 }
 
-/* Empties the directory, closing it. Recursion is bounded by depth; a directory is read again from its beginning until
- * nothing is left, since removal moves positions. */
+/* Empties the directory, closing it. Recursion is bounded by depth; a directory is read again from its
+ * beginning until nothing is left, since removal moves positions. */
 static int empty_directory(int dir, unsigned depth)
 {
     char entries[1024] __attribute__((aligned(8)));

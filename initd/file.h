@@ -1,9 +1,9 @@
 /*
  * file: the host's reading and writing of files in the guest.
  *
- * Everything works on local filesystems and is done at once, except for content that does not fit in one message: that
- * is a transfer, which has a stream and a slot in a fixed table. Opening never waits for a FIFO's or a device's other
- * end.
+ * Everything works on local filesystems and is done at once, except for content that does not fit in one
+ * message: that is a transfer, which has a stream and a slot in a fixed table. Opening never waits for a
+ * FIFO's or a device's other end.
  */
 #ifndef INITD_FILE_H
 #define INITD_FILE_H
@@ -16,18 +16,21 @@
 
 void file_init(void);
 
-/* WRITE_FILE. *ret_done: it is done, OK is due; otherwise more content comes on the stream, up to *ret_limit. */
+/* WRITE_FILE. *ret_done: it is done, OK is due; otherwise more content comes on the stream, up to *ret_limit.
+ */
 struct fault file_write(const struct msg_write_file *m, struct conn *c, uint32_t stream, bool *ret_done,
                         uint64_t *ret_limit);
 
 /* READ_FILE: fills in what the file is; DATA and END follow by file_emit(). */
-struct fault file_read(const struct msg_read_file *m, struct conn *c, uint32_t stream, struct msg_file_info *ret);
+struct fault file_read(const struct msg_read_file *m, struct conn *c, uint32_t stream,
+                       struct msg_file_info *ret);
 
 /* STAT. ret->target is a view of static memory, valid until the next call. */
 struct fault file_stat(const char *path, bool follow, struct msg_file_info *ret);
 
 /* LIST: fills buffer with entries, sets *ret_size and *ret_cursor. */
-struct fault file_list(const struct msg_list *m, uint8_t *buffer, size_t size, size_t *ret_size, uint64_t *ret_cursor);
+struct fault file_list(const struct msg_list *m, uint8_t *buffer, size_t size, size_t *ret_size,
+                       uint64_t *ret_cursor);
 
 /* REMOVE of a file or an empty directory. 0 or -errno. */
 int file_remove(const char *path);
@@ -41,9 +44,10 @@ bool file_has_stream(const struct conn *c, uint32_t stream);
 /* Is any transfer into the guest under way? */
 bool file_any_write(void);
 
-/* DATA of a WRITE_FILE. As file_write(); *ret_window: WINDOW is due, up to *ret_limit, and *ret_taken bytes are taken. */
-struct fault file_take(const struct conn *c, uint32_t stream, const struct msg_data *m, bool *ret_done, bool *ret_window,
-                       uint64_t *ret_taken, uint64_t *ret_limit);
+/* DATA of a WRITE_FILE. As file_write(); *ret_window: WINDOW is due, up to *ret_limit, and *ret_taken bytes
+ * are taken. */
+struct fault file_take(const struct conn *c, uint32_t stream, const struct msg_data *m, bool *ret_done,
+                       bool *ret_window, uint64_t *ret_taken, uint64_t *ret_limit);
 
 /* END of a WRITE_FILE, before its size was reached: the transfer is dropped. */
 struct fault file_take_end(const struct conn *c, uint32_t stream);

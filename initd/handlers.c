@@ -69,7 +69,8 @@ static bool in_use(const struct conn *c, uint32_t stream)
     return job_find_stream(c, stream) || file_has_stream(c, stream) || helper_has_stream(c, stream);
 }
 
-/* ---- connection ------------------------------------------------------------------------------------------ */
+/* ---- connection ------------------------------------------------------------------------------------------
+ */
 
 static void on_hello(struct conn *c, uint32_t stream, const struct msg_hello *m)
 {
@@ -116,7 +117,8 @@ static void on_shutdown(struct conn *c, uint32_t stream, const struct msg_shutdo
     answer_ok(c, stream);
 }
 
-/* ---- streams ---------------------------------------------------------------------------------------------- */
+/* ---- streams ----------------------------------------------------------------------------------------------
+ */
 
 static void break_flow(struct conn *c, uint32_t stream, uint16_t request)
 {
@@ -146,7 +148,8 @@ static void on_data(struct conn *c, uint32_t stream, const struct msg_data *m)
     struct job *j = job_find_stream(c, stream);
 
     if (m->channel != 0 || m->data.size == 0)
-        conn_break(c, stream, MSG_DATA, PROTO_ERR_MALFORMED, "DATA is empty, or its channel goes out of the guest");
+        conn_break(c, stream, MSG_DATA, PROTO_ERR_MALFORMED,
+                   "DATA is empty, or its channel goes out of the guest");
     else if (j && job_io_take(j, m->offset, m->data) != 0)
         break_flow(c, stream, MSG_DATA);
     else if (!j && file_has_stream(c, stream))
@@ -174,7 +177,8 @@ static void on_window(struct conn *c, uint32_t stream, const struct msg_window *
         break_flow(c, stream, MSG_WINDOW);
 }
 
-/* ---- jobs ------------------------------------------------------------------------------------------------- */
+/* ---- jobs -------------------------------------------------------------------------------------------------
+ */
 
 static const uint64_t from_the_start[2] = {0, 0};
 
@@ -225,7 +229,8 @@ static void on_attach(struct conn *c, uint32_t stream, const struct msg_attach *
             return;
         }
     }
-    /* What is below is not wanted again. If it stayed, a full ring could wait for a WINDOW that nothing causes. */
+    /* What is below is not wanted again. If it stayed, a full ring could wait for a WINDOW that nothing
+     * causes. */
     ring_consume(&j->out[0].ring, offsets[0]);
     ring_consume(&j->out[1].ring, offsets[1]);
     job_io_resume(j);
@@ -271,7 +276,8 @@ static void on_jobs(struct conn *c, uint32_t stream, const struct msg_jobs *m)
         wire_put_u32(&state_writer, job_wire_state(next));
     }
     CONN_SEND(c, job_list, stream,
-              &((struct msg_job_list){.ids = {.data = ids, .count = count}, .states = {.data = states, .count = count}}));
+              &((struct msg_job_list){.ids = {.data = ids, .count = count},
+                                      .states = {.data = states, .count = count}}));
 }
 
 /* The job whose stream this is; answers ERROR when there is none. */
@@ -327,7 +333,8 @@ static void on_kill(struct conn *c, uint32_t stream, const struct msg_kill *m)
     answer_ok(c, stream);
 }
 
-/* ---- priming --------------------------------------------------------------------------------------------- */
+/* ---- priming ---------------------------------------------------------------------------------------------
+ */
 
 static struct fault start_primed(struct job *j, const struct msg_prime *m)
 {
@@ -428,7 +435,8 @@ static void on_feed(struct conn *c, uint32_t stream, const struct msg_feed *m)
         job_bind(j, c, stream, MSG_FEED, held, m->window);
 }
 
-/* ---- files ------------------------------------------------------------------------------------------------ */
+/* ---- files ------------------------------------------------------------------------------------------------
+ */
 
 static void on_write_file(struct conn *c, uint32_t stream, const struct msg_write_file *m)
 {
@@ -457,8 +465,9 @@ static void on_read_file(struct conn *c, uint32_t stream, const struct msg_read_
 static void on_stat(struct conn *c, uint32_t stream, const struct msg_stat *m)
 {
     struct msg_file_info info;
-    struct fault f = m->flags & ~PROTO_PATH_NOFOLLOW ? fault_of(PROTO_ERR_UNSUPPORTED, "unknown flag")
-                                                     : file_stat(m->path, !(m->flags & PROTO_PATH_NOFOLLOW), &info);
+    struct fault f = m->flags & ~PROTO_PATH_NOFOLLOW
+                         ? fault_of(PROTO_ERR_UNSUPPORTED, "unknown flag")
+                         : file_stat(m->path, !(m->flags & PROTO_PATH_NOFOLLOW), &info);
 
     if (f.code)
         answer_fault(c, stream, MSG_STAT, f);
@@ -534,7 +543,8 @@ static void on_unmount(struct conn *c, uint32_t stream, const struct msg_unmount
         helper_start(c, stream, MSG_UNMOUNT, do_unmount, m, NULL);
 }
 
-/* ---- snapshots, statistics -------------------------------------------------------------------------------- */
+/* ---- snapshots, statistics --------------------------------------------------------------------------------
+ */
 
 static int do_sync(const void *argument)
 {
@@ -547,7 +557,8 @@ static void on_quiesce(struct conn *c, uint32_t stream, const struct msg_quiesce
 {
     (void)m;
     if (file_any_write() || job_any_settling()) {
-        conn_send_error(c, stream, MSG_QUIESCE, PROTO_ERR_BUSY, 0, "a file is being written, or a job is being started");
+        conn_send_error(c, stream, MSG_QUIESCE, PROTO_ERR_BUSY, 0,
+                        "a file is being written, or a job is being started");
         return;
     }
     snapshot_quiesce();
@@ -575,7 +586,8 @@ static void on_stats(struct conn *c, uint32_t stream, const struct msg_stats *m)
     CONN_SEND(c, usage, stream, &usage);
 }
 
-/* ---- dispatch --------------------------------------------------------------------------------------------- */
+/* ---- dispatch ---------------------------------------------------------------------------------------------
+ */
 
 /* How a message uses its stream id. */
 enum stream_use { OPENS, ON_STREAM, ANY_STREAM };

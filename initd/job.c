@@ -121,7 +121,8 @@ uint32_t job_wire_state(const struct job *j)
     return j->state == JOB_PRIMED ? PROTO_JOB_PRIMED : PROTO_JOB_RUNNING;
 }
 
-/* ---- start ----------------------------------------------------------------------------------------------- */
+/* ---- start -----------------------------------------------------------------------------------------------
+ */
 
 static struct fault check_request(const struct job_request *r)
 {
@@ -148,7 +149,8 @@ static void fill_limits(struct spawn *s, const struct job_request *r)
 
 static struct fault run_program(struct job *j, const struct job_request *r, const int child_fds[3])
 {
-    struct spawn s = {.argv = r->argv, .env = r->env, .cwd = r->cwd, .uid = r->uid, .gid = r->gid, .groups = r->groups};
+    struct spawn s = {
+        .argv = r->argv, .env = r->env, .cwd = r->cwd, .uid = r->uid, .gid = r->gid, .groups = r->groups};
     int status[2];
 
     memcpy(s.fds, child_fds, sizeof(s.fds));
@@ -269,7 +271,8 @@ void job_drop_conn(const struct conn *c)
             job_unbind(&jobs[i]);
 }
 
-/* ---- end ------------------------------------------------------------------------------------------------ */
+/* ---- end ------------------------------------------------------------------------------------------------
+ */
 
 static void kill_processes(struct job *j)
 {
@@ -375,7 +378,8 @@ static uint8_t end_cause(const struct job *j, int status)
 static struct job *find_living(pid_t pid)
 {
     for (unsigned i = 0; i < JOBS_MAX; i++)
-        if (jobs[i].state != JOB_FREE && jobs[i].state != JOB_FINISHED && jobs[i].pid == pid && !jobs[i].reaped)
+        if (jobs[i].state != JOB_FREE && jobs[i].state != JOB_FINISHED && jobs[i].pid == pid &&
+            !jobs[i].reaped)
             return &jobs[i];
     return NULL;
 }
@@ -409,7 +413,8 @@ void job_on_child(pid_t pid, int status, const struct rusage *usage, uint64_t no
     drain(j);
 }
 
-/* ---- events and time ------------------------------------------------------------------------------------ */
+/* ---- events and time ------------------------------------------------------------------------------------
+ */
 
 void job_on_event(struct watch w, uint32_t events)
 {
@@ -468,20 +473,29 @@ static void check_cpu(struct job *j, uint64_t now)
         return;
     }
     if (!processors)
-        processors = (uint64_t)sysconf(_SC_NPROCESSORS_ONLN);
-    uint64_t wait = (j->cpu_max_ns - used) / (processors ? processors : 1);
+        processors = sys_processors();
+    uint64_t wait = (j->cpu_max_ns - used) / processors;
     if (wait < JOB_CPU_CHECK_MS * NS_PER_MS)
         wait = JOB_CPU_CHECK_MS * NS_PER_MS;
     j->cpu_look_at = now + wait;
 }
 
-/* It was silent for long enough; but initd may itself have been late to listen. */
-static void end_drain(struct job *j, uint64_t now)
+/* Returns when to look again; now: there is something to tell. */
+static uint64_t check_drain(struct job *j, uint64_t now)
 {
-    job_io_read(j, 0);
-    job_io_read(j, 1);
-    if (job_io_ended(j) || now >= j->drain_deadline)
+    /* Silence counts only while somebody listens: not while the ring is full, and not when initd itself is
+     * late. */
+    if (now >= j->drain_deadline && !job_io_blocked(j)) {
+        job_io_read(j, 0);
+        job_io_read(j, 1);
+        if (now >= j->drain_deadline)
+            finish(j);
+    }
+    if (j->state == JOB_DRAINING && job_io_ended(j))
         finish(j);
+    if (j->state == JOB_FINISHED)
+        return now;
+    return job_io_blocked(j) ? j->wall_deadline : earlier(j->wall_deadline, j->drain_deadline);
 }
 
 static uint64_t run_timers(struct job *j, uint64_t now)
@@ -491,18 +505,8 @@ static uint64_t run_timers(struct job *j, uint64_t now)
     if (j->state == JOB_SETTLING)
         return prime_run_timers(j, now);
     check_wall(j, now);
-    if (j->state == JOB_DRAINING) {
-        if (job_io_ended(j)) {
-            finish(j);
-            return 0;
-        }
-        /* While the host does not take output, silence means nothing. */
-        if (job_io_blocked(j))
-            return j->wall_deadline;
-        if (now >= j->drain_deadline)
-            end_drain(j, now);
-        return j->state == JOB_DRAINING ? earlier(j->wall_deadline, j->drain_deadline) : 0;
-    }
+    if (j->state == JOB_DRAINING)
+        return check_drain(j, now);
     check_cpu(j, now);
     return earlier(j->wall_deadline, j->cpu_look_at);
 }

@@ -5,8 +5,8 @@
  *              |  `---> SETTLING -> PRIMED -> RUNNING (after FEED)
  *              `-> (ERR_EXEC) -> FREE
  *
- * STARTING: forked, execve(2) not yet done. SETTLING, PRIMED: see prime.h. DRAINING: the first process is gone, its
- * output is still read. FINISHED: nothing lives any more; what was said and EXIT wait for the host.
+ * STARTING: forked, execve(2) not yet done. SETTLING, PRIMED: see prime.h. DRAINING: the first process is
+ * gone, its output is still read. FINISHED: nothing lives any more; what was said and EXIT wait for the host.
  *
  * job.c has the table and the life of a job; job_io.c has its channels and what is sent of them.
  */
@@ -67,16 +67,16 @@ struct job {
     uint32_t id;
     pid_t pid; /* of the first process; stays after its end */
     bool reaped;
-    bool is_prime;   /* PRIME: it is settling, or primed, or ended before FEED */
-    bool delivered;  /* EXIT was put on a stream */
+    bool is_prime;  /* PRIME: it is settling, or primed, or ended before FEED */
+    bool delivered; /* EXIT was put on a stream */
     bool tty;
     int status_fd; /* owned; STARTING: the status pipe */
     struct cgroup cgroup;
 
     struct conn *conn; /* the present stream; NULL: none */
     uint32_t stream;
-    uint16_t request;    /* what opened the stream */
-    bool started_due;    /* STARTED has to be sent */
+    uint16_t request;     /* what opened the stream */
+    bool started_due;     /* STARTED has to be sent */
     struct fault failure; /* ERROR has to be sent, and then the job is forgotten */
 
     struct job_input in;
@@ -93,7 +93,8 @@ struct job {
     struct msg_exit exit;
 };
 
-/* ---- the table (job.c) ------------------------------------------------------------------------------------ */
+/* ---- the table (job.c) ------------------------------------------------------------------------------------
+ */
 
 void job_init(void);
 
@@ -128,8 +129,8 @@ struct job_request {
     uint64_t memory, output, window;
 };
 
-/* A free slot, or that of a finished job, oldest first; its fields are those of an idle job with a new id. NULL: all
- * slots are in use. job_start() or job_free() comes next. */
+/* A free slot, or that of a finished job, oldest first; its fields are those of an idle job with a new id.
+ * NULL: all slots are in use. job_start() or job_free() comes next. */
 struct job *job_take_slot(void);
 
 /* Starts the program. A fault leaves the slot as it was. */
@@ -138,8 +139,8 @@ struct fault job_start(struct job *j, const struct job_request *r);
 /* The clock of a job's limits begins to run. */
 void job_start_limits(struct job *j, uint32_t wall_ms, uint32_t cpu_ms, uint64_t output_max);
 
-/* The job's stream is (c, stream) from now on, and its output is sent there from the given offsets, window bytes of
- * each before the first WINDOW. Who had the job before is told that it is gone. */
+/* The job's stream is (c, stream) from now on, and its output is sent there from the given offsets, window
+ * bytes of each before the first WINDOW. Who had the job before is told that it is gone. */
 void job_bind(struct job *j, struct conn *c, uint32_t stream, uint16_t request, const uint64_t offsets[2],
               uint64_t window);
 
@@ -167,13 +168,15 @@ void job_on_child(pid_t pid, int status, const struct rusage *usage, uint64_t no
 /* An event for w; stale ones are ignored. */
 void job_on_event(struct watch w, uint32_t events);
 
-/* Does what time asks for. Returns when to call again (sys_now() time), 0: no need. */
+/* Does what time asks for. Returns when to call again (sys_now() time), 0: no need, now: connections have to
+ * be served. */
 uint64_t job_run_timers(uint64_t now);
 
 /* JOB_RUNNING, JOB_PRIMED or JOB_ENDED of the protocol. */
 uint32_t job_wire_state(const struct job *j);
 
-/* ---- channels (job_io.c) ---------------------------------------------------------------------------------- */
+/* ---- channels (job_io.c) ----------------------------------------------------------------------------------
+ */
 
 void job_io_init(struct job *j);
 
@@ -214,7 +217,8 @@ void job_io_write(struct job *j);
 /* Standard input is at its end: what is buffered goes out, then it is closed. */
 void job_io_end_input(struct job *j);
 
-/* Puts what the jobs of this connection have to say into its buffer, in turns. True when something was put. */
+/* Puts what the jobs of this connection have to say into its buffer, in turns. True when something was put.
+ */
 bool job_io_emit(struct conn *c);
 
 #endif

@@ -1,6 +1,7 @@
 /*
- * kmsg: the log. One line a message, "initd: what name=... errno=...", to the kernel's log (/dev/kmsg, where it comes
- * out on the console or in dmesg), or to standard error in test mode. May be called from anywhere; errno is kept.
+ * kmsg: the log. One line a message, "initd: what name=... errno=...", to the kernel's log (/dev/kmsg, where
+ * it comes out on the console or in dmesg), or to standard error in test mode. May be called from anywhere;
+ * errno is kept.
  */
 #ifndef INITD_KMSG_H
 #define INITD_KMSG_H

@@ -19,7 +19,8 @@
 /* Most bytes of one DATA frame of a job, so that jobs of one connection take turns. */
 #define JOB_DATA_CHUNK 4096
 
-/* After the first process is gone: how long output may be silent before the job is finished (PROTOCOL.md 5). */
+/* After the first process is gone: how long output may be silent before the job is finished (PROTOCOL.md 5).
+ */
 #define JOB_DRAIN_MS 100
 
 /* Pointers for argv and env together, each with its NULL. */
@@ -29,8 +30,8 @@
 /* Shortest time between two looks at a job's processor time. */
 #define JOB_CPU_CHECK_MS 5
 
-/* A PRIME's script: its path with the NUL, how often initd looks whether the interpreter sleeps, and for how long
- * it must have used (almost) no processor time. */
+/* A PRIME's script: its path with the NUL, how often initd looks whether the interpreter sleeps, and for how
+ * long it must have used (almost) no processor time. */
 #define PRIME_SCRIPT_MAX 256
 #define PRIME_LOOK_MS 10
 #define PRIME_QUIET_MS 30
@@ -41,11 +42,13 @@
 #define CONNS_MAX (1 + CONN_SOCKETS_MAX)
 
 /* Answers of one connection that are not yet written. CONN_ANSWER_MAX of it is kept for answers to requests
- * (the largest is a FILE_INFO with a symlink target of PATH_MAX, or a page of a LISTING); the rest is for streams. */
+ * (the largest is a FILE_INFO with a symlink target of PATH_MAX, or a page of a LISTING); the rest is for
+ * streams. */
 #define CONN_TX_SIZE (24 * 1024)
 #define CONN_ANSWER_MAX (8 * 1024)
 
-/* A socket that sends no HELLO, a frame that does not get complete, and a closing connection are dropped after: */
+/* A socket that sends no HELLO, a frame that does not get complete, and a closing connection are dropped
+ * after: */
 #define CONN_HELLO_MS 10000
 #define CONN_FRAME_MS 10000
 #define CONN_CLOSE_MS 1000
@@ -67,14 +70,14 @@
 /* Depth of a tree that REMOVE_TREE takes down. */
 #define REMOVE_DEPTH_MAX 256
 
-/* Cgroups of ended jobs that were not removed yet; how long that is postponed while jobs run, and the pause between
- * two tries for those that cannot go yet. */
+/* Cgroups of ended jobs that were not removed yet; how long that is postponed while jobs run, and the pause
+ * between two tries for those that cannot go yet. */
 #define CGROUPS_RETIRED_MAX 64
 #define CGROUP_POSTPONE_MS 20
 #define CGROUP_RETRY_MS 20
 
-/* Jobs get all memory but 1/16th of it, at least and at most: */
-#define RESERVE_MEMORY_MIN (8ull << 20)
+/* Jobs together get the memory that is available after boot, but for 1/32 of it, at least and at most: */
+#define RESERVE_MEMORY_MIN (4ull << 20)
 #define RESERVE_MEMORY_MAX (64ull << 20)
 /* Of the kernel's threads-max, what jobs cannot have. */
 #define RESERVE_THREADS 64

@@ -70,7 +70,7 @@ static void dispatch(const struct watch_event *e, uint64_t now)
     case WATCH_CONN: {
         struct conn *c = conn_at(e->watch.slot);
         if (c->generation == e->watch.generation)
-            conn_on_event(c, e->events, now);
+            conn_on_event(c, e->events);
         break;
     }
     case WATCH_JOB_OUT:
@@ -154,9 +154,11 @@ uint8_t loop_run(void)
     for (;;) {
         struct watch_event events[EVENTS_MAX];
         uint64_t now = sys_now();
-        uint64_t next = job_run_timers(now);
+        uint64_t next = serve_all(now);
 
-        next = earlier(next, serve_all(now));
+        /* After the requests, which may have set deadlines. What ends here is told in the next turn, at once.
+         */
+        next = earlier(next, job_run_timers(now));
         next = earlier(next, cgroup_tidy(job_next_id(), job_any_active(), now));
         if (handlers_shutdown_asked(&action)) {
             shutdown_by = shutdown_by ? shutdown_by : now + SHUTDOWN_FLUSH_MS * NS_PER_MS;

@@ -1,6 +1,6 @@
 /*
- * loop: initd's one thread of control. It waits for file descriptors, children and deadlines, and never returns but
- * for SHUTDOWN.
+ * loop: initd's one thread of control. It waits for file descriptors, children and deadlines, and never
+ * returns but for SHUTDOWN.
  */
 #ifndef INITD_LOOP_H
 #define INITD_LOOP_H

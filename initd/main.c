@@ -84,7 +84,8 @@ static void block_signals(void)
 {
     sigset_t all;
 
-    /* SIGPIPE too: blocked it does no harm, and jobs need not set it back as they would have to if it were ignored. */
+    /* SIGPIPE too: blocked it does no harm, and jobs need not set it back as they would have to if it were
+     * ignored. */
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, NULL);
 }
@@ -135,7 +136,8 @@ int main(int argc, char **argv)
         return 0;
     }
     if (getpid() != 1) {
-        print(STDERR_FILENO, "initd: not process 1. It is the init of a guest and is started by the kernel.\n");
+        print(STDERR_FILENO,
+              "initd: not process 1. It is the init of a guest and is started by the kernel.\n");
         return 1;
     }
 

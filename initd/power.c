@@ -37,13 +37,16 @@ static bool file_contains(const char *path, const char *name)
     if (fd < 0)
         return false;
     for (ssize_t n = read(fd, part, sizeof(part)); n > 0 && !found; n = read(fd, part, sizeof(part)))
-        found = memmem(part, (size_t)n, name, 4) != NULL;
+        for (ssize_t i = 0; i + 4 <= n && !found; i++)
+            found = memcmp(part + i, name, 4) == 0;
     close(fd);
     return found;
 }
 
 bool power_can_switch_off(void)
 {
-    /* ACPI can when its tables define the sleep state S5 (ACPI specification, 7.4.2), PSCI on arm64 always can. */
-    return file_contains("/sys/firmware/acpi/tables/DSDT", "_S5_") || access("/proc/device-tree/psci", F_OK) == 0;
+    /* ACPI can when its tables define the sleep state S5 (ACPI specification, 7.4.2), PSCI on arm64 always
+     * can. */
+    return file_contains("/sys/firmware/acpi/tables/DSDT", "_S5_") ||
+           access("/proc/device-tree/psci", F_OK) == 0;
 }

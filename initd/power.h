@@ -9,8 +9,9 @@
 /* Kills every other process and waits for a moment until they are gone. */
 void power_kill_all(void);
 
-/* True when something on this machine can switch it off. Otherwise a halted kernel would spin for ever inside its VMM,
- * and a restart is the way to end: VMMs for microVMs take a reset for the end (Firecracker always, QEMU with -no-reboot). */
+/* True when something on this machine can switch it off. Otherwise a halted kernel would spin for ever inside
+ * its VMM, and a restart is the way to end: VMMs for microVMs take a reset for the end (Firecracker always,
+ * QEMU with -no-reboot). */
 bool power_can_switch_off(void);
 
 #endif

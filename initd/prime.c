@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h> /* rename(2); nothing else of it */
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/stat.h>
@@ -46,7 +45,8 @@ void prime_close(struct job *j)
     sys_close(&p->source_fd);
 }
 
-/* ---- does it sleep? --------------------------------------------------------------------------------------- */
+/* ---- does it sleep? ---------------------------------------------------------------------------------------
+ */
 
 void prime_set_deadline(struct job *j, uint32_t settle_ms, uint64_t now)
 {
@@ -74,7 +74,8 @@ static bool has_open(pid_t pid, void *data)
             const struct sys_dirent *e = (const void *)(entries + at);
             struct stat st;
             at += e->size;
-            found = fstatat(dir, e->name, &st, 0) == 0 && st.st_ino == fifo->st_ino && st.st_dev == fifo->st_dev;
+            found =
+                fstatat(dir, e->name, &st, 0) == 0 && st.st_ino == fifo->st_ino && st.st_dev == fifo->st_dev;
         }
     }
     close(dir);
@@ -143,18 +144,20 @@ uint64_t prime_run_timers(struct job *j, uint64_t now)
         p->look_at = now + PRIME_LOOK_MS * NS_PER_MS;
         if (sleeps(j, now)) {
             j->state = JOB_PRIMED;
-            return 0;
+            return now;
         }
         if (now >= p->deadline) {
-            job_fail(j, fault_of(PROTO_ERR_TIMEOUT, p->opened ? "the interpreter opened its script but did not sleep"
-                                                              : "the interpreter did not open its script"));
-            return 0;
+            job_fail(j, fault_of(PROTO_ERR_TIMEOUT,
+                                 p->opened ? "the interpreter opened its script but did not sleep"
+                                           : "the interpreter did not open its script"));
+            return now;
         }
     }
     return p->look_at;
 }
 
-/* ---- FEED ------------------------------------------------------------------------------------------------ */
+/* ---- FEED ------------------------------------------------------------------------------------------------
+ */
 
 int prime_feed(struct job *j, const char *source)
 {
@@ -168,8 +171,8 @@ int prime_feed(struct job *j, const char *source)
         r = -errno;
     else if (!S_ISREG(st.st_mode))
         r = -EINVAL;
-    else if (rename(source, j->prime.script) < 0)
-        r = -errno;
+    else
+        r = sys_rename(source, j->prime.script);
     if (r < 0) {
         close(fd);
         return r;

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/random.h>
-#include <stdio.h> /* rename(2); nothing else of it */
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -28,7 +27,8 @@ void snapshot_quiesce(void)
     quiesced = true;
 }
 
-/* random(4): RNDADDENTROPY adds bytes and says that they count, RNDRESEEDCRNG makes the generator use them now. */
+/* random(4): RNDADDENTROPY adds bytes and says that they count, RNDRESEEDCRNG makes the generator use them
+ * now. */
 static uint16_t add_entropy(struct wire_bytes entropy)
 {
     union {
@@ -72,7 +72,7 @@ static uint16_t write_machine_id(const struct wire_uuid *id)
         return 0;
     bool written = write(fd, line, t.length) == (ssize_t)t.length;
     close(fd);
-    if (written && rename(MACHINE_ID_NEW, MACHINE_ID) == 0)
+    if (written && sys_rename(MACHINE_ID_NEW, MACHINE_ID) == 0)
         return PROTO_RESUMED_MACHINE_ID;
     unlink(MACHINE_ID_NEW);
     return 0;

@@ -22,9 +22,12 @@ enum step { STEP_CGROUP, STEP_FILES, STEP_TERMINAL, STEP_LIMITS, STEP_IDENTITY, 
 const char *spawn_step_name(uint32_t step)
 {
     static const char *const names[] = {
-        [STEP_CGROUP] = "entering the cgroup", [STEP_FILES] = "standard input and output",
-        [STEP_TERMINAL] = "terminal",          [STEP_LIMITS] = "resource limits",
-        [STEP_IDENTITY] = "user and groups",   [STEP_CWD] = "working directory",
+        [STEP_CGROUP] = "entering the cgroup",
+        [STEP_FILES] = "standard input and output",
+        [STEP_TERMINAL] = "terminal",
+        [STEP_LIMITS] = "resource limits",
+        [STEP_IDENTITY] = "user and groups",
+        [STEP_CWD] = "working directory",
         [STEP_EXEC] = "execve",
     };
 
@@ -38,7 +41,8 @@ int spawn_check(const struct spawn *s)
     return s->groups.count > JOB_GROUPS_MAX ? -E2BIG : 0;
 }
 
-/* ---- in the child: only system calls, and its own copy of initd's memory --------------------------------- */
+/* ---- in the child: only system calls, and its own copy of initd's memory ---------------------------------
+ */
 
 static int set_limit(int which, uint64_t value)
 {
@@ -67,7 +71,8 @@ static int set_identity(const struct spawn *s)
     for (uint32_t i = 0; i < s->groups.count; i++)
         groups[i] = wire_u32s_at(s->groups, i);
     /* The libc's wrappers look after other threads; there are none. */
-    if (syscall(SYS_setgroups, (size_t)s->groups.count, groups) < 0 && (s->groups.count > 0 || errno != EPERM))
+    if (syscall(SYS_setgroups, (size_t)s->groups.count, groups) < 0 &&
+        (s->groups.count > 0 || errno != EPERM))
         return -1;
     if (syscall(SYS_setresgid, s->gid, s->gid, s->gid) < 0)
         return -1;
@@ -90,7 +95,8 @@ static const char *find_variable(struct wire_strs env, const char *prefix)
     return NULL;
 }
 
-/* execve(2) in each directory of PATH, as execvp(3) does: what cannot be is remembered, what is missing is not. */
+/* execve(2) in each directory of PATH, as execvp(3) does: what cannot be is remembered, what is missing is
+ * not. */
 static void exec_in_path(const char *directories, char **argv, char **envp)
 {
     char file[PATH_MAX];
@@ -116,7 +122,8 @@ static void exec_in_path(const char *directories, char **argv, char **envp)
 
 static void exec_program(const struct spawn *s)
 {
-    static char *pointers[JOB_POINTERS_MAX]; /* written in the child only, so initd itself never has the pages */
+    static char
+        *pointers[JOB_POINTERS_MAX]; /* written in the child only, so initd itself never has the pages */
     char **argv = pointers, **next = pointers;
 
     /* execve(2) does not change the strings. */
@@ -138,9 +145,9 @@ static void exec_program(const struct spawn *s)
 }
 
 /*
- * Returns only when something failed, with errno set. Every system call here is paid for by every job, so what initd
- * already has the way a job needs it (umask, no core files, "/" as directory, no pending signals) is inherited, and
- * what does not differ is not set.
+ * Returns only when something failed, with errno set. Every system call here is paid for by every job, so
+ * what initd already has the way a job needs it (umask, no core files, "/" as directory, no pending signals)
+ * is inherited, and what does not differ is not set.
  */
 static enum step become_program(const struct spawn *s, bool placed)
 {

@@ -29,8 +29,8 @@ struct spawn {
     int status_fd; /* the child's end of the status pipe */
 };
 
-/* What a child that could not get to its program writes to the status pipe. When the pipe ends without it, execve(2)
- * has succeeded (or the child was killed on the way). */
+/* What a child that could not get to its program writes to the status pipe. When the pipe ends without it,
+ * execve(2) has succeeded (or the child was killed on the way). */
 struct spawn_failure {
     int32_t os_errno;
     uint32_t step; /* for spawn_step_name() */

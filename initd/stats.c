@@ -23,10 +23,8 @@ static uint64_t own_resident_size(void)
 
 void stats_fill(struct msg_usage *ret)
 {
-    char text[512];
     struct sysinfo info;
     struct statvfs fs;
-    uint64_t available = 0;
 
     *ret = (struct msg_usage){.uptime_ns = sys_now(), .initd_rss = own_resident_size(), .jobs = job_count()};
     ret->jobs_memory = cgroup_jobs_memory();
@@ -35,9 +33,7 @@ void stats_fill(struct msg_usage *ret)
         ret->load_milli = (uint32_t)(info.loads[0] * 1000ull >> SI_LOAD_SHIFT);
         ret->processes = info.procs;
     }
-    if (sys_read_text(AT_FDCWD, "/proc/meminfo", text, sizeof(text)) > 0 &&
-        text_find_u64(text, "MemAvailable", &available))
-        ret->memory_available = available * 1024;
+    ret->memory_available = sys_memory_available();
     if (statvfs("/", &fs) == 0) {
         ret->disk_total = (uint64_t)fs.f_blocks * fs.f_frsize;
         ret->disk_free = (uint64_t)fs.f_bavail * fs.f_frsize;

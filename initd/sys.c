@@ -1,6 +1,7 @@
 #include "sys.h"
 
 #include "limits.h"
+#include "text.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -31,6 +32,26 @@ uint64_t sys_wall_clock(void)
     return read_clock(CLOCK_REALTIME);
 }
 
+uint64_t sys_memory_available(void)
+{
+    char text[256]; /* it is in the third line */
+    uint64_t kib = 0;
+
+    sys_read_text(AT_FDCWD, "/proc/meminfo", text, sizeof(text));
+    return text_find_u64(text, "MemAvailable", &kib) ? kib * 1024 : 0;
+}
+
+unsigned sys_processors(void)
+{
+    unsigned long mask[16] = {0}; /* 1024 processors */
+    unsigned n = 0;
+
+    syscall(SYS_sched_getaffinity, 0, sizeof(mask), mask);
+    for (size_t i = 0; i < sizeof(mask) / sizeof(mask[0]); i++)
+        n += (unsigned)__builtin_popcountl(mask[i]);
+    return n ? n : 1;
+}
+
 void sys_close(int *fd)
 {
     if (*fd >= 0)
@@ -57,7 +78,8 @@ int sys_pipe(int fds[2], int initd_end)
 
 pid_t sys_fork(void)
 {
-    /* The libc's fork() runs handlers and takes locks that a program without threads and heap has no use for. */
+    /* The libc's fork() runs handlers and takes locks that a program without threads and heap has no use for.
+     */
     pid_t pid = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
 
     return pid < 0 ? -errno : pid;
@@ -77,7 +99,8 @@ pid_t sys_fork_into(int cgroup_fd, bool *ret_placed)
     pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
     if (pid >= 0)
         return pid;
-    /* ENOSYS: no clone3. E2BIG, EINVAL: it does not know the cgroup field (before 5.7) or the fd's filesystem. */
+    /* ENOSYS: no clone3. E2BIG, EINVAL: it does not know the cgroup field (before 5.7) or the fd's
+     * filesystem. */
     if (errno != ENOSYS && errno != E2BIG && errno != EINVAL)
         return -errno;
     *ret_placed = false;
@@ -143,4 +166,9 @@ ssize_t sys_getdents(int fd, void *buffer, size_t size)
 int sys_pivot_root(const char *new_root, const char *put_old)
 {
     return syscall(SYS_pivot_root, new_root, put_old) < 0 ? -errno : 0;
+}
+
+int sys_rename(const char *from, const char *to)
+{
+    return syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0) < 0 ? -errno : 0;
 }

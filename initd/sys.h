@@ -1,6 +1,6 @@
 /*
- * sys: system calls that musl does not wrap, or wraps with more than initd wants, and small helpers around files.
- * All return 0 (or what they say) or -errno, and none blocks on anything but a local filesystem.
+ * sys: system calls that musl does not wrap, or wraps with more than initd wants, and small helpers around
+ * files. All return 0 (or what they say) or -errno, and none blocks on anything but a local filesystem.
  */
 #ifndef INITD_SYS_H
 #define INITD_SYS_H
@@ -19,6 +19,12 @@ uint64_t sys_now(void);
 /* CLOCK_REALTIME in ns since 1970. */
 uint64_t sys_wall_clock(void);
 
+/* MemAvailable of proc_meminfo(5) in bytes, 0: unknown. */
+uint64_t sys_memory_available(void);
+
+/* How many processors initd may run on, at least 1. */
+unsigned sys_processors(void);
+
 /* Closes *fd where it is not negative, and sets it to -1. */
 void sys_close(int *fd);
 
@@ -29,9 +35,9 @@ int sys_set_nonblock(int fd);
 int sys_pipe(int fds[2], int initd_end);
 
 /*
- * Forks, the child being born in the cgroup of directory cgroup_fd (clone3(2), CLONE_INTO_CGROUP). cgroup_fd -1: in
- * that of initd. Returns the child's pid, 0 in the child, or -errno. *ret_placed is false when the kernel cannot do
- * it and the child has to move itself.
+ * Forks, the child being born in the cgroup of directory cgroup_fd (clone3(2), CLONE_INTO_CGROUP). cgroup_fd
+ * -1: in that of initd. Returns the child's pid, 0 in the child, or -errno. *ret_placed is false when the
+ * kernel cannot do it and the child has to move itself.
  */
 pid_t sys_fork_into(int cgroup_fd, bool *ret_placed);
 
@@ -59,6 +65,9 @@ struct sys_dirent {
     uint8_t type;
     char name[];
 };
+
+/* rename(2), which the C standard has put into stdio.h. */
+int sys_rename(const char *from, const char *to);
 
 int sys_pivot_root(const char *new_root, const char *put_old);
 

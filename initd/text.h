@@ -1,8 +1,8 @@
 /*
  * text: bounded strings and numbers, in place of stdio.
  *
- * A builder writes into a buffer of the caller's, which always holds a NUL-terminated string. What does not fit is
- * cut off and remembered in `truncated`.
+ * A builder writes into a buffer of the caller's, which always holds a NUL-terminated string. What does not
+ * fit is cut off and remembered in `truncated`.
  */
 #ifndef INITD_TEXT_H
 #define INITD_TEXT_H
@@ -33,10 +33,12 @@ bool text_starts(const char *s, const char *prefix);
 /* A decimal number that takes all of s (a newline at its end is fine). */
 bool text_parse_u64(const char *s, uint64_t *ret);
 
-/* The number after `key` and white space or a colon, at the beginning of a line of text: "oom_kill 3", "MemTotal:  7 kB". */
+/* The number after `key` and white space or a colon, at the beginning of a line of text: "oom_kill 3",
+ * "MemTotal:  7 kB". */
 bool text_find_u64(const char *text, const char *key, uint64_t *ret);
 
-/* The n-th field of s, counted from 0, separated by single spaces; a view that is not NUL-terminated, or NULL. */
+/* The n-th field of s, counted from 0, separated by single spaces; a view that is not NUL-terminated, or
+ * NULL. */
 const char *text_field(const char *s, unsigned n);
 
 /* Digits at the beginning of s. */

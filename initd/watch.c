@@ -46,7 +46,9 @@ int watch_wait(struct watch_event *ret_events, int max, int timeout_ms)
     for (int i = 0; i < n; i++) {
         uint64_t token = batch[i].data.u64;
         ret_events[i] = (struct watch_event){
-            .watch = {.kind = (uint8_t)token, .slot = (uint8_t)(token >> 8), .generation = (uint32_t)(token >> 32)},
+            .watch = {.kind = (uint8_t)token,
+                      .slot = (uint8_t)(token >> 8),
+                      .generation = (uint32_t)(token >> 32)},
             .events = batch[i].events,
         };
     }

@@ -1,8 +1,8 @@
 /*
  * watch: initd's one epoll instance, and what its events stand for.
  *
- * A token names the owner of a file descriptor by kind, slot and generation. An event that was queued before its
- * slot was given to somebody else carries the old generation, and its receiver ignores it.
+ * A token names the owner of a file descriptor by kind, slot and generation. An event that was queued before
+ * its slot was given to somebody else carries the old generation, and its receiver ignores it.
  */
 #ifndef INITD_WATCH_H
 #define INITD_WATCH_H

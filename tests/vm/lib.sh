@@ -34,6 +34,7 @@ expect_match() {
 }
 
 # Runs capsid; leaves $out, $err and $status.
+# shellcheck disable=SC2034 # for the tests
 capsid() {
 	"$CAPSID" "$@" >"$TMPDIR/out" 2>"$TMPDIR/err"
 	status=$?
@@ -65,7 +66,7 @@ new_home() {
 processes_of_home() {
 	local d
 	for d in /proc/[0-9]*; do
-		if tr '\0' ' ' <"$d/cmdline" 2>/dev/null | grep -qF "$CAPSID_HOME/"; then
+		if { tr "\\0" " " <"$d/cmdline"; } 2>/dev/null | grep -qF "$CAPSID_HOME/"; then
 			printf '%s\n' "${d#/proc/}"
 		fi
 	done

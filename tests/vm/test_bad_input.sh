@@ -1,6 +1,7 @@
 #!/bin/bash
 # timeout: 600
 # Every mistake and every damage gives one clear line and a status, in time, and costs nothing.
+# shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
 . "$SRC/tests/vm/lib.sh"
 new_home
 

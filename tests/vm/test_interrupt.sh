@@ -1,6 +1,7 @@
 #!/bin/bash
 # timeout: 600
 # Ctrl-C, SIGTERM and SIGKILL at any time leave nothing behind, or nothing that the next run does not remove.
+# shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
 . "$SRC/tests/vm/lib.sh"
 new_home
 
@@ -8,7 +9,8 @@ new_home
 interrupt() {
 	local signal=$1 delay=$2 pid
 	shift 2
-	"$@" </dev/null >"$TMPDIR/out" 2>"$TMPDIR/err" &
+	# A background process of a script ignores SIGINT, and capsid would respect that.
+	env --default-signal=INT "$@" </dev/null >"$TMPDIR/out" 2>"$TMPDIR/err" &
 	pid=$!
 	sleep "$delay"
 	kill "-$signal" $pid 2>/dev/null

@@ -1,6 +1,7 @@
 #!/bin/bash
 # timeout: 400
 # Several at once, on one state directory.
+# shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
 . "$SRC/tests/vm/lib.sh"
 new_home
 

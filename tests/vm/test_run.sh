@@ -1,6 +1,7 @@
 #!/bin/bash
 # timeout: 600
 # capsid run: results, exit statuses, input and output, as a user sees them.
+# shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
 . "$SRC/tests/vm/lib.sh"
 need_snapshot
 

@@ -1,6 +1,7 @@
 #!/bin/bash
 # timeout: 200
 # Two guests from one snapshot share nothing that must be secret or current.
+# shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
 . "$SRC/tests/vm/lib.sh"
 need_snapshot
 program='import os, time, random, uuid

@@ -1,6 +1,7 @@
 #!/bin/bash
 # timeout: 300
 # The other verbs: help, version, doctor, lists.
+# shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
 . "$SRC/tests/vm/lib.sh"
 need_snapshot
 

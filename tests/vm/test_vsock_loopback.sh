@@ -2,6 +2,7 @@
 # timeout: 300
 # initd's AF_VSOCK listener in a real guest, reached from inside it through the loopback transport of the test kernel. The peer
 # then has CID 1, which initd takes only when the kernel command line says so.
+# shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
 . "$SRC/tests/vm/lib.sh"
 export CAPSID_KERNEL=$BUILD/test/vmlinux-loopback
 
