@@ -51,44 +51,47 @@ help:
 
 # ---- Debian packages, and why --------------------------------------------------------------------
 
-DEPS := \
-	gcc              `# the compiler of the host side and the kernel` \
-	libc6-dev        `# headers of the host side` \
-	linux-libc-dev   `# kernel headers, also for initd` \
-	make             `# this file` \
-	pkg-config       `# finds the libraries` \
-	musl-tools       `# initd is static against musl` \
-	libjansson-dev   `# JSON of the CLI, QMP and the stores` \
-	libinih-dev      `# configuration and language definitions` \
-	libssl-dev       `# SHA-256 (libcrypto)` \
-	linux-source-6.1 `# the guest kernel` \
-	xz-utils         `# unpacks it` \
-	lz4              `# compresses parts of it` \
-	flex             `# its configuration tool` \
-	bison            `# the same` \
-	bc               `# its time constants` \
-	libelf-dev       `# its object tool` \
-	qemu-system-x86  `# the VMM` \
-	mmdebstrap       `# package trees for images` \
-	uidmap           `# the same, for ordinary users` \
-	erofs-utils      `# image files`
+define DEPS
+gcc              | the compiler of the host side and the kernel
+libc6-dev        | headers of the host side
+linux-libc-dev   | kernel headers, also for initd
+make             | this file
+pkg-config       | finds the libraries
+musl-tools       | initd is static against musl
+libjansson-dev   | JSON of the CLI, QMP and the stores
+libinih-dev      | configuration and language definitions
+libssl-dev       | SHA-256 (libcrypto)
+linux-source-6.1 | the guest kernel
+xz-utils         | unpacks it
+lz4              | compresses parts of it
+flex             | its configuration tool
+bison            | the same
+bc               | its time constants
+libelf-dev       | its object tool
+qemu-system-x86  | the VMM
+mmdebstrap       | package trees for images
+uidmap           | the same, for ordinary users
+erofs-utils      | image files
+endef
 
-DEPS_TEST := \
-	check             `# unit tests` \
-	clang             `# the second compiler, and the fuzzer` \
-	libclang-rt-14-dev `# sanitizer and fuzzer runtimes` \
-	clang-format      `# layout` \
-	shellcheck        `# shell scripts` \
-	file              `# asserts that initd is static` \
-	mandoc            `# checks the manual page` \
-	python3           `# JSON checks in the tests of real guests` \
-	strace            `# system call failures in tests`
+define DEPS_TEST
+check              | unit tests
+clang              | the second compiler, and the fuzzer
+libclang-rt-14-dev | sanitizer and fuzzer runtimes
+clang-format       | layout
+shellcheck         | shell scripts
+file               | asserts that initd is static
+mandoc             | checks the manual page
+git                | tells which files are the project's
+python3            | JSON checks in the tests of real guests
+endef
+export DEPS DEPS_TEST
 
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
-# Installs what is missing of $(1); the log is $(2).
+# Installs what is missing of the list in the variable $(1); the log is $(2).
 define install_packages
 @mkdir -p $(dir $(2)); missing=; \
-for p in $(strip $(1)); do \
+for p in $$(printf '%s\n' "$$$(1)" | cut -d '|' -f 1); do \
 	dpkg-query -W -f '$${db:Status-Status}' "$$p" 2>/dev/null | grep -qx installed || missing="$$missing $$p"; \
 done; \
 if [ -n "$$missing" ]; then \
@@ -101,9 +104,9 @@ fi
 endef
 
 deps:
-	$(call install_packages,$(DEPS),$(B)/log/deps.log)
+	$(call install_packages,DEPS,$(B)/log/deps.log)
 deps-check: deps
-	$(call install_packages,$(DEPS_TEST),$(B)/log/deps-check.log)
+	$(call install_packages,DEPS_TEST,$(B)/log/deps-check.log)
 
 # ---- host ----------------------------------------------------------------------------------------
 

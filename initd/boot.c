@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- steps as tables ----------------------------------------------------------------------------- */
+/* ---- steps as tables ------------------------------------------------------------------------- */
 
 enum step_kind { MOUNT, DIRECTORY, SYMLINK, MODE, WRITE };
 
@@ -106,7 +106,7 @@ static int run_steps(const struct step *steps, size_t count, const char **ret_st
 
 #define RUN_STEPS(table, ret_step) run_steps(table, sizeof(table) / sizeof((table)[0]), ret_step)
 
-/* ---- the writable root ----------------------------------------------------------------------------- */
+/* ---- the writable root ----------------------------------------------------------------------- */
 
 /* A filesystem of memory on the image's /mnt holds what the overlay is made of:
  *   base/    the image; layer0/ ... the other read-only layers; up/ the writable one; root/ the overlay
@@ -203,7 +203,7 @@ static int enter_overlay(bool has_upper, const char **ret_step)
     return 0;
 }
 
-/* ---- the rest ---------------------------------------------------------------------------------------- */
+/* ---- the rest -------------------------------------------------------------------------------- */
 
 int boot_open_null(void)
 {

@@ -39,7 +39,7 @@ static const char *number_text(char *buffer, uint64_t v)
     return buffer;
 }
 
-/* ---- the hierarchy ----------------------------------------------------------------------------------- */
+/* ---- the hierarchy --------------------------------------------------------------------------- */
 
 static void enable_controllers(int root_fd)
 {
@@ -94,7 +94,7 @@ void cgroup_init(const char *root)
     sys_close(&root_fd);
 }
 
-/* ---- one group --------------------------------------------------------------------------------------- */
+/* ---- one group ------------------------------------------------------------------------------- */
 
 static int make(struct cgroup *ret, uint32_t id)
 {
@@ -205,7 +205,7 @@ bool cgroup_kill(const struct cgroup *g)
     return cgroup_signal(g, SIGKILL);
 }
 
-/* ---- what the kernel counted -------------------------------------------------------------------------- */
+/* ---- what the kernel counted ----------------------------------------------------------------- */
 
 /* The number after key in a file of lines; key NULL: the number that is all of it. 0: there is none. */
 static uint64_t read_number(int fd, const char *file, const char *key)
@@ -247,7 +247,7 @@ uint64_t cgroup_jobs_memory(void)
     return has_controller[CGROUP_MEMORY] ? read_number(jobs_fd, "memory.current", NULL) : 0;
 }
 
-/* ---- removal ----------------------------------------------------------------------------------------- */
+/* ---- removal --------------------------------------------------------------------------------- */
 
 static void close_group(struct cgroup *g)
 {

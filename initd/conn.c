@@ -50,7 +50,7 @@ void conn_set_deadlines(uint32_t hello_ms, uint32_t frame_ms)
         frame_ns = frame_ms * NS_PER_MS;
 }
 
-/* ---- opening ----------------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 /* Forgets everything but the file descriptor. */
 static void reset(struct conn *c)
@@ -209,7 +209,7 @@ void conn_close(struct conn *c)
     c->hung = hung;
 }
 
-/* ---- receiving --------------------------------------------------------------------------------------- */
+/* ---- receiving ------------------------------------------------------------------------------- */
 
 static void lose(struct conn *c)
 {
@@ -249,7 +249,7 @@ void conn_on_event(struct conn *c, uint32_t events)
         lose(c);
 }
 
-/* ---- sending ----------------------------------------------------------------------------------------- */
+/* ---- sending --------------------------------------------------------------------------------- */
 
 size_t conn_room(const struct conn *c)
 {
@@ -344,7 +344,7 @@ bool conn_flush(struct conn *c)
     return true;
 }
 
-/* ---- waiting ----------------------------------------------------------------------------------------- */
+/* ---- waiting --------------------------------------------------------------------------------- */
 
 void conn_update_events(struct conn *c, uint64_t now)
 {

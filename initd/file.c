@@ -89,8 +89,7 @@ void file_drop_conn(const struct conn *c)
             drop(&transfers[i]);
 }
 
-/* ---- writing ---------------------------------------------------------------------------------------------
- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 static struct timespec timespec_of(uint64_t ns)
 {
@@ -341,8 +340,7 @@ struct fault file_take_end(const struct conn *c, uint32_t stream)
     return fault_of(PROTO_ERR_INVALID, "END before all of the content");
 }
 
-/* ---- reading ---------------------------------------------------------------------------------------------
- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static void fill_info(struct msg_file_info *ret, const struct stat *st)
 {
@@ -450,8 +448,7 @@ struct fault file_stat(const char *path, bool follow, struct msg_file_info *ret)
     return FAULT_NONE;
 }
 
-/* ---- directories -----------------------------------------------------------------------------------------
- */
+/* ---- directories ----------------------------------------------------------------------------- */
 
 /* False when the entry does not fit. */
 static bool put_entry(struct wire_writer *w, int dir, const char *name)

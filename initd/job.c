@@ -17,7 +17,7 @@ static struct job jobs[JOBS_MAX];
 static uint32_t next_id = 1;
 static uint64_t finished_seq;
 
-/* ---- the table ----------------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------- */
 
 /* Everything but id and state. */
 static void clear(struct job *j)
@@ -121,8 +121,7 @@ uint32_t job_wire_state(const struct job *j)
     return j->state == JOB_PRIMED ? PROTO_JOB_PRIMED : PROTO_JOB_RUNNING;
 }
 
-/* ---- start -----------------------------------------------------------------------------------------------
- */
+/* ---- start ----------------------------------------------------------------------------------- */
 
 static struct fault check_request(const struct job_request *r)
 {
@@ -232,7 +231,7 @@ static void on_status(struct job *j)
     j->state = j->is_prime ? JOB_SETTLING : JOB_RUNNING;
 }
 
-/* ---- streams ------------------------------------------------------------------------------------------ */
+/* ---- streams --------------------------------------------------------------------------------- */
 
 static uint64_t add_saturating(uint64_t a, uint64_t b)
 {
@@ -271,8 +270,7 @@ void job_drop_conn(const struct conn *c)
             job_unbind(&jobs[i]);
 }
 
-/* ---- end ------------------------------------------------------------------------------------------------
- */
+/* ---- end ------------------------------------------------------------------------------------- */
 
 static void kill_processes(struct job *j)
 {
@@ -413,8 +411,7 @@ void job_on_child(pid_t pid, int status, const struct rusage *usage, uint64_t no
     drain(j);
 }
 
-/* ---- events and time ------------------------------------------------------------------------------------
- */
+/* ---- events and time ------------------------------------------------------------------------- */
 
 void job_on_event(struct watch w, uint32_t events)
 {

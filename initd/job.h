@@ -93,8 +93,7 @@ struct job {
     struct msg_exit exit;
 };
 
-/* ---- the table (job.c) ------------------------------------------------------------------------------------
- */
+/* ---- the table (job.c) ----------------------------------------------------------------------- */
 
 void job_init(void);
 
@@ -175,8 +174,7 @@ uint64_t job_run_timers(uint64_t now);
 /* JOB_RUNNING, JOB_PRIMED or JOB_ENDED of the protocol. */
 uint32_t job_wire_state(const struct job *j);
 
-/* ---- channels (job_io.c) ----------------------------------------------------------------------------------
- */
+/* ---- channels (job_io.c) --------------------------------------------------------------------- */
 
 void job_io_init(struct job *j);
 

@@ -29,8 +29,7 @@ struct watch job_token(const struct job *j, enum watch_kind kind)
     return (struct watch){.kind = (uint8_t)kind, .slot = (uint8_t)slot_of(j), .generation = j->id};
 }
 
-/* ---- opening and closing ---------------------------------------------------------------------------------
- */
+/* ---- opening and closing --------------------------------------------------------------------- */
 
 void job_io_init(struct job *j)
 {
@@ -131,8 +130,7 @@ void job_io_close(struct job *j)
         madvise(rings[slot_of(j)], RINGS_SIZE, MADV_DONTNEED);
 }
 
-/* ---- output ----------------------------------------------------------------------------------------------
- */
+/* ---- output ---------------------------------------------------------------------------------- */
 
 bool job_io_ended(const struct job *j)
 {
@@ -208,8 +206,7 @@ void job_io_resume(struct job *j)
     }
 }
 
-/* ---- input -----------------------------------------------------------------------------------------------
- */
+/* ---- input ----------------------------------------------------------------------------------- */
 
 static uint64_t input_limit(const struct job *j)
 {
@@ -337,8 +334,7 @@ int job_io_take_window(struct job *j, const struct msg_window *m)
     return 0;
 }
 
-/* ---- to the host -----------------------------------------------------------------------------------------
- */
+/* ---- to the host ----------------------------------------------------------------------------- */
 
 static bool emit_started(struct conn *c, struct job *j)
 {

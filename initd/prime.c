@@ -45,8 +45,7 @@ void prime_close(struct job *j)
     sys_close(&p->source_fd);
 }
 
-/* ---- does it sleep? ---------------------------------------------------------------------------------------
- */
+/* ---- does it sleep? -------------------------------------------------------------------------- */
 
 void prime_set_deadline(struct job *j, uint32_t settle_ms, uint64_t now)
 {
@@ -156,8 +155,7 @@ uint64_t prime_run_timers(struct job *j, uint64_t now)
     return p->look_at;
 }
 
-/* ---- FEED ------------------------------------------------------------------------------------------------
- */
+/* ---- FEED ------------------------------------------------------------------------------------ */
 
 int prime_feed(struct job *j, const char *source)
 {

@@ -41,8 +41,7 @@ int spawn_check(const struct spawn *s)
     return s->groups.count > JOB_GROUPS_MAX ? -E2BIG : 0;
 }
 
-/* ---- in the child: only system calls, and its own copy of initd's memory ---------------------------------
- */
+/* ---- in the child: only system calls, and its own copy of initd's memory --------------------- */
 
 static int set_limit(int which, uint64_t value)
 {

@@ -1,0 +1,114 @@
+#include "handle.h"
+
+#include "file.h"
+#include "helper.h"
+#include "sys.h"
+
+#include <errno.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+void handle_write_file(struct conn *c, uint32_t stream, const struct msg_write_file *m)
+{
+    bool done = true;
+    uint64_t limit = 0;
+    struct fault f = file_write(m, c, stream, &done, &limit);
+
+    if (f.code || done)
+        handle_answer(c, stream, MSG_WRITE_FILE, f);
+    else
+        CONN_SEND(c, window, stream,
+                  &((struct msg_window){.channel = 0, .consumed = m->data.size, .limit = limit}));
+}
+
+void handle_read_file(struct conn *c, uint32_t stream, const struct msg_read_file *m)
+{
+    struct msg_file_info info;
+    struct fault f = file_read(m, c, stream, &info);
+
+    if (f.code)
+        handle_answer_fault(c, stream, MSG_READ_FILE, f);
+    else
+        CONN_SEND(c, file_info, stream, &info);
+}
+
+void handle_stat(struct conn *c, uint32_t stream, const struct msg_stat *m)
+{
+    struct msg_file_info info;
+    struct fault f = m->flags & ~PROTO_PATH_NOFOLLOW
+                         ? fault_of(PROTO_ERR_UNSUPPORTED, "unknown flag")
+                         : file_stat(m->path, !(m->flags & PROTO_PATH_NOFOLLOW), &info);
+
+    if (f.code)
+        handle_answer_fault(c, stream, MSG_STAT, f);
+    else
+        CONN_SEND(c, file_info, stream, &info);
+}
+
+void handle_list(struct conn *c, uint32_t stream, const struct msg_list *m)
+{
+    uint8_t entries[CONN_ANSWER_MAX - 64]; /* the rest is for header and fields */
+    struct msg_listing listing = {.entries.data = entries};
+    size_t size = 0;
+    struct fault f = file_list(m, entries, sizeof(entries), &size, &listing.cursor);
+
+    listing.entries.size = (uint32_t)size;
+    if (f.code)
+        handle_answer_fault(c, stream, MSG_LIST, f);
+    else
+        CONN_SEND(c, listing, stream, &listing);
+}
+
+static int remove_tree(const void *path)
+{
+    return file_remove_tree(path);
+}
+
+void handle_remove(struct conn *c, uint32_t stream, const struct msg_remove *m)
+{
+    if (m->flags & ~PROTO_REMOVE_TREE) {
+        conn_send_error(c, stream, MSG_REMOVE, PROTO_ERR_UNSUPPORTED, 0, "unknown flag");
+    } else if (m->path[0] != '/') {
+        conn_send_error(c, stream, MSG_REMOVE, PROTO_ERR_INVALID, 0, "path is not absolute");
+    } else if (m->flags & PROTO_REMOVE_TREE) {
+        helper_start(c, stream, MSG_REMOVE, remove_tree, m->path, NULL);
+    } else {
+        int r = file_remove(m->path);
+        handle_answer(c, stream, MSG_REMOVE, r < 0 ? fault_os(r, "remove") : FAULT_NONE);
+    }
+}
+
+static int do_mount(const void *argument)
+{
+    const struct msg_mount *m = argument;
+    int r = sys_make_parents(m->target, 0, 0);
+
+    if (r == 0 && mkdir(m->target, 0755) < 0 && errno != EEXIST)
+        r = -errno;
+    if (r < 0)
+        return r;
+    return mount(m->source, m->target, m->fstype, m->flags, m->options) < 0 ? -errno : 0;
+}
+
+void handle_mount(struct conn *c, uint32_t stream, const struct msg_mount *m)
+{
+    if (m->target[0] != '/')
+        conn_send_error(c, stream, MSG_MOUNT, PROTO_ERR_INVALID, 0, "target is not absolute");
+    else
+        helper_start(c, stream, MSG_MOUNT, do_mount, m, NULL);
+}
+
+static int do_unmount(const void *argument)
+{
+    const struct msg_unmount *m = argument;
+
+    return umount2(m->target, (int)m->flags) < 0 ? -errno : 0;
+}
+
+void handle_unmount(struct conn *c, uint32_t stream, const struct msg_unmount *m)
+{
+    if (m->target[0] != '/')
+        conn_send_error(c, stream, MSG_UNMOUNT, PROTO_ERR_INVALID, 0, "target is not absolute");
+    else
+        helper_start(c, stream, MSG_UNMOUNT, do_unmount, m, NULL);
+}

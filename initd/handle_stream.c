@@ -1,0 +1,61 @@
+#include "handle.h"
+
+#include "file.h"
+#include "job.h"
+
+static void break_flow(struct conn *c, uint32_t stream, uint16_t request)
+{
+    conn_break(c, stream, request, PROTO_ERR_FLOW, "outside of the window");
+}
+
+static void take_file_data(struct conn *c, uint32_t stream, const struct msg_data *m)
+{
+    bool done, window;
+    uint64_t taken, limit;
+    struct fault f = file_take(c, stream, m, &done, &window, &taken, &limit);
+
+    if (f.code == PROTO_ERR_FLOW)
+        break_flow(c, stream, MSG_DATA);
+    else if (f.code)
+        handle_answer_fault(c, stream, MSG_WRITE_FILE, f);
+    else if (done)
+        handle_answer_ok(c, stream);
+    else if (window)
+        CONN_SEND(c, window, stream, &((struct msg_window){.channel = 0, .consumed = taken, .limit = limit}));
+}
+
+/* A stream that is not in use has ended while the message was under way; so these three ignore it. */
+
+void handle_data(struct conn *c, uint32_t stream, const struct msg_data *m)
+{
+    struct job *j = job_find_stream(c, stream);
+
+    if (m->channel != 0 || m->data.size == 0)
+        conn_break(c, stream, MSG_DATA, PROTO_ERR_MALFORMED,
+                   "DATA is empty, or its channel goes out of the guest");
+    else if (j && job_io_take(j, m->offset, m->data) != 0)
+        break_flow(c, stream, MSG_DATA);
+    else if (!j && file_has_stream(c, stream))
+        take_file_data(c, stream, m);
+}
+
+void handle_end(struct conn *c, uint32_t stream, const struct msg_end *m)
+{
+    struct job *j = job_find_stream(c, stream);
+
+    if (m->channel != 0)
+        conn_break(c, stream, MSG_END, PROTO_ERR_MALFORMED, "the channel goes out of the guest");
+    else if (j && job_io_take_end(j, m->offset) != 0)
+        break_flow(c, stream, MSG_END);
+    else if (!j && file_has_stream(c, stream))
+        handle_answer_fault(c, stream, MSG_WRITE_FILE, file_take_end(c, stream));
+}
+
+void handle_window(struct conn *c, uint32_t stream, const struct msg_window *m)
+{
+    struct job *j = job_find_stream(c, stream);
+    int r = j ? job_io_take_window(j, m) : file_take_window(c, stream, m);
+
+    if (r != 0)
+        break_flow(c, stream, MSG_WINDOW);
+}
