@@ -34,7 +34,7 @@ HOST_LIBS := $(shell pkg-config --libs $(HOST_PKGS) 2>/dev/null) -linih
 HOST_CFLAGS := -Ihost -DCAPSID_VERSION='"$(VERSION)"'
 
 .PHONY: all help demo check bench lint install clean deps deps-check format kernel protocol-tables \
-        check-unit check-ns check-fuzz check-vm check-lint check-proto-doc share
+        distclean share
 all: $(B)/capsid $(B)/initd share
 
 help:
@@ -71,6 +71,7 @@ libelf-dev       | its object tool
 qemu-system-x86  | the VMM
 mmdebstrap       | package trees for images
 uidmap           | the same, for ordinary users
+mount            | a private view of the tree while an image is made
 erofs-utils      | image files
 endef
 
@@ -198,6 +199,10 @@ check: deps-check
 check-%: deps-check
 	+$(Q)$(MAKE) --no-print-directory all kernel test-programs
 	$(Q)tests/run $*
+
+lint: check-lint
+format:
+	$(Q)clang-format -i $(wildcard *.c */*.[ch] */*/*.[ch])
 
 include tests/tests.mk
 

@@ -221,7 +221,6 @@ void handlers_run(struct conn *c)
 {
     int r = 0;
 
-    c->again = false;
     while (conn_can_answer(c) && !c->waiting) {
         struct frame f;
         r = frame_reader_next(&c->rx, &f);
@@ -230,6 +229,7 @@ void handlers_run(struct conn *c)
         c->half_since = 0;
         dispatch(c, &f);
     }
+    c->again = r > 0 && !c->waiting && !c->broken; /* stopped for lack of room */
     if (r < 0)
         conn_break(c, 0, 0, PROTO_ERR_MALFORMED, "not a frame");
 }

@@ -89,7 +89,11 @@ static void serve(struct conn *c)
     for (int turn = 0; turn < CONN_TURNS && !c->dead; turn++) {
         handlers_run(c);
         bool more = handlers_emit(c);
-        if (!conn_flush(c) || !(more || c->again))
+        if (!conn_flush(c)) {
+            c->again = false; /* there will be an event when the host reads */
+            return;
+        }
+        if (!more && !c->again)
             return;
     }
     c->again = true;
