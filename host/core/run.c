@@ -108,7 +108,8 @@ static int execute(struct guest *g, const struct program *p, const struct run_re
 /* A program without standard input gets one that is at its end, primed or not. */
 static int open_stdin(const struct run_request *request)
 {
-    return request->stdin_fd >= 0 ? dup(request->stdin_fd) : open("/dev/null", O_RDONLY | O_CLOEXEC);
+    return request->stdin_fd >= 0 ? fcntl(request->stdin_fd, F_DUPFD_CLOEXEC, 3)
+                                  : open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
 /* Runs the job; a VM that is lost, or does not end in time, is a result of its own. */

@@ -3,7 +3,8 @@
 #include "config/config.h"
 #include "language/language.h"
 
-#include <check.h>
+#include "unit.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -137,19 +138,13 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("host_config");
-    TCase *t = tcase_create("config");
+    struct unit u = unit_begin("host_config");
 
-    suite_add_tcase(suite, t);
-    tcase_add_checked_fixture(t, setup, teardown);
-    tcase_add_test(t, the_environment_beats_the_file);
-    tcase_add_loop_test(t, a_careless_file_is_refused_by_name, 0, sizeof(careless) / sizeof(careless[0]));
-    tcase_add_test(t, a_language_is_found_by_name_and_alias);
-    tcase_add_test(t, an_unknown_language_lists_the_known);
-    tcase_add_loop_test(t, a_broken_definition_is_refused, 0, sizeof(broken) / sizeof(broken[0]));
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    unit_fixture(&u, setup, teardown);
+    unit_add(&u, the_environment_beats_the_file);
+    unit_add_loop(&u, a_careless_file_is_refused_by_name, sizeof(careless) / sizeof(careless[0]));
+    unit_add(&u, a_language_is_found_by_name_and_alias);
+    unit_add(&u, an_unknown_language_lists_the_known);
+    unit_add_loop(&u, a_broken_definition_is_refused, sizeof(broken) / sizeof(broken[0]));
+    return unit_end(&u);
 }

@@ -4,7 +4,8 @@
 #include "base/text.h"
 #include "guest/guest.h"
 
-#include <check.h>
+#include "unit.h"
+
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -288,28 +289,22 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("host_guest");
-    TCase *t = tcase_create("guest");
+    struct unit u = unit_begin("host_guest");
 
-    suite_add_tcase(suite, t);
-    tcase_add_checked_fixture(t, setup, teardown);
-    tcase_add_test(t, a_good_welcome_is_taken);
-    tcase_add_test(t, another_version_is_refused);
-    tcase_add_test(t, silence_ends_at_the_deadline);
-    tcase_add_test(t, half_a_frame_ends_at_the_deadline);
-    tcase_add_test(t, a_length_over_the_limit_is_fatal);
-    tcase_add_test(t, a_closed_connection_is_fatal);
-    tcase_add_test(t, text_of_the_guest_cannot_control_the_terminal);
-    tcase_add_test(t, a_guest_that_is_not_made_unique_is_not_used);
-    tcase_add_test(t, a_guest_made_unique_is_used);
-    tcase_add_test(t, a_job_gives_its_output_and_exit);
-    tcase_add_loop_test(t, a_rule_broken_loses_the_vm, 0, 12);
-    tcase_add_test(t, output_beyond_the_window_loses_the_vm);
-    tcase_add_test(t, a_file_is_sent_as_the_windows_allow);
-    tcase_add_test(t, a_refused_file_is_an_error_with_the_reason);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    unit_fixture(&u, setup, teardown);
+    unit_add(&u, a_good_welcome_is_taken);
+    unit_add(&u, another_version_is_refused);
+    unit_add(&u, silence_ends_at_the_deadline);
+    unit_add(&u, half_a_frame_ends_at_the_deadline);
+    unit_add(&u, a_length_over_the_limit_is_fatal);
+    unit_add(&u, a_closed_connection_is_fatal);
+    unit_add(&u, text_of_the_guest_cannot_control_the_terminal);
+    unit_add(&u, a_guest_that_is_not_made_unique_is_not_used);
+    unit_add(&u, a_guest_made_unique_is_used);
+    unit_add(&u, a_job_gives_its_output_and_exit);
+    unit_add_loop(&u, a_rule_broken_loses_the_vm, 12);
+    unit_add(&u, output_beyond_the_window_loses_the_vm);
+    unit_add(&u, a_file_is_sent_as_the_windows_allow);
+    unit_add(&u, a_refused_file_is_an_error_with_the_reason);
+    return unit_end(&u);
 }

@@ -3,7 +3,8 @@
 #include "base/file.h"
 #include "store/home.h"
 
-#include <check.h>
+#include "unit.h"
+
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -197,22 +198,15 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("host_home");
-    TCase *t = tcase_create("home");
+    struct unit u = unit_begin("host_home");
 
-    suite_add_tcase(suite, t);
-    tcase_add_checked_fixture(t, setup, teardown);
-    tcase_set_timeout(t, 20);
-    tcase_add_test(t, scratch_is_removed_at_the_end);
-    tcase_add_test(t, what_a_killed_process_left_is_cleaned_up);
-    tcase_add_test(t, a_living_process_keeps_its_scratch);
-    tcase_add_test(t, a_lock_excludes_and_the_wait_has_an_end);
-    tcase_add_test(t, a_remembered_digest_notices_a_change);
-    tcase_add_test(t, a_state_directory_that_cannot_be_used_is_named);
-    tcase_add_test(t, removing_a_tree_does_not_follow_links);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    unit_fixture(&u, setup, teardown);
+    unit_add(&u, scratch_is_removed_at_the_end);
+    unit_add(&u, what_a_killed_process_left_is_cleaned_up);
+    unit_add(&u, a_living_process_keeps_its_scratch);
+    unit_add(&u, a_lock_excludes_and_the_wait_has_an_end);
+    unit_add(&u, a_remembered_digest_notices_a_change);
+    unit_add(&u, a_state_directory_that_cannot_be_used_is_named);
+    unit_add(&u, removing_a_tree_does_not_follow_links);
+    return unit_end(&u);
 }

@@ -1,7 +1,8 @@
 /* base/text: numbers, names, UTF-8, base64, sizes. */
 #include "base/text.h"
 
-#include <check.h>
+#include "unit.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -96,18 +97,12 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("host_text");
-    TCase *t = tcase_create("text");
+    struct unit u = unit_begin("host_text");
 
-    suite_add_tcase(suite, t);
-    tcase_add_test(t, numbers_are_whole_and_bounded);
-    tcase_add_test(t, utf8_prefix_ends_at_the_first_bad_byte);
-    tcase_add_test(t, base64_is_that_of_rfc_4648);
-    tcase_add_test(t, names_cannot_leave_their_directory);
-    tcase_add_test(t, sizes_are_short);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    unit_add(&u, numbers_are_whole_and_bounded);
+    unit_add(&u, utf8_prefix_ends_at_the_first_bad_byte);
+    unit_add(&u, base64_is_that_of_rfc_4648);
+    unit_add(&u, names_cannot_leave_their_directory);
+    unit_add(&u, sizes_are_short);
+    return unit_end(&u);
 }

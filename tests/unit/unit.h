@@ -66,6 +66,9 @@ static inline struct unit unit_begin(const char *name)
 
 #define unit_add(u, test) tcase_add_test((u)->tests, test)
 
+/* What runs before and after each test, inside the leak check. */
+#define unit_fixture(u, setup, teardown) tcase_add_checked_fixture((u)->tests, setup, teardown)
+
 /* Runs test with _i from 0 to count - 1. */
 #define unit_add_loop(u, test, count) tcase_add_loop_test((u)->tests, test, 0, (int)(count))
 
