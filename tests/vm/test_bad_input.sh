@@ -10,7 +10,7 @@ complain() {
 	local what=$1 wanted=$2 pattern=$3
 	shift 3
 	capsid "$@" </dev/null
-	expect "$what: status" $status "$wanted"
+	expect "$what: status" "$status" "$wanted"
 	expect_match "$what: message" "$err" "$pattern"
 	expect "$what: no output" "$out" ""
 	[ "$(wc -l <"$TMPDIR/err")" -le 2 ] || fail "$what: more than a line or two: $err"
@@ -76,7 +76,7 @@ mv "$TMPDIR/kept" "$image"
 capsid run -l python -c 'print("restored")' </dev/null
 expect "the image put back is good again" "$(field stdout)" restored
 capsid snapshot rm "${key:0:8}"
-expect "snapshot rm" $status 0
+expect "snapshot rm" "$status" 0
 expect "snapshot rm: gone" "$(ls "$CAPSID_HOME/snapshots")" ""
 complain "snapshot rm twice" 1 "Error: no snapshot has a key*" snapshot rm "${key:0:8}"
 

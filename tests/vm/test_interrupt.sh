@@ -38,7 +38,7 @@ need_snapshot
 
 for delay in 0.05 0.15 1; do
 	interrupt KILL $delay "$CAPSID" "${endless[@]}"
-	expect "KILL after $delay s: status" $status 137
+	expect "KILL after $delay s: status" "$status" 137
 	capsid doctor
 	expect_clean "KILL after $delay s of a run"
 done

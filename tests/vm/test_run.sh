@@ -8,7 +8,7 @@ need_snapshot
 run() { capsid run -l python "$@" </dev/null; }
 
 run --code "print('Hello')"
-expect "hello: status" $status 0
+expect "hello: status" "$status" 0
 expect "hello: stdout" "$(field stdout)" "Hello"
 expect "hello: stderr" "$(field stderr)" ""
 expect "hello: exit_code" "$(field exit_code)" 0
@@ -21,26 +21,26 @@ expect_match "hello: trace_id" "$(field trace_id)" "tr-*"
 expect "hello: nothing on standard error" "$err" ""
 
 run -c 'import sys; print("out"); print("err", file=sys.stderr); sys.exit(3)'
-expect "the status follows the program" $status 3
+expect "the status follows the program" "$status" 3
 expect "exit_code" "$(field exit_code)" 3
 expect "stdout of a failing program" "$(field stdout)" out
 expect "stderr of a failing program" "$(field stderr)" err
 
 run -c 'import os, signal; print("x", flush=True); os.kill(os.getpid(), signal.SIGSEGV)'
-expect "signal: status" $status 139
+expect "signal: status" "$status" 139
 expect "signal: end" "$(field end)" signalled
 expect "signal: name" "$(field signal)" SIGSEGV
 expect "signal: output so far" "$(field stdout)" x
 
 run -t 2 -c 'import time; print("before", flush=True); time.sleep(60)'
-expect "timeout: status" $status 124
+expect "timeout: status" "$status" 124
 expect "timeout: exit_code" "$(field exit_code)" 124
 expect "timeout: end" "$(field end)" timed_out
 expect "timeout: output so far" "$(field stdout)" before
 expect "timeout: message" "$(field stderr)" "Execution timeout exceeded (2s)"
 
 run -c 'print("Hello'
-expect "syntax error: status" $status 1
+expect "syntax error: status" "$status" 1
 expect_match "syntax error: file, line and text" "$(field stderr)" '*File "/tmp/job/main.py", line 1*print("Hello*SyntaxError*'
 
 run -c $'def f():\n    raise ValueError("deep")\nf()'
@@ -87,7 +87,7 @@ run -c 'print("x" * 3000000)'
 expect "cut at the default limit" "$(field stdout | wc -c)" 1048576
 
 run -c 'import os, sys; os.close(1); os.close(2); sys.exit(0)'
-expect "closing its output is not an end" $status 0
+expect "closing its output is not an end" "$status" 0
 run -c 'import subprocess; subprocess.Popen(["/bin/sh", "-c", "sleep 60"]); print("left a child")'
 expect "a child left behind: output" "$(field stdout)" "left a child"
 expect "a child left behind: said so" "$(field output_held)" True
@@ -100,7 +100,7 @@ expect_match "memory: an error of the program or the OOM killer, not of capsid" 
 
 # --raw and the other verbs for the same job.
 capsid run -l python --raw -c 'import sys; print("o"); print("e", file=sys.stderr); sys.exit(5)' </dev/null
-expect "raw: status" $status 5
+expect "raw: status" "$status" 5
 expect "raw: stdout" "$out" o
 expect "raw: stderr" "$err" e
 capsid host --lang python --code 'print("cold")' --mem 256 --vcpus 1 </dev/null

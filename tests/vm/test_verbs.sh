@@ -8,28 +8,28 @@ need_snapshot
 capsid --version
 expect_match "version" "$out" "capsid [0-9]*.[0-9]*.[0-9]*"
 capsid --help
-expect "help: status" $status 0
+expect "help: status" "$status" 0
 for verb in run host snapshot rootfs doctor; do
 	expect_match "help names $verb" "$out" "*  $verb *"
 done
 for verb in run host snapshot rootfs doctor; do
 	capsid $verb --help
-	expect "$verb --help: status" $status 0
+	expect "$verb --help: status" "$status" 0
 	expect_match "$verb --help: usage" "$out" "capsid $verb: *Usage: capsid $verb *--help*"
 done
 
 capsid doctor
-expect "doctor: status" $status 0
+expect "doctor: status" "$status" 0
 for check in accelerator qemu kernel initd languages images snapshots disk; do
 	expect_match "doctor tells of $check" "$out" "*$check *"
 done
 capsid doctor --json
 expect "doctor --json" "$(field usable)" True
 CAPSID_QEMU=/nowhere/qemu capsid doctor
-expect "doctor without QEMU: status" $status 1
+expect "doctor without QEMU: status" "$status" 1
 expect_match "doctor without QEMU: says so" "$out" "*fail*qemu*/nowhere/qemu*"
 CAPSID_KERNEL=/nowhere/vmlinux capsid doctor
-expect "doctor without kernel: status" $status 1
+expect "doctor without kernel: status" "$status" 1
 
 capsid snapshot list
 expect_match "snapshot list" "$out" "KEY*LANGUAGE*python*256 MiB*yes*MB*"
