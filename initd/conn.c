@@ -314,6 +314,7 @@ void conn_note_gone(struct conn *c, uint32_t stream)
         c->gone[c->gone_count++] = stream;
     else
         c->dead = true; /* It takes no answers, so it cannot be told. */
+    c->again = true;
 }
 
 static void tell_gone(struct conn *c)

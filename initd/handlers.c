@@ -229,7 +229,8 @@ void handlers_run(struct conn *c)
         c->half_since = 0;
         dispatch(c, &f);
     }
-    c->again = r > 0 && !c->waiting && !c->broken; /* stopped for lack of room */
+    /* Stopped for lack of room: there may be more, and no event will say so when there is room again. */
+    c->again = !conn_can_answer(c) && !c->broken && !c->dead;
     if (r < 0)
         conn_break(c, 0, 0, PROTO_ERR_MALFORMED, "not a frame");
 }

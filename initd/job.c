@@ -360,15 +360,19 @@ static uint64_t timeval_ns(struct timeval t)
     return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_usec * 1000;
 }
 
-static uint8_t end_cause(const struct job *j, int status)
+static uint8_t end_cause(const struct job *j, int status, const struct rusage *usage)
 {
+    uint64_t cpu_ns = timeval_ns(usage->ru_utime) + timeval_ns(usage->ru_stime);
+
+
     if (WIFEXITED(status))
         return PROTO_CAUSE_EXITED; /* of itself, even when a kill was under way */
     if (j->cause)
         return j->cause;
     if (WTERMSIG(status) == SIGKILL && cgroup_oom_kills(&j->cgroup) > 0)
         return PROTO_CAUSE_OOM;
-    if (WTERMSIG(status) == SIGXCPU && j->cpu_max_ns && !cgroup_enabled())
+    /* Without a cgroup it was RLIMIT_CPU, with SIGXCPU or SIGKILL; its clock and that of rusage are not quite the same. */
+    if (j->cpu_max_ns && !cgroup_enabled() && cpu_ns >= j->cpu_max_ns / 10 * 9)
         return PROTO_CAUSE_CPU;
     return PROTO_CAUSE_SIGNALLED;
 }
@@ -398,7 +402,7 @@ void job_on_child(pid_t pid, int status, const struct rusage *usage, uint64_t no
         return;
     }
     j->exit = (struct msg_exit){
-        .cause = end_cause(j, status),
+        .cause = end_cause(j, status, usage),
         .status = WIFEXITED(status) ? (uint8_t)WEXITSTATUS(status) : 0,
         .signal = WIFSIGNALED(status) ? (uint8_t)WTERMSIG(status) : 0,
         .wall_ns = now > j->start ? now - j->start : 0,

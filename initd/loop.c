@@ -99,6 +99,11 @@ static void serve(struct conn *c)
     c->again = true;
 }
 
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return !a || (b && b < a) ? b : a;
+}
+
 /* Returns the earliest deadline of all connections. */
 static uint64_t serve_all(uint64_t now)
 {
@@ -117,10 +122,12 @@ static uint64_t serve_all(uint64_t now)
         if (c->kind == CONN_FREE)
             continue;
         conn_update_events(c, now);
-        uint64_t deadline = c->again ? now : conn_next_deadline(c);
-        if (deadline && (!next || deadline < next))
-            next = deadline;
+        next = earlier(next, conn_next_deadline(c));
     }
+    /* One connection can have made work for another that was served before it. */
+    for (unsigned i = 0; i < CONNS_MAX; i++)
+        if (conn_at(i)->kind != CONN_FREE && conn_at(i)->again)
+            return now;
     return next;
 }
 
@@ -132,11 +139,6 @@ static int milliseconds_until(uint64_t deadline, uint64_t now)
         return 0;
     uint64_t ms = (deadline - now + NS_PER_MS - 1) / NS_PER_MS;
     return ms < 1000000 ? (int)ms : 1000000;
-}
-
-static uint64_t earlier(uint64_t a, uint64_t b)
-{
-    return !a || (b && b < a) ? b : a;
 }
 
 /* True when no connection has an answer left to send. */

@@ -96,6 +96,8 @@ static void set_defaults_of_jobs(void)
     const struct rlimit no_core = {0};
 
     umask(022);
+    if (chdir("/") < 0)
+        kmsg_log(KMSG_ERROR, "chdir", "/", errno);
     prlimit(0, RLIMIT_CORE, &no_core, NULL);
 }
 

@@ -43,8 +43,8 @@ static bool write_id_file(pid_t pid, const char *name, const char *text)
     return written;
 }
 
-/* Root of a user namespace of its own, who cannot change the machine's clock or random numbers; with all ids when we are
- * root ourselves, so that jobs can be others. */
+/* Root of a user namespace of its own, who cannot change the machine's clock or random numbers; with all ids
+ * when we are root ourselves, so that jobs can be others. */
 static bool map_users(pid_t pid)
 {
     char users[64] = "0 0 4294967295", groups[64] = "0 0 4294967295";
@@ -53,7 +53,8 @@ static bool map_users(pid_t pid)
         snprintf(users, sizeof(users), "0 %u 1", getuid());
         snprintf(groups, sizeof(groups), "0 %u 1", getgid());
     }
-    return write_id_file(pid, "uid_map", users) && (getuid() == 0 || write_id_file(pid, "setgroups", "deny")) &&
+    return write_id_file(pid, "uid_map", users) &&
+           (getuid() == 0 || write_id_file(pid, "setgroups", "deny")) &&
            write_id_file(pid, "gid_map", groups);
 }
 
@@ -72,7 +73,8 @@ static _Noreturn void become_initd(char **argv, int go_fd)
     _exit(97);
 }
 
-/* Returns initd's pid, or -errno when namespaces are refused. Without assertions, since ns_require() runs before tests. */
+/* Returns initd's pid, or -errno when namespaces are refused. Without assertions, since ns_require() runs
+ * before tests. */
 static pid_t clone_initd(char **argv)
 {
     int go[2];
@@ -80,7 +82,8 @@ static pid_t clone_initd(char **argv)
     if (pipe2(go, O_CLOEXEC) < 0)
         return -errno;
     fflush(NULL);
-    pid_t pid = (pid_t)syscall(SYS_clone, CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUTS | SIGCHLD, 0, 0, 0, 0);
+    pid_t pid = (pid_t)syscall(SYS_clone, CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUTS | SIGCHLD,
+                               0, 0, 0, 0);
     if (pid == 0) {
         close(go[1]);
         become_initd(argv, go[0]);
@@ -159,6 +162,15 @@ void ns_stop(struct ns_guest *g)
     remove_dir(g->dir);
 }
 
+void ns_join(struct ns_guest *g)
+{
+    int status;
+
+    ck_assert_int_eq(waitpid(g->pid, &status, 0), g->pid);
+    ck_assert_int_eq(status, 0);
+    remove_dir(g->dir);
+}
+
 void ns_require(void)
 {
     struct ns_guest g;
@@ -175,7 +187,8 @@ void ns_require(void)
     else if (WIFEXITED(r) && WEXITSTATUS(r) == 97)
         printf("SKIP: cannot run initd; set INITD\n");
     else
-        printf("SKIP: initd does not start in namespaces here (wait status %d); is mounting /proc allowed?\n", r);
+        printf("SKIP: initd does not start in namespaces here (wait status %d); is mounting /proc allowed?\n",
+               r);
     exit(77);
 }
 
@@ -302,7 +315,8 @@ void ns_expect_type(const struct frame *f, uint16_t type, uint32_t stream)
     if (f->type == MSG_ERROR && type != MSG_ERROR) {
         struct msg_error e = {.text = ""};
         msg_error_decode(&e, f->payload, f->length);
-        ck_abort_msg("wanted %s, got ERROR %s errno %u: %s", msg_name(type), proto_error_name(e.code), e.os_errno, e.text);
+        ck_abort_msg("wanted %s, got ERROR %s errno %u: %s", msg_name(type), proto_error_name(e.code),
+                     e.os_errno, e.text);
     }
     ck_assert_msg(f->type == type, "wanted %s, got %s", msg_name(type), msg_name(f->type));
     ck_assert_uint_eq(f->stream, stream);
@@ -313,7 +327,8 @@ uint32_t ns_expect_error(struct ns_conn *c, uint32_t stream, uint16_t code)
     struct msg_error e;
 
     NS_EXPECT(c, error, ERROR, stream, &e);
-    ck_assert_msg(e.code == code, "wanted %s, got %s: %s", proto_error_name(code), proto_error_name(e.code), e.text);
+    ck_assert_msg(e.code == code, "wanted %s, got %s: %s", proto_error_name(code), proto_error_name(e.code),
+                  e.text);
     return e.os_errno;
 }
 
@@ -360,7 +375,8 @@ uint32_t ns_exec(struct ns_conn *c, const struct msg_exec *m)
     return stream;
 }
 
-static void take_data(struct ns_conn *c, uint32_t stream, const struct frame *f, uint64_t window, struct ns_result *r)
+static void take_data(struct ns_conn *c, uint32_t stream, const struct frame *f, uint64_t window,
+                      struct ns_result *r)
 {
     struct msg_data m;
 
@@ -420,8 +436,8 @@ void ns_run(struct ns_conn *c, struct msg_exec m, struct ns_result *ret)
 void ns_run_sh(struct ns_conn *c, const char *script, struct ns_result *ret)
 {
     ns_run(c, ns_sh(script), ret);
-    ck_assert_msg(ret->exit.cause == PROTO_CAUSE_EXITED && ret->exit.status == 0, "%s: %s, status %u: %s", script,
-                  proto_cause_name(ret->exit.cause), ret->exit.status, ret->err);
+    ck_assert_msg(ret->exit.cause == PROTO_CAUSE_EXITED && ret->exit.status == 0, "%s: %s, status %u: %s",
+                  script, proto_cause_name(ret->exit.cause), ret->exit.status, ret->err);
 }
 
 void ns_wait_until(bool (*what)(void *data), void *data)

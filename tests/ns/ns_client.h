@@ -1,8 +1,8 @@
 /*
  * ns_client: starts initd as PID 1 of namespaces of its own, and talks to it as a host would.
  *
- * No VM, no network, no root: initd listens on a Unix socket (--test-listen). Everything fails the test through check
- * when it does not go as the caller says. A guest dies with the test's process.
+ * No VM, no network, no root: initd listens on a Unix socket (--test-listen). Everything fails the test
+ * through check when it does not go as the caller says. A guest dies with the test's process.
  *
  * Where namespaces are not to be had, ns_require() ends the program with status 77 and says why.
  */
@@ -34,6 +34,9 @@ void ns_start(struct ns_guest *g, const char *const *arguments);
 
 /* Kills it, and checks that it was alive until then. */
 void ns_stop(struct ns_guest *g);
+
+/* Waits for initd, which has been told to end, and checks that it did so well. */
+void ns_join(struct ns_guest *g);
 
 /* How many files initd has open, and how many processes there are in its namespace, itself included. */
 unsigned ns_count_fds(const struct ns_guest *g);

@@ -181,7 +181,8 @@ START_TEST(a_stream_id_in_use_is_refused)
     ck_assert_uint_eq(r.exit.signal, 9);
     /* It is free again, and messages for what is gone are ignored. */
     NS_SEND(&conn, window, stream, {.channel = 1, .consumed = 0, .limit = 99});
-    NS_SEND(&conn, data, stream, {.channel = 0, .offset = 0, .data = {.data = (const uint8_t *)"x", .size = 1}});
+    NS_SEND(&conn, data, stream,
+            {.channel = 0, .offset = 0, .data = {.data = (const uint8_t *)"x", .size = 1}});
     NS_SEND(&conn, end, stream, {.channel = 0, .offset = 1});
     NS_SEND(&conn, stat, stream, {.path = "/"});
     struct msg_file_info info;
@@ -231,6 +232,7 @@ START_TEST(shutdown_ends_initd_and_every_process)
     NS_SEND(&conn, shutdown, 50, {.action = PROTO_SHUTDOWN_POWEROFF});
     ns_expect_ok(&conn, 50);
     ck_assert(ns_closed_within(&conn, 3000));
+    ns_join(&guest);
 }
 END_TEST
 

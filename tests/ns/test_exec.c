@@ -1,0 +1,413 @@
+/* Jobs: how they start, what they are given, and every way in which they end. timeout: 120 */
+#include "ns_client.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static struct ns_guest guest;
+static struct ns_conn conn;
+static struct ns_result result;
+
+static void setup(void)
+{
+    ns_start(&guest, NULL);
+    ns_connect(&guest, &conn, true);
+}
+
+START_TEST(output_and_status)
+{
+    setup();
+    ns_run(&conn, ns_sh("echo out; echo err >&2; exit 3"), &result);
+    ck_assert_str_eq(result.out, "out\n");
+    ck_assert_str_eq(result.err, "err\n");
+    ck_assert_uint_eq(result.exit.cause, PROTO_CAUSE_EXITED);
+    ck_assert_uint_eq(result.exit.status, 3);
+    ck_assert_uint_eq(result.exit.signal, 0);
+    ck_assert_uint_eq(result.exit.flags, 0);
+    ck_assert_uint_gt(result.exit.max_rss, 0);
+    ck_assert_uint_gt(result.exit.wall_ns, 0);
+    ck_assert_uint_eq(result.started.job, 1);
+    ns_stop(&guest);
+}
+END_TEST
+
+START_TEST(signal_ends_it)
+{
+    setup();
+    ns_run(&conn, ns_sh("kill -TERM $$"), &result);
+    ck_assert_uint_eq(result.exit.cause, PROTO_CAUSE_SIGNALLED);
+    ck_assert_uint_eq(result.exit.signal, SIGTERM);
+    ns_stop(&guest);
+}
+END_TEST
+
+START_TEST(signals_reach_the_first_process_or_the_whole_job)
+{
+    setup();
+    struct msg_exec m = ns_sh("trap 'echo caught; exit 9' USR1; echo ready; while :; do sleep 0.01; done");
+    uint32_t stream = ns_exec(&conn, &m);
+    while (ns_receive(&conn).type != MSG_DATA) {
+    }
+    NS_SEND(&conn, signal, stream, {.signal = 0});
+    ns_expect_error(&conn, stream, PROTO_ERR_INVALID);
+    NS_SEND(&conn, signal, stream, {.signal = 65});
+    ns_expect_error(&conn, stream, PROTO_ERR_INVALID);
+    NS_SEND(&conn, resize, stream, {.rows = 1, .cols = 1});
+    ns_expect_error(&conn, stream, PROTO_ERR_INVALID);
+    NS_SEND(&conn, signal, stream, {.signal = SIGUSR1, .scope = PROTO_SCOPE_PROCESS});
+    struct frame f;
+    do
+        f = ns_receive(&conn);
+    while (f.type != MSG_EXIT);
+    struct msg_exit e;
+    ck_assert(msg_exit_decode(&e, f.payload, f.length));
+    ck_assert_uint_eq(e.status, 9);
+
+    m = ns_sh("sleep 100 & sleep 100 & wait");
+    stream = ns_exec(&conn, &m);
+    ck_assert_uint_eq(ns_receive(&conn).type, MSG_STARTED);
+    usleep(50000);
+    NS_SEND(&conn, signal, stream, {.signal = SIGTERM, .scope = PROTO_SCOPE_JOB});
+    ns_collect(&conn, stream, 1, &result);
+    ck_assert_uint_eq(result.exit.cause, PROTO_CAUSE_SIGNALLED);
+    ck_assert_uint_eq(result.exit.flags, 0); /* nobody was left to hold the output */
+    ns_stop(&guest);
+}
+END_TEST
+
+START_TEST(errors_of_execve_are_told)
+{
+    char path[128];
+    FILE *f;
+
+    setup();
+    struct msg_exec m = ns_sh("");
+    m.argv = NS_STRS("no-such-program");
+    ck_assert_uint_eq(ns_expect_error(&conn, ns_exec(&conn, &m), PROTO_ERR_EXEC), ENOENT);
+    m.argv = NS_STRS("/no/such/program");
+    ck_assert_uint_eq(ns_expect_error(&conn, ns_exec(&conn, &m), PROTO_ERR_EXEC), ENOENT);
+    m.argv = NS_STRS("");
+    ck_assert_uint_eq(ns_expect_error(&conn, ns_exec(&conn, &m), PROTO_ERR_EXEC), ENOENT);
+    m.argv = NS_STRS("/proc");
+    ck_assert_uint_eq(ns_expect_error(&conn, ns_exec(&conn, &m), PROTO_ERR_EXEC), EACCES);
+    snprintf(path, sizeof(path), "%s/not-a-program", guest.dir);
+    f = fopen(path, "w");
+    fputs("hello\n", f);
+    fclose(f);
+    chmod(path, 0755);
+    m.argv = NS_STRS(path);
+    ck_assert_uint_eq(ns_expect_error(&conn, ns_exec(&conn, &m), PROTO_ERR_EXEC), ENOEXEC);
+    m = ns_sh("true");
+    m.cwd = "/no/such/directory";
+    ck_assert_uint_eq(ns_expect_error(&conn, ns_exec(&conn, &m), PROTO_ERR_EXEC), ENOENT);
+    ns_run_sh(&conn, "true", &result);
+    ns_stop(&guest);
+}
+END_TEST
+
+START_TEST(senseless_requests_are_refused)
+{
+    static char many[20000];
+
+    setup();
+    struct msg_exec m = ns_sh("true");
+    m.argv = (struct wire_strs){0};
+    ns_expect_error(&conn, ns_exec(&conn, &m), PROTO_ERR_INVALID);
+    m = ns_sh("true");
+    m.cwd = "relative";
+    ns_expect_error(&conn, ns_exec(&conn, &m), PROTO_ERR_INVALID);
+    m = ns_sh("true");
+    m.flags = 0x80;
+    ns_expect_error(&conn, ns_exec(&conn, &m), PROTO_ERR_UNSUPPORTED);
+    m = ns_sh("true");
+    m.env = (struct wire_strs){.data = many, .size = sizeof(many)}; /* 20000 empty strings */
+    ns_expect_error(&conn, ns_exec(&conn, &m), PROTO_ERR_LIMIT);
+    ns_stop(&guest);
+}
+END_TEST
+
+START_TEST(environment_directory_and_path_are_as_asked)
+{
+    setup();
+    struct msg_exec m = ns_sh("");
+    m.argv =
+        NS_STRS("sh", "-c",
+                "pwd; echo $0 $GREETING; env | wc -l; umask; ulimit -c; ulimit -n; readlink /proc/self/fd/0");
+    m.env = NS_STRS("GREETING=hi", "PATH=/nowhere:/bin:/usr/bin");
+    m.cwd = "/proc";
+    m.files = 77;
+    ns_run(&conn, m, &result);
+    ck_assert_str_eq(result.err, "");
+    ck_assert_str_eq(result.out, "/proc\nsh hi\n3\n0022\n0\n77\n/dev/null\n"); /* the third is PWD */
+    /* Without a PATH there is a default. */
+    m = ns_sh("");
+    m.argv = NS_STRS("cat", "/dev/null");
+    m.env = (struct wire_strs){0};
+    ns_run(&conn, m, &result);
+    ck_assert_uint_eq(result.exit.status, 0);
+    ns_stop(&guest);
+}
+END_TEST
+
+START_TEST(nothing_of_initd_leaks_into_a_job)
+{
+    setup();
+    ns_run_sh(
+        &conn,
+        "ls /proc/self/fd; grep -E 'SigBlk|SigIgn' /proc/self/status; cut -d' ' -f6 /proc/$$/stat; echo $$",
+        &result);
+    unsigned session, pid;
+    /* 3 is the directory that ls reads. */
+    ck_assert_int_eq(sscanf(result.out,
+                            "0\n1\n2\n3\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n%u\n%u\n",
+                            &session, &pid),
+                     2);
+    ck_assert_uint_eq(session, pid);
+    ns_stop(&guest);
+}
+END_TEST
+
+START_TEST(user_and_groups_are_as_asked)
+{
+    if (getuid() != 0)
+        return; /* other ids need root outside of the namespace */
+    setup();
+    struct msg_exec m = ns_sh("id -u; id -g; id -G");
+    static const uint8_t groups[8] = {5, 0, 0, 0, 6, 0, 0, 0};
+    m.uid = 1234;
+    m.gid = 2345;
+    m.groups = (struct wire_u32s){.data = groups, .count = 2};
+    ns_run(&conn, m, &result);
+    ck_assert_str_eq(result.out, "1234\n2345\n2345 5 6\n");
+    ns_stop(&guest);
+}
+END_TEST
+
+START_TEST(a_descendant_that_holds_the_output_does_not_hold_the_job)
+{
+    setup();
+    ns_run(&conn, ns_sh("sleep 100 & echo started"), &result);
+    ck_assert_str_eq(result.out, "started\n");
+    ck_assert_uint_eq(result.exit.cause, PROTO_CAUSE_EXITED);
+    ck_assert_uint_eq(result.exit.flags, PROTO_EXIT_OUTPUT_HELD);
+    ck_assert_double_ge(result.seconds, 0.09);
+    ck_assert_double_lt(result.seconds, 0.5);
+    /* What comes within the time counts, and makes it longer. */
+    ns_run(&conn, ns_sh("(for i in 1 2 3 4 5; do sleep 0.05; echo $i; done) & echo 0"), &result);
+    ck_assert_str_eq(result.out, "0\n1\n2\n3\n4\n5\n");
+    ck_assert_uint_eq(result.exit.flags, 0);
+    ns_stop(&guest);
+}
+END_TEST
+
+static bool only_initd_is_left(void *data)
+{
+    return ns_count_processes(data) == 1;
+}
+
+START_TEST(background_processes_of_the_session_are_killed_and_zombies_reaped)
+{
+    setup();
+    ns_run(&conn, ns_sh("sleep 100 >/dev/null 2>&1 & sleep 100 >/dev/null 2>&1 & true"), &result);
+    ns_wait_until(only_initd_is_left, &guest);
+    /* 200 orphans, of which nobody asks. */
+    ns_run_sh(&conn, "i=0; while [ $i -lt 200 ]; do (true &); i=$((i+1)); done", &result);
+    ns_wait_until(only_initd_is_left, &guest);
+    ns_stop(&guest);
+}
+END_TEST
+
+START_TEST(wall_clock_limit)
+{
+    setup();
+    struct msg_exec m = ns_sh("echo before; sleep 100; echo after");
+    m.wall_ms = 200;
+    ns_run(&conn, m, &result);
+    ck_assert_uint_eq(result.exit.cause, PROTO_CAUSE_TIMEOUT);
+    ck_assert_uint_eq(result.exit.signal, SIGKILL);
+    ck_assert_str_eq(result.out, "before\n");
+    ck_assert_double_ge(result.seconds, 0.19);
+    ck_assert_double_lt(result.seconds, 1);
+    /* It also ends a descendant that would keep the job for ever by writing now and then. */
+    m = ns_sh("(while :; do echo x; sleep 0.02; done) & true");
+    m.wall_ms = 300;
+    ns_run(&conn, m, &result);
+    ck_assert_uint_eq(result.exit.cause, PROTO_CAUSE_EXITED);
+    ck_assert_uint_eq(result.exit.flags, PROTO_EXIT_OUTPUT_HELD);
+    ck_assert_double_lt(result.seconds, 1);
+    ns_stop(&guest);
+}
+END_TEST
+
+START_TEST(output_limit)
+{
+    setup();
+    struct msg_exec m = ns_sh("yes");
+    m.output = 100000;
+    ns_run(&conn, m, &result);
+    ck_assert_uint_eq(result.exit.cause, PROTO_CAUSE_OUTPUT);
+    ck_assert_uint_eq(result.out_size, 100000);
+    /* Exactly at the limit is not beyond it. */
+    m = ns_sh("printf 12345; printf 678 >&2");
+    m.output = 8;
+    ns_run(&conn, m, &result);
+    ck_assert_uint_eq(result.exit.cause, PROTO_CAUSE_EXITED);
+    ck_assert_str_eq(result.out, "12345");
+    ck_assert_str_eq(result.err, "678");
+    m.output = 7;
+    ns_run(&conn, m, &result);
+    ck_assert_uint_eq(result.exit.cause, PROTO_CAUSE_OUTPUT);
+    ck_assert_uint_eq(result.out_size + result.err_size, 7);
+    ns_stop(&guest);
+}
+END_TEST
+
+START_TEST(processor_time_limit)
+{
+    setup();
+    struct msg_exec m = ns_sh("while :; do :; done");
+    m.cpu_ms = 1000; /* in steps of 1 s where there is no cgroup */
+    m.wall_ms = 10000;
+    ns_run(&conn, m, &result);
+    ck_assert_uint_eq(result.exit.cause, PROTO_CAUSE_CPU);
+    ns_stop(&guest);
+}
+END_TEST
+
+START_TEST(kill_ends_a_job_with_its_output)
+{
+    setup();
+    struct msg_exec m = ns_sh("echo partial; sleep 100");
+    uint32_t stream = ns_exec(&conn, &m);
+    ck_assert_uint_eq(ns_receive(&conn).type, MSG_STARTED);
+    usleep(50000);
+    NS_SEND(&conn, kill, stream, {});
+    ns_collect(&conn, stream, 65536, &result);
+    ck_assert_uint_eq(result.exit.cause, PROTO_CAUSE_CANCELLED);
+    ck_assert_str_eq(result.out, "partial\n");
+    ns_stop(&guest);
+}
+END_TEST
+
+START_TEST(a_job_that_kills_everything_kills_only_itself)
+{
+    setup();
+    ns_run(&conn, ns_sh("kill -9 -1"), &result);
+    for (int i = 0; i < 3; i++)
+        ns_run_sh(&conn, "echo alive", &result);
+    ck_assert_str_eq(result.out, "alive\n");
+    ns_stop(&guest);
+}
+END_TEST
+
+START_TEST(a_thousand_jobs_leave_nothing_behind)
+{
+    setup();
+    ns_run_sh(&conn, "true", &result);
+    unsigned fds = ns_count_fds(&guest);
+    for (unsigned i = 0; i < 1000; i++) {
+        struct msg_exec m = ns_sh("");
+        m.argv = NS_STRS("/bin/true");
+        ns_run(&conn, m, &result);
+        ck_assert_uint_eq(result.exit.status, 0);
+        ck_assert_uint_eq(result.started.job, i + 2);
+    }
+    ck_assert_uint_eq(ns_count_fds(&guest), fds);
+    ck_assert_uint_eq(ns_count_processes(&guest), 1);
+    struct msg_usage usage;
+    NS_SEND(&conn, stats, 9999, {});
+    NS_EXPECT(&conn, usage, USAGE, 9999, &usage);
+    ck_assert_uint_le(usage.initd_rss, 512 * 1024);
+    ns_stop(&guest);
+}
+END_TEST
+
+/* 32 at once, all with full rings; the 33rd is refused, and fits in when one has ended. */
+START_TEST(the_table_is_full)
+{
+    uint32_t streams[32];
+    struct msg_usage usage;
+    struct msg_started s;
+
+    setup();
+    for (int i = 0; i < 32; i++) {
+        struct msg_exec m = ns_sh("yes & yes >&2; wait");
+        m.window = 0;
+        streams[i] = ns_exec(&conn, &m);
+        NS_EXPECT(&conn, started, STARTED, streams[i], &s);
+    }
+    struct msg_exec m = ns_sh("true");
+    ns_expect_error(&conn, ns_exec(&conn, &m), PROTO_ERR_LIMIT);
+    usleep(300000);
+    NS_SEND(&conn, stats, 5000, {});
+    NS_EXPECT(&conn, usage, USAGE, 5000, &usage);
+    ck_assert_uint_eq(usage.jobs, 32);
+    ck_assert_uint_le(usage.initd_rss, 1024 * 1024);
+    NS_SEND(&conn, kill, streams[3], {});
+    ns_expect_ok(&conn, streams[3]);
+    NS_SEND(&conn, window, streams[3], {.channel = 1, .limit = 1 << 20});
+    NS_SEND(&conn, window, streams[3], {.channel = 2, .limit = 1 << 20});
+    ns_collect(&conn, streams[3], 1 << 20, &result);
+    ck_assert_uint_eq(result.exit.cause, PROTO_CAUSE_CANCELLED);
+    ns_run_sh(&conn, "true", &result);
+    ns_stop(&guest);
+}
+END_TEST
+
+START_TEST(a_terminal)
+{
+    setup();
+    struct msg_exec m = ns_sh(
+        "stty size; test -t 0 && test -t 1 && test -t 2 && echo tty; read line; echo \"got $line\"; cat");
+    m.flags = PROTO_JOB_STDIN | PROTO_JOB_TTY;
+    m.rows = 7;
+    m.cols = 70;
+    if (access("/dev/ptmx", R_OK | W_OK) < 0)
+        return;
+    uint32_t stream = ns_exec(&conn, &m);
+    struct msg_started s;
+    NS_EXPECT(&conn, started, STARTED, stream, &s);
+    ck_assert_uint_gt(s.stdin_limit, 6);
+    NS_SEND(&conn, resize, stream, {.rows = 8, .cols = 80});
+    NS_SEND(&conn, data, stream,
+            {.channel = 0, .offset = 0, .data = {.data = (const uint8_t *)"line\nx", .size = 6}});
+    NS_SEND(&conn, end, stream, {.channel = 0, .offset = 6});
+    ns_collect(&conn, stream, 65536, &result);
+    ck_assert_uint_eq(result.exit.status, 0);
+    ck_assert_ptr_nonnull(strstr(result.out, "tty\r\n"));
+    ck_assert_ptr_nonnull(strstr(result.out, "got line\r\n"));
+    ck_assert_msg(strstr(result.out, "7 70\r\n") || strstr(result.out, "8 80\r\n"), "%s", result.out);
+    ck_assert_uint_eq(result.err_size, 0);
+    ns_stop(&guest);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {
+        output_and_status,
+        signal_ends_it,
+        signals_reach_the_first_process_or_the_whole_job,
+        errors_of_execve_are_told,
+        senseless_requests_are_refused,
+        environment_directory_and_path_are_as_asked,
+        nothing_of_initd_leaks_into_a_job,
+        user_and_groups_are_as_asked,
+        a_descendant_that_holds_the_output_does_not_hold_the_job,
+        background_processes_of_the_session_are_killed_and_zombies_reaped,
+        wall_clock_limit,
+        output_limit,
+        processor_time_limit,
+        kill_ends_a_job_with_its_output,
+        a_job_that_kills_everything_kills_only_itself,
+        a_thousand_jobs_leave_nothing_behind,
+        the_table_is_full,
+        a_terminal,
+    };
+
+    return ns_main("exec", tests, sizeof(tests) / sizeof(tests[0]), 30);
+}

@@ -1,0 +1,306 @@
+/* Primed interpreters, and the states around a snapshot. */
+#include "ns_client.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static struct ns_guest guest;
+static struct ns_conn conn;
+static struct ns_result result;
+
+static void setup(void)
+{
+    ns_start(&guest, NULL);
+    ns_connect(&guest, &conn, true);
+}
+
+static const char *in_dir(const char *name)
+{
+    static char paths[4][256];
+    static unsigned turn;
+    char *path = paths[turn++ % 4];
+
+    snprintf(path, sizeof(paths[0]), "%s/%s", guest.dir, name);
+    return path;
+}
+
+static struct msg_prime prime_of(const char *interpreter)
+{
+    const char *script = in_dir("work/main");
+
+    return (struct msg_prime){
+        .argv = NS_STRS(interpreter, script, "argument"),
+        .env = NS_STRS("PATH=/usr/bin:/bin", "LC_ALL=C"),
+        .cwd = "/",
+        .script = script,
+        .settle_ms = 5000,
+    };
+}
+
+/* PRIME; returns the job's id. */
+static uint32_t prime(const char *interpreter)
+{
+    struct msg_started s;
+    uint32_t stream = ns_stream(&conn);
+
+    NS_SEND(&conn, prime, stream, prime_of(interpreter));
+    NS_EXPECT(&conn, started, STARTED, stream, &s);
+    return s.job;
+}
+
+static void write_source(const char *content)
+{
+    FILE *f = fopen(in_dir("source"), "w");
+
+    ck_assert_ptr_nonnull(f);
+    ck_assert_int_ge(fputs(content, f), 0);
+    ck_assert_int_eq(fclose(f), 0);
+}
+
+static struct msg_feed feed_of(uint32_t job)
+{
+    return (struct msg_feed){.job = job, .source = in_dir("source"), .window = 65536};
+}
+
+static void feed(const struct msg_feed *m)
+{
+    uint32_t stream = ns_stream(&conn);
+
+    NS_SEND(&conn, feed, stream, *m);
+    ns_collect(&conn, stream, 65536, &result);
+}
+
+static uint32_t state_of(uint32_t job)
+{
+    struct msg_job_list list;
+    uint32_t stream = ns_stream(&conn);
+
+    NS_SEND(&conn, jobs, stream, {});
+    NS_EXPECT(&conn, job_list, JOB_LIST, stream, &list);
+    for (uint32_t i = 0; i < list.ids.count; i++)
+        if (wire_u32s_at(list.ids, i) == job)
+            return wire_u32s_at(list.states, i);
+    return 0;
+}
+
+START_TEST(sh_runs_what_it_is_fed)
+{
+    struct stat st;
+
+    setup();
+    uint32_t job = prime("/bin/sh");
+    ck_assert_uint_eq(state_of(job), PROTO_JOB_PRIMED);
+    ck_assert_int_eq(stat(in_dir("work/main"), &st), 0);
+    ck_assert(S_ISFIFO(st.st_mode));
+    write_source("echo \"$0 $1\"; read x || echo no input; exit 7\n");
+    struct msg_feed m = feed_of(job);
+    feed(&m);
+    char want[300];
+    snprintf(want, sizeof(want), "%s argument\nno input\n", in_dir("work/main"));
+    ck_assert_str_eq(result.out, want);
+    ck_assert_str_eq(result.err, "");
+    ck_assert_uint_eq(result.exit.status, 7);
+    ck_assert_uint_eq(result.started.job, job);
+    ck_assert_int_eq(stat(in_dir("work/main"), &st), 0);
+    ck_assert(S_ISREG(st.st_mode)); /* the source has the script's name */
+    ns_stop(&guest);
+}
+END_TEST
+
+START_TEST(sh_gets_its_input_and_limits)
+{
+    setup();
+    uint32_t job = prime("/bin/sh");
+    write_source("read x; echo got $x; sleep 100\n");
+    struct msg_feed m = feed_of(job);
+    m.flags = PROTO_JOB_STDIN;
+    m.wall_ms = 300;
+    usleep(400000); /* the time before does not count */
+    uint32_t stream = ns_stream(&conn);
+    NS_SEND(&conn, feed, stream, m);
+    struct msg_started s;
+    NS_EXPECT(&conn, started, STARTED, stream, &s);
+    ck_assert_uint_gt(s.stdin_limit, 3);
+    NS_SEND(&conn, data, stream,
+            {.channel = 0, .offset = 0, .data = {.data = (const uint8_t *)"me\n", .size = 3}});
+    ns_collect(&conn, stream, 65536, &result);
+    ck_assert_str_eq(result.out, "got me\n");
+    ck_assert_uint_eq(result.exit.cause, PROTO_CAUSE_TIMEOUT);
+    ck_assert_double_gt(result.seconds, 0.25);
+    ns_stop(&guest);
+}
+END_TEST
+
+START_TEST(python_runs_what_it_is_fed)
+{
+    if (access("/usr/bin/python3", X_OK) < 0)
+        return;
+    setup();
+    uint32_t job = prime("/usr/bin/python3");
+    /* More than a pipe holds, and a traceback that opens the script again. */
+    static char source[320000];
+    size_t at = 0;
+    while (at < 300000)
+        at += (size_t)snprintf(source + at, sizeof(source) - at,
+                               "# a comment that makes the script long, at %zu\n", at);
+    snprintf(source + at, sizeof(source) - at,
+             "import sys\nprint('fed', len(sys.argv))\nraise ValueError('here')\n");
+    write_source(source);
+    struct msg_feed m = feed_of(job);
+    feed(&m);
+    ck_assert_str_eq(result.out, "fed 2\n");
+    ck_assert_ptr_nonnull(strstr(result.err, "raise ValueError('here')"));
+    ck_assert_ptr_nonnull(strstr(result.err, "ValueError: here"));
+    ck_assert_uint_eq(result.exit.status, 1);
+    ns_stop(&guest);
+}
+END_TEST
+
+START_TEST(a_job_is_fed_once_and_only_when_primed)
+{
+    setup();
+    uint32_t job = prime("/bin/sh");
+    struct msg_feed m = feed_of(99);
+    NS_SEND(&conn, feed, 700, m);
+    ns_expect_error(&conn, 700, PROTO_ERR_NOT_FOUND);
+    m = feed_of(job);
+    NS_SEND(&conn, feed, 700, m); /* there is no source yet */
+    ck_assert_uint_eq(ns_expect_error(&conn, 700, PROTO_ERR_OS), ENOENT);
+    m.flags = PROTO_JOB_TTY;
+    NS_SEND(&conn, feed, 700, m);
+    ns_expect_error(&conn, 700, PROTO_ERR_UNSUPPORTED);
+    m = feed_of(job);
+    ck_assert_int_eq(mkdir(in_dir("source"), 0755), 0);
+    NS_SEND(&conn, feed, 700, m);
+    ck_assert_uint_eq(ns_expect_error(&conn, 700, PROTO_ERR_OS), EINVAL);
+    ck_assert_int_eq(rmdir(in_dir("source")), 0);
+    write_source("echo once\n");
+    feed(&m);
+    ck_assert_str_eq(result.out, "once\n");
+    write_source("echo twice\n");
+    NS_SEND(&conn, feed, 700, m);
+    ns_expect_error(&conn, 700, PROTO_ERR_STATE);
+    ns_stop(&guest);
+}
+END_TEST
+
+static bool only_initd_is_left(void *data)
+{
+    return ns_count_processes(data) == 1;
+}
+
+START_TEST(an_interpreter_that_does_not_settle)
+{
+    setup();
+    struct msg_prime m = prime_of("/bin/sh");
+    m.argv = NS_STRS("/bin/sleep", "100");
+    m.settle_ms = 200;
+    NS_SEND(&conn, prime, 800, m);
+    ns_expect_error(&conn, 800, PROTO_ERR_TIMEOUT);
+    ck_assert_int_ne(access(m.script, F_OK), 0); /* no FIFO is left behind */
+    m.argv = NS_STRS("/bin/sh", "-c", "exit 3");
+    NS_SEND(&conn, prime, 800, m);
+    ns_expect_error(&conn, 800, PROTO_ERR_EXEC);
+    m.argv = NS_STRS("/no/such/interpreter");
+    NS_SEND(&conn, prime, 800, m);
+    ck_assert_uint_eq(ns_expect_error(&conn, 800, PROTO_ERR_EXEC), ENOENT);
+    m.script = "relative";
+    NS_SEND(&conn, prime, 800, m);
+    ns_expect_error(&conn, 800, PROTO_ERR_INVALID);
+    ns_wait_until(only_initd_is_left, &guest);
+    unsigned fds = ns_count_fds(&guest);
+    prime("/bin/sh");
+    ck_assert_uint_gt(ns_count_fds(&guest), fds);
+    ns_stop(&guest);
+}
+END_TEST
+
+START_TEST(a_primed_job_that_dies_is_an_ended_job)
+{
+    struct msg_started s;
+
+    setup();
+    uint32_t stream = ns_stream(&conn);
+    NS_SEND(&conn, prime, stream, prime_of("/bin/sh"));
+    NS_EXPECT(&conn, started, STARTED, stream, &s);
+    unsigned fds = ns_count_fds(&guest);
+    char script[64];
+    snprintf(script, sizeof(script), "kill -9 %u", s.pid);
+    ns_run_sh(&conn, script, &result);
+    usleep(200000);
+    ck_assert_uint_eq(state_of(s.job), PROTO_JOB_ENDED);
+    ck_assert_uint_lt(ns_count_fds(&guest), fds);
+    ck_assert_int_ne(access(in_dir("work/main"), F_OK), 0);
+    write_source("echo\n");
+    NS_SEND(&conn, feed, 700, feed_of(s.job));
+    ns_expect_error(&conn, 700, PROTO_ERR_STATE);
+    ns_stop(&guest);
+}
+END_TEST
+
+/* initd is root of a user namespace, so the machine's clock and random numbers are safe from it, and RESUMED
+ * says so. */
+START_TEST(quiesce_and_resume)
+{
+    static const uint8_t entropy[32];
+    struct msg_welcome w;
+    struct msg_resumed r;
+    struct msg_resume resume = {
+        .entropy = {.data = entropy, .size = sizeof(entropy)}, .wall_clock_ns = 1, .hostname = "renamed"};
+
+    setup();
+    uint32_t job = prime("/bin/sh");
+    memset(resume.instance.byte, 0xa7, sizeof(resume.instance.byte));
+    NS_SEND(&conn, quiesce, 60, {});
+    ns_expect_ok(&conn, 60);
+    NS_SEND(&conn, feed, 61, feed_of(job));
+    ns_expect_error(&conn, 61, PROTO_ERR_STATE);
+    struct msg_exec m = ns_sh("true");
+    NS_SEND(&conn, exec, 61, m);
+    ns_expect_error(&conn, 61, PROTO_ERR_STATE);
+    struct msg_pong pong;
+    NS_SEND(&conn, ping, 61, {.token = 6});
+    NS_EXPECT(&conn, pong, PONG, 61, &pong);
+    ns_disconnect(&conn);
+
+    ns_connect(&guest, &conn, false);
+    NS_SEND(&conn, hello, 0, {.magic = PROTO_MAGIC, .version_min = 1, .version_max = 1});
+    NS_SEND(&conn, resume, 1, resume);
+    NS_EXPECT(&conn, welcome, WELCOME, 0, &w);
+    ck_assert_uint_eq(w.state, PROTO_STATE_QUIESCED);
+    NS_EXPECT(&conn, resumed, RESUMED, 1, &r);
+    ck_assert_uint_eq(r.done, PROTO_RESUMED_HOSTNAME | PROTO_RESUMED_MACHINE_ID);
+    ck_assert_uint_gt(r.clock_before_ns, 1600000000000000000);
+    resume.entropy.size = 31;
+    NS_SEND(&conn, resume, 1, resume);
+    ns_expect_error(&conn, 1, PROTO_ERR_INVALID);
+    conn.next_stream = 10;
+    ns_run_sh(&conn, "cat /etc/machine-id /proc/sys/kernel/hostname", &result);
+    ck_assert_str_eq(result.out, "a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7\nrenamed\n");
+    write_source("echo fed after resume\n");
+    struct msg_feed f = feed_of(job);
+    feed(&f);
+    ck_assert_str_eq(result.out, "fed after resume\n");
+    ns_stop(&guest);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {
+        sh_runs_what_it_is_fed,
+        sh_gets_its_input_and_limits,
+        python_runs_what_it_is_fed,
+        a_job_is_fed_once_and_only_when_primed,
+        an_interpreter_that_does_not_settle,
+        a_primed_job_that_dies_is_an_ended_job,
+        quiesce_and_resume,
+    };
+
+    return ns_main("prime", tests, sizeof(tests) / sizeof(tests[0]), 30);
+}
