@@ -273,7 +273,8 @@ int boot_run(struct cmdline *ret_config, const char **ret_step)
 int boot_run_test(struct cmdline *ret_config, const char **ret_step)
 {
     cmdline_init(ret_config);
-    syscall(SYS_close_range, 3u, ~0u, 0u); /* what the test had open is not for jobs; the kernel leaves nothing open */
+    syscall(SYS_close_range, 3u, ~0u,
+            0u); /* what the test had open is not for jobs; the kernel leaves nothing open */
     *ret_step = "/dev/null";
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null < 0 || dup2(null, STDIN_FILENO) < 0) /* what jobs get; the others stay for the log */

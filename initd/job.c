@@ -364,14 +364,14 @@ static uint8_t end_cause(const struct job *j, int status, const struct rusage *u
 {
     uint64_t cpu_ns = timeval_ns(usage->ru_utime) + timeval_ns(usage->ru_stime);
 
-
     if (WIFEXITED(status))
         return PROTO_CAUSE_EXITED; /* of itself, even when a kill was under way */
     if (j->cause)
         return j->cause;
     if (WTERMSIG(status) == SIGKILL && cgroup_oom_kills(&j->cgroup) > 0)
         return PROTO_CAUSE_OOM;
-    /* Without a cgroup it was RLIMIT_CPU, with SIGXCPU or SIGKILL; its clock and that of rusage are not quite the same. */
+    /* Without a cgroup it was RLIMIT_CPU, with SIGXCPU or SIGKILL; its clock and that of rusage are not quite
+     * the same. */
     if (j->cpu_max_ns && !cgroup_enabled() && cpu_ns >= j->cpu_max_ns / 10 * 9)
         return PROTO_CAUSE_CPU;
     return PROTO_CAUSE_SIGNALLED;
