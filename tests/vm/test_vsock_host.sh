@@ -79,5 +79,11 @@ expect "conversation" "$got" "hello True
 ping True
 exec (b'from the host\\n', 9)
 second True True True"
+
+# The example client, which links proto/ alone.
+got=$("$BUILD/test/tools/example_client" "connect:$TMPDIR/vsock.sock" /bin/sh -c 'echo out; echo err >&2; exit 6' 2>&1)
+expect "example client: status" $? 6
+expect "example client: output" "$got" "out
+err"
 [ "$failures" -eq 0 ] || cat "$TMPDIR/console.log" "$TMPDIR/qemu.log" "$TMPDIR/device.log"
 finish
