@@ -69,6 +69,9 @@ static _Noreturn void become_initd(char **argv, int go_fd)
     /* RESUME writes to /etc. */
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 || mount("tmpfs", "/etc", "tmpfs", 0, NULL) < 0)
         _exit(98);
+    /* As the kernel starts it: nohup(1), say, would leave a signal ignored. */
+    for (int number = 1; number < NSIG; number++)
+        signal(number, SIG_DFL);
     execv(argv[0], argv);
     _exit(97);
 }
