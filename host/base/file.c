@@ -121,7 +121,9 @@ static int remove_at(int parent, const char *name, dev_t device)
     if (errno != EISDIR && errno != EPERM)
         return -1;
     cleanup_fd int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &st) < 0)
+    if (fd < 0) /* gone meanwhile is as good as removed */
+        return errno == ENOENT ? 0 : -1;
+    if (fstat(fd, &st) < 0)
         return -1;
     if (st.st_dev != device) {
         errno = EXDEV;
@@ -129,7 +131,7 @@ static int remove_at(int parent, const char *name, dev_t device)
     }
     if (remove_entries(fd, device) < 0)
         return -1;
-    return unlinkat(parent, name, AT_REMOVEDIR);
+    return unlinkat(parent, name, AT_REMOVEDIR) < 0 && errno != ENOENT ? -1 : 0;
 }
 
 int file_remove_tree(const char *path, struct error *e)

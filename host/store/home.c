@@ -14,6 +14,8 @@
 #include <sys/stat.h>
 
 #define LOCK_RETRY_MS 20
+#define UNFINISHED "new-" /* beginning of the name of a scratch directory that is being made */
+#define MAKING_S 60
 
 static const char *const directories[] = {"",       "/images", "/images/names", "/snapshots",
                                           "/cache", "/locks",  "/log",          "/run"};
@@ -64,19 +66,22 @@ static void remove_if_orphaned(const char *scratch)
     cleanup_free char *owner = text_format("%s/owner", scratch);
     cleanup_fd int fd = open(owner, O_RDWR | O_CLOEXEC);
     struct error ignored = {0};
-    struct stat st;
 
-    /* No owner file: its maker is between mkdir and lock, or died there. The directory then is empty. */
-    if (fd < 0) {
-        if (stat(scratch, &st) == 0 && clock_realtime_ns() / 1000000000 - st.st_mtim.tv_sec > 60)
-            rmdir(scratch);
-        return;
-    }
-    if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0)
         return;
     kill_recorded(scratch);
     if (remove_scratch(scratch, &ignored) < 0)
         log_warning("left-over directory could not be removed: %s", ignored.text);
+}
+
+/* A directory that is still being made has no lock yet. Making takes no time, so one that is old was given
+ * up. */
+static bool is_being_made(const char *name, const char *path)
+{
+    struct stat st;
+
+    return strncmp(name, UNFINISHED, strlen(UNFINISHED)) == 0 && stat(path, &st) == 0 &&
+           clock_realtime_ns() / 1000000000 - st.st_mtim.tv_sec < MAKING_S;
 }
 
 static void remove_orphans(const struct home *h)
@@ -86,26 +91,30 @@ static void remove_orphans(const struct home *h)
 
     for (struct dirent *d; dir && (d = readdir(dir));) {
         cleanup_free char *scratch = text_format("%s/%s", run, d->d_name);
-        if (d->d_name[0] != '.')
+        if (strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0 && !is_being_made(d->d_name, scratch))
             remove_if_orphaned(scratch);
     }
 }
 
+/* Made under another name and locked before it gets its own, so that nobody ever sees it without its lock. */
 static int make_scratch(struct home *h, struct error *e)
 {
-    h->scratch = home_path(h, "run/XXXXXX");
-    if (!mkdtemp(h->scratch)) {
-        error_errno(e, "cannot create a directory in %s/run", h->path);
-        free(h->scratch);
-        h->scratch = NULL;
-        return -1;
-    }
-    cleanup_free char *owner = text_format("%s/owner", h->scratch);
-    cleanup_free char *record = text_format("%s/children", h->scratch);
+    cleanup_free char *unfinished = home_path(h, "run/" UNFINISHED "XXXXXX");
+
+    if (!mkdtemp(unfinished))
+        return error_errno(e, "cannot create a directory in %s/run", h->path);
+    cleanup_free char *owner = text_format("%s/owner", unfinished);
+    cleanup_free char *record = text_format("%s/children", unfinished);
+    cleanup_free char *final = home_path(h, "run/%s", strrchr(unfinished, '/') + 1 + strlen(UNFINISHED));
     h->owner_fd = open(owner, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     h->record_fd = open(record, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    if (h->owner_fd < 0 || h->record_fd < 0 || flock(h->owner_fd, LOCK_EX | LOCK_NB) < 0)
-        return error_errno(e, "cannot create %s", owner);
+    if (h->owner_fd < 0 || h->record_fd < 0 || flock(h->owner_fd, LOCK_EX | LOCK_NB) < 0 ||
+        rename(unfinished, final) < 0) {
+        error_errno(e, "cannot create %s", owner);
+        remove_scratch(unfinished, &(struct error){0});
+        return -1;
+    }
+    h->scratch = text_copy(final);
     return 0;
 }
 

@@ -120,6 +120,34 @@ START_TEST(a_living_process_keeps_its_scratch)
 }
 END_TEST
 
+/* Many that start and end at once never take each other's directory for a left-over. */
+START_TEST(many_starts_at_once_do_not_disturb_each_other)
+{
+    enum { PROCESSES = 8, ROUNDS = 60 };
+    pid_t pids[PROCESSES];
+
+    for (int i = 0; i < PROCESSES; i++) {
+        pids[i] = fork();
+        if (pids[i] != 0)
+            continue;
+        for (int round = 0; round < ROUNDS; round++) {
+            struct home h;
+            if (home_open(&h, root, &e) < 0 || !file_exists(h.scratch)) {
+                fprintf(stderr, "%s\n", e.text);
+                _exit(1);
+            }
+            home_close(&h);
+        }
+        _exit(0);
+    }
+    for (int i = 0; i < PROCESSES; i++) {
+        int status = 0;
+        waitpid(pids[i], &status, 0);
+        ck_assert_int_eq(status, 0);
+    }
+}
+END_TEST
+
 START_TEST(a_lock_excludes_and_the_wait_has_an_end)
 {
     struct home h;
@@ -204,6 +232,7 @@ int main(void)
     unit_add(&u, scratch_is_removed_at_the_end);
     unit_add(&u, what_a_killed_process_left_is_cleaned_up);
     unit_add(&u, a_living_process_keeps_its_scratch);
+    unit_add(&u, many_starts_at_once_do_not_disturb_each_other);
     unit_add(&u, a_lock_excludes_and_the_wait_has_an_end);
     unit_add(&u, a_remembered_digest_notices_a_change);
     unit_add(&u, a_state_directory_that_cannot_be_used_is_named);
