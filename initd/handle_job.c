@@ -203,9 +203,7 @@ void handle_prime(struct conn *c, uint32_t stream, const struct msg_prime *m)
 
 static int limit_process(pid_t pid, int which, uint64_t value)
 {
-    struct rlimit limit = {.rlim_cur = value, .rlim_max = value};
-
-    return value && prlimit(pid, which, &limit, NULL) < 0 ? -errno : 0;
+    return value ? sys_limit(pid, which, value) : 0;
 }
 
 /* The limits of a job that runs already; see fill_limits() in job.c. */

@@ -370,9 +370,8 @@ static uint8_t end_cause(const struct job *j, int status, const struct rusage *u
         return j->cause;
     if (WTERMSIG(status) == SIGKILL && cgroup_oom_kills(&j->cgroup) > 0)
         return PROTO_CAUSE_OOM;
-    /* Without a cgroup it was RLIMIT_CPU, with SIGXCPU or SIGKILL; its clock and that of rusage are not quite
-     * the same. */
-    if (j->cpu_max_ns && !cgroup_enabled() && cpu_ns >= j->cpu_max_ns / 10 * 9)
+    /* Without a cgroup it was RLIMIT_CPU: SIGXCPU, and SIGKILL for those that ignore it. */
+    if (j->cpu_max_ns && !cgroup_enabled() && (WTERMSIG(status) == SIGXCPU || cpu_ns >= j->cpu_max_ns))
         return PROTO_CAUSE_CPU;
     return PROTO_CAUSE_SIGNALLED;
 }

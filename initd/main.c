@@ -93,12 +93,10 @@ static void block_signals(void)
 /* What jobs inherit; see become_program() in spawn.c. */
 static void set_defaults_of_jobs(void)
 {
-    const struct rlimit no_core = {0};
-
     umask(022);
     if (chdir("/") < 0)
         kmsg_log(KMSG_ERROR, "chdir", "/", errno);
-    prlimit(0, RLIMIT_CORE, &no_core, NULL);
+    sys_limit(0, RLIMIT_CORE, 0);
 }
 
 static void open_transports(const struct cmdline *config)

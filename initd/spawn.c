@@ -43,22 +43,15 @@ int spawn_check(const struct spawn *s)
 
 /* ---- in the child: only system calls, and its own copy of initd's memory --------------------- */
 
-static int set_limit(int which, uint64_t value)
-{
-    struct rlimit limit = {.rlim_cur = value, .rlim_max = value};
-
-    return prlimit(0, which, &limit, NULL); /* setrlimit() of the libc looks after threads */
-}
-
 static int set_limits(const struct spawn *s)
 {
-    if (s->max_files && set_limit(RLIMIT_NOFILE, s->max_files) < 0)
+    if (s->max_files && sys_limit(0, RLIMIT_NOFILE, s->max_files) < 0)
         return -1;
-    if (s->max_address_space && set_limit(RLIMIT_AS, s->max_address_space) < 0)
+    if (s->max_address_space && sys_limit(0, RLIMIT_AS, s->max_address_space) < 0)
         return -1;
-    if (s->max_processes && set_limit(RLIMIT_NPROC, s->max_processes) < 0)
+    if (s->max_processes && sys_limit(0, RLIMIT_NPROC, s->max_processes) < 0)
         return -1;
-    return s->max_cpu_s ? set_limit(RLIMIT_CPU, s->max_cpu_s) : 0;
+    return s->max_cpu_s ? sys_limit(0, RLIMIT_CPU, s->max_cpu_s) : 0;
 }
 
 static int set_identity(const struct spawn *s)

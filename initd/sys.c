@@ -9,6 +9,7 @@
 #include <linux/sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -30,6 +31,16 @@ uint64_t sys_now(void)
 uint64_t sys_wall_clock(void)
 {
     return read_clock(CLOCK_REALTIME);
+}
+
+int sys_limit(pid_t pid, int which, uint64_t value)
+{
+    struct rlimit limit = {.rlim_cur = value, .rlim_max = value};
+
+    if (which == RLIMIT_CPU)
+        limit.rlim_max++;
+    /* Not setrlimit(), which looks after the other threads of a process in the libc. */
+    return prlimit(pid, which, &limit, NULL) < 0 ? -errno : 0;
 }
 
 uint64_t sys_memory_available(void)

@@ -13,6 +13,10 @@
 #define NS_PER_MS 1000000ull
 #define NS_PER_S 1000000000ull
 
+/* Sets a resource limit of a process (0: the caller), prlimit(2), both values. RLIMIT_CPU gets a hard limit
+ * of one second more: the kernel sends SIGXCPU at the soft one only when it is lower. Returns 0 or -errno. */
+int sys_limit(pid_t pid, int which, uint64_t value);
+
 /* CLOCK_MONOTONIC in ns. */
 uint64_t sys_now(void);
 
