@@ -59,6 +59,52 @@ static int set_vsock_peer(struct cmdline *c, char *value)
     return 0;
 }
 
+static int set_main(struct cmdline *c, char *value)
+{
+    return *value == '/' ? copy(c->main, sizeof(c->main), value) : -EINVAL;
+}
+
+static int set_main_user(struct cmdline *c, char *value)
+{
+    char *gid = value, *uid = strsep(&gid, ":");
+    uint64_t u, g;
+
+    if (!gid || !text_parse_u64(uid, &u) || !text_parse_u64(gid, &g) || u >= UINT32_MAX || g >= UINT32_MAX)
+        return -EINVAL;
+    c->main_uid = (uint32_t)u;
+    c->main_gid = (uint32_t)g;
+    return 0;
+}
+
+/* The index of value in names, which ends with NULL. */
+static int choose(const char *const names[], const char *value)
+{
+    for (int i = 0; names[i]; i++)
+        if (strcmp(names[i], value) == 0)
+            return i;
+    return -EINVAL;
+}
+
+static int set_main_restart(struct cmdline *c, char *value)
+{
+    static const char *const names[] = {"never", "on-failure", "always", NULL};
+    int r = choose(names, value);
+
+    if (r >= 0)
+        c->main_restart = (enum service_restart)r;
+    return r < 0 ? r : 0;
+}
+
+static int set_main_end(struct cmdline *c, char *value)
+{
+    static const char *const names[] = {"stay", "poweroff", "reboot", NULL};
+    int r = choose(names, value);
+
+    if (r >= 0)
+        c->main_end = (enum service_end)r;
+    return r < 0 ? r : 0;
+}
+
 static const struct {
     const char *key;
     int (*set)(struct cmdline *c, char *value);
@@ -67,6 +113,10 @@ static const struct {
     {"initd.layers=", set_layers},
     {"initd.upper=", set_upper},
     {"initd.vsock_peer=", set_vsock_peer},
+    {"initd.main=", set_main},
+    {"initd.main_user=", set_main_user},
+    {"initd.main_restart=", set_main_restart},
+    {"initd.main_end=", set_main_end},
 };
 
 static void take_word(struct cmdline *c, char *word)

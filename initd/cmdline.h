@@ -2,11 +2,16 @@
  * cmdline: what the kernel command line tells initd.
  *
  *   initd.hostname=NAME     host name; "capsid" without it
- *   initd.layers=vdb,vdc    block devices with read-only layers (EROFS), each above the one before, all above
- * the root initd.upper=vdd         block device with ext4 that takes the changes; without it they go to
- * memory initd.vsock_peer=N      for tests: the CID that may connect, in place of 2 (the host)
+ *   initd.layers=vdb,vdc    block devices with read-only layers (EROFS), each above the one before, all above the root
+ *   initd.upper=vdd         block device with ext4 that takes the changes; without it they go to memory
+ *   initd.vsock_peer=N      for tests: the CID that may connect, in place of 2 (the host)
  *
- * A program that initd itself runs and restarts (initd.main=) is for later; its keys will be read here.
+ * and for an appliance, whose main program initd itself starts (service.h):
+ *
+ *   initd.main=/PROGRAM,ARG,ARG      absolute path and arguments; none may hold a comma or a space (let it be a script then)
+ *   initd.main_user=UID:GID          0:0 without it
+ *   initd.main_restart=never         or on-failure, or always
+ *   initd.main_end=stay              what follows the end of a program that is not restarted; or poweroff, or reboot
  */
 #ifndef INITD_CMDLINE_H
 #define INITD_CMDLINE_H
@@ -15,12 +20,19 @@
 
 #include <stdint.h>
 
+enum service_restart { SERVICE_NEVER, SERVICE_ON_FAILURE, SERVICE_ALWAYS };
+enum service_end { SERVICE_STAY, SERVICE_POWEROFF, SERVICE_REBOOT };
+
 struct cmdline {
     char hostname[CMDLINE_NAME_MAX];
     char layers[LAYERS_MAX][DEVICE_NAME_MAX];
     unsigned layer_count;
     char upper[DEVICE_NAME_MAX]; /* "": none */
     uint32_t vsock_peer;
+    char main[CMDLINE_MAIN_MAX]; /* "": none */
+    uint32_t main_uid, main_gid;
+    enum service_restart main_restart;
+    enum service_end main_end;
 };
 
 /* Sets everything to its default. */

@@ -326,6 +326,7 @@ void job_free(struct job *j)
     if (j->state != JOB_FREE && j->state != JOB_FINISHED)
         kill_processes(j);
     close_all(j);
+    job_io_free(j);
     j->state = JOB_FREE;
     clear(j);
 }

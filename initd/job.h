@@ -189,8 +189,11 @@ void job_io_close_child(int child_fds[3]);
 /* Begins to read output. */
 int job_io_watch(struct job *j);
 
-/* Closes all channels. */
+/* Closes all channels; what was read stays. */
 void job_io_close(struct job *j);
+
+/* The job is forgotten: gives everything back. */
+void job_io_free(struct job *j);
 
 /* Reads output channel n (0 or 1). Returns true when something came or the channel ended. */
 bool job_io_read(struct job *j, unsigned n);

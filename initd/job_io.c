@@ -11,13 +11,14 @@
 #include <unistd.h>
 
 #define PAGE 4096
-#define RINGS_SIZE (JOB_STDOUT_RING + JOB_STDERR_RING + JOB_STDIN_RING)
 #define VEOF_CHARACTER 4 /* termios(3): the default of VEOF, Ctrl-D */
 
 /* Least room for which a small message (STARTED, END, EXIT, WINDOW) is begun. */
 #define SMALL_MESSAGE 256
 
-static uint8_t rings[JOBS_MAX][RINGS_SIZE] __attribute__((aligned(PAGE)));
+static uint8_t rings[JOBS_MAX][3][JOB_RING] __attribute__((aligned(PAGE)));
+static uint8_t large_rings[LARGE_RINGS_MAX][LARGE_RING] __attribute__((aligned(PAGE)));
+static struct job *large_owner[LARGE_RINGS_MAX]; /* NULL: free */
 
 static unsigned slot_of(const struct job *j)
 {
@@ -33,12 +34,42 @@ struct watch job_token(const struct job *j, enum watch_kind kind)
 
 void job_io_init(struct job *j)
 {
-    uint8_t *base = rings[slot_of(j)];
+    uint8_t(*own)[JOB_RING] = rings[slot_of(j)];
 
     j->in.fd = j->out[0].fd = j->out[1].fd = -1;
-    ring_init(&j->out[0].ring, base, JOB_STDOUT_RING);
-    ring_init(&j->out[1].ring, base + JOB_STDOUT_RING, JOB_STDERR_RING);
-    ring_init(&j->in.ring, base + JOB_STDOUT_RING + JOB_STDERR_RING, JOB_STDIN_RING);
+    ring_init(&j->out[0].ring, own[0], JOB_RING);
+    ring_init(&j->out[1].ring, own[1], JOB_RING);
+    ring_init(&j->in.ring, own[2], JOB_RING);
+}
+
+/* Takes a large ring from a job that has told all; what it still holds for an ATTACH goes into its own ring
+ * or, where that is too small, the job is forgotten. */
+static void give_back_large_ring(struct job *j)
+{
+    struct ring *r = &j->out[0].ring;
+
+    if (r->end - r->start > JOB_RING) {
+        job_free(j);
+        return;
+    }
+    ring_move(r, rings[slot_of(j)][0], JOB_RING);
+    for (unsigned i = 0; i < LARGE_RINGS_MAX; i++)
+        if (large_owner[i] == j)
+            large_owner[i] = NULL;
+}
+
+static void take_large_ring(struct job *j)
+{
+    for (unsigned i = 0; i < LARGE_RINGS_MAX; i++) {
+        struct job *owner = large_owner[i];
+        if (owner && owner->state == JOB_FINISHED && owner->delivered && !owner->conn)
+            give_back_large_ring(owner);
+        if (large_owner[i])
+            continue;
+        large_owner[i] = j;
+        ring_init(&j->out[0].ring, large_rings[i], LARGE_RING);
+        return;
+    }
 }
 
 static int open_terminal(struct job *j, const struct job_request *r, int child_fds[3])
@@ -91,6 +122,7 @@ static int open_pipes(struct job *j, const struct job_request *r, int child_fds[
 
 int job_io_open(struct job *j, const struct job_request *r, int child_fds[3])
 {
+    take_large_ring(j);
     j->in.open = r->flags & PROTO_JOB_STDIN;
     return j->tty ? open_terminal(j, r, child_fds) : open_pipes(j, r, child_fds);
 }
@@ -121,13 +153,21 @@ int job_io_watch(struct job *j)
 
 void job_io_close(struct job *j)
 {
-    bool large = j->out[0].ring.end > PAGE || j->out[1].ring.end > PAGE;
-
     sys_close(&j->in.fd);
     sys_close(&j->out[0].fd);
     sys_close(&j->out[1].fd);
-    if (large && j->state == JOB_FINISHED) /* on the way to be forgotten */
-        madvise(rings[slot_of(j)], RINGS_SIZE, MADV_DONTNEED);
+}
+
+void job_io_free(struct job *j)
+{
+    job_io_close(j);
+    for (unsigned i = 0; i < LARGE_RINGS_MAX; i++) {
+        if (large_owner[i] != j)
+            continue;
+        large_owner[i] = NULL;
+        if (j->out[0].ring.end > PAGE) /* what is zero again after this needs no memory */
+            madvise(large_rings[i], LARGE_RING, MADV_DONTNEED);
+    }
 }
 
 /* ---- output ---------------------------------------------------------------------------------- */
@@ -210,7 +250,7 @@ void job_io_resume(struct job *j)
 
 static uint64_t input_limit(const struct job *j)
 {
-    return j->in.open && !j->in.ending ? j->in.ring.start + JOB_STDIN_RING : j->in.ring.end;
+    return j->in.open && !j->in.ending ? j->in.ring.start + JOB_RING : j->in.ring.end;
 }
 
 static void close_input(struct job *j)
@@ -352,7 +392,7 @@ static bool emit_window(struct conn *c, struct job *j)
 {
     uint64_t limit = input_limit(j);
 
-    if (!j->in.open || j->in.ending || j->state == JOB_FINISHED || limit - j->in.granted < JOB_STDIN_RING / 2)
+    if (!j->in.open || j->in.ending || j->state == JOB_FINISHED || limit - j->in.granted < JOB_RING / 2)
         return false;
     j->in.granted = limit;
     return CONN_SEND(c, window, j->stream,

@@ -10,14 +10,18 @@
 /* Jobs that are held at once, running or ended. */
 #define JOBS_MAX 32
 
-/* Bytes of a job's channels that initd keeps: output until it is consumed, input until it is taken.
- * Powers of two. 16 KiB a job, so 32 jobs with every ring full stay within 512 KiB. */
-#define JOB_STDOUT_RING 8192
-#define JOB_STDERR_RING 4096
-#define JOB_STDIN_RING 4096
+/* Bytes of each channel of a job that initd keeps: output until it is consumed, input until it is taken. A
+ * power of two. 12 KiB a job. */
+#define JOB_RING 4096
+
+/* Standard output is what matters for speed, and mostly there is one job: so that many jobs have a larger
+ * ring for it (a power of two, too; as much as a pipe holds). 32 jobs whose output nobody takes stay within
+ * 512 KiB. */
+#define LARGE_RINGS_MAX 2
+#define LARGE_RING 65536
 
 /* Most bytes of one DATA frame of a job, so that jobs of one connection take turns. */
-#define JOB_DATA_CHUNK 4096
+#define JOB_DATA_CHUNK 16384
 
 /* After the first process is gone: how long output may be silent before the job is finished (PROTOCOL.md 5).
  */
@@ -44,7 +48,7 @@
 /* Answers of one connection that are not yet written. CONN_ANSWER_MAX of it is kept for answers to requests
  * (the largest is a FILE_INFO with a symlink target of PATH_MAX, or a page of a LISTING); the rest is for
  * streams. */
-#define CONN_TX_SIZE (24 * 1024)
+#define CONN_TX_SIZE (40 * 1024)
 #define CONN_ANSWER_MAX (8 * 1024)
 
 /* A socket that sends no HELLO, a frame that does not get complete, and a closing connection are dropped
@@ -86,7 +90,14 @@
 #define CMDLINE_MAX 4096
 #define CMDLINE_NAME_MAX 65 /* HOST_NAME_MAX and a NUL */
 #define LAYERS_MAX 8
+#define CMDLINE_MAIN_MAX 512
 #define DEVICE_NAME_MAX 32
+
+/* An appliance's main program that ends too soon is started again after a pause, which doubles up to a maximum until it ran
+ * steadily for a while. */
+#define SERVICE_DELAY_MIN_MS 100
+#define SERVICE_DELAY_MAX_MS 30000
+#define SERVICE_STEADY_MS 10000
 
 /* How long SHUTDOWN waits for its OK to be taken, and then for processes to die. */
 #define SHUTDOWN_FLUSH_MS 1000

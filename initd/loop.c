@@ -5,6 +5,7 @@
 #include "handlers.h"
 #include "helper.h"
 #include "job.h"
+#include "service.h"
 #include "sys.h"
 #include "watch.h"
 
@@ -44,7 +45,7 @@ static void reap(void)
         pid_t pid = wait4(-1, &status, WNOHANG, &usage);
         if (pid <= 0)
             return;
-        if (!helper_on_child(pid, status))
+        if (!helper_on_child(pid, status) && !service_on_child(pid, status, sys_now()))
             job_on_child(pid, status, &usage, sys_now());
     }
     reap_again = true;
@@ -165,8 +166,9 @@ uint8_t loop_run(void)
         /* After the requests, which may have set deadlines. What ends here is told in the next turn, at once.
          */
         next = earlier(next, job_run_timers(now));
+        next = earlier(next, service_run_timers(now));
         next = earlier(next, cgroup_tidy(job_next_id(), job_any_active(), now));
-        if (handlers_shutdown_asked(&action)) {
+        if (handlers_shutdown_asked(&action) || service_asks_end(&action)) {
             shutdown_by = shutdown_by ? shutdown_by : now + SHUTDOWN_FLUSH_MS * NS_PER_MS;
             if (all_sent() || now >= shutdown_by)
                 return action;

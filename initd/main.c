@@ -11,6 +11,7 @@
 #include "kmsg.h"
 #include "loop.h"
 #include "power.h"
+#include "service.h"
 #include "sys.h"
 #include "text.h"
 #include "watch.h"
@@ -28,6 +29,7 @@
 /* Test mode: initd as PID 1 of a namespace, driven through a Unix socket. */
 struct test_options {
     const char *listen; /* NULL: this is a real boot */
+    char *cmdline;      /* words as on the kernel command line, or NULL */
     const char *cgroup; /* a cgroup v2 directory to use as the root, or NULL */
     uint32_t frame_ms, hello_ms;
 };
@@ -49,6 +51,7 @@ static uint32_t number_of(const char *text)
 static void parse_arguments(int argc, char **argv, struct test_options *ret)
 {
     static const char listen[] = "--test-listen=", cgroup[] = "--test-cgroup=";
+    static const char cmdline[] = "--test-cmdline=";
     static const char frame[] = "--test-frame-ms=", hello[] = "--test-hello-ms=";
 
     *ret = (struct test_options){0};
@@ -56,6 +59,8 @@ static void parse_arguments(int argc, char **argv, struct test_options *ret)
     for (int i = 1; i < argc; i++) {
         if (text_starts(argv[i], listen))
             ret->listen = argv[i] + strlen(listen);
+        if (text_starts(argv[i], cmdline))
+            ret->cmdline = argv[i] + strlen(cmdline);
         if (text_starts(argv[i], cgroup))
             ret->cgroup = argv[i] + strlen(cgroup);
         if (text_starts(argv[i], frame))
@@ -149,6 +154,8 @@ int main(int argc, char **argv)
     int r = test.listen ? boot_run_test(&config, &step) : boot_run(&config, &step);
     if (r < 0)
         die(test.listen, step, r);
+    if (test.cmdline)
+        cmdline_parse(&config, test.cmdline);
     cgroup_init(test.listen ? test.cgroup : "/sys/fs/cgroup");
     job_init();
     file_init();
@@ -165,6 +172,7 @@ int main(int argc, char **argv)
     if (r < 0)
         die(test.listen, test.listen, r);
     handlers_init(began, sys_now());
+    service_init(&config, test.listen ? STDERR_FILENO : -1);
 
     /* Phase 2: from here on nothing ends initd but SHUTDOWN. */
     end(test.listen, loop_run());

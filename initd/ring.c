@@ -1,5 +1,7 @@
 #include "ring.h"
 
+#include <string.h>
+
 void ring_init(struct ring *r, void *buffer, size_t capacity)
 {
     *r = (struct ring){.buffer = buffer, .capacity = capacity, .start = 0, .end = 0, .base = 0};
@@ -47,4 +49,18 @@ void ring_consume(struct ring *r, uint64_t offset)
 {
     if (offset > r->start)
         r->start = offset;
+}
+
+void ring_move(struct ring *r, void *buffer, size_t capacity)
+{
+    uint8_t *to = buffer;
+    size_t size;
+
+    for (uint64_t at = r->start; at < r->end; at += size) {
+        const uint8_t *from = ring_view(r, at, &size);
+        memcpy(to + (at - r->start), from, size);
+    }
+    r->buffer = to;
+    r->capacity = capacity;
+    r->base = r->start;
 }

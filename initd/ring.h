@@ -34,6 +34,9 @@ void ring_added(struct ring *r, size_t size);
  * edge. */
 const uint8_t *ring_view(const struct ring *r, uint64_t offset, size_t *ret_size);
 
+/* Gives the ring another buffer, into which what it holds must fit. */
+void ring_move(struct ring *r, void *buffer, size_t capacity);
+
 /* Forgets what is below offset, which must not be above end. Lower than start: nothing happens. */
 void ring_consume(struct ring *r, uint64_t offset);
 

@@ -20,9 +20,14 @@ int guest_hello(struct guest *g, int64_t deadline, struct error *e)
     struct msg_welcome w;
     struct frame f;
 
-    if (channel_send(g, out, msg_hello_frame(&hello, 0, out, sizeof(out)), deadline, e) < 0 ||
-        channel_expect(g, 0, MSG_WELCOME, &f, deadline, e) < 0)
+    if (channel_send(g, out, msg_hello_frame(&hello, 0, out, sizeof(out)), deadline, e) < 0)
         return -1;
+    do { /* a serial port may still hold what was meant for its host before this one */
+        if (channel_receive(g, &f, deadline, e) < 0)
+            return -1;
+        if (f.type == MSG_ERROR && f.stream == 0)
+            return channel_refused(e, &f);
+    } while (f.type != MSG_WELCOME);
     if (!msg_welcome_decode(&w, f.payload, f.length) || w.magic != PROTO_MAGIC || w.version != PROTO_VERSION)
         return channel_violation(e, &f, "invalid");
     g->state = w.state;

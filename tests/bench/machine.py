@@ -183,12 +183,15 @@ class Initd:
         return {name: f"/dev/{port}" for name, port in (line.split() for line in lines.splitlines())}
 
     def end_job(self, stream):
+        """Kills a job and takes what it has put out."""
         self.send(KILL, stream)
+        for channel in 1, 2:
+            self.send(WINDOW, stream, struct.pack("<BQQ", channel, 0, 1 << 40))
         while True:
             kind, _, data = self.receive()
             if kind == DATA:
                 size = struct.unpack_from("<Q", data, 1)[0] + len(data) - 13
-                self.send(WINDOW, stream, struct.pack("<BQQ", data[0], size, size + OUTPUT_WINDOW))
+                self.send(WINDOW, stream, struct.pack("<BQQ", data[0], size, 1 << 40))
             if kind == EXIT:
                 return
 
@@ -260,12 +263,12 @@ def clock_arguments():
 class Machine:
     """One virtual machine with three ports: initd's, a raw one and the guest agent's."""
 
-    def __init__(self, kernel, image, disk=None, memory=256):
+    def __init__(self, kernel, image, disk=None, cpu="max", memory=256):
         pairs = [socket.socketpair() for _ in range(3)]
         arguments = [
             "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
             "-machine", "microvm,acpi=off,rtc=on,pit=on,pic=on,isa-serial=on,memory-backend=ram",
-            "-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", f"{memory}M",
+            "-accel", "tcg", "-cpu", cpu, "-smp", "1", "-m", f"{memory}M",
             "-object", f"memory-backend-ram,id=ram,size={memory}M", "-global", "virtio-mmio.force-legacy=false",
             "-kernel", kernel, "-append",
             "root=/dev/vda rootfstype=erofs ro init=/sbin/initd console=ttyS0 quiet loglevel=1 panic=-1 reboot=t "

@@ -5,11 +5,11 @@
  *   bench_spawn COUNT vfork PROGRAM    the same, but the child borrows the memory
  *   bench_spawn COUNT pipes PROGRAM    with three pipes: output, errors, and one that tells of execve
  *   bench_spawn COUNT into PROGRAM     plain, into a cgroup that is there
- *   bench_spawn COUNT cgroup PROGRAM   plain, into a cgroup that is made, read, killed and removed each time
- *   bench_spawn COUNT all PROGRAM      pipes, and a cgroup that is made
+ *   bench_spawn COUNT fresh PROGRAM    plain, into a new cgroup; its kill and peak are part of it, making and
+ *                                      removing it is not
+ *   bench_spawn COUNT job PROGRAM      the same with pipes: what initd does from EXEC to EXIT, but for frames
+ *   bench_spawn COUNT cgroup PROGRAM   as fresh; making and removing it are part of it
  *   bench_spawn COUNT group PROGRAM    makes and removes a cgroup, and starts nothing
- *
- * What is done to a cgroup is what initd does to a job's, in the same order.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -30,7 +30,7 @@
 
 struct way {
     const char *name;
-    bool pipes, placed, made, vfork, no_program;
+    bool pipes, placed, made, beforehand, vfork, no_program;
 };
 
 static const struct way ways[] = {
@@ -38,8 +38,9 @@ static const struct way ways[] = {
     {.name = "vfork", .vfork = true},
     {.name = "pipes", .pipes = true},
     {.name = "into", .placed = true},
+    {.name = "fresh", .placed = true, .made = true, .beforehand = true},
+    {.name = "job", .placed = true, .made = true, .beforehand = true, .pipes = true},
     {.name = "cgroup", .placed = true, .made = true},
-    {.name = "all", .pipes = true, .placed = true, .made = true},
     {.name = "group", .placed = true, .made = true, .no_program = true},
 };
 
@@ -83,6 +84,10 @@ static void group_end(const struct group *g)
 
     if (write(g->kill_fd, "1", 1) != 1 || pread(g->peak_fd, number, sizeof(number), 0) <= 0)
         fail("cgroup.kill, memory.peak");
+}
+
+static void group_remove(const struct group *g)
+{
     close(g->kill_fd);
     close(g->peak_fd);
     close(g->fd);
@@ -158,11 +163,18 @@ static uint64_t once(const struct way *w, int group_fd, char **argv)
 
     if (w->made)
         g = group_make();
+    if (w->beforehand)
+        before = now();
     if (!w->no_program)
         run(w, g.fd, argv);
     if (w->made)
         group_end(&g);
-    return now() - before;
+    if (w->made && !w->beforehand)
+        group_remove(&g);
+    uint64_t after = now();
+    if (w->beforehand)
+        group_remove(&g);
+    return after - before;
 }
 
 int main(int argc, char **argv)
@@ -186,7 +198,7 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < count; i++)
         took[i] = once(w, shared.fd, argv + 3);
     if (w->placed && !w->made)
-        group_end(&shared);
+        group_remove(&shared);
     for (size_t i = 0; i < count; i++)
         printf("%llu\n", (unsigned long long)took[i]);
     free(took);

@@ -69,9 +69,11 @@ static _Noreturn void become_initd(char **argv, int go_fd)
     /* RESUME writes to /etc. */
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 || mount("tmpfs", "/etc", "tmpfs", 0, NULL) < 0)
         _exit(98);
-    /* As the kernel starts it: nohup(1), say, would leave a signal ignored. */
+    /* As the kernel starts it: nohup(1) leaves a signal ignored, and so does posix_spawn(3) of the libc two of its
+     * own, which its signal(2) then does not touch. */
+    static const uint64_t defaults[4];
     for (int number = 1; number < NSIG; number++)
-        signal(number, SIG_DFL);
+        syscall(SYS_rt_sigaction, number, defaults, NULL, (size_t)8);
     execv(argv[0], argv);
     _exit(97);
 }

@@ -53,8 +53,9 @@ expect_clean "failed starts"
 flip() { # FILE OFFSET
 	printf '\xa5' | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
 }
-snapshot=$(echo "$CAPSID_HOME"/snapshots/*)
-key=$(basename "$snapshot")
+capsid snapshot create --lang python --json
+key=$(field key)
+snapshot=$CAPSID_HOME/snapshots/$key
 for damage in "flip $snapshot/memory 5000000" "truncate -s 1000000 $snapshot/memory" "flip $snapshot/state 1000" \
 	"truncate -s 0 $snapshot/state" "rm $snapshot/memory" "flip $snapshot/manifest.json 0" "truncate -s 0 $snapshot/manifest.json"; do
 	cp -a --sparse=always "$snapshot" "$TMPDIR/kept"
@@ -66,7 +67,8 @@ done
 capsid run -l python -c 'print("restored")' </dev/null
 expect "the snapshot put back is good again" "$(field stdout)" restored
 
-image=$(echo "$CAPSID_HOME"/images/*.erofs)
+capsid rootfs list --json
+image=$(python3 -c 'import json, sys; print(next(i["path"] for i in json.load(open(sys.argv[1]))["images"] if i["name"] == "python"))' "$TMPDIR/out")
 cp -a "$image" "$TMPDIR/kept"
 flip "$image" 200000
 complain "damaged image" 1 "Error: image file $image is corrupt*capsid rootfs create*" run -l python -c 'print(1)'
@@ -75,17 +77,17 @@ complain "missing image" 1 "Error: image file $image is missing*capsid rootfs cr
 mv "$TMPDIR/kept" "$image"
 capsid run -l python -c 'print("restored")' </dev/null
 expect "the image put back is good again" "$(field stdout)" restored
-capsid snapshot rm "${key:0:8}"
+capsid snapshot rm "${key:0:16}"
 expect "snapshot rm" "$status" 0
-expect "snapshot rm: gone" "$(ls "$CAPSID_HOME/snapshots")" ""
-complain "snapshot rm twice" 1 "Error: no snapshot has a key*" snapshot rm "${key:0:8}"
+[ ! -e "$snapshot" ] || fail "snapshot rm: it is still there"
+complain "snapshot rm twice" 1 "Error: no snapshot has a key*" snapshot rm "${key:0:16}"
 
 # A full disk.
 if [ "$(id -u)" -eq 0 ] && unshare --mount true 2>/dev/null; then
 	mkdir "$TMPDIR/small"
 	# shellcheck disable=SC2016
-	unshare --mount sh -c 'mount -t tmpfs -o size=60m none "$1" && cp -a "$CAPSID_HOME/images" "$CAPSID_HOME/cache" "$1/" &&
-		CAPSID_HOME=$1 "$CAPSID" run -l python -c 1 </dev/null' - "$TMPDIR/small" >"$TMPDIR/out" 2>"$TMPDIR/err"
+	unshare --mount sh -c 'mount -t tmpfs -o size=60m none "$1" && mkdir "$1/images" && cp -a "$2" "$CAPSID_HOME/images/names" "$1/images/" &&
+		CAPSID_HOME=$1 "$CAPSID" run -l python -c 1 </dev/null' - "$TMPDIR/small" "$image" >"$TMPDIR/out" 2>"$TMPDIR/err"
 	expect "full disk: status" $? 1
 	expect_match "full disk: message" "$(grep Error "$TMPDIR/err")" "Error: *not enough disk space in $TMPDIR/small*"
 else

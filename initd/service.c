@@ -1,0 +1,137 @@
+#include "service.h"
+
+#include "cgroup.h"
+#include "kmsg.h"
+#include "messages.h"
+#include "spawn.h"
+#include "sys.h"
+#include "text.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define CGROUP_ID 0 /* jobs begin with 1 */
+
+static const char environment[] =
+    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\0HOME=/root\0TERM=linux";
+
+static struct {
+    bool wanted;
+    enum service_restart restart;
+    enum service_end end;
+    char argv[CMDLINE_MAIN_MAX]; /* strings with their NULs */
+    uint32_t argv_size;
+    uint32_t uid, gid;
+    int console;
+    struct cgroup cgroup;
+    pid_t pid; /* 0: it does not run */
+    int status_fd;
+    uint64_t started, start_at; /* start_at 0: not to be started */
+    uint64_t delay;
+    bool over;
+} service = {.console = -1, .status_fd = -1};
+
+void service_init(const struct cmdline *c, int console)
+{
+    if (!c->main[0])
+        return;
+    service.wanted = true;
+    service.restart = c->main_restart;
+    service.end = c->main_end;
+    service.uid = c->main_uid;
+    service.gid = c->main_gid;
+    service.argv_size = (uint32_t)strlen(c->main) + 1;
+    memcpy(service.argv, c->main, service.argv_size);
+    for (char *p = service.argv; *p; p++)
+        if (*p == ',')
+            *p = '\0';
+    service.console = console >= 0 ? console : open("/dev/console", O_WRONLY | O_NOCTTY | O_CLOEXEC);
+    service.delay = SERVICE_DELAY_MIN_MS * NS_PER_MS;
+    service.start_at = sys_now();
+    if (cgroup_make(&service.cgroup, CGROUP_ID) < 0)
+        kmsg_log(KMSG_WARNING, "no cgroup for the main program", NULL, 0);
+}
+
+static void start(uint64_t now)
+{
+    int output = service.console >= 0 ? service.console : STDERR_FILENO, status[2];
+    struct spawn s = {.argv = {.data = service.argv, .size = service.argv_size},
+                      .env = {.data = environment, .size = sizeof(environment)},
+                      .cwd = "/",
+                      .uid = service.uid,
+                      .gid = service.gid,
+                      .fds = {STDIN_FILENO, output, output},
+                      .cgroup = &service.cgroup};
+
+    service.start_at = 0;
+    service.started = now;
+    int r = spawn_check(&s);
+    if (r == 0)
+        r = sys_pipe(status, 0);
+    if (r == 0) {
+        s.status_fd = status[1];
+        service.status_fd = status[0];
+        pid_t pid = spawn_run(&s);
+        sys_close(&status[1]);
+        r = pid < 0 ? (int)pid : 0;
+        service.pid = pid > 0 ? pid : 0;
+    }
+    if (r == 0)
+        return;
+    sys_close(&service.status_fd);
+    kmsg_log(KMSG_ERROR, "cannot start the main program", service.argv, r);
+    service.start_at = now + SERVICE_DELAY_MAX_MS * NS_PER_MS;
+}
+
+/* A program that failed soon waits longer and longer; one that ran for a while begins anew. */
+static void start_again(uint64_t now)
+{
+    if (now - service.started > SERVICE_STEADY_MS * NS_PER_MS)
+        service.delay = SERVICE_DELAY_MIN_MS * NS_PER_MS;
+    service.start_at = now + service.delay;
+    service.delay *= 2;
+    if (service.delay > SERVICE_DELAY_MAX_MS * NS_PER_MS)
+        service.delay = SERVICE_DELAY_MAX_MS * NS_PER_MS;
+}
+
+bool service_on_child(pid_t pid, int status, uint64_t now)
+{
+    struct spawn_failure failure;
+
+    if (!service.pid || pid != service.pid)
+        return false;
+    service.pid = 0;
+    if (read(service.status_fd, &failure, sizeof(failure)) == (ssize_t)sizeof(failure))
+        kmsg_log(KMSG_ERROR, "the main program cannot be executed", spawn_step_name(failure.step),
+                 failure.os_errno);
+    sys_close(&service.status_fd);
+    cgroup_kill(&service.cgroup); /* what it left would be in the next one's way */
+
+    bool failed = !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+    if (service.restart == SERVICE_ALWAYS || (service.restart == SERVICE_ON_FAILURE && failed)) {
+        kmsg_log(KMSG_WARNING, "the main program ended and is started again", service.argv, 0);
+        start_again(now);
+    } else {
+        kmsg_log(failed ? KMSG_ERROR : KMSG_INFO, "the main program ended", service.argv, 0);
+        service.over = true;
+    }
+    return true;
+}
+
+uint64_t service_run_timers(uint64_t now)
+{
+    if (service.wanted && service.start_at && now >= service.start_at)
+        start(now);
+    return service.start_at;
+}
+
+bool service_asks_end(uint8_t *ret_action)
+{
+    if (!service.over || service.end == SERVICE_STAY)
+        return false;
+    *ret_action = service.end == SERVICE_REBOOT ? PROTO_SHUTDOWN_REBOOT : PROTO_SHUTDOWN_POWEROFF;
+    return true;
+}

@@ -1,0 +1,27 @@
+/*
+ * service: the main program of an appliance. initd starts it at boot and starts it again as the kernel command line says
+ * (cmdline.h), and goes on serving the protocol beside it. It is no job: its output goes to the console, and no
+ * message of the protocol names it.
+ */
+#ifndef INITD_SERVICE_H
+#define INITD_SERVICE_H
+
+#include "cmdline.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Takes what the command line says. console: an fd for its output, or -1 for /dev/console. */
+void service_init(const struct cmdline *c, int console);
+
+/* True when the child was the main program. */
+bool service_on_child(pid_t pid, int status, uint64_t now);
+
+/* Starts it when its time has come. Returns when to call again (sys_now() time), 0: no need. */
+uint64_t service_run_timers(uint64_t now);
+
+/* True when the main program is at its end for good and the guest is to end with it. */
+bool service_asks_end(uint8_t *ret_action);
+
+#endif

@@ -1,0 +1,176 @@
+/* The main program of an appliance: started, restarted, given up, beside the protocol. */
+#include "ns_client.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static struct ns_guest guest;
+static struct ns_conn conn;
+static char log_path[128];
+
+/* Starts initd with a main program that is a shell script of these lines; the script appends to log_path. */
+static void start(const char *options, const char *script)
+{
+    char path[128], words[512], option[600];
+    const char *arguments[] = {option, NULL};
+
+    char directory[] = "/tmp/capsid-service-XXXXXX";
+    ck_assert_ptr_nonnull(mkdtemp(directory));
+    snprintf(path, sizeof(path), "%s/main", directory);
+    snprintf(log_path, sizeof(log_path), "%s/log", directory);
+    FILE *f = fopen(path, "we");
+    ck_assert_ptr_nonnull(f);
+    fprintf(f, "#!/bin/sh\nexec >>%s\n%s\n", log_path, script);
+    fclose(f);
+    chmod(path, 0755);
+    snprintf(words, sizeof(words), "initd.main=%s,first,second %s", path, options);
+    snprintf(option, sizeof(option), "--test-cmdline=%s", words);
+    ns_start(&guest, arguments);
+    ns_connect(&guest, &conn, true);
+}
+
+static void stop(void)
+{
+    char directory[128];
+
+    ns_disconnect(&conn);
+    ns_stop(&guest);
+    snprintf(directory, sizeof(directory), "%s", log_path);
+    *strrchr(directory, '/') = '\0';
+    unlink(log_path);
+    strcat(directory, "/main");
+    unlink(directory);
+    *strrchr(directory, '/') = '\0';
+    rmdir(directory);
+}
+
+/* Waits until the log has at least that many lines; returns how many it has, and the first one. */
+static int log_lines(int wanted, char first[static 128])
+{
+    int lines = 0;
+
+    for (int i = 0; i < 500; i++) {
+        char line[128];
+        FILE *f = fopen(log_path, "re");
+        lines = 0;
+        while (f && fgets(line, sizeof(line), f))
+            if (lines++ == 0)
+                snprintf(first, 128, "%s", line);
+        if (f)
+            fclose(f);
+        if (lines >= wanted)
+            break;
+        usleep(10000);
+    }
+    return lines;
+}
+
+static void expect_alive(void)
+{
+    struct ns_result result;
+
+    ns_run(&conn, ns_sh("echo alive"), &result);
+    ck_assert_str_eq(result.out, "alive\n");
+}
+
+START_TEST(it_is_started_with_its_arguments)
+{
+    char first[128];
+
+    start("", "echo \"$# $1 $2\"; sleep 100");
+    ck_assert_int_eq(log_lines(1, first), 1);
+    ck_assert_str_eq(first, "2 first second\n");
+    expect_alive();
+    stop();
+}
+END_TEST
+
+START_TEST(it_is_restarted_as_asked)
+{
+    static const struct {
+        const char *options, *script;
+        int least, most;
+    } cases[] = {
+        {"initd.main_restart=always", "echo x; exit 0", 3, 1000},
+        {"initd.main_restart=on-failure", "echo x; exit 1", 3, 1000},
+        {"initd.main_restart=on-failure", "echo x; kill -SEGV $$", 3, 1000},
+        {"initd.main_restart=on-failure", "echo x; exit 0", 1, 1},
+        {"initd.main_restart=never", "echo x; exit 1", 1, 1},
+        {"initd.main_restart=sometimes", "echo x; exit 1", 1,
+         1}, /* a bad value is logged, the default stays */
+    };
+    char first[128];
+
+    start(cases[_i].options, cases[_i].script);
+    int lines = log_lines(cases[_i].least, first);
+    if (cases[_i].most == 1) {
+        usleep(500000);
+        lines = log_lines(1, first);
+    }
+    ck_assert_int_ge(lines, cases[_i].least);
+    ck_assert_int_le(lines, cases[_i].most);
+    expect_alive();
+    stop();
+}
+END_TEST
+
+/* The pause doubles from 100 ms, so a program that always fails is not started more than a few times a second. */
+START_TEST(a_failing_program_does_not_spin)
+{
+    char first[128];
+
+    start("initd.main_restart=always", "echo x; exit 1");
+    sleep(2);
+    ck_assert_int_le(log_lines(1, first), 6);
+    stop();
+}
+END_TEST
+
+START_TEST(a_missing_program_does_not_matter)
+{
+    const char *arguments[] = {"--test-cmdline=initd.main=/nowhere/at-all initd.main_restart=always", NULL};
+
+    ns_start(&guest, arguments);
+    ns_connect(&guest, &conn, true);
+    usleep(300000);
+    expect_alive();
+    ns_disconnect(&conn);
+    ns_stop(&guest);
+}
+END_TEST
+
+START_TEST(jobs_are_not_disturbed_by_its_end)
+{
+    char first[128];
+    struct ns_result result;
+
+    start("initd.main_restart=always", "echo x; exit 1");
+    ns_run(&conn, ns_sh("sleep 1; echo done; exit 7"), &result);
+    ck_assert_str_eq(result.out, "done\n");
+    ck_assert_int_ge(log_lines(2, first), 2);
+    stop();
+}
+END_TEST
+
+int main(void)
+{
+    ns_require();
+    Suite *suite = suite_create("service");
+    TCase *t = tcase_create("service");
+
+    suite_add_tcase(suite, t);
+    tcase_set_timeout(t, 30);
+    tcase_add_test(t, it_is_started_with_its_arguments);
+    tcase_add_loop_test(t, it_is_restarted_as_asked, 0, 6);
+    tcase_add_test(t, a_failing_program_does_not_spin);
+    tcase_add_test(t, a_missing_program_does_not_matter);
+    tcase_add_test(t, jobs_are_not_disturbed_by_its_end);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? 1 : 0;
+}

@@ -1,0 +1,887 @@
+"""Real guests for the tests of initd: a complete client of proto/PROTOCOL.md, and QEMU with the recipe of the product.
+
+    protocol    messages.def as it is: numbers, fields and values are never repeated here
+    Connection  frames over a socket; many streams at once, windows, and everything that a host can do wrong
+    Job         one stream of an EXEC, ATTACH or FEED
+    Guest       a virtual machine with initd in it
+    run_scenarios(...)  what a test file ends with
+
+Every byte that initd sends is checked while it comes in: offsets without a gap, nothing beyond a window, END where the
+data ended, EXIT last.
+"""
+
+import collections
+import ctypes
+import json
+import os
+import re
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SRC = os.environ.get("SRC") or os.path.dirname(os.path.dirname(HERE))
+BUILD = os.environ.get("BUILD") or os.path.join(SRC, "build")
+CAPSID = os.environ.get("CAPSID") or os.path.join(BUILD, "capsid")
+HOME = os.environ.get("CAPSID_HOME") or os.path.join(BUILD, "test", "home")
+KERNEL = os.environ.get("CAPSID_KERNEL") or os.path.join(BUILD, "share", "capsid", "vmlinux")
+
+PATIENCE = 60  # seconds; a slow machine needs many, and a test that passes needs none of them
+FRAME_MAX = 65536
+HEADER = struct.Struct("<IHHI")
+FIRST_WINDOW = 1 << 16
+
+
+# ---- the protocol, from its definition -----------------------------------------------------------
+
+class Message:
+    def __init__(self, kind, stream, fields):
+        self.kind = kind
+        self.stream = stream
+        self.__dict__.update(fields)
+        self.fields = fields
+
+    def __repr__(self):
+        short = {k: v if not isinstance(v, bytes) or len(v) < 40 else f"<{len(v)} bytes>" for k, v in self.fields.items()}
+        return f"{self.kind}({self.stream}, {short})"
+
+
+class Protocol:
+    NUMBERS = {"u8": "<B", "u16": "<H", "u32": "<I", "u64": "<Q"}
+
+    def __init__(self, directory):
+        with open(os.path.join(directory, "messages.def"), encoding="ascii") as f:
+            text = re.sub(r"/\*.*?\*/", "", f.read(), flags=re.S).replace("\\\n", " ")
+        with open(os.path.join(directory, "messages.h"), encoding="ascii") as f:
+            header = f.read()
+        self.number, self.name, self.sender, self.fields = {}, {}, {}, {}
+        bodies = dict(re.findall(r"^#define PROTO_FIELDS_(\w+)\(F\)(.*)$", text, flags=re.M))
+        for upper, lower, number, sender in re.findall(r"\bM\((\w+), (\w+), (\d+), (\w+),", text):
+            self.number[upper] = int(number)
+            self.name[int(number)] = upper
+            self.sender[upper] = sender
+            self.fields[upper] = self._fields(bodies, lower)
+        self.values = {name: int(value) for name, value in re.findall(r"\bV\((\w+), (\d+),", text)}
+        for name, value in re.findall(r"#define PROTO_(\w+) (0x[0-9a-f]+|\d+)", header):
+            self.values[name] = int(value, 0)
+
+    @staticmethod
+    def _fields(bodies, name):
+        fields = []
+        for kind, field, included in re.findall(r"\bF\((\w+), (\w+),|\bPROTO_FIELDS_(\w+)\(F\)", bodies[name]):
+            fields += Protocol._fields(bodies, included) if included else [(kind, field)]
+        return fields
+
+    def encode_field(self, kind, value):
+        if kind in self.NUMBERS:
+            return struct.pack(self.NUMBERS[kind], value)
+        if kind == "uuid":
+            return bytes(value)
+        if kind == "u32s":
+            return struct.pack(f"<I{len(value)}I", len(value), *value)
+        if kind == "str":
+            data = os.fsencode(value) + b"\0"
+        elif kind == "strs":
+            data = b"".join(os.fsencode(s) + b"\0" for s in value)
+        else:
+            data = bytes(value)
+        return struct.pack("<I", len(data)) + data
+
+    def encode(self, kind, stream, fields):
+        unknown = set(fields) - {name for _, name in self.fields[kind]}
+        assert not unknown, f"{kind} has no field {unknown}"
+        payload = b"".join(self.encode_field(t, fields[name]) for t, name in self.fields[kind])
+        return HEADER.pack(len(payload), self.number[kind], 0, stream) + payload
+
+    def decode_field(self, kind, data, at):
+        if kind in self.NUMBERS:
+            form = struct.Struct(self.NUMBERS[kind])
+            return form.unpack_from(data, at)[0], at + form.size
+        if kind == "uuid":
+            return data[at:at + 16], at + 16
+        size = struct.unpack_from("<I", data, at)[0]
+        at += 4
+        if kind == "u32s":
+            return list(struct.unpack_from(f"<{size}I", data, at)), at + 4 * size
+        piece = data[at:at + size]
+        assert len(piece) == size, "a field is longer than its frame"
+        if kind == "str":
+            assert piece.endswith(b"\0") and piece.count(b"\0") == 1, f"not a string: {piece!r}"
+            return os.fsdecode(piece[:-1]), at + size
+        if kind == "strs":
+            return [os.fsdecode(s) for s in piece.split(b"\0")[:-1]], at + size
+        return piece, at + size
+
+    def decode(self, kind, stream, data):
+        fields, at = {}, 0
+        for t, name in self.fields[kind]:
+            fields[name], at = self.decode_field(t, data, at)
+        assert at == len(data), f"{kind} has {len(data) - at} bytes too many"
+        return Message(kind, stream, fields)
+
+    def error_name(self, code):
+        return next((n for n, v in self.values.items() if n.startswith("ERR_") and v == code), str(code))
+
+
+protocol = Protocol(os.path.join(SRC, "proto"))
+
+
+class Values:
+    """C.ERR_LIMIT and so on."""
+
+    def __getattr__(self, name):
+        return protocol.values[name]
+
+
+C = Values()
+
+# What a request has when a test does not say otherwise.
+LIMITS = dict(flags=0, rows=0, cols=0, wall_ms=0, cpu_ms=0, memory=0, pids=0, files=0, output=0, window=FIRST_WINDOW)
+ENVIRONMENT = ["PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8"]
+PROGRAM = dict(env=ENVIRONMENT, cwd="/", uid=0, gid=0, groups=[])
+DEFAULTS = {
+    "HELLO": dict(magic=C.MAGIC, version_min=C.VERSION, version_max=C.VERSION, features=0),
+    "EXEC": {**PROGRAM, **LIMITS},
+    "PRIME": {**PROGRAM, "settle_ms": 20000},
+    "FEED": LIMITS,
+    "ATTACH": dict(stdout_offset=0, stderr_offset=0, window=FIRST_WINDOW),
+    "SIGNAL": dict(scope=C.SCOPE_PROCESS),
+    "WRITE_FILE": dict(mode=0o100644, uid=0, gid=0, mtime_ns=0, flags=0, offset=0),
+    "READ_FILE": dict(offset=0, length=1 << 62, window=FIRST_WINDOW),
+    "STAT": dict(flags=0),
+    "LIST": dict(cursor=0),
+    "REMOVE": dict(flags=0),
+    "MOUNT": dict(flags=0, options=""),
+    "UNMOUNT": dict(flags=0),
+    "SHUTDOWN": dict(action=C.SHUTDOWN_POWEROFF, status=0),
+}
+
+
+class Refused(Exception):
+    """ERROR was the answer."""
+
+    def __init__(self, message):
+        self.code, self.os_errno, self.request = message.code, message.os_errno, message.request
+        what = protocol.name.get(message.request, message.request)
+        super().__init__(f"{what}: {protocol.error_name(message.code)} errno={message.os_errno} ({message.text})")
+
+
+class Lost(Exception):
+    """The connection is gone."""
+
+
+# ---- streams -------------------------------------------------------------------------------------
+
+class Stream:
+    """What a connection hands the messages of one stream to."""
+
+    def __init__(self, connection, stream=None):
+        self.connection = connection
+        self.id = connection.new_stream() if stream is None else stream
+        self.done = False
+        self.error = None
+        self.channels = {}
+        connection.streams[self.id] = self
+
+    def finish(self):
+        self.done = True
+        self.connection.streams.pop(self.id, None)
+
+    def wait_done(self, patience=PATIENCE):
+        self.connection.pump(lambda: self.done, patience, self)
+        if self.error:
+            raise Refused(self.error)
+
+
+class Request(Stream):
+    """One request, one answer."""
+
+    def __init__(self, connection, kind, stream=None, **fields):
+        super().__init__(connection, stream)
+        self.answer = None
+        connection.send(kind, self.id, **fields)
+
+    def take(self, message):
+        if message.kind == "ERROR":
+            self.error = message
+        self.answer = message
+        self.finish()
+
+
+class Channel:
+    """A channel out of the guest, as far as it is checked the same everywhere."""
+
+    def __init__(self, number, window, start=0, automatic=True):
+        self.number, self.start, self.automatic, self.window = number, start, automatic, window
+        self.data = bytearray()
+        self.limit = start + window
+        self.granted_at = start
+        self.end = None
+
+    @property
+    def position(self):
+        return self.start + len(self.data)
+
+    def take(self, message):
+        assert self.end is None, "DATA after END"
+        assert message.offset == self.position, f"DATA at {message.offset} instead of {self.position}"
+        assert len(message.data) > 0, "empty DATA"
+        self.data += message.data
+        assert self.position <= self.limit, f"DATA up to {self.position}, beyond the window's {self.limit}"
+
+    def take_end(self, message):
+        assert self.end is None, "END twice"
+        assert message.offset == self.position, f"END at {message.offset} after {self.position} bytes"
+        self.end = message.offset
+
+    def grant(self, stream, window=None):
+        """Takes what is there and asks for more."""
+        window = self.window if window is None else window
+        self.limit = max(self.limit, self.position + window)
+        self.granted_at = self.position
+        stream.connection.send("WINDOW", stream.id, channel=self.number, consumed=self.position, limit=self.limit)
+
+    def grant_what_came(self, stream):
+        if self.automatic and self.end is None and self.position > self.granted_at:
+            self.grant(stream)
+
+
+OPEN = object()  # standard input that a test feeds itself
+
+
+class Job(Stream):
+    def __init__(self, connection, kind="EXEC", stdin=None, automatic=True, stream=None, **fields):
+        super().__init__(connection, stream)
+        self.request = kind
+        fields = {**DEFAULTS[kind], **fields}
+        if stdin is not None:
+            fields["flags"] |= C.JOB_STDIN
+        window = fields.get("window", 0)
+        self.channels = {1: Channel(1, window, fields.get("stdout_offset", 0), automatic),
+                         2: Channel(2, window, fields.get("stderr_offset", 0), automatic)}
+        self.job = fields.get("job")
+        self.pid = None
+        self.started = None
+        self.exit = None
+        self.to_send = bytearray() if stdin is OPEN else bytearray(stdin or b"")
+        self.sends = stdin is not None and stdin is not OPEN
+        self.input_offset = self.input_limit = 0
+        self.input_ended = False
+        self.controls = collections.deque()
+        connection.send(kind, self.id, **fields)
+
+    # what comes in
+
+    def take(self, message):
+        assert self.exit is None, f"{message} after EXIT"
+        if message.kind in ("DATA", "END"):
+            assert self.started or self.request == "FEED", f"{message} before STARTED"
+            channel = self.channels[message.channel]
+            (channel.take if message.kind == "DATA" else channel.take_end)(message)
+        elif message.kind == "STARTED":
+            assert not self.started, "STARTED twice"
+            self.started, self.job, self.pid = message, message.job, message.pid
+            self.input_offset, self.input_limit = message.stdin_offset, message.stdin_limit
+            if self.request == "PRIME":
+                self.finish()
+        elif message.kind == "WINDOW":
+            assert message.channel == 0, message
+            assert message.limit >= self.input_limit, "a window that shrinks"
+            self.input_limit = message.limit
+        elif message.kind == "EXIT":
+            self.take_exit(message)
+        elif message.kind == "OK" or (message.kind == "ERROR" and self.controls and
+                                      message.request == protocol.number[self.controls[0].kind]):
+            self.controls.popleft().answer = message
+        else:
+            assert message.kind == "ERROR", message
+            self.error = message
+            self.finish()
+        self.send_input()
+
+    def take_exit(self, message):
+        for number, size in ((1, message.stdout_size), (2, message.stderr_size)):
+            assert self.channels[number].end == size, f"EXIT says {size}, END of {number} {self.channels[number].end}"
+        self.exit = message
+        self.finish()
+
+    # what goes out
+
+    def send_input(self):
+        if not self.sends or self.done or not self.started:
+            return
+        while self.to_send and self.input_offset < self.input_limit:
+            piece = bytes(self.to_send[:min(self.input_limit - self.input_offset, 60000)])
+            del self.to_send[:len(piece)]
+            self.connection.send("DATA", self.id, channel=0, offset=self.input_offset, data=piece)
+            self.input_offset += len(piece)
+        if not self.to_send and not self.input_ended:
+            self.input_ended = True
+            self.connection.send("END", self.id, channel=0, offset=self.input_offset)
+
+    def type(self, data):
+        """Input now, of a job whose stdin is OPEN."""
+        self.connection.send("DATA", self.id, channel=0, offset=self.input_offset, data=data)
+        self.input_offset += len(data)
+
+    def end_input(self):
+        self.connection.send("END", self.id, channel=0, offset=self.input_offset)
+
+    def control(self, kind, patience=PATIENCE, **fields):
+        pending = Message(kind, self.id, {})
+        pending.answer = None
+        self.controls.append(pending)
+        self.connection.send(kind, self.id, **fields)
+        self.connection.pump(lambda: pending.answer or self.done, patience, self)
+        if pending.answer is None:
+            raise AssertionError(f"no answer to {kind} before the job ended")
+        if pending.answer.kind == "ERROR":
+            raise Refused(pending.answer)
+
+    # waiting
+
+    def wait_started(self, patience=PATIENCE):
+        self.connection.pump(lambda: self.started or self.done, patience, self)
+        if self.error:
+            raise Refused(self.error)
+        return self
+
+    def wait_output(self, text, patience=PATIENCE):
+        text = text.encode() if isinstance(text, str) else text
+        self.connection.pump(lambda: text in self.channels[1].data or self.done, patience, self)
+        if text not in self.channels[1].data:
+            raise AssertionError(f"the job ended without {text!r}: {self.out[-300:]!r} {self.err[-300:]!r} {self.exit}")
+        return self
+
+    def wait(self, patience=PATIENCE):
+        self.wait_done(patience)
+        return self.exit
+
+    @property
+    def out(self):
+        return bytes(self.channels[1].data)
+
+    @property
+    def err(self):
+        return bytes(self.channels[2].data)
+
+    def __repr__(self):
+        return (f"{self.request} on stream {self.id}, job {self.job}: {len(self.out)}+{len(self.err)} bytes, "
+                f"input {self.input_offset}/{self.input_limit}, {self.exit or 'not ended'}")
+
+
+class Reading(Stream):
+    def __init__(self, connection, automatic=True, **fields):
+        super().__init__(connection)
+        fields = {**DEFAULTS["READ_FILE"], **fields}
+        self.info = None
+        self.channels = {1: Channel(1, fields["window"], 0, automatic)}
+        connection.send("READ_FILE", self.id, **fields)
+
+    def take(self, message):
+        if message.kind == "FILE_INFO":
+            assert self.info is None, "FILE_INFO twice"
+            self.info = message
+        elif message.kind == "DATA":
+            assert self.info, "DATA before FILE_INFO"
+            self.channels[1].take(message)
+        elif message.kind == "END":
+            self.channels[1].take_end(message)
+            self.finish()
+        else:
+            assert message.kind == "ERROR", message
+            self.error = message
+            self.finish()
+
+
+class Writing(Stream):
+    def __init__(self, connection, path, data, first=60000, hold=False, **fields):
+        super().__init__(connection)
+        data = data.encode() if isinstance(data, str) else data
+        fields = {**DEFAULTS["WRITE_FILE"], **fields}
+        fields.setdefault("size", len(data))
+        self.rest = memoryview(data)[first:]
+        self.offset = self.limit = min(first, len(data))
+        self.hold = hold
+        connection.send("WRITE_FILE", self.id, path=path, data=data[:first], **fields)
+
+    def take(self, message):
+        if message.kind == "WINDOW":
+            assert message.channel == 0 and message.limit >= self.limit, message
+            self.limit = message.limit
+            if not self.hold:
+                self.send_more()
+        elif message.kind == "OK":
+            assert not self.rest, "OK before all of the content was sent"
+            self.finish()
+        else:
+            assert message.kind == "ERROR", message
+            self.error = message
+            self.finish()
+
+    def send_more(self):
+        while self.rest and self.offset < self.limit:
+            piece = bytes(self.rest[:min(60000, self.limit - self.offset)])
+            self.connection.send("DATA", self.id, channel=0, offset=self.offset, data=piece)
+            self.offset += len(piece)
+            self.rest = self.rest[len(piece):]
+
+
+# ---- a connection --------------------------------------------------------------------------------
+
+class Connection:
+    def __init__(self, sock):
+        self.sock = sock
+        sock.setblocking(False)
+        self.incoming, self.outgoing = bytearray(), bytearray()
+        self.streams = {}
+        self.strays = []  # messages of streams that nobody waits for
+        self.paused = False
+        self.lost = False
+        self.welcome = None
+        self.last_stream = 0
+
+    def new_stream(self):
+        self.last_stream += 1
+        return self.last_stream
+
+    def close(self):
+        self.sock.close()
+        self.lost = True
+
+    # sending
+
+    def send_raw(self, data):
+        self.outgoing += data
+        self.write()
+
+    def send(self, kind, stream=0, **fields):
+        self.send_raw(protocol.encode(kind, stream, {**DEFAULTS.get(kind, {}), **fields}))
+
+    def write(self):
+        try:
+            while self.outgoing:
+                n = self.sock.send(self.outgoing[:1 << 17])
+                del self.outgoing[:n]
+        except BlockingIOError:
+            pass
+        except OSError as e:
+            self.lost = True
+            raise Lost(str(e)) from e
+
+    # receiving
+
+    def read(self):
+        try:
+            piece = self.sock.recv(1 << 18)
+        except BlockingIOError:
+            return
+        except OSError as e:
+            piece = b""
+            self.reason = e
+        if not piece:
+            self.lost = True
+            raise Lost("initd's end is closed")
+        self.incoming += piece
+        at = 0
+        while len(self.incoming) - at >= HEADER.size:
+            length, number, flags, stream = HEADER.unpack_from(self.incoming, at)
+            assert flags == 0 and length <= FRAME_MAX - HEADER.size, "not a frame"
+            if len(self.incoming) - at - HEADER.size < length:
+                break
+            at += HEADER.size
+            self.dispatch(protocol.decode(protocol.name[number], stream, bytes(self.incoming[at:at + length])))
+            at += length
+        del self.incoming[:at]
+        # At once: initd keeps what was not said to be consumed, and it keeps less than a window.
+        for stream in list(self.streams.values()):
+            for channel in stream.channels.values():
+                channel.grant_what_came(stream)
+
+    def dispatch(self, message):
+        if protocol.sender[message.kind] == "HOST":
+            raise AssertionError(f"initd sent {message}")
+        if message.kind == "WELCOME":
+            self.welcome = message
+        elif message.stream in self.streams:
+            self.streams[message.stream].take(message)
+        else:
+            self.strays.append(message)
+
+    def pump(self, until, patience=PATIENCE, what=None):
+        """Sends and receives until until() is true."""
+        deadline = time.monotonic() + patience
+        while not until():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError(f"nothing within {patience} s: {what!r}")
+            readable, writable, _ = select.select([] if self.paused else [self.sock],
+                                                  [self.sock] if self.outgoing else [], [], min(left, 1))
+            if writable:
+                self.write()
+            if readable:
+                self.read()
+        return True
+
+    def pump_for(self, seconds):
+        try:
+            self.pump(lambda: False, seconds)
+        except TimeoutError:
+            pass
+
+    # requests
+
+    def hello(self, patience=PATIENCE):
+        self.welcome = None
+        self.send("HELLO")
+        self.pump(lambda: self.welcome, patience, "HELLO")
+        return self.welcome
+
+    def ping(self, token=1, patience=PATIENCE):
+        request = Request(self, "PING", token=token)
+        request.wait_done(patience)
+        assert request.answer.kind == "PONG" and request.answer.token == token, request.answer
+
+    def request(self, kind, patience=PATIENCE, **fields):
+        request = Request(self, kind, **fields)
+        request.wait_done(patience)
+        return request.answer
+
+    def refused(self, kind, code, **fields):
+        """The request is answered by this ERROR; returns its errno."""
+        try:
+            if kind in ("EXEC", "ATTACH", "FEED", "PRIME"):
+                Job(self, kind, **fields).wait()
+            elif kind == "READ_FILE":
+                Reading(self, **fields).wait_done()
+            elif kind == "WRITE_FILE":
+                Writing(self, fields.pop("path"), fields.pop("data", b""), **fields).wait_done()
+            else:
+                self.request(kind, **fields)
+        except Refused as e:
+            assert e.code == code, f"{e} instead of {protocol.error_name(code)}"
+            return e.os_errno
+        raise AssertionError(f"{kind} {fields} was not refused")
+
+    def start(self, argv, **fields):
+        return Job(self, argv=argv, **fields)
+
+    def run(self, argv, patience=PATIENCE, **fields):
+        """A job from its start to its end."""
+        job = Job(self, argv=argv, **fields)
+        job.wait(patience)
+        return job
+
+    def shell(self, script, **fields):
+        return self.run(["/bin/sh", "-c", script], **fields)
+
+    def prime(self, argv, script, patience=PATIENCE, **fields):
+        job = Job(self, "PRIME", argv=argv, script=script, **fields)
+        job.wait_done(patience)
+        return job.job
+
+    def feed(self, job, source, **fields):
+        return Job(self, "FEED", job=job, source=source, **fields)
+
+    def read_file(self, path, **fields):
+        reading = Reading(self, path=path, **fields)
+        reading.wait_done()
+        return bytes(reading.channels[1].data)
+
+    def write_file(self, path, data, **fields):
+        Writing(self, path, data, **fields).wait_done()
+
+    def list_pages(self, path):
+        """The pages of a directory, each a list of (name, mode, size, mtime_ns)."""
+        pages, cursor = [], 0
+        while True:
+            page = self.request("LIST", path=path, cursor=cursor)
+            at, entries = 0, []
+            while at < len(page.entries):
+                mode, size, mtime = struct.unpack_from("<IQQ", page.entries, at)
+                name, at = protocol.decode_field("str", page.entries, at + 20)
+                entries.append((name, mode, size, mtime))
+            pages.append(entries)
+            cursor = page.cursor
+            if not cursor:
+                return pages
+
+    def resume(self, wall_clock_ns=None, **fields):
+        fields = {"entropy": os.urandom(64), "instance": os.urandom(16), "hostname": "", **fields}
+        return self.request("RESUME", wall_clock_ns=time.time_ns() if wall_clock_ns is None else wall_clock_ns, **fields)
+
+    def jobs(self):
+        answer = self.request("JOBS")
+        assert len(answer.ids) == len(answer.states), answer
+        assert answer.ids == sorted(answer.ids), f"not the oldest first: {answer.ids}"
+        return dict(zip(answer.ids, answer.states))
+
+
+# ---- a guest -------------------------------------------------------------------------------------
+
+def find_image():
+    if os.environ.get("GUEST_IMAGE"):
+        return os.environ["GUEST_IMAGE"]
+    environment = {**os.environ, "CAPSID_HOME": HOME}
+    subprocess.run([CAPSID, "snapshot", "create", "--lang", "python"], env=environment, stdout=subprocess.DEVNULL, check=True,
+                   timeout=240)
+    listing = subprocess.run([CAPSID, "rootfs", "list", "--json"], env=environment, stdout=subprocess.PIPE, check=True, timeout=60)
+    return next(i["path"] for i in json.loads(listing.stdout)["images"] if i["name"] == "python")
+
+
+def clock_arguments(vcpus):
+    """What host/vmm/qemu.c tells an emulated guest about its clock."""
+    words = "no_timer_check"
+    try:
+        with open(os.path.join(HOME, "cache", "tsc"), encoding="ascii") as f:
+            words += f" tsc=reliable tsc_early_khz={f.read().split()[1]}"
+    except (OSError, IndexError):
+        pass
+    return words + (" noreplace-smp nolapic_timer" if vcpus == 1 else " rcupdate.rcu_expedited=1")
+
+
+def die_with_parent():
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+class Guest:
+    image = None
+    HOSTILE = "/hostile"
+    RSS_MAX = 1 << 20
+
+    def __init__(self, memory=192, vcpus=1, kernel=None, append="", drives=(), programs=("hostile",), vsock=None, loglevel=1):
+        Guest.image = Guest.image or find_image()
+        self.directory = tempfile.mkdtemp(prefix="g", dir=os.environ.get("TMPDIR"))
+        self.path = os.path.join(self.directory, "s")
+        self.console = os.path.join(self.directory, "console")
+        command_line = ("root=/dev/vda rootfstype=erofs ro init=/sbin/initd console=ttyS0 quiet "
+                        f"loglevel={loglevel} panic=-1 reboot=t {clock_arguments(vcpus)} {append}")
+        arguments = [
+            "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
+            "-machine", "microvm,acpi=off,rtc=on,pit=on,pic=on,isa-serial=on,memory-backend=ram",
+            "-accel", "tcg", "-cpu", "max", "-smp", str(vcpus), "-m", f"{memory}M",
+            "-object", f"memory-backend-memfd,id=ram,size={memory}M,share={'on' if vsock else 'off'}",
+            "-global", "virtio-mmio.force-legacy=false", "-kernel", kernel or KERNEL, "-append", command_line,
+            "-drive", f"id=root,file={Guest.image},if=none,format=raw,readonly=on", "-device", "virtio-blk-device,drive=root",
+            "-serial", f"file:{self.console}"]
+        for i, drive in enumerate(drives):
+            arguments += ["-drive", f"id=d{i},file={drive},if=none,format=raw", "-device", f"virtio-blk-device,drive=d{i}"]
+        if vsock:
+            arguments += ["-chardev", f"socket,id=vhost,path={vsock}", "-device", "vhost-user-vsock-device,chardev=vhost"]
+        else:
+            arguments += ["-device", "virtio-serial-device", "-chardev", f"socket,id=g,path={self.path},server=on,wait=off",
+                          "-device", f"virtserialport,chardev=g,name={C_SERIAL_NAME}"]
+        self.log = open(os.path.join(self.directory, "log"), "wb")
+        self.process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
+                                        preexec_fn=die_with_parent)
+        self.c = None
+        self.baseline = None
+        self.programs = programs
+        if not vsock:
+            self.connect()
+            self.install()
+
+    def install(self):
+        for name in self.programs:
+            with open(os.path.join(BUILD, "test", "guest", name), "rb") as f:
+                self.c.write_file(f"/{name}", f.read(), mode=0o100755)
+
+    # connections
+
+    def alive(self):
+        return self.process.poll() is None
+
+    def open_socket(self, patience=PATIENCE):
+        deadline = time.monotonic() + patience
+        while True:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                sock.connect(self.path)
+                return sock
+            except OSError:
+                sock.close()
+                if time.monotonic() > deadline or not self.alive():
+                    raise
+                time.sleep(0.02)
+
+    def connect(self, patience=PATIENCE, answer_within=5):
+        """A new connection, with HELLO said. What still comes for the old one is not looked at. Where the old one was
+        cut inside of a frame, the HELLO may be taken for the rest of it; so it closes and tries again, as a host does."""
+        deadline = time.monotonic() + patience
+        self.attempts = 0
+        while True:
+            self.attempts += 1
+            self.disconnect()
+            self.c = Connection(self.open_socket(max(deadline - time.monotonic(), 1)))
+            try:
+                if self.attempts == 1 and self.baseline is None:
+                    answer_within, normal = PATIENCE, answer_within  # it boots
+                    self.c.hello(answer_within)
+                    answer_within = normal
+                else:
+                    self.c.hello(answer_within)
+                self.c.strays.clear()
+                return self.c
+            except (TimeoutError, Lost):
+                if time.monotonic() > deadline or not self.alive():
+                    raise
+                self.disconnect()
+                time.sleep(0.2)
+
+    def disconnect(self):
+        if self.c:
+            self.c.close()
+            self.c = None
+
+    # is it well?
+
+    def hostile(self, *words, **fields):
+        return self.c.start([self.HOSTILE, *map(str, words)], **fields)
+
+    def run_hostile(self, *words, **fields):
+        patience = fields.pop("patience", PATIENCE)
+        job = self.hostile(*words, **fields)
+        job.wait(patience)
+        return job
+
+    def forget_ended(self):
+        """RELEASE of every job that is in the table; they all must have ended."""
+        for job, state in self.c.jobs().items():
+            assert state == C.JOB_ENDED, f"job {job} is in state {state}"
+            self.c.request("RELEASE", job=job)
+        assert self.c.jobs() == {}, "the job table is not empty"
+
+    def census(self, *limits):
+        job = self.run_hostile("census", *(limits or (0, 0, 0)))
+        assert job.exit.status == 0 and not job.err, job
+        return tuple(map(int, job.out.split()))
+
+    def set_baseline(self):
+        self.forget_ended()
+        self.baseline = self.census()
+
+    def assert_healthy(self):
+        """initd answers, runs programs, and holds nothing that it did not hold before."""
+        assert self.alive(), "QEMU has ended"
+        if self.c is None or self.c.lost:
+            self.connect()
+        self.c.ping(0x1234567890abcdef)
+        job = self.run_hostile("true")
+        assert (job.exit.cause, job.exit.status, job.exit.flags, job.out, job.err) == (C.CAUSE_EXITED, 0, 0, b"", b""), job
+        self.forget_ended()
+        if self.baseline is None:
+            self.set_baseline()
+        got = self.census(*self.baseline)
+        assert all(a <= b for a, b in zip(got, self.baseline)), \
+            f"open files of PID 1, processes, cgroups: {got} after {self.baseline}"
+        usage = self.c.request("STATS")
+        assert 0 < usage.initd_rss <= self.RSS_MAX, f"initd has {usage.initd_rss} bytes resident"
+        self.forget_ended()
+        assert not self.c.strays, f"messages that nobody asked for: {self.c.strays}"
+        return usage
+
+    # the end
+
+    def wait_end(self, patience=PATIENCE):
+        """QEMU's exit status."""
+        return self.process.wait(patience)
+
+    def show(self):
+        for path in (self.console, os.path.join(self.directory, "log")):
+            with open(path, "rb") as f:
+                text = f.read()[-3000:].decode(errors="replace").replace("\r", "")
+            if text.strip():
+                print(f"--- {os.path.basename(path)}\n{text}\n---")
+
+    def close(self):
+        self.disconnect()
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.log.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind:
+            self.show()
+        self.close()
+
+
+with open(os.path.join(SRC, "proto", "messages.h"), encoding="ascii") as _f:
+    C_SERIAL_NAME = re.search(r'#define PROTO_SERIAL_NAME "(.*?)"', _f.read()).group(1)
+
+
+def pattern(seed, size, start=0):
+    """What `hostile pattern` writes, from an offset on."""
+    block = bytes((seed + start + i) % 251 for i in range(251))
+    return (block * (size // 251 + 1))[:size]
+
+
+def expect(got, wanted, what="value"):
+    assert got == wanted, f"{what}: got {got!r}, wanted {wanted!r}"
+
+
+# ---- scenarios -----------------------------------------------------------------------------------
+
+SCENARIOS = []
+
+
+def scenario(function=None, *, own=None, healthy=True):
+    """own: a guest of its own, with these options. healthy: assert_healthy() afterwards."""
+    def add(f):
+        SCENARIOS.append((f, own, healthy))
+        return f
+    return add(function) if function else add
+
+
+def run_one(function, guest, healthy):
+    function(guest)
+    if healthy:
+        guest.assert_healthy()
+
+
+def run_scenarios(**options):
+    """All scenarios of the file, or those named on the command line; the exit status says whether they went well."""
+    wanted = sys.argv[1:]
+    failures, shared = 0, None
+    sys.stdout.reconfigure(line_buffering=True)
+    for function, own, healthy in SCENARIOS:
+        name = function.__name__.replace("_", " ")
+        if wanted and function.__name__ not in wanted:
+            continue
+        began, guest = time.monotonic(), None
+        try:
+            if own is None and shared is None:
+                shared = Guest(**options)
+                shared.set_baseline()
+                print(f"guest: initd {shared.c.welcome.build}, {time.monotonic() - began:.1f} s")
+                began = time.monotonic()
+            guest = shared if own is None else Guest(**{**options, **own})
+            if own is not None and healthy:
+                guest.set_baseline()
+            run_one(function, guest, healthy)
+            print(f"ok: {name} ({time.monotonic() - began:.1f} s)")
+        except Exception:  # pylint: disable=broad-except
+            failures += 1
+            print(f"FAILED: {name} ({time.monotonic() - began:.1f} s)")
+            traceback.print_exc(file=sys.stdout)
+            if guest:
+                guest.show()
+                guest.close()
+            shared = None if guest is shared else shared
+        finally:
+            if own is not None and guest:
+                guest.close()
+    if shared:
+        shared.close()
+    if failures:
+        print(f"{failures} failures")
+    sys.exit(failures > 0)
