@@ -43,6 +43,17 @@ for delay in 0.05 0.15 1; do
 	expect_clean "KILL after $delay s of a run"
 done
 
+# The VMM is killed under a running program: a result of its own kind, with the output so far.
+"$CAPSID" run -l python -c 'import time; print("so far", flush=True); time.sleep(60)' </dev/null >"$TMPDIR/out" 2>"$TMPDIR/err" &
+pid=$!
+sleep 2
+kill -KILL "$(tail -q -n 1 "$CAPSID_HOME"/run/*/children | cut -d ' ' -f 1)"
+wait $pid
+expect "VMM killed: status" $? 1
+expect "VMM killed: end" "$(field end)" vm_lost
+expect "VMM killed: output so far" "$(field stdout)" "so far"
+expect_clean "VMM killed"
+
 # The image builder runs other programs and mounts things.
 for signal in INT KILL; do
 	for delay in 0.5 3; do
