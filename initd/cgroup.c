@@ -308,6 +308,7 @@ uint64_t cgroup_tidy(uint32_t next_id, bool postpone, uint64_t now)
     sweep();
     if (spare.fd < 0)
         make(&spare, next_id);
-    tidy_at = now + CGROUP_RETRY_MS * NS_PER_MS;
-    return retired_count || spare.fd < 0 ? tidy_at : 0;
+    /* Nothing left: the next job's end, however late, is put off anew. */
+    tidy_at = retired_count || spare.fd < 0 ? now + CGROUP_RETRY_MS * NS_PER_MS : 0;
+    return tidy_at;
 }

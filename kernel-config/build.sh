@@ -6,7 +6,8 @@ export LC_ALL=C TZ=UTC
 umask 022
 
 here=$(cd "$(dirname "$0")" && pwd)
-source=/usr/src/linux-source-6.1.tar.xz
+product_source=/usr/src/linux-source-6.1.tar.xz
+source=$product_source
 lockfile=$here/kernel.lock
 fragments='base virtio filesystems isolation hardening'
 extra='' cache='' output='' jobs=$(nproc) discard=no update_lock=no
@@ -48,6 +49,8 @@ done
 case $jobs in '' | *[!0-9]* | 0) fail "--jobs $jobs: not a number of processes; give 1 or more" ;; esac
 [ "$update_lock" = no ] || [ -z "$extra" ] ||
 	fail "--update-lock: the lock describes the product kernel; leave out --fragment"
+[ "$update_lock" = no ] || [ "$source" = "$product_source" ] ||
+	fail "--update-lock: the lock describes the product kernel; leave out --source"
 [ -r "$source" ] || fail "$source not found; run 'make deps'"
 for tool in gcc ld make flex bison bc xz strip readelf flock; do
 	command -v "$tool" >/dev/null || fail "$tool: not found; run 'make deps'"
@@ -79,7 +82,8 @@ if [ -z "$tarball" ]; then
 fi
 gcc_version=$(gcc --version | sed 1q) ld_version=$(ld --version | sed 1q)
 locked=$(lock_value source_sha256)
-if [ -n "$locked" ] && [ "$locked" != "$tarball" ] && [ $update_lock = no ]; then
+# Who names another source needs no warning that it is another.
+if [ -n "$locked" ] && [ "$locked" != "$tarball" ] && [ "$source" = "$product_source" ] && [ $update_lock = no ]; then
 	printf 'Warning: %s is not the version in kernel.lock (%s); building from what is installed\n' \
 		"$source" "$(lock_value version)" >&2
 fi
