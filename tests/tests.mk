@@ -2,7 +2,8 @@
 #
 #   tests/unit/test_X.c    build/test/unit/test_X    gcc, ASan and UBSan, libcheck, proto and host
 #   tests/ns/test_X.c      build/test/ns/test_X      gcc, libcheck, proto, and the other files of tests/ns
-#   tests/fuzz/fuzz_X.c    build/test/fuzz/fuzz_X    clang, libFuzzer, proto; host with "links: host" in its head
+#   tests/fuzz/fuzz_X.c    build/test/fuzz/fuzz_X    clang, libFuzzer, proto; host with "links: host" in its head,
+#                                                    initd upon doubles with "links: initd"
 #   tests/guest/X.c        build/test/guest/X        static, musl
 #   tests/tools/X.c        build/test/tools/X        gcc, proto
 #
@@ -26,7 +27,8 @@ TOOL_BIN := $(TOOL_SRC:tests/%.c=$(T)/%)
 UNIT_PROTO_BIN := $(filter $(T)/unit/test_proto_%,$(UNIT_BIN))
 UNIT_HOST_BIN := $(filter-out $(UNIT_PROTO_BIN),$(UNIT_BIN))
 FUZZ_HOST_BIN := $(patsubst tests/%.c,$(T)/%,$(if $(FUZZ_SRC),$(shell grep -l '/[*] links: host [*]/' $(FUZZ_SRC))))
-FUZZ_PROTO_BIN := $(filter-out $(FUZZ_HOST_BIN),$(FUZZ_BIN))
+FUZZ_INITD_BIN := $(patsubst tests/%.c,$(T)/%,$(if $(FUZZ_SRC),$(shell grep -l '/[*] links: initd [*]/' $(FUZZ_SRC))))
+FUZZ_PROTO_BIN := $(filter-out $(FUZZ_HOST_BIN) $(FUZZ_INITD_BIN),$(FUZZ_BIN))
 
 # Only where they are used, so that a plain `make` needs none of it.
 CHECK_CFLAGS = $(shell pkg-config --cflags check)
@@ -112,6 +114,22 @@ $(FUZZ_HOST_BIN): $(T)/%: $(T)/fuzzobj/tests/%.o $(T)/fuzzobj/host.a $(FUZZ_PROT
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(FUZZ_CC) -fsanitize=fuzzer $(FUZZ_FLAGS) -o $@ $^ $(HOST_LIBS)
+
+# What has doubles in initd_stubs.c is left out, and no system call that could touch this machine is linked.
+FUZZ_INITD_SRC := $(filter-out $(addprefix initd/,boot.c cgroup.c cmdline.c main.c power.c service.c spawn.c sys.c),$(INITD_SRC))
+FUZZ_INITD := $(FUZZ_INITD_SRC:%.c=$(T)/fuzzobj/%.o)
+FUZZ_INITD_GLOBAL := shutdown_asked quiesced next_id finished_seq
+
+$(FUZZ_INITD): $(T)/fuzzobj/%.o: %.c tests/fuzz/initd.syms tests/tests.mk
+	$(call say,CC fuzz,$<)
+	@mkdir -p $(@D)
+	$(Q)$(FUZZ_CC) $(CFLAGS_ALL) -DINITD_BUILD='"fuzz"' -fsanitize=fuzzer-no-link $(FUZZ_FLAGS) -c -o $@ $<
+	$(Q)objcopy --redefine-syms=tests/fuzz/initd.syms $(FUZZ_INITD_GLOBAL:%=--globalize-symbol=%) $@
+
+$(FUZZ_INITD_BIN): $(T)/%: $(T)/fuzzobj/tests/%.o $(T)/fuzzobj/tests/fuzz/initd_stubs.o $(FUZZ_INITD) $(FUZZ_PROTO)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(FUZZ_CC) -fsanitize=fuzzer $(FUZZ_FLAGS) -o $@ $^
 
 # ---- guest: payloads that run under initd ---------------------------------------------------------
 

@@ -18,6 +18,7 @@ import re
 import select
 import signal
 import socket
+import statistics
 import struct
 import subprocess
 import sys
@@ -683,9 +684,8 @@ class Guest:
         self.c = None
         self.baseline = None
         self.programs = programs
-        if not vsock:
-            self.connect()
-            self.install()
+        self.connect()
+        self.install()
 
     def install(self):
         for name in self.programs:
@@ -710,14 +710,17 @@ class Guest:
                     raise
                 time.sleep(0.02)
 
-    def connect(self, patience=PATIENCE, answer_within=5):
-        """A new connection, with HELLO said. What still comes for the old one is not looked at. Where the old one was
-        cut inside of a frame, the HELLO may be taken for the rest of it; so it closes and tries again, as a host does."""
+    def connect(self, patience=PATIENCE, answer_within=5, pause=0.1):
+        """A new connection, with HELLO said. What still comes for the old one is not looked at. initd learns of the end
+        of the old one only when the port stays closed for a moment; without, the HELLO may be taken for the rest of what
+        was cut. So a host closes and tries again when it gets no answer."""
         deadline = time.monotonic() + patience
+        if self.c:
+            self.disconnect()
+            time.sleep(pause)
         self.attempts = 0
         while True:
             self.attempts += 1
-            self.disconnect()
             self.c = Connection(self.open_socket(max(deadline - time.monotonic(), 1)))
             try:
                 if self.attempts == 1 and self.baseline is None:
@@ -786,6 +789,13 @@ class Guest:
         assert not self.c.strays, f"messages that nobody asked for: {self.c.strays}"
         return usage
 
+    def port(self):
+        """The path of the serial port in the guest."""
+        job = self.c.shell("cd /sys/class/virtio-ports; for p in *; do read -r name <$p/name; "
+                           f"[ \"$name\" != {C_SERIAL_NAME} ] || echo /dev/$p; done")
+        assert job.out.startswith(b"/dev/vport"), job
+        return job.out.decode().strip()
+
     # the end
 
     def wait_end(self, patience=PATIENCE):
@@ -848,7 +858,7 @@ def run_one(function, guest, healthy):
         guest.assert_healthy()
 
 
-def run_scenarios(**options):
+def run_scenarios(kind=Guest, **options):
     """All scenarios of the file, or those named on the command line; the exit status says whether they went well."""
     wanted = sys.argv[1:]
     failures, shared = 0, None
@@ -860,11 +870,11 @@ def run_scenarios(**options):
         began, guest = time.monotonic(), None
         try:
             if own is None and shared is None:
-                shared = Guest(**options)
+                shared = kind(**options)
                 shared.set_baseline()
                 print(f"guest: initd {shared.c.welcome.build}, {time.monotonic() - began:.1f} s")
                 began = time.monotonic()
-            guest = shared if own is None else Guest(**{**options, **own})
+            guest = shared if own is None else kind(**{**options, **own})
             if own is not None and healthy:
                 guest.set_baseline()
             run_one(function, guest, healthy)
