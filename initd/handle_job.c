@@ -185,6 +185,11 @@ static struct fault start_primed(struct job *j, const struct msg_prime *m)
         return error == -ENAMETOOLONG ? fault_of(PROTO_ERR_LIMIT, "script") : fault_os(error, "script");
     }
     struct fault f = job_start(j, &r);
+    if (f.code) {
+        job_free(
+            j); /* a request that is refused before anything is started keeps its slot, and with it the FIFO */
+        return f;
+    }
     j->in.open = false; /* until FEED says whether it is to be */
     prime_set_deadline(j, m->settle_ms, sys_now());
     return f;
@@ -232,15 +237,23 @@ static struct fault feed(struct job *j, const struct msg_feed *m)
         return fault_of(PROTO_ERR_STATE, "the job is not primed");
     if (m->source[0] != '/')
         return fault_of(PROTO_ERR_INVALID, "source is not absolute");
+    /* Looked at before the limits are set: a FEED that is refused leaves the job as it was. */
+    int fd = prime_open_source(m->source);
+    if (fd < 0)
+        return fault_os(fd, "source");
     struct fault f = limit_running(j, m);
-    if (f.code)
-        return f;
-    j->state = JOB_RUNNING;
-    job_start_limits(j, m->wall_ms, m->cpu_ms, m->output);
-    int r = prime_feed(j, m->source);
-    if (r < 0) {
+    if (!f.code) {
+        j->state = JOB_RUNNING;
+        job_start_limits(j, m->wall_ms, m->cpu_ms, m->output);
+        int r = prime_feed(j, m->source, fd);
+        if (r < 0)
+            f = fault_os(r, "source");
+    }
+    if (f.code) {
         j->state = JOB_PRIMED;
-        return fault_os(r, "source");
+        job_start_limits(j, 0, 0, 0);
+        sys_close(&fd);
+        return f;
     }
     if (m->flags & PROTO_JOB_STDIN)
         j->in.open = true;

@@ -157,25 +157,26 @@ uint64_t prime_run_timers(struct job *j, uint64_t now)
 
 /* ---- FEED ------------------------------------------------------------------------------------ */
 
-int prime_feed(struct job *j, const char *source)
+int prime_open_source(const char *source)
 {
     struct stat st;
-    int r = 0;
     int fd = open(source, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
 
     if (fd < 0)
         return -errno;
-    if (fstat(fd, &st) < 0)
-        r = -errno;
-    else if (!S_ISREG(st.st_mode))
-        r = -EINVAL;
-    else
-        r = sys_rename(source, j->prime.script);
-    if (r < 0) {
+    int r = fstat(fd, &st) < 0 ? -errno : S_ISREG(st.st_mode) ? 0 : -EINVAL;
+    if (r < 0)
         close(fd);
+    return r < 0 ? r : fd;
+}
+
+int prime_feed(struct job *j, const char *source, int source_fd)
+{
+    int r = sys_rename(source, j->prime.script);
+
+    if (r < 0)
         return r;
-    }
-    j->prime.source_fd = fd;
+    j->prime.source_fd = source_fd;
     prime_write(j);
     return 0;
 }

@@ -21,9 +21,12 @@ void prime_set_deadline(struct job *j, uint32_t settle_ms, uint64_t now);
 /* SETTLING: looks at it. Returns when to call again; now: it has an end, and there is something to tell. */
 uint64_t prime_run_timers(struct job *j, uint64_t now);
 
-/* Renames source over the script and begins to write it into the FIFO. Returns 0 or -errno, and then nothing
- * has changed. */
-int prime_feed(struct job *j, const char *source);
+/* Opens what is to be fed: a regular file. Returns an fd, which the caller owns, or -errno. */
+int prime_open_source(const char *source);
+
+/* Renames source over the script, takes source_fd over, and begins to write it into the FIFO. Returns 0, or -errno: then
+ * nothing has changed. */
+int prime_feed(struct job *j, const char *source, int source_fd);
 
 /* The FIFO takes more. */
 void prime_write(struct job *j);

@@ -33,7 +33,7 @@ def the_pid_limit_counts(guest):
     expect((job.exit.cause, job.exit.status), (C.CAUSE_EXITED, 0))
 
 
-@scenario(own=dict(memory=256, append="sysctl.kernel.pid_max=400"))
+@scenario(own=dict(memory=256, append="sysctl.kernel.pid_max=800"))
 def fewer_process_ids_than_threads(guest):
     """As in a guest of 8 GiB, where the kernel would allow more threads than there are process ids."""
     job = guest.hostile("bomb", wall_ms=5000, **USER)
