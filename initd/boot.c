@@ -42,7 +42,7 @@ static const struct step late_steps[] = {
     {DIRECTORY, false, "/dev/pts", NULL, NULL, 0755},
     {MOUNT, false, "/dev/pts", "devpts", "gid=5,mode=620,ptmxmode=666", MS_NOSUID | MS_NOEXEC},
     {DIRECTORY, false, "/dev/shm", NULL, NULL, 01777},
-    {MOUNT, false, "/dev/shm", "tmpfs", "mode=1777", MS_NOSUID | MS_NODEV},
+    {MOUNT, false, "/dev/shm", "tmpfs", "mode=1777,size=20%", MS_NOSUID | MS_NODEV},
     /* /tmp is part of the writable layer, so that a script can be renamed from anywhere to there. */
     {MODE, false, "/tmp", NULL, NULL, 01777},
     {MOUNT, false, "/sys/fs/cgroup", "cgroup2", "nsdelegate", MS_NOSUID | MS_NODEV | MS_NOEXEC},
@@ -61,6 +61,8 @@ static const struct step late_steps[] = {
     /* proc(5). Links in /tmp: the kernel's own default lets one user trap another. */
     {WRITE, false, "/proc/sys/fs/protected_symlinks", "1", NULL, 0},
     {WRITE, false, "/proc/sys/fs/protected_hardlinks", "1", NULL, 0},
+    /* Shared memory goes with the last who uses it: what outlives its job is nobody's to free. */
+    {WRITE, false, "/proc/sys/kernel/shm_rmid_forced", "1", NULL, 0},
     /* The kernel's log and addresses are no business of a job without privileges. */
     {WRITE, false, "/proc/sys/kernel/dmesg_restrict", "1", NULL, 0},
     {WRITE, false, "/proc/sys/kernel/kptr_restrict", "1", NULL, 0},
@@ -186,7 +188,7 @@ static int enter_overlay(bool has_upper, const char **ret_step)
         if (mount(moved[i], target, NULL, MS_MOVE, NULL) < 0 && i < 2)
             return -errno;
     }
-    if (mount("tmpfs", WORK "/root/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755") < 0)
+    if (mount("tmpfs", WORK "/root/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=10%") < 0)
         return -errno;
     if (has_upper && (mkdir(WORK "/root" UP_INSIDE, 0700) < 0 ||
                       mount(WORK "/up", WORK "/root" UP_INSIDE, NULL, MS_MOVE, NULL) < 0))

@@ -12,7 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define NUMBER_MAX 21 /* digits of a uint64_t, and a NUL */
+#define IDS_NOT_USED_AGAIN 300 /* RESERVED_PIDS of the kernel: below this no id is given a second time */
+#define NUMBER_MAX 21          /* digits of a uint64_t, and a NUL */
 
 static int jobs_fd = -1; /* the directory jobs/ */
 static bool has_controller[CGROUP_CONTROLLERS];
@@ -56,10 +57,28 @@ static void enable_controllers(int root_fd)
     }
 }
 
+/* A number of the kernel's; UINT64_MAX where it is not known. */
+static uint64_t kernel_number(const char *file)
+{
+    char text[NUMBER_MAX + 1];
+    uint64_t v;
+
+    return sys_read_text(AT_FDCWD, file, text, sizeof(text)) > 0 && text_parse_u64(text, &v) ? v : UINT64_MAX;
+}
+
+/* How many threads there can be: so many that the kernel allows, and each has an id. */
+static uint64_t threads_of_all(void)
+{
+    uint64_t threads = kernel_number("/proc/sys/kernel/threads-max");
+    uint64_t ids = kernel_number("/proc/sys/kernel/pid_max");
+
+    ids = ids > IDS_NOT_USED_AGAIN ? ids - IDS_NOT_USED_AGAIN : 0;
+    return threads < ids ? threads : ids;
+}
+
 static void limit_all_jobs(void)
 {
     char text[NUMBER_MAX + 1];
-    uint64_t threads;
 
     if (has_controller[CGROUP_MEMORY]) {
         /* Nothing runs yet, so what is available now is what jobs can ever have. */
@@ -72,9 +91,8 @@ static void limit_all_jobs(void)
         if (available > 2 * reserve)
             sys_write_text(jobs_fd, "memory.max", number_text(text, available - reserve));
     }
-    if (has_controller[CGROUP_PIDS] &&
-        sys_read_text(AT_FDCWD, "/proc/sys/kernel/threads-max", text, sizeof(text)) > 0 &&
-        text_parse_u64(text, &threads) && threads > 2 * RESERVE_THREADS)
+    uint64_t threads = threads_of_all();
+    if (has_controller[CGROUP_PIDS] && threads > 2 * RESERVE_THREADS && threads < UINT64_MAX / 2)
         sys_write_text(jobs_fd, "pids.max", number_text(text, threads - RESERVE_THREADS));
 }
 
@@ -122,7 +140,8 @@ int cgroup_make(struct cgroup *ret, uint32_t id)
         *ret = CGROUP_NONE;
         return 0;
     }
-    if (spare.fd < 0 || spare.id != id) {
+    /* A job of root can have removed it. */
+    if (spare.fd < 0 || spare.id != id || faccessat(spare.fd, "cgroup.procs", F_OK, 0) < 0) {
         cgroup_retire(&spare); /* that of an id which was not used after all */
         return make(ret, id);
     }
@@ -272,6 +291,29 @@ void cgroup_retire(struct cgroup *g)
     tidy_at = 0;
 }
 
+/* Groups that the job has made inside of its own. Nothing lives in them. */
+static void remove_children(int fd, unsigned depth)
+{
+    char entries[1024] __attribute__((aligned(8)));
+
+    lseek(fd, 0, SEEK_SET);
+    for (ssize_t n = sys_getdents(fd, entries, sizeof(entries)); n > 0;
+         n = sys_getdents(fd, entries, sizeof(entries))) {
+        for (ssize_t at = 0; at < n;) {
+            const struct sys_dirent *e = (const void *)(entries + at);
+            at += e->size;
+            if (e->name[0] == '.' || unlinkat(fd, e->name, AT_REMOVEDIR) == 0 || errno != EBUSY ||
+                depth == CGROUP_DEPTH_MAX)
+                continue;
+            int child = openat(fd, e->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+            if (child >= 0)
+                remove_children(child, depth + 1);
+            sys_close(&child);
+            unlinkat(fd, e->name, AT_REMOVEDIR);
+        }
+    }
+}
+
 /* True when the group is gone. */
 static bool remove_group(struct cgroup *g)
 {
@@ -281,6 +323,7 @@ static bool remove_group(struct cgroup *g)
         /* Somebody is still there: killed and not yet gone, or born while the others were killed one by one.
          */
         cgroup_kill(g);
+        remove_children(g->fd, 0);
         return false;
     }
     close_group(g);

@@ -17,6 +17,7 @@
 
 #define SERIAL_SLOT 0
 #define BACKLOG 8
+#define DISCARD_MAX 1024 /* reads; more than the port holds */
 
 static struct conn conns[CONNS_MAX] = {[0 ... CONNS_MAX - 1] = {.fd = -1}};
 static uint8_t rx_buffers[CONNS_MAX][FRAME_MAX] __attribute__((aligned(4096)));
@@ -231,6 +232,16 @@ static void receive(struct conn *c)
         frame_reader_reset(&c->rx);
 }
 
+/* What the host had sent before it closed its end is still there, and would be taken for the beginning of the next
+ * connection. */
+static void discard_port(const struct conn *c)
+{
+    uint8_t unread[1024];
+
+    for (int i = 0; i < DISCARD_MAX && read(c->fd, unread, sizeof(unread)) > 0; i++) {
+    }
+}
+
 void conn_on_event(struct conn *c, uint32_t events)
 {
     if (c->kind == CONN_FREE || c->dead)
@@ -238,8 +249,10 @@ void conn_on_event(struct conn *c, uint32_t events)
     if (c->kind == CONN_SERIAL && (events & EPOLLHUP)) {
         /* The host closed its end. Said once: a hung port is watched for changes only (see
          * conn_update_events). */
-        if (!c->hung)
+        if (!c->hung) {
+            discard_port(c);
             lose(c);
+        }
         return;
     }
     c->hung = false;

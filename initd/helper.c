@@ -5,6 +5,7 @@
 #include "sys.h"
 
 #include <errno.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -43,6 +44,10 @@ void helper_start(struct conn *c, uint32_t stream, uint16_t request, int (*work)
         if (helpers[i].pid == 0)
             h = &helpers[i];
     pid_t pid = h ? sys_fork() : -EAGAIN;
+    /* It may take long, or be stopped: what initd closes meanwhile must not stay open here. Otherwise a job would not
+     * see the end of its input, and epoll would tell for ever of files that initd cannot remove any more. */
+    if (pid == 0)
+        syscall(SYS_close_range, 3u, ~0u, 0u);
     if (pid == 0)
         _exit(-work(argument) & 0xff); /* errno values are below 134 */
     if (pid < 0) {

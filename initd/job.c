@@ -3,8 +3,10 @@
 #include "kmsg.h"
 #include "prime.h"
 #include "sys.h"
+#include "text.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -241,7 +243,10 @@ static uint64_t add_saturating(uint64_t a, uint64_t b)
 void job_bind(struct job *j, struct conn *c, uint32_t stream, uint16_t request, const uint64_t offsets[2],
               uint64_t window)
 {
-    if (j->conn)
+    if (j->conn == c)
+        conn_send_error(c, j->stream, 0, PROTO_ERR_GONE, 0,
+                        "the job was taken over by an ATTACH"); /* there is room for an answer */
+    else if (j->conn)
         conn_note_gone(j->conn, j->stream);
     j->conn = c;
     j->stream = stream;
@@ -291,6 +296,8 @@ void job_kill(struct job *j, uint8_t cause)
         return;
     if (!j->cause)
         j->cause = cause;
+    if (!j->wall_deadline)
+        j->wall_deadline = sys_now() + KILL_AGAIN_NS; /* to see whether it went */
     kill_processes(j);
 }
 
@@ -450,11 +457,29 @@ static uint64_t earlier(uint64_t a, uint64_t b)
     return !a || (b && b < a) ? b : a;
 }
 
+static bool is_zombie(pid_t pid)
+{
+    char path[64], line[512];
+    struct text t = text_of(path, sizeof(path));
+
+    text_add(&t, "/proc/");
+    text_add_u64(&t, (uint64_t)pid);
+    text_add(&t, "/stat");
+    const char *after_name =
+        sys_read_text(AT_FDCWD, path, line, sizeof(line)) > 0 ? strrchr(line, ')') : NULL;
+    return after_name && after_name[1] == ' ' && after_name[2] == 'Z';
+}
+
 static void check_wall(struct job *j, uint64_t now)
 {
     if (!j->wall_deadline || now < j->wall_deadline)
         return;
-    if (j->state == JOB_DRAINING)
+    if (j->state == JOB_RUNNING && j->cause && is_zombie(j->pid)) {
+        /* Somebody traces it and did not wait for it, so its status is not to be had before the tracer ends. */
+        job_on_child(j->pid, SIGKILL, &(struct rusage){0}, now);
+        return;
+    }
+    if (j->state == JOB_DRAINING && !j->cause)
         j->exit.flags |= PROTO_EXIT_OUTPUT_HELD;
     job_kill(j, PROTO_CAUSE_TIMEOUT);
     j->wall_deadline = now + KILL_AGAIN_NS;

@@ -58,7 +58,7 @@
 #define CONN_CLOSE_MS 1000
 
 /* Streams that lost their job to an ATTACH and were not told yet, per connection. */
-#define CONN_GONE_MAX 8
+#define CONN_GONE_MAX JOBS_MAX
 
 /* Reads of one connection, or frames written for it, before the others have their turn. */
 #define CONN_TURNS 8
@@ -79,6 +79,8 @@
 #define CGROUPS_RETIRED_MAX 64
 #define CGROUP_POSTPONE_MS 20
 #define CGROUP_RETRY_MS 20
+/* Depth of groups that a job has made inside of its own. */
+#define CGROUP_DEPTH_MAX 32
 
 /* Jobs together get the memory that is available after boot, but for 1/32 of it, at least and at most: */
 #define RESERVE_MEMORY_MIN (4ull << 20)

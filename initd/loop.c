@@ -27,8 +27,7 @@ int loop_init(void)
 {
     sigset_t set;
 
-    sigemptyset(&set);
-    sigaddset(&set, SIGCHLD);
+    sigfillset(&set); /* what root sends is taken too: queued signals would use up root's RLIMIT_SIGPENDING */
     signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (signal_fd < 0)
         return -errno;
@@ -53,9 +52,9 @@ static void reap(void)
 
 static void on_signals(void)
 {
-    struct signalfd_siginfo info;
+    struct signalfd_siginfo infos[16];
 
-    if (read(signal_fd, &info, sizeof(info)) > 0)
+    if (read(signal_fd, infos, sizeof(infos)) > 0)
         reap(); /* what it says is not needed; SIGCHLDs merge */
 }
 
