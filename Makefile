@@ -84,6 +84,7 @@ shellcheck         | shell scripts
 file               | asserts that initd is static
 mandoc             | checks the manual page
 git                | tells which files are the project's
+e2fsprogs          | ext4 disks in the tests of real guests
 python3            | JSON checks in the tests of real guests
 endef
 export DEPS DEPS_TEST
@@ -173,7 +174,8 @@ newer-kernel:
 	+$(Q)if [ -s $(NEWER) ]; then $(MAKE) --no-print-directory $(B)/test/vmlinux-newer; fi
 $(B)/test/vmlinux-newer: $(wildcard kernel-config/*)
 	@mkdir -p $(@D)
-	$(Q)kernel-config/build.sh --cache $(B)/kernel/newer --source $(NEWER) --fragment newer --output $@ --discard-tree
+	$(Q)kernel-config/build.sh --cache $(B)/kernel/newer --source $(NEWER) --fragment newer --fragment test-exit-port \
+		--output $@ --discard-tree
 	@touch $@
 
 $(B)/test/vmlinux-loopback: $(wildcard kernel-config/*) $(SHARE)/vmlinux

@@ -66,6 +66,10 @@ static const struct step late_steps[] = {
     /* The kernel's log and addresses are no business of a job without privileges. */
     {WRITE, false, "/proc/sys/kernel/dmesg_restrict", "1", NULL, 0},
     {WRITE, false, "/proc/sys/kernel/kptr_restrict", "1", NULL, 0},
+    /* Who is not root traces its descendants only. */
+    {WRITE, false, "/proc/sys/kernel/yama/ptrace_scope", "1", NULL, 0},
+    /* Debian's kernels know 3: performance events are for root. Others take it for 2: not those of the kernel. */
+    {WRITE, false, "/proc/sys/kernel/perf_event_paranoid", "3", NULL, 0},
 };
 
 static int run_step(const struct step *s)
@@ -86,7 +90,8 @@ static int run_step(const struct step *s)
         r = chmod(s->path, (mode_t)s->flags);
         break;
     case WRITE:
-        return sys_write_text(AT_FDCWD, s->path, s->value);
+        r = sys_write_text(AT_FDCWD, s->path, s->value);
+        return r == -ENOENT ? 0 : r; /* a kernel that was built without it */
     }
     /* EBUSY: the kernel has mounted it already (CONFIG_DEVTMPFS_MOUNT). */
     return r < 0 && errno != EEXIST && errno != EBUSY ? -errno : 0;

@@ -17,7 +17,6 @@
 
 static int jobs_fd = -1; /* the directory jobs/ */
 static bool has_controller[CGROUP_CONTROLLERS];
-static struct cgroup spare = CGROUP_NONE; /* for the next job */
 static struct cgroup retired[CGROUPS_RETIRED_MAX];
 static unsigned retired_count;
 static uint64_t tidy_at;
@@ -42,15 +41,21 @@ static const char *number_text(char *buffer, uint64_t v)
 
 /* ---- the hierarchy --------------------------------------------------------------------------- */
 
+/* The jobs pass on what the root passes to them. */
+static int enable(int root_fd, const char *controllers)
+{
+    int r = sys_write_text(root_fd, "cgroup.subtree_control", controllers);
+
+    return r < 0 ? r : sys_write_text(jobs_fd, "cgroup.subtree_control", controllers);
+}
+
 static void enable_controllers(int root_fd)
 {
     static const char *const names[CGROUP_CONTROLLERS] = {"+memory", "+pids", "+cpu"};
+    bool all = enable(root_fd, "+memory +pids +cpu") == 0; /* costs as much as one of them */
 
     for (int i = 0; i < CGROUP_CONTROLLERS; i++) {
-        /* The jobs pass on what the root passes to them. */
-        int r = sys_write_text(root_fd, "cgroup.subtree_control", names[i]);
-        if (r == 0)
-            r = sys_write_text(jobs_fd, "cgroup.subtree_control", names[i]);
+        int r = all ? 0 : enable(root_fd, names[i]);
         if (r < 0)
             kmsg_log(KMSG_WARNING, "no cgroup controller", names[i], r);
         has_controller[i] = r == 0;
@@ -134,20 +139,12 @@ static int make(struct cgroup *ret, uint32_t id)
     return 0;
 }
 
-int cgroup_make(struct cgroup *ret, uint32_t id)
+int cgroup_make(struct cgroup *ret)
 {
-    if (!cgroup_enabled()) {
-        *ret = CGROUP_NONE;
-        return 0;
-    }
-    /* A job of root can have removed it. */
-    if (spare.fd < 0 || spare.id != id || faccessat(spare.fd, "cgroup.procs", F_OK, 0) < 0) {
-        cgroup_retire(&spare); /* that of an id which was not used after all */
-        return make(ret, id);
-    }
-    *ret = spare;
-    spare = CGROUP_NONE;
-    return 0;
+    static uint32_t next_id;
+
+    *ret = CGROUP_NONE;
+    return cgroup_enabled() ? make(ret, next_id++) : 0;
 }
 
 int cgroup_limit(const struct cgroup *g, uint64_t memory, uint32_t pids)
@@ -288,7 +285,6 @@ void cgroup_retire(struct cgroup *g)
     }
     retired[retired_count++] = *g;
     *g = CGROUP_NONE;
-    tidy_at = 0;
 }
 
 /* Groups that the job has made inside of its own. Nothing lives in them. */
@@ -340,18 +336,15 @@ static void sweep(void)
     retired_count = kept;
 }
 
-uint64_t cgroup_tidy(uint32_t next_id, bool postpone, uint64_t now)
+uint64_t cgroup_tidy(uint64_t now)
 {
-    if (!cgroup_enabled() || (retired_count == 0 && spare.fd >= 0))
+    if (retired_count == 0)
         return 0;
-    if (postpone && tidy_at == 0 && retired_count < CGROUPS_RETIRED_MAX / 2)
+    if (tidy_at == 0 && retired_count < CGROUPS_RETIRED_MAX / 2)
         tidy_at = now + CGROUP_POSTPONE_MS * NS_PER_MS;
     if (now < tidy_at)
         return tidy_at;
     sweep();
-    if (spare.fd < 0)
-        make(&spare, next_id);
-    /* Nothing left: the next job's end, however late, is put off anew. */
-    tidy_at = retired_count || spare.fd < 0 ? now + CGROUP_RETRY_MS * NS_PER_MS : 0;
+    tidy_at = retired_count ? now + CGROUP_RETRY_MS * NS_PER_MS : 0;
     return tidy_at;
 }

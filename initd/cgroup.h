@@ -1,7 +1,7 @@
 /*
  * cgroup: a control group (cgroup v2, Documentation/admin-guide/cgroup-v2.rst) for each job.
  *
- * initd stays in the root group. Jobs live in jobs/ID, and all of jobs/ together gets less than the whole
+ * initd stays in the root group. Each job lives in a jobs/N, and all of jobs/ together gets less than the whole
  * memory, so that the kernel's OOM killer takes a job, never initd. Where there is no cgroup v2, every call
  * still works and does what it can: cgroup_enabled() tells.
  */
@@ -28,8 +28,8 @@ void cgroup_init(const char *root);
 bool cgroup_enabled(void);
 bool cgroup_has(enum cgroup_controller c);
 
-/* Makes the group of a job. Returns 0, also without cgroups (fd is -1 then), or -errno. */
-int cgroup_make(struct cgroup *ret, uint32_t id);
+/* Makes a group for a job. Returns 0, also without cgroups (fd is -1 then), or -errno. */
+int cgroup_make(struct cgroup *ret);
 
 #define CGROUP_NONE ((struct cgroup){.fd = -1, .kill_fd = -1, .peak_fd = -1})
 
@@ -58,11 +58,8 @@ uint64_t cgroup_jobs_memory(void);
 /* Gives the group up: cgroup_tidy() removes it when its last process is gone. *g becomes CGROUP_NONE. */
 void cgroup_retire(struct cgroup *g);
 
-/*
- * Work for moments when nobody waits: removes retired groups, and makes the group of the next job. postpone:
- * jobs are running, so it is better done a little later, unless much of it has piled up. Returns when to call
- * again (sys_now() time), 0: there is nothing to do.
- */
-uint64_t cgroup_tidy(uint32_t next_id, bool postpone, uint64_t now);
+/* Removes retired groups, some time after they were retired, unless many have piled up: it takes as long as a job. Returns
+ * when to call again (sys_now() time), 0: there is nothing to do. */
+uint64_t cgroup_tidy(uint64_t now);
 
 #endif

@@ -10,7 +10,8 @@
 
 void cmdline_init(struct cmdline *ret)
 {
-    *ret = (struct cmdline){.hostname = "capsid", .vsock_peer = VMADDR_CID_HOST};
+    *ret =
+        (struct cmdline){.hostname = "capsid", .vsock_peer = VMADDR_CID_HOST, .main_stop_s = SERVICE_STOP_S};
 }
 
 static int copy(char *to, size_t size, const char *from)
@@ -59,6 +60,24 @@ static int set_vsock_peer(struct cmdline *c, char *value)
     return 0;
 }
 
+/* 0x and up to 4 hexadecimal digits, as in the documents of VMMs. */
+static int set_exit_port(struct cmdline *c, char *value)
+{
+    static const char digits[] = "0123456789abcdef";
+    unsigned v = 0;
+
+    if (!text_starts(value, "0x"))
+        return -EINVAL;
+    for (const char *p = value + 2; *p; p++) {
+        const char *digit = strchr(digits, *p | 0x20); /* lower case */
+        v = v << 4 | (unsigned)(digit ? digit - digits : 0);
+        if (!digit || v > UINT16_MAX)
+            return -EINVAL;
+    }
+    c->exit_port = (uint16_t)v;
+    return v ? 0 : -EINVAL;
+}
+
 static int set_main(struct cmdline *c, char *value)
 {
     return *value == '/' ? copy(c->main, sizeof(c->main), value) : -EINVAL;
@@ -105,18 +124,36 @@ static int set_main_end(struct cmdline *c, char *value)
     return r < 0 ? r : 0;
 }
 
+static int set_main_stop(struct cmdline *c, char *value)
+{
+    uint64_t v;
+
+    if (!text_parse_u64(value, &v) || v > SERVICE_STOP_MAX_S)
+        return -EINVAL;
+    c->main_stop_s = (uint32_t)v;
+    return 0;
+}
+
+static int set_main_tty(struct cmdline *c, char *value)
+{
+    static const char *const names[] = {"0", "1", NULL};
+    int r = choose(names, value);
+
+    if (r >= 0)
+        c->main_tty = r;
+    return r < 0 ? r : 0;
+}
+
 static const struct {
     const char *key;
     int (*set)(struct cmdline *c, char *value);
 } keys[] = {
-    {"initd.hostname=", set_hostname},
-    {"initd.layers=", set_layers},
-    {"initd.upper=", set_upper},
-    {"initd.vsock_peer=", set_vsock_peer},
-    {"initd.main=", set_main},
-    {"initd.main_user=", set_main_user},
-    {"initd.main_restart=", set_main_restart},
-    {"initd.main_end=", set_main_end},
+    {"initd.hostname=", set_hostname},     {"initd.layers=", set_layers},
+    {"initd.upper=", set_upper},           {"initd.exit_port=", set_exit_port},
+    {"initd.vsock_peer=", set_vsock_peer}, {"initd.main=", set_main},
+    {"initd.main_user=", set_main_user},   {"initd.main_restart=", set_main_restart},
+    {"initd.main_end=", set_main_end},     {"initd.main_stop=", set_main_stop},
+    {"initd.main_tty=", set_main_tty},
 };
 
 static void take_word(struct cmdline *c, char *word)

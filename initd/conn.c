@@ -15,6 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#define PAGE 4096
 #define SERIAL_SLOT 0
 #define BACKLOG 8
 #define DISCARD_MAX 1024 /* reads; more than the port holds */
@@ -192,13 +193,20 @@ void conn_greet(struct conn *c)
     c->gone_count = 0;
 }
 
-void conn_close(struct conn *c)
+/* Large frames have touched many pages; what is zero again after this needs no memory. */
+static void give_back_buffers(struct conn *c)
 {
     unsigned slot = slot_of(c);
 
-    /* Large frames have touched many pages; what is zero again after this needs no memory. */
     madvise(rx_buffers[slot], sizeof(rx_buffers[slot]), MADV_DONTNEED);
     madvise(tx_buffers[slot], sizeof(tx_buffers[slot]), MADV_DONTNEED);
+    c->large = false;
+    c->trim_at = 0;
+}
+
+void conn_close(struct conn *c)
+{
+    give_back_buffers(c);
     if (c->kind == CONN_SOCKET) {
         sys_close(&c->fd);
         c->kind = CONN_FREE;
@@ -224,10 +232,12 @@ static void receive(struct conn *c)
     uint8_t *at = frame_reader_space(&c->rx, &room);
     ssize_t n = read(c->fd, at, room);
 
-    if (n > 0)
+    if (n > 0) {
         frame_reader_added(&c->rx, (size_t)n);
-    else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+        c->large = c->large || c->rx.end > PAGE;
+    } else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
         lose(c);
+    }
     if (c->broken)
         frame_reader_reset(&c->rx);
 }
@@ -295,6 +305,7 @@ uint8_t *conn_build(struct conn *c, size_t *ret_room)
 void conn_built(struct conn *c, size_t size)
 {
     c->tx_end += size;
+    c->large = c->large || c->tx_end > PAGE;
 }
 
 void conn_send_error(struct conn *c, uint32_t stream, uint16_t request, uint16_t code, int os_errno,
@@ -308,6 +319,40 @@ void conn_send_error(struct conn *c, uint32_t stream, uint16_t request, uint16_t
     };
 
     CONN_SEND(c, error, stream, &m);
+}
+
+bool conn_idle(const struct conn *c)
+{
+    return c->tx_start == c->tx_end && !c->broken && !c->dead && !c->hung;
+}
+
+/* DATA's last field is its only one of no fixed size, so the head is that of an empty one with other lengths. */
+static void put_data_head(uint8_t *head, uint32_t stream, const struct msg_data *m)
+{
+    struct msg_data empty = {.channel = m->channel, .offset = m->offset};
+    struct wire_writer size = wire_writer_of(head + CONN_DATA_HEAD - sizeof(uint32_t), sizeof(uint32_t));
+
+    msg_data_frame(&empty, stream, head, CONN_DATA_HEAD);
+    frame_put_header(head, MSG_DATA, stream, CONN_DATA_HEAD - FRAME_HEADER_SIZE + m->data.size);
+    wire_put_u32(&size, m->data.size);
+}
+
+void conn_send_in_place(struct conn *c, uint32_t stream, const struct msg_data *m)
+{
+    /* One write(2) and no copy: the head takes the place of what is before the data for as long as that lasts. */
+    uint8_t *frame = (uint8_t *)(uintptr_t)m->data.data - CONN_DATA_HEAD, kept[CONN_DATA_HEAD];
+    size_t size = CONN_DATA_HEAD + m->data.size;
+
+    memcpy(kept, frame, sizeof(kept));
+    put_data_head(frame, stream, m);
+    ssize_t n = write(c->fd, frame, size);
+    if (n < 0 && errno != EAGAIN && errno != EINTR)
+        lose(c);
+    size_t sent = n > 0 ? (size_t)n : 0;
+    memcpy(c->tx, frame + sent, size - sent);
+    c->tx_start = c->tx_end = 0;
+    conn_built(c, size - sent);
+    memcpy(frame, kept, sizeof(kept));
 }
 
 void conn_break(struct conn *c, uint32_t stream, uint16_t request, uint16_t code, const char *text)
@@ -375,23 +420,31 @@ void conn_update_events(struct conn *c, uint64_t now)
         c->half_since = 0;
     else if (c->half_since == 0)
         c->half_since = now;
+    if (c->large && !c->trim_at)
+        c->trim_at = now + CONN_IDLE_MS * NS_PER_MS;
     if (events != c->events && watch_change(c->fd, events, token_of(c)) == 0)
         c->events = events;
 }
 
 uint64_t conn_next_deadline(const struct conn *c)
 {
-    uint64_t half = c->half_since ? c->half_since + frame_ns : 0;
-
     if (c->kind == CONN_FREE)
         return 0;
-    return half && (!c->deadline || half < c->deadline) ? half : c->deadline;
+    return sys_earlier(sys_earlier(c->deadline, c->trim_at), c->half_since ? c->half_since + frame_ns : 0);
 }
 
 void conn_check_deadline(struct conn *c, uint64_t now)
 {
     if (c->kind == CONN_FREE)
         return;
+    if (c->trim_at && now >= c->trim_at) {
+        if (frame_reader_pending(&c->rx) == 0 && c->tx_start == c->tx_end) {
+            frame_reader_reset(&c->rx);
+            give_back_buffers(c);
+        } else {
+            c->trim_at = now + CONN_IDLE_MS * NS_PER_MS;
+        }
+    }
     if (c->deadline && now >= c->deadline)
         c->dead = true;
     else if (c->half_since && now >= c->half_since + frame_ns)

@@ -31,6 +31,8 @@ struct conn {
     bool again;          /* there is work that no event will announce */
     uint32_t events;     /* what epoll watches for */
     uint64_t deadline;   /* sys_now() time: HELLO, or the end of closing, must have come; 0: none */
+    bool large;          /* more than the first page of rx or tx was touched */
+    uint64_t trim_at;    /* when to give such memory back; 0: there is none */
     uint64_t half_since; /* since when an unfinished frame waits; 0: none does */
     struct frame_reader rx;
     uint8_t *tx; /* borrowed; CONN_TX_SIZE bytes */
@@ -86,6 +88,16 @@ void conn_built(struct conn *c, size_t size);
 
 void conn_send_error(struct conn *c, uint32_t stream, uint16_t request, uint16_t code, int os_errno,
                      const char *text);
+
+/* Bytes of a DATA frame before its data. */
+#define CONN_DATA_HEAD (FRAME_HEADER_SIZE + 13)
+
+/* True when conn_send_in_place() may be called: nothing else waits to be sent. */
+bool conn_idle(const struct conn *c);
+
+/* Sends DATA at once from where its data is, at most JOB_DATA_CHUNK bytes, with CONN_DATA_HEAD writable bytes before it,
+ * which are as before on return. What the host does not take now is kept: it is as good as sent. */
+void conn_send_in_place(struct conn *c, uint32_t stream, const struct msg_data *m);
 
 /* Answers ERROR and takes nothing more from this connection. */
 void conn_break(struct conn *c, uint32_t stream, uint16_t request, uint16_t code, const char *text);

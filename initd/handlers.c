@@ -5,6 +5,7 @@
 #include "helper.h"
 #include "job.h"
 #include "snapshot.h"
+#include "spare.h"
 #include "stats.h"
 
 #include <unistd.h>
@@ -15,7 +16,15 @@
 
 static uint64_t began_ns, ready_ns;
 static bool shutdown_asked;
-static uint8_t shutdown_action;
+static uint8_t shutdown_action, shutdown_status;
+
+/* QUIESCE is under way: as if it had succeeded, until that is known. */
+static bool quiescing;
+
+static bool is_quiesced(void)
+{
+    return quiescing || snapshot_quiesced();
+}
 
 void handlers_init(uint64_t init, uint64_t ready)
 {
@@ -27,6 +36,11 @@ bool handlers_shutdown_asked(uint8_t *ret_action)
 {
     *ret_action = shutdown_action;
     return shutdown_asked;
+}
+
+uint8_t handlers_shutdown_status(void)
+{
+    return shutdown_status;
 }
 
 void handlers_drop_streams(const struct conn *c)
@@ -82,7 +96,7 @@ void handle_hello(struct conn *c, uint32_t stream, const struct msg_hello *m)
               &((struct msg_welcome){
                   .magic = PROTO_MAGIC,
                   .version = PROTO_VERSION,
-                  .state = snapshot_quiesced() ? PROTO_STATE_QUIESCED : PROTO_STATE_READY,
+                  .state = is_quiesced() ? PROTO_STATE_QUIESCED : PROTO_STATE_READY,
                   .jobs_max = JOBS_MAX,
                   .init_ns = began_ns,
                   .ready_ns = ready_ns,
@@ -103,10 +117,18 @@ void handle_shutdown(struct conn *c, uint32_t stream, const struct msg_shutdown 
     }
     shutdown_asked = true;
     shutdown_action = m->action;
+    shutdown_status = m->status;
     handle_answer_ok(c, stream);
 }
 
 /* ---- snapshots, statistics ------------------------------------------------------------------- */
+
+static void after_sync(int result)
+{
+    if (quiescing && result == 0)
+        snapshot_quiesce();
+    quiescing = false;
+}
 
 static int do_sync(const void *argument)
 {
@@ -123,8 +145,9 @@ void handle_quiesce(struct conn *c, uint32_t stream, const struct msg_quiesce *m
                         "a file is being written, or a job is being started");
         return;
     }
-    snapshot_quiesce();
-    helper_start(c, stream, MSG_QUIESCE, do_sync, NULL, NULL);
+    spare_prepare(); /* for the first job after each restore */
+    quiescing = true;
+    helper_start(c, stream, MSG_QUIESCE, do_sync, NULL, after_sync);
 }
 
 void handle_resume(struct conn *c, uint32_t stream, const struct msg_resume *m)
@@ -135,6 +158,7 @@ void handle_resume(struct conn *c, uint32_t stream, const struct msg_resume *m)
         conn_send_error(c, stream, MSG_RESUME, PROTO_ERR_INVALID, 0, "entropy must have 32 to 512 bytes");
         return;
     }
+    quiescing = false;
     snapshot_resume(m, &done);
     CONN_SEND(c, resumed, stream, &done);
 }
@@ -207,7 +231,7 @@ static void dispatch(struct conn *c, const struct frame *f)
 
     if (!c->greeted && f->type != MSG_HELLO)
         conn_send_error(c, f->stream, f->type, PROTO_ERR_STATE, 0, "no HELLO yet");
-    else if (snapshot_quiesced() && !taken_when_quiesced(f->type))
+    else if (is_quiesced() && !taken_when_quiesced(f->type))
         conn_send_error(c, f->stream, f->type, PROTO_ERR_STATE, 0, "quiesced: RESUME comes first");
     else if (use != ANY_STREAM && f->stream == 0)
         conn_send_error(c, f->stream, f->type, PROTO_ERR_INVALID, 0, "stream 0 is for HELLO and PING");

@@ -24,4 +24,7 @@ void handlers_drop_streams(const struct conn *c);
 /* SHUTDOWN was asked for; *ret_action is one of SHUTDOWN_... */
 bool handlers_shutdown_asked(uint8_t *ret_action);
 
+/* And with this status for the VMM. */
+uint8_t handlers_shutdown_status(void);
+
 #endif

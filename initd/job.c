@@ -2,6 +2,7 @@
 
 #include "kmsg.h"
 #include "prime.h"
+#include "spare.h"
 #include "sys.h"
 #include "text.h"
 
@@ -31,6 +32,7 @@ static void clear(struct job *j)
 
 void job_init(void)
 {
+    job_io_open_devpts();
     for (unsigned i = 0; i < JOBS_MAX; i++)
         clear(&jobs[i]);
 }
@@ -148,23 +150,47 @@ static void fill_limits(struct spawn *s, const struct job_request *r)
         s->max_cpu_s = (r->cpu_ms + 999ull) / 1000;
 }
 
-static struct fault run_program(struct job *j, const struct job_request *r, const int child_fds[3])
+/* What spawn.h has to know besides files, cgroup and terminal. */
+static struct spawn spawn_of(const struct job_request *r)
 {
     struct spawn s = {
         .argv = r->argv, .env = r->env, .cwd = r->cwd, .uid = r->uid, .gid = r->gid, .groups = r->groups};
-    int status[2];
 
-    memcpy(s.fds, child_fds, sizeof(s.fds));
-    s.tty = r->flags & PROTO_JOB_TTY;
-    s.cgroup = &j->cgroup;
     fill_limits(&s, r);
-    if (spawn_check(&s) < 0)
-        return fault_of(PROTO_ERR_LIMIT, "too many arguments, variables or groups");
+    return s;
+}
+
+/* Lets the spare process be the job. False: there is none, or it is of no use, and nothing has changed. */
+static bool start_spare(struct job *j, const struct job_request *r, const struct spawn *s)
+{
+    struct spare spare;
+
+    if (j->tty || !spare_take(&spare))
+        return false;
+    if (cgroup_limit(&spare.cgroup, r->memory, r->pids) < 0 ||
+        spawn_tell(spare.request_fd, s, r->flags & PROTO_JOB_STDIN) < 0) {
+        spare_drop(&spare);
+        return false;
+    }
+    sys_close(&spare.request_fd);
+    if (!(r->flags & PROTO_JOB_STDIN))
+        sys_close(&spare.in_fd);
+    j->pid = spare.pid;
+    j->cgroup = spare.cgroup;
+    j->status_fd = spare.status_fd;
+    job_io_adopt(j, spare.in_fd, spare.out_fds);
+    return true;
+}
+
+static struct fault fork_program(struct job *j, struct spawn *s)
+{
+    int status[2];
     int error = sys_pipe(status, 0);
+
     if (error < 0)
         return fault_os(error, "pipe");
-    s.status_fd = status[1];
-    pid_t pid = spawn_run(&s);
+    s->status_fd = status[1];
+    pid_t pid = spawn_run(s);
     sys_close(&status[1]);
     j->status_fd = status[0];
     if (pid < 0)
@@ -173,31 +199,44 @@ static struct fault run_program(struct job *j, const struct job_request *r, cons
     return FAULT_NONE;
 }
 
-struct fault job_start(struct job *j, const struct job_request *r)
+static struct fault start_new(struct job *j, const struct job_request *r, struct spawn *s)
 {
     int child_fds[3] = {-1, -1, -1};
-    struct fault f = check_request(r);
+    int error = cgroup_make(&j->cgroup);
 
-    if (f.code)
-        return f;
-    job_start_limits(j, r->wall_ms, r->cpu_ms, r->output);
-    j->tty = r->flags & PROTO_JOB_TTY;
-    int error = cgroup_make(&j->cgroup, j->id);
     if (error == 0)
         error = cgroup_limit(&j->cgroup, r->memory, r->pids);
     if (error < 0)
-        f = fault_os(error, "cgroup");
-    if (!f.code) {
-        error = job_io_open(j, r, child_fds);
-        f = error < 0 ? fault_os(error, "pipes or terminal") : run_program(j, r, child_fds);
-    }
+        return fault_os(error, "cgroup");
+    error = job_io_open(j, r, child_fds);
+    memcpy(s->fds, child_fds, sizeof(s->fds));
+    s->tty = j->tty;
+    s->cgroup = &j->cgroup;
+    struct fault f = error < 0 ? fault_os(error, "pipes or terminal") : fork_program(j, s);
     job_io_close_child(child_fds);
+    return f;
+}
+
+struct fault job_start(struct job *j, const struct job_request *r)
+{
+    struct fault f = check_request(r);
+    struct spawn s = spawn_of(r);
+
+    if (f.code)
+        return f;
+    if (spawn_check(&s) < 0)
+        return fault_of(PROTO_ERR_LIMIT, "too many arguments, variables or groups");
+    job_start_limits(j, r->wall_ms, r->cpu_ms, r->output);
+    j->tty = r->flags & PROTO_JOB_TTY;
+    j->in.open = r->flags & PROTO_JOB_STDIN;
+    if (!start_spare(j, r, &s))
+        f = start_new(j, r, &s);
     if (f.code) {
         job_free(j);
         return f;
     }
     j->state = JOB_STARTING;
-    error = job_io_watch(j);
+    int error = job_io_watch(j);
     if (error == 0)
         error = watch_add(j->status_fd, EPOLLIN, job_token(j, WATCH_JOB_STATUS));
     if (error < 0)
@@ -452,11 +491,6 @@ void job_on_event(struct watch w, uint32_t events)
     }
 }
 
-static uint64_t earlier(uint64_t a, uint64_t b)
-{
-    return !a || (b && b < a) ? b : a;
-}
-
 static bool is_zombie(pid_t pid)
 {
     char path[64], line[512];
@@ -521,7 +555,7 @@ static uint64_t check_drain(struct job *j, uint64_t now)
         finish(j);
     if (j->state == JOB_FINISHED)
         return now;
-    return job_io_blocked(j) ? j->wall_deadline : earlier(j->wall_deadline, j->drain_deadline);
+    return job_io_blocked(j) ? j->wall_deadline : sys_earlier(j->wall_deadline, j->drain_deadline);
 }
 
 static uint64_t run_timers(struct job *j, uint64_t now)
@@ -534,7 +568,7 @@ static uint64_t run_timers(struct job *j, uint64_t now)
     if (j->state == JOB_DRAINING)
         return check_drain(j, now);
     check_cpu(j, now);
-    return earlier(j->wall_deadline, j->cpu_look_at);
+    return sys_earlier(j->wall_deadline, j->cpu_look_at);
 }
 
 uint64_t job_run_timers(uint64_t now)
@@ -542,6 +576,6 @@ uint64_t job_run_timers(uint64_t now)
     uint64_t next = 0;
 
     for (unsigned i = 0; i < JOBS_MAX; i++)
-        next = earlier(next, run_timers(&jobs[i], now));
+        next = sys_earlier(next, run_timers(&jobs[i], now));
     return next;
 }

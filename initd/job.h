@@ -176,12 +176,18 @@ uint32_t job_wire_state(const struct job *j);
 
 /* ---- channels (job_io.c) --------------------------------------------------------------------- */
 
+/* At boot. What a terminal is made of stays reachable when a job of root takes away or covers /dev. */
+void job_io_open_devpts(void);
+
 void job_io_init(struct job *j);
 
 struct watch job_token(const struct job *j, enum watch_kind kind);
 
 /* Opens pipes or a terminal; the child's ends are put in child_fds. Returns 0 or -errno. */
 int job_io_open(struct job *j, const struct job_request *r, int child_fds[3]);
+
+/* Takes over pipes that are open already; in_fd -1: no standard input. */
+void job_io_adopt(struct job *j, int in_fd, const int out_fds[2]);
 
 /* Closes the child's ends. */
 void job_io_close_child(int child_fds[3]);

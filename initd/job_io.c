@@ -17,7 +17,13 @@
 #define SMALL_MESSAGE 256
 
 static uint8_t rings[JOBS_MAX][3][JOB_RING] __attribute__((aligned(PAGE)));
-static uint8_t large_rings[LARGE_RINGS_MAX][LARGE_RING] __attribute__((aligned(PAGE)));
+/* Whole pages, as they are given back to the kernel. */
+struct large_ring {
+    uint8_t before[PAGE]; /* for the head of a frame; see conn_send_in_place() */
+    uint8_t ring[LARGE_RING];
+} __attribute__((aligned(PAGE)));
+
+static struct large_ring large_rings[LARGE_RINGS_MAX];
 static struct job *large_owner[LARGE_RINGS_MAX]; /* NULL: free */
 
 static unsigned slot_of(const struct job *j)
@@ -58,6 +64,11 @@ static void give_back_large_ring(struct job *j)
             large_owner[i] = NULL;
 }
 
+static bool has_large_ring(const struct job *j)
+{
+    return j->out[0].ring.capacity == LARGE_RING;
+}
+
 static void take_large_ring(struct job *j)
 {
     for (unsigned i = 0; i < LARGE_RINGS_MAX; i++) {
@@ -67,16 +78,33 @@ static void take_large_ring(struct job *j)
         if (large_owner[i])
             continue;
         large_owner[i] = j;
-        ring_init(&j->out[0].ring, large_rings[i], LARGE_RING);
+        ring_move(&j->out[0].ring, large_rings[i].ring, LARGE_RING);
+        fcntl(j->out[0].fd, F_SETPIPE_SZ, LARGE_RING); /* a terminal has none, and it need not be */
         return;
     }
+}
+
+static int devpts_fd = -1;
+
+void job_io_open_devpts(void)
+{
+    devpts_fd = open("/dev/pts", O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+/* pts(4). Where the ptmx of devpts is closed to everybody, its mode by default, there is the one of /dev. */
+static int open_master(void)
+{
+    const int flags = O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK;
+    int fd = openat(devpts_fd, "ptmx", flags);
+
+    return fd >= 0 ? fd : open("/dev/ptmx", flags);
 }
 
 static int open_terminal(struct job *j, const struct job_request *r, int child_fds[3])
 {
     struct winsize size = {.ws_row = r->rows, .ws_col = r->cols};
     int locked = 0;
-    int master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+    int master = open_master();
 
     if (master < 0)
         return -errno;
@@ -122,9 +150,14 @@ static int open_pipes(struct job *j, const struct job_request *r, int child_fds[
 
 int job_io_open(struct job *j, const struct job_request *r, int child_fds[3])
 {
-    take_large_ring(j);
-    j->in.open = r->flags & PROTO_JOB_STDIN;
     return j->tty ? open_terminal(j, r, child_fds) : open_pipes(j, r, child_fds);
+}
+
+void job_io_adopt(struct job *j, int in_fd, const int out_fds[2])
+{
+    j->in.fd = in_fd;
+    j->out[0].fd = out_fds[0];
+    j->out[1].fd = out_fds[1];
 }
 
 void job_io_close_child(int child_fds[3])
@@ -165,8 +198,7 @@ void job_io_free(struct job *j)
         if (large_owner[i] != j)
             continue;
         large_owner[i] = NULL;
-        if (j->out[0].ring.end > PAGE) /* what is zero again after this needs no memory */
-            madvise(large_rings[i], LARGE_RING, MADV_DONTNEED);
+        madvise(&large_rings[i], sizeof(large_rings[i]), MADV_DONTNEED); /* zero again, it needs no memory */
     }
 }
 
@@ -224,6 +256,8 @@ bool job_io_read(struct job *j, unsigned n)
     ring_added(&o->ring, (size_t)got);
     if (j->state == JOB_DRAINING)
         j->drain_deadline = sys_now() + JOB_DRAIN_MS * NS_PER_MS;
+    if (n == 0 && ring_free(&o->ring) == 0 && o->ring.start > 0 && !has_large_ring(j))
+        take_large_ring(j);
     if (ring_free(&o->ring) == 0 && o->watched) {
         watch_remove(o->fd);
         o->watched = false;
@@ -399,23 +433,33 @@ static bool emit_window(struct conn *c, struct job *j)
                      &((struct msg_window){.channel = 0, .consumed = j->in.ring.start, .limit = limit}));
 }
 
+static bool emit_data(struct conn *c, struct job *j, unsigned n, uint64_t end)
+{
+    struct job_output *o = &j->out[n];
+    struct msg_data m = {.channel = (uint8_t)(n + 1), .offset = o->sent};
+    size_t held;
+
+    m.data.data = ring_view(&o->ring, o->sent, &held);
+    size_t size = (size_t)(end - o->sent);
+    size = size < held ? size : held;
+    size = size < JOB_DATA_CHUNK ? size : JOB_DATA_CHUNK;
+    bool in_place = n == 0 && size >= PAGE && has_large_ring(j) && conn_idle(c);
+    size_t room = conn_stream_room(c) - SMALL_MESSAGE; /* for header and fields */
+    m.data.size = (uint32_t)(in_place || size < room ? size : room);
+    o->sent += m.data.size;
+    if (!in_place)
+        return CONN_SEND(c, data, j->stream, &m);
+    conn_send_in_place(c, j->stream, &m);
+    return true;
+}
+
 static bool emit_output(struct conn *c, struct job *j, unsigned n)
 {
     struct job_output *o = &j->out[n];
     uint64_t end = o->ring.end < o->limit ? o->ring.end : o->limit;
-    struct msg_data m = {.channel = (uint8_t)(n + 1), .offset = o->sent};
-    size_t held;
 
-    if (o->sent < end) {
-        m.data.data = ring_view(&o->ring, o->sent, &held);
-        size_t room = conn_stream_room(c) - SMALL_MESSAGE; /* for header and fields */
-        size_t size = (size_t)(end - o->sent);
-        size = size < held ? size : held;
-        size = size < room ? size : room;
-        m.data.size = (uint32_t)(size < JOB_DATA_CHUNK ? size : JOB_DATA_CHUNK);
-        o->sent += m.data.size;
-        return CONN_SEND(c, data, j->stream, &m);
-    }
+    if (o->sent < end)
+        return emit_data(c, j, n, end);
     if (o->fd < 0 && o->sent == o->ring.end && !o->end_sent) {
         o->end_sent = true;
         return CONN_SEND(c, end, j->stream,

@@ -10,18 +10,19 @@
 /* Jobs that are held at once, running or ended. */
 #define JOBS_MAX 32
 
-/* Bytes of each channel of a job that initd keeps: output until it is consumed, input until it is taken. A
- * power of two. 12 KiB a job. */
+/* Bytes of each channel of a job that initd keeps: output until it is consumed, input until it is taken.
+ * 12 KiB a job. */
 #define JOB_RING 4096
 
-/* Standard output is what matters for speed, and mostly there is one job: so that many jobs have a larger
- * ring for it (a power of two, too; as much as a pipe holds). 32 jobs whose output nobody takes stay within
- * 512 KiB. */
-#define LARGE_RINGS_MAX 2
-#define LARGE_RING 65536
+/* Most bytes of one DATA frame of a job, so that jobs of one connection take turns. With its head it is what one
+ * write(2) to the serial port takes: 32 KiB, port_fops_write() in Linux's drivers/char/virtio_console.c. */
+#define JOB_DATA_CHUNK (32768 - 32)
 
-/* Most bytes of one DATA frame of a job, so that jobs of one connection take turns. */
-#define JOB_DATA_CHUNK 16384
+/* Standard output is what matters for speed, and mostly there is one job with much of it: as soon as its host has taken
+ * some, and its own ring is full, it gets a large one, while there is one, and a pipe of that size. It has to hold
+ * what is under way to the host and back: with half of it, output is slower by a third. */
+#define LARGE_RINGS_MAX 1
+#define LARGE_RING (8 * JOB_DATA_CHUNK)
 
 /* After the first process is gone: how long output may be silent before the job is finished (PROTOCOL.md 5).
  */
@@ -60,6 +61,9 @@
 /* Streams that lost their job to an ATTACH and were not told yet, per connection. */
 #define CONN_GONE_MAX JOBS_MAX
 
+/* Memory that large frames have touched is given back after: */
+#define CONN_IDLE_MS 200
+
 /* Reads of one connection, or frames written for it, before the others have their turn. */
 #define CONN_TURNS 8
 
@@ -74,16 +78,20 @@
 /* Depth of a tree that REMOVE_TREE takes down. */
 #define REMOVE_DEPTH_MAX 256
 
-/* Cgroups of ended jobs that were not removed yet; how long that is postponed while jobs run, and the pause
- * between two tries for those that cannot go yet. */
+/* Cgroups of ended jobs that were not removed yet; how long that is postponed, because the next job may be about to come;
+ * and the pause between two tries for those that cannot go yet. */
 #define CGROUPS_RETIRED_MAX 64
 #define CGROUP_POSTPONE_MS 20
 #define CGROUP_RETRY_MS 20
+/* From the taking of the spare process to the making of the next one, for the same reason. */
+#define SPARE_POSTPONE_MS 10
+/* Bytes of arguments, variables and so on that a spare process is told; a job with more is forked anew. */
+#define SPAWN_REQUEST_MAX 16384
 /* Depth of groups that a job has made inside of its own. */
 #define CGROUP_DEPTH_MAX 32
 
 /* Jobs together get the memory that is available after boot, but for 1/32 of it, at least and at most: */
-#define RESERVE_MEMORY_MIN (4ull << 20)
+#define RESERVE_MEMORY_MIN (8ull << 20)
 #define RESERVE_MEMORY_MAX (64ull << 20)
 /* Of the kernel's threads-max, what jobs cannot have. */
 #define RESERVE_THREADS 64
@@ -100,6 +108,9 @@
 #define SERVICE_DELAY_MIN_MS 100
 #define SERVICE_DELAY_MAX_MS 30000
 #define SERVICE_STEADY_MS 10000
+/* From SIGTERM to SIGKILL at a shutdown: by default, and at most. */
+#define SERVICE_STOP_S 5
+#define SERVICE_STOP_MAX_S 3600
 
 /* How long SHUTDOWN waits for its OK to be taken, and then for processes to die. */
 #define SHUTDOWN_FLUSH_MS 1000

@@ -6,12 +6,14 @@
 #include "helper.h"
 #include "job.h"
 #include "service.h"
+#include "spare.h"
 #include "sys.h"
 #include "watch.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
@@ -34,6 +36,13 @@ int loop_init(void)
     return watch_add(signal_fd, EPOLLIN, (struct watch){.kind = WATCH_SIGNALS});
 }
 
+/* Only a tracer is told of a stop, and PTRACE_TRACEME makes initd one without asking it. The process is let go, with the
+ * signal that stopped it; SIGTRAP comes of the tracing itself. */
+static void let_go(pid_t pid, int signal)
+{
+    ptrace(PTRACE_DETACH, pid, NULL, (long)(signal == SIGTRAP ? 0 : signal));
+}
+
 /* The only place where children are waited for. SIGCHLDs merge, so it goes on until nobody is left. */
 static void reap(void)
 {
@@ -44,7 +53,10 @@ static void reap(void)
         pid_t pid = wait4(-1, &status, WNOHANG, &usage);
         if (pid <= 0)
             return;
-        if (!helper_on_child(pid, status) && !service_on_child(pid, status, sys_now()))
+        if (WIFSTOPPED(status))
+            let_go(pid, WSTOPSIG(status));
+        else if (!spare_on_child(pid) && !helper_on_child(pid, status) &&
+                 !service_on_child(pid, status, sys_now()))
             job_on_child(pid, status, &usage, sys_now());
     }
     reap_again = true;
@@ -99,11 +111,6 @@ static void serve(struct conn *c)
     c->again = true;
 }
 
-static uint64_t earlier(uint64_t a, uint64_t b)
-{
-    return !a || (b && b < a) ? b : a;
-}
-
 /* Returns the earliest deadline of all connections. */
 static uint64_t serve_all(uint64_t now)
 {
@@ -122,7 +129,7 @@ static uint64_t serve_all(uint64_t now)
         if (c->kind == CONN_FREE)
             continue;
         conn_update_events(c, now);
-        next = earlier(next, conn_next_deadline(c));
+        next = sys_earlier(next, conn_next_deadline(c));
     }
     /* One connection can have made work for another that was served before it. */
     for (unsigned i = 0; i < CONNS_MAX; i++)
@@ -164,14 +171,15 @@ uint8_t loop_run(void)
 
         /* After the requests, which may have set deadlines. What ends here is told in the next turn, at once.
          */
-        next = earlier(next, job_run_timers(now));
-        next = earlier(next, service_run_timers(now));
-        next = earlier(next, cgroup_tidy(job_next_id(), job_any_active(), now));
+        next = sys_earlier(next, job_run_timers(now));
+        next = sys_earlier(next, service_run_timers(now));
+        next = sys_earlier(next, cgroup_tidy(now));
+        next = sys_earlier(next, spare_run_timers(now));
         if (handlers_shutdown_asked(&action) || service_asks_end(&action)) {
             shutdown_by = shutdown_by ? shutdown_by : now + SHUTDOWN_FLUSH_MS * NS_PER_MS;
             if (all_sent() || now >= shutdown_by)
                 return action;
-            next = earlier(next, shutdown_by);
+            next = sys_earlier(next, shutdown_by);
         }
         int n = watch_wait(events, EVENTS_MAX, reap_again ? 0 : milliseconds_until(next, sys_now()));
         now = sys_now();

@@ -12,6 +12,7 @@
 #include "loop.h"
 #include "power.h"
 #include "service.h"
+#include "snapshot.h"
 #include "sys.h"
 #include "text.h"
 #include "watch.h"
@@ -118,11 +119,18 @@ static void open_transports(const struct cmdline *config)
 
 static _Noreturn void end(bool is_test, uint8_t action)
 {
+    uint8_t ignored, status = service_status();
+
+    if (handlers_shutdown_asked(&ignored))
+        status = handlers_shutdown_status();
+    service_stop();
     power_kill_all();
     if (is_test)
-        _exit(0);
+        _exit(status);
     bool off = action == PROTO_SHUTDOWN_POWEROFF && power_can_switch_off();
     boot_undo();
+    if (action == PROTO_SHUTDOWN_POWEROFF)
+        power_write_exit_port(status);
     reboot(off ? RB_POWER_OFF : RB_AUTOBOOT);
     for (;;)
         pause();
@@ -159,6 +167,7 @@ int main(int argc, char **argv)
     cgroup_init(test.listen ? test.cgroup : "/sys/fs/cgroup");
     job_init();
     file_init();
+    snapshot_init();
     conn_set_deadlines(test.hello_ms, test.frame_ms);
     r = watch_open();
     if (r == 0)
@@ -172,6 +181,8 @@ int main(int argc, char **argv)
     if (r < 0)
         die(test.listen, test.listen, r);
     handlers_init(began, sys_now());
+    if (config.exit_port && !test.listen)
+        power_open_exit_port(config.exit_port);
     service_init(&config, test.listen ? STDERR_FILENO : -1);
 
     /* Phase 2: from here on nothing ends initd but SHUTDOWN. */

@@ -5,6 +5,7 @@
 #define INITD_POWER_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /* Kills every other process and waits for a moment until they are gone. */
 void power_kill_all(void);
@@ -13,5 +14,15 @@ void power_kill_all(void);
  * its VMM, and a restart is the way to end: VMMs for microVMs take a reset for the end (Firecracker always,
  * QEMU with -no-reboot). */
 bool power_can_switch_off(void);
+
+/*
+ * Where the VMM takes an exit status: an I/O port, such as that of QEMU's device isa-debug-exit, which ends QEMU with
+ * (status << 1) | 1. Opened at boot, because nobody knows what becomes of /dev. A kernel without /dev/port
+ * (CONFIG_DEVPORT) costs a warning.
+ */
+void power_open_exit_port(uint16_t port);
+
+/* Returns when there is no such port, or the VM goes on all the same. */
+void power_write_exit_port(uint8_t status);
 
 #endif

@@ -14,7 +14,7 @@ size_t ring_free(const struct ring *r)
 
 static size_t index_of(const struct ring *r, uint64_t offset)
 {
-    return (size_t)(offset - r->base) & (r->capacity - 1);
+    return (size_t)(offset - r->base) % r->capacity;
 }
 
 uint8_t *ring_space(struct ring *r, size_t *ret_size)

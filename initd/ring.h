@@ -12,7 +12,7 @@
 
 struct ring {
     uint8_t *buffer; /* borrowed */
-    size_t capacity; /* a power of two */
+    size_t capacity;
     uint64_t start;
     uint64_t end;
     uint64_t

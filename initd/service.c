@@ -9,11 +9,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
-
-#define CGROUP_ID 0 /* jobs begin with 1 */
 
 static const char environment[] =
     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\0HOME=/root\0TERM=linux";
@@ -26,12 +26,15 @@ static struct {
     uint32_t argv_size;
     uint32_t uid, gid;
     int console;
+    bool tty;
+    uint64_t stop_ns;
     struct cgroup cgroup;
     pid_t pid; /* 0: it does not run */
     int status_fd;
     uint64_t started, start_at; /* start_at 0: not to be started */
     uint64_t delay;
     bool over;
+    uint8_t status;
 } service = {.console = -1, .status_fd = -1};
 
 void service_init(const struct cmdline *c, int console)
@@ -48,10 +51,14 @@ void service_init(const struct cmdline *c, int console)
     for (char *p = service.argv; *p; p++)
         if (*p == ',')
             *p = '\0';
-    service.console = console >= 0 ? console : open("/dev/console", O_WRONLY | O_NOCTTY | O_CLOEXEC);
+    service.stop_ns = c->main_stop_s * NS_PER_S;
+    service.tty = c->main_tty;
+    service.console = console;
+    if (console < 0)
+        service.console = open("/dev/console", (service.tty ? O_RDWR : O_WRONLY) | O_NOCTTY | O_CLOEXEC);
     service.delay = SERVICE_DELAY_MIN_MS * NS_PER_MS;
     service.start_at = sys_now();
-    if (cgroup_make(&service.cgroup, CGROUP_ID) < 0)
+    if (cgroup_make(&service.cgroup) < 0)
         kmsg_log(KMSG_WARNING, "no cgroup for the main program", NULL, 0);
 }
 
@@ -63,7 +70,8 @@ static void start(uint64_t now)
                       .cwd = "/",
                       .uid = service.uid,
                       .gid = service.gid,
-                      .fds = {STDIN_FILENO, output, output},
+                      .fds = {service.tty ? output : STDIN_FILENO, output, output},
+                      .tty = service.tty,
                       .cgroup = &service.cgroup};
 
     service.start_at = 0;
@@ -108,9 +116,11 @@ bool service_on_child(pid_t pid, int status, uint64_t now)
         kmsg_log(KMSG_ERROR, "the main program cannot be executed", spawn_step_name(failure.step),
                  failure.os_errno);
     sys_close(&service.status_fd);
-    cgroup_kill(&service.cgroup); /* what it left would be in the next one's way */
+    if (!cgroup_kill(&service.cgroup)) /* what it left would be in the next one's way */
+        kill(-pid, SIGKILL);
 
-    bool failed = !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+    service.status = (uint8_t)(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+    bool failed = service.status != 0;
     if (service.restart == SERVICE_ALWAYS || (service.restart == SERVICE_ON_FAILURE && failed)) {
         kmsg_log(KMSG_WARNING, "the main program ended and is started again", service.argv, 0);
         start_again(now);
@@ -134,4 +144,20 @@ bool service_asks_end(uint8_t *ret_action)
         return false;
     *ret_action = service.end == SERVICE_REBOOT ? PROTO_SHUTDOWN_REBOOT : PROTO_SHUTDOWN_POWEROFF;
     return true;
+}
+
+uint8_t service_status(void)
+{
+    return service.status;
+}
+
+void service_stop(void)
+{
+    const struct timespec pause = {.tv_nsec = NS_PER_MS};
+    uint64_t until = sys_now() + service.stop_ns;
+
+    if (!service.pid || kill(service.pid, SIGTERM) < 0)
+        return;
+    while (sys_now() < until && waitpid(service.pid, NULL, WNOHANG) == 0)
+        nanosleep(&pause, NULL);
 }

@@ -24,4 +24,10 @@ uint64_t service_run_timers(uint64_t now);
 /* True when the main program is at its end for good and the guest is to end with it. */
 bool service_asks_end(uint8_t *ret_action);
 
+/* How it ended last: its exit status, or 128 and the number of the signal, as a shell says it. 0 before. */
+uint8_t service_status(void);
+
+/* The guest is about to end: asks the program to, and waits for it as long as the command line says. */
+void service_stop(void);
+
 #endif

@@ -16,6 +16,12 @@
 #define MACHINE_ID_NEW "/etc/.machine-id-initd"
 
 static bool quiesced;
+static int random_fd = -1;
+
+void snapshot_init(void)
+{
+    random_fd = open("/dev/urandom", O_RDWR | O_CLOEXEC);
+}
 
 bool snapshot_quiesced(void)
 {
@@ -36,18 +42,14 @@ static uint16_t add_entropy(struct wire_bytes entropy)
         uint8_t bytes[sizeof(struct rand_pool_info) + PROTO_ENTROPY_MAX];
     } pool;
     uint16_t done = 0;
-    int fd = open("/dev/urandom", O_RDWR | O_CLOEXEC);
 
-    if (fd < 0)
-        return 0;
     pool.info.entropy_count = (int)(entropy.size * 8);
     pool.info.buf_size = (int)entropy.size;
     memcpy(pool.bytes + sizeof(pool.info), entropy.data, entropy.size);
-    if (ioctl(fd, RNDADDENTROPY, &pool) == 0)
+    if (ioctl(random_fd, RNDADDENTROPY, &pool) == 0)
         done |= PROTO_RESUMED_ENTROPY;
-    if (ioctl(fd, RNDRESEEDCRNG) == 0)
+    if (ioctl(random_fd, RNDRESEEDCRNG) == 0)
         done |= PROTO_RESUMED_RESEEDED;
-    close(fd);
     explicit_bzero(&pool, sizeof(pool));
     return done;
 }

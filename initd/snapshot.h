@@ -8,6 +8,9 @@
 
 #include <stdbool.h>
 
+/* At boot. Opens what RESUME needs, for a job of root can take away or cover /dev. */
+void snapshot_init(void);
+
 /* QUIESCE has been answered and RESUME has not come. */
 bool snapshot_quiesced(void);
 

@@ -13,11 +13,21 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define DEFAULT_PATH "/usr/local/bin:/usr/bin:/bin" /* PROTOCOL.md 5 */
 
-enum step { STEP_CGROUP, STEP_FILES, STEP_TERMINAL, STEP_LIMITS, STEP_IDENTITY, STEP_CWD, STEP_EXEC };
+enum step {
+    STEP_NONE,
+    STEP_CGROUP,
+    STEP_FILES,
+    STEP_TERMINAL,
+    STEP_LIMITS,
+    STEP_IDENTITY,
+    STEP_CWD,
+    STEP_EXEC
+};
 
 const char *spawn_step_name(uint32_t step)
 {
@@ -31,7 +41,7 @@ const char *spawn_step_name(uint32_t step)
         [STEP_EXEC] = "execve",
     };
 
-    return step < sizeof(names) / sizeof(names[0]) ? names[step] : "unknown step";
+    return step < sizeof(names) / sizeof(names[0]) && names[step] ? names[step] : "unknown step";
 }
 
 int spawn_check(const struct spawn *s)
@@ -71,10 +81,10 @@ static int set_identity(const struct spawn *s)
     return (int)syscall(SYS_setresuid, s->uid, s->uid, s->uid);
 }
 
-static int set_files(const struct spawn *s)
+static int set_files(const int fds[3])
 {
     for (int i = 0; i < 3; i++)
-        if (s->fds[i] != i && dup2(s->fds[i], i) < 0)
+        if (fds[i] != i && dup2(fds[i], i) < 0)
             return -1;
     return 0;
 }
@@ -137,19 +147,23 @@ static void exec_program(const struct spawn *s)
 }
 
 /*
- * Returns only when something failed, with errno set. Every system call here is paid for by every job, so
- * what initd already has the way a job needs it (umask, no core files, "/" as directory, no pending signals)
- * is inherited, and what does not differ is not set.
+ * Every system call here is paid for by every job, so what initd already has the way a job needs it (umask, no
+ * core files, "/" as directory, no pending signals) is inherited, and what does not differ is not set. Both
+ * functions return the step that failed, with errno set.
  */
-static enum step become_program(const struct spawn *s, bool placed)
+static enum step take_place(const struct cgroup *g, bool placed, const int fds[3])
+{
+    if (!placed && cgroup_enter(g, getpid()) < 0)
+        return STEP_CGROUP;
+    setsid();
+    return set_files(fds) < 0 ? STEP_FILES : STEP_NONE;
+}
+
+/* Returns only when something failed. */
+static enum step become_program(const struct spawn *s)
 {
     sigset_t none;
 
-    if (!placed && cgroup_enter(s->cgroup, getpid()) < 0)
-        return STEP_CGROUP;
-    setsid();
-    if (set_files(s) < 0)
-        return STEP_FILES;
     if (s->tty && ioctl(0, TIOCSCTTY, 0) < 0)
         return STEP_TERMINAL;
     if (set_limits(s) < 0)
@@ -164,6 +178,16 @@ static enum step become_program(const struct spawn *s, bool placed)
     return STEP_EXEC;
 }
 
+static _Noreturn void fail(int status_fd, enum step step)
+{
+    struct spawn_failure failure = {.os_errno = errno, .step = step};
+
+    if (write(status_fd, &failure, sizeof(failure)) < 0) {
+        /* initd will take it for an execve that went well, and see the exit. */
+    }
+    _exit(127);
+}
+
 pid_t spawn_run(const struct spawn *s)
 {
     bool placed;
@@ -172,11 +196,137 @@ pid_t spawn_run(const struct spawn *s)
     if (pid != 0)
         return pid;
 
-    struct spawn_failure failure = {0};
-    failure.step = become_program(s, placed);
-    failure.os_errno = errno;
-    if (write(s->status_fd, &failure, sizeof(failure)) < 0) {
-        /* initd will take it for an execve that went well, and see the exit. */
+    enum step failed = take_place(s->cgroup, placed, s->fds);
+    fail(s->status_fd, failed ? failed : become_program(s));
+}
+
+/* ---- a child that waits ------------------------------------------------------------------------ */
+
+/* What goes through the pipe: this, and then argv, env, cwd with its NUL, and groups as they are in a frame. */
+struct request {
+    uint32_t argv_size, env_size, cwd_size, group_count;
+    uint32_t uid, gid;
+    uint64_t max_files, max_cpu_s, max_address_space, max_processes;
+    bool has_input;
+};
+
+#define PARTS 4
+
+static size_t group_bytes(uint32_t count)
+{
+    return count * sizeof(uint32_t);
+}
+
+int spawn_tell(int request_fd, const struct spawn *s, bool has_input)
+{
+    struct request r = {
+        .argv_size = s->argv.size,
+        .env_size = s->env.size,
+        .cwd_size = (uint32_t)strlen(s->cwd) + 1,
+        .group_count = s->groups.count,
+        .uid = s->uid,
+        .gid = s->gid,
+        .max_files = s->max_files,
+        .max_cpu_s = s->max_cpu_s,
+        .max_address_space = s->max_address_space,
+        .max_processes = s->max_processes,
+        .has_input = has_input,
+    };
+    const struct iovec parts[1 + PARTS] = {
+        {&r, sizeof(r)},
+        {(void *)(uintptr_t)s->argv.data, r.argv_size},
+        {(void *)(uintptr_t)s->env.data, r.env_size},
+        {(void *)(uintptr_t)s->cwd, r.cwd_size},
+        {(void *)(uintptr_t)s->groups.data, group_bytes(r.group_count)},
+    };
+    size_t size = 0;
+
+    for (int i = 0; i < 1 + PARTS; i++)
+        size += parts[i].iov_len;
+    if (size > SPAWN_REQUEST_MAX)
+        return -EMSGSIZE;
+    /* An empty pipe takes all of it at once. */
+    return writev(request_fd, parts, 1 + PARTS) == (ssize_t)size ? 0 : -EPIPE;
+}
+
+static void read_fully(int fd, void *buffer, size_t size)
+{
+    for (size_t got = 0; got < size;) {
+        ssize_t n = read(fd, (uint8_t *)buffer + got, size - got);
+        if (n <= 0 && !(n < 0 && errno == EINTR))
+            _exit(0); /* it is not needed any more */
+        got += n > 0 ? (size_t)n : 0;
     }
-    _exit(127);
+}
+
+/* Closes everything above 2 but count files, which are sorted: initd's own, and those of other jobs, which would not see
+ * the end of their input otherwise. */
+static int close_others(int *kept, int count)
+{
+    unsigned next = 3;
+
+    for (int i = 1; i < count; i++)
+        for (int k = i; k > 0 && kept[k] < kept[k - 1]; k--) {
+            int lower = kept[k];
+            kept[k] = kept[k - 1];
+            kept[k - 1] = lower;
+        }
+    for (int i = 0; i < count; next = (unsigned)kept[i++] + 1)
+        if ((unsigned)kept[i] > next && syscall(SYS_close_range, next, (unsigned)kept[i] - 1, 0u) < 0)
+            return -1;
+    return (int)syscall(SYS_close_range, next, ~0u, 0u);
+}
+
+static _Noreturn void wait_and_become(const struct spawn_files *files, int null)
+{
+    static uint8_t
+        strings[SPAWN_REQUEST_MAX]; /* written in the child only, as the pointers of exec_program() */
+    struct request r;
+
+    read_fully(files->request_fd, &r, sizeof(r));
+    read_fully(files->request_fd, strings,
+               (size_t)r.argv_size + r.env_size + r.cwd_size + group_bytes(r.group_count));
+    const uint8_t *env = strings + r.argv_size, *cwd = env + r.env_size;
+    const struct spawn s = {
+        .argv = {.data = (const void *)strings, .size = r.argv_size},
+        .env = {.data = (const void *)env, .size = r.env_size},
+        .cwd = (const char *)cwd,
+        .groups = {.data = cwd + r.cwd_size, .count = r.group_count},
+        .uid = r.uid,
+        .gid = r.gid,
+        .max_files = r.max_files,
+        .max_cpu_s = r.max_cpu_s,
+        .max_address_space = r.max_address_space,
+        .max_processes = r.max_processes,
+    };
+    if (!r.has_input && dup2(null, STDIN_FILENO) < 0)
+        fail(files->status_fd, STEP_FILES);
+    fail(files->status_fd, become_program(&s));
+}
+
+bool spawn_can_wait(void)
+{
+    static int can = -1;
+
+    if (can < 0)
+        can = syscall(SYS_close_range, ~0u, ~0u, 0u) == 0; /* no such file */
+    return can;
+}
+
+pid_t spawn_waiting(const struct cgroup *g, const struct spawn_files *files)
+{
+    bool placed;
+    pid_t pid = sys_fork_into(g->fd, &placed);
+
+    if (pid != 0)
+        return pid;
+
+    int null = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3); /* initd's own standard input */
+    int kept[3] = {null, files->status_fd, files->request_fd};
+    enum step failed = null < 0 ? STEP_FILES : take_place(g, placed, files->fds);
+    if (failed)
+        fail(files->status_fd, failed);
+    if (close_others(kept, 3) < 0)
+        fail(files->status_fd, STEP_FILES);
+    wait_and_become(files, null);
 }

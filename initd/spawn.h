@@ -36,12 +36,30 @@ struct spawn_failure {
     uint32_t step; /* for spawn_step_name() */
 };
 
+/* The child's ends of pipes. Borrowed for the time of the call. */
+struct spawn_files {
+    int fds[3]; /* become 0, 1 and 2 */
+    int status_fd;
+    int request_fd; /* where it waits for spawn_tell() */
+};
+
 const char *spawn_step_name(uint32_t step);
 
 /* Counts and sizes that the child will need fit its tables: 0, or -E2BIG. */
 int spawn_check(const struct spawn *s);
 
-/* Returns the child's pid or -errno. */
+/* Forks and executes. Returns the child's pid or -errno. */
 pid_t spawn_run(const struct spawn *s);
+
+/* False on a kernel without close_range(2), before 5.9: a child that waits would keep the files of others open. */
+bool spawn_can_wait(void);
+
+/* The same in two steps: forks a child that waits until it is told what to become, or the pipe ends. Returns its pid or
+ * -errno. */
+pid_t spawn_waiting(const struct cgroup *g, const struct spawn_files *files);
+
+/* Tells it; of s, what a waiting child has already (fds, tty, cgroup, status_fd) is left out. has_input: its standard
+ * input is the pipe, not /dev/null. Returns 0 or -errno: -EMSGSIZE when s is too large, -EPIPE when the child is gone. */
+int spawn_tell(int request_fd, const struct spawn *s, bool has_input);
 
 #endif

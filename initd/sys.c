@@ -28,6 +28,11 @@ uint64_t sys_now(void)
     return read_clock(CLOCK_MONOTONIC);
 }
 
+uint64_t sys_earlier(uint64_t a, uint64_t b)
+{
+    return !a || (b && b < a) ? b : a;
+}
+
 uint64_t sys_wall_clock(void)
 {
     return read_clock(CLOCK_REALTIME);

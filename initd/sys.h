@@ -20,6 +20,9 @@ int sys_limit(pid_t pid, int which, uint64_t value);
 /* CLOCK_MONOTONIC in ns. */
 uint64_t sys_now(void);
 
+/* The earlier one of two such times; 0 is never. */
+uint64_t sys_earlier(uint64_t a, uint64_t b);
+
 /* CLOCK_REALTIME in ns since 1970. */
 uint64_t sys_wall_clock(void);
 

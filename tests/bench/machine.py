@@ -24,6 +24,7 @@ FILE_CHUNK = 60000
 RAW_PORT = "bench.raw"
 QGA_PORT = "org.qemu.guest_agent.0"
 TIMEOUT = 120
+COUNTING_CLOCK = "no_timer_check tsc=reliable tsc_early_khz=1000000 noreplace-smp nolapic_timer"
 
 
 def text(s):
@@ -48,6 +49,7 @@ class Initd:
         self.buffer = b""
         self.at = 0
         self.stream = 0
+        self.job = 0  # the id of the last one started
 
     def send(self, kind, stream, payload=b""):
         self.sock.sendall(struct.pack("<IHHI", len(payload), kind, 0, stream) + payload)
@@ -150,6 +152,7 @@ class Initd:
         kind, _, data = self.receive()
         if kind != STARTED:
             raise Refused(f"EXEC {argv} was answered by {kind}: {data!r}")
+        self.job = struct.unpack_from("<I", data)[0]
         return self.stream, struct.unpack_from("<I", data, 4)[0]
 
     def finish(self, stream):
@@ -181,6 +184,9 @@ class Initd:
         """The device of each serial port, by the port's name."""
         lines = self.run(["/bin/sh", "-c", "cd /sys/class/virtio-ports && for p in *; do read n <$p/name; echo $n $p; done"])
         return {name: f"/dev/{port}" for name, port in (line.split() for line in lines.splitlines())}
+
+    def release(self, job):
+        self.request(RELEASE, struct.pack("<I", job), OK)
 
     def end_job(self, stream):
         """Kills a job and takes what it has put out."""
@@ -263,7 +269,8 @@ def clock_arguments():
 class Machine:
     """One virtual machine with three ports: initd's, a raw one and the guest agent's."""
 
-    def __init__(self, kernel, image, disk=None, cpu="max", memory=256):
+    def __init__(self, kernel, image, disk=None, cpu="max", memory=256, counting=False):
+        """counting: the guest's clock counts its instructions, one in a nanosecond, so that nothing depends on this machine."""
         pairs = [socket.socketpair() for _ in range(3)]
         arguments = [
             "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
@@ -272,12 +279,14 @@ class Machine:
             "-object", f"memory-backend-ram,id=ram,size={memory}M", "-global", "virtio-mmio.force-legacy=false",
             "-kernel", kernel, "-append",
             "root=/dev/vda rootfstype=erofs ro init=/sbin/initd console=ttyS0 quiet loglevel=1 panic=-1 reboot=t "
-            + clock_arguments(),
+            + (COUNTING_CLOCK if counting else clock_arguments()),
             "-drive", f"id=root,file={image},if=none,format=raw,readonly=on", "-device", "virtio-blk-device,drive=root",
             "-serial", "null", "-device", "virtio-serial-device"]
         for i, ((_, theirs), name) in enumerate(zip(pairs, ("capsid.initd", RAW_PORT, QGA_PORT))):
             arguments += ["-chardev", f"socket,id=c{i},fd={theirs.fileno()}",
                           "-device", f"virtserialport,chardev=c{i},nr={i + 1},name={name}"]
+        if counting:
+            arguments += ["-icount", "shift=0,sleep=off"]
         if disk:
             arguments += ["-drive", f"id=disk,file={disk},if=none,format=raw,readonly=on",
                           "-device", "virtio-blk-device,drive=disk"]

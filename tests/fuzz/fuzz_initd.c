@@ -66,7 +66,7 @@ struct host {
 };
 
 /* Made global by the build, for this. */
-extern bool shutdown_asked, quiesced;
+extern bool shutdown_asked, quiesced, quiescing;
 extern uint32_t next_id;
 extern uint64_t finished_seq;
 
@@ -697,7 +697,7 @@ static void settle_hosts(void)
 
 static void end_everything(void)
 {
-    quiesced = false; /* WINDOW is taken again */
+    quiesced = quiescing = false; /* WINDOW is taken again */
     for (unsigned i = 0; i < CHILDREN_MAX; i++)
         if (stub_children[i].pid)
             child_exit(&stub_children[i], 0, false);
@@ -803,7 +803,7 @@ static void forget_everything(void)
     for (unsigned i = 0; i < HOSTS; i++)
         host_close(&hosts[i]);
     stub_reset();
-    shutdown_asked = quiesced = false;
+    shutdown_asked = quiesced = quiescing = false;
     next_id = 1;
     finished_seq = 0;
 }

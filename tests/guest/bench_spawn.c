@@ -10,6 +10,8 @@
  *   bench_spawn COUNT job PROGRAM      the same with pipes: what initd does from EXEC to EXIT, but for frames
  *   bench_spawn COUNT cgroup PROGRAM   as fresh; making and removing it are part of it
  *   bench_spawn COUNT group PROGRAM    makes and removes a cgroup, and starts nothing
+ *
+ * COUNT may be COUNT/MS: with a pause of so many milliseconds before each, in which the guest sleeps.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -189,14 +191,19 @@ int main(int argc, char **argv)
         fprintf(stderr, "bench_spawn: usage: COUNT WAY PROGRAM...\n");
         return 2;
     }
-    size_t count = strtoul(argv[1], NULL, 10);
+    char *end;
+    size_t count = strtoul(argv[1], &end, 10);
+    const struct timespec pause = {.tv_nsec = *end == '/' ? 1000000 * strtol(end + 1, NULL, 10) : 0};
     uint64_t *took = calloc(count, sizeof(*took));
     if (!took)
         fail("calloc");
     if (w->placed && !w->made)
         shared = group_make();
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
+        if (pause.tv_nsec)
+            nanosleep(&pause, NULL);
         took[i] = once(w, shared.fd, argv + 3);
+    }
     if (w->placed && !w->made)
         group_remove(&shared);
     for (size_t i = 0; i < count; i++)

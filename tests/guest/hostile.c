@@ -3,13 +3,17 @@
  * did. Run as a job of initd by tests/vm/initd_*.py.
  *
  *   hostile true                      exits with 0
- *   hostile census FDS PROCS GROUPS   waits until PID 1 has no more than FDS open files, there are no more
- * than PROCS processes outside of the kernel and GROUPS cgroups of jobs; prints what there is, also when that
- * takes too long. 0 0 0: waits for standstill hostile pattern SEED N            writes N bytes; the one at
- * offset i is (SEED + i) % 251 hostile bomb                      forks without end hostile forks forks until
- * that fails; prints how often it worked, and errno hostile zombies N                 N times: a child that
- * leaves an orphan, both end at once hostile kill-all                  kill(-1, SIGKILL) and again until
- * nothing else is there hostile stop-all                  kill(-1, SIGSTOP), then stops its own process group
+ *   hostile census FDS PROCS GROUPS   waits until PID 1 has no more than FDS open files, there are no
+ *                                     more than PROCS processes outside of the kernel and GROUPS cgroups
+ *                                     of jobs; prints what there is, also when that takes too long.
+ *                                     0 0 0: waits for standstill
+ *   hostile pattern SEED N            writes N bytes; the one at offset i is (SEED + i) % 251
+ *   hostile bomb                      forks without end
+ *   hostile forks                     forks until that fails; prints how often it worked, and errno
+ *   hostile zombies N                 leaves N orphans that end at once
+ *   hostile kill-all                  kill(-1, SIGKILL), 300 times, a millisecond apart
+ *   hostile kill-without-pause MS     the same for MS ms, as often as it can
+ *   hostile stop-all                  kill(-1, SIGSTOP), then stops its own process group
  *   hostile signal-init               sends PID 1 every signal in every way
  *   hostile queue-init N              queues N real-time signals to PID 1
  *   hostile timer                     makes a POSIX timer, which needs a queued signal of its own
@@ -31,16 +35,19 @@
  *   hostile set-clock SECONDS         sets the clock to SECONDS since 1970
  *   hostile lease FILE                holds a write lease on FILE
  *   hostile seize PID                 traces a process, and never looks what became of it
- *   hostile stop-helper MS            stops the helper of PID 1 when there is one, for MS; prints how long
- * PID 1 has computed meanwhile, in ticks of 10 ms hostile limit-init NAME           sets a resource limit of
- * PID 1 to 0 (nofile) or 1 s (cpu) hostile open PATH                 opens for reading and writing without
- * waiting; prints errno hostile sleep MS                  sleeps
+ *   hostile stop-helper MS            stops the helper of PID 1 when there is one that works, for MS;
+ *                                     prints how long PID 1 has computed meanwhile, in ticks of 10 ms
+ *   hostile limit-init NAME           sets a resource limit of PID 1: nofile to 1, or cpu to 1 s
+ *   hostile no-cgroup-kill FIRST N    makes the cgroups of N jobs to come, in which cgroup.kill fails
+ *   hostile open PATH                 opens for reading and writing without waiting; prints errno
+ *   hostile sleep MS                  sleeps
  */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -159,6 +166,15 @@ static int census(int fds_max, int processes_max, int groups_max)
     return 0;
 }
 
+/* Has it closed what it has of initd's? It does so first, and then opens a few files of its own. */
+static bool has_closed(const char *pid)
+{
+    char path[300];
+
+    snprintf(path, sizeof(path), "/proc/%s/fd", pid);
+    return count(path, 0) < count("/proc/1/fd", 0) / 2;
+}
+
 /* The first process whose parent is PID 1 and that still is initd; 0: there is none. */
 static pid_t find_helper(void)
 {
@@ -169,7 +185,8 @@ static pid_t find_helper(void)
         char name[32];
         int parent;
         unsigned long ticks;
-        if (read_stat(e->d_name, name, &parent, &ticks) == 0 && parent == 1 && strcmp(name, "initd") == 0)
+        if (read_stat(e->d_name, name, &parent, &ticks) == 0 && parent == 1 && strcmp(name, "initd") == 0 &&
+            has_closed(e->d_name))
             found = (pid_t)strtol(e->d_name, NULL, 10);
     }
     if (d)
@@ -184,8 +201,11 @@ static int stop_helper(unsigned long ms)
     unsigned long before = 0, after = 0, until = now_ms() + 30000;
     pid_t pid = 0;
 
+    /* Before everything else, or else the helper can be done before this has its turn. */
+    if (syscall(SYS_sched_setscheduler, 0, SCHED_FIFO, &(struct sched_param){.sched_priority = 1}) < 0)
+        return errno;
     say("looking", 0);
-    while (!pid && now_ms() < until)
+    for (; !pid && now_ms() < until; sleep_ms(1))
         pid = find_helper();
     if (!pid || kill(pid, SIGSTOP) < 0)
         return 1;
@@ -258,6 +278,16 @@ static int kill_all(void)
             return errno;
         sleep_ms(1);
     }
+    return 0;
+}
+
+static int kill_without_pause(unsigned long ms)
+{
+    unsigned long until = now_ms() + ms;
+
+    say("killing", 0);
+    while (now_ms() < until)
+        kill(-1, SIGKILL);
     return 0;
 }
 
@@ -608,6 +638,23 @@ static int pivot(void)
     return umount2("/old", MNT_DETACH) < 0 ? errno : 0;
 }
 
+/* As before Linux 5.14, but that the file is there. Nothing can be written to /dev/full. */
+static int no_cgroup_kill(unsigned long first, unsigned long count)
+{
+    char path[100];
+
+    for (unsigned long id = first; id < first + count; id++) {
+        snprintf(path, sizeof(path), "/sys/fs/cgroup/jobs/%lu", id);
+        if (mkdir(path, 0755) < 0)
+            return errno;
+        strcat(path, "/cgroup.kill");
+        if (mount("/dev/full", path, NULL, MS_BIND, NULL) < 0)
+            return errno;
+    }
+    say("without", (long)count);
+    return 0;
+}
+
 static int set_clock(unsigned long seconds)
 {
     return clock_settime(CLOCK_REALTIME, &(struct timespec){.tv_sec = (time_t)seconds}) == 0 ? 0 : errno;
@@ -625,6 +672,8 @@ static int run_process_verb(const char *verb, char **argv)
         return zombies(number(argv, 2));
     if (strcmp(verb, "kill-all") == 0)
         return kill_all();
+    if (strcmp(verb, "kill-without-pause") == 0)
+        return kill_without_pause(number(argv, 2));
     if (strcmp(verb, "stop-all") == 0)
         return stop_all();
     if (strcmp(verb, "signal-init") == 0)
@@ -672,6 +721,8 @@ static int run_resource_verb(const char *verb, char **argv)
         return cover();
     if (strcmp(verb, "pivot") == 0)
         return pivot();
+    if (strcmp(verb, "no-cgroup-kill") == 0)
+        return no_cgroup_kill(number(argv, 2), number(argv, 3));
     if (strcmp(verb, "set-clock") == 0)
         return set_clock(number(argv, 2));
     return -1;

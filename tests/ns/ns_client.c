@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -217,12 +218,36 @@ unsigned ns_count_fds(const struct ns_guest *g)
     return count_entries(path, true);
 }
 
-unsigned ns_count_processes(const struct ns_guest *g)
+/* The file that process pid of the guest executes; "": none, it is a zombie. */
+static void read_exe(const struct ns_guest *g, const char *pid, char *ret, size_t size)
 {
-    char path[64];
+    char path[320];
+
+    snprintf(path, sizeof(path), "/proc/%d/root/proc/%s/exe", (int)g->pid, pid);
+    ssize_t n = readlink(path, ret, size - 1);
+    ret[n > 0 ? n : 0] = '\0';
+}
+
+bool ns_is_at_rest(void *guest)
+{
+    const struct ns_guest *g = guest;
+    char path[64], initd[PATH_MAX], exe[PATH_MAX];
+    unsigned spares = 0, others = 0;
 
     snprintf(path, sizeof(path), "/proc/%d/root/proc", (int)g->pid);
-    return count_entries(path, true);
+    DIR *dir = opendir(path);
+    ck_assert_ptr_nonnull(dir);
+    read_exe(g, "1", initd, sizeof(initd));
+    for (struct dirent *e = readdir(dir); e; e = readdir(dir)) {
+        if (e->d_name[0] < '0' || e->d_name[0] > '9' || strcmp(e->d_name, "1") == 0)
+            continue;
+        read_exe(g, e->d_name, exe, sizeof(exe));
+        spares += strcmp(exe, initd) == 0;
+        others += strcmp(exe, initd) != 0;
+    }
+    closedir(dir);
+    /* Without close_range(2) there is no spare process; see spawn_can_wait(). */
+    return others == 0 && spares == (syscall(SYS_close_range, ~0u, ~0u, 0u) == 0);
 }
 
 /* ---- a connection ------------------------------------------------------------------------------- */

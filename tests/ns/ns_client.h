@@ -38,9 +38,11 @@ void ns_stop(struct ns_guest *g);
 /* Waits for initd, which has been told to end, and checks that it did so well. */
 void ns_join(struct ns_guest *g);
 
-/* How many files initd has open, and how many processes there are in its namespace, itself included. */
+/* How many files initd has open. */
 unsigned ns_count_fds(const struct ns_guest *g);
-unsigned ns_count_processes(const struct ns_guest *g);
+
+/* For ns_wait_until(): nothing lives but initd and its spare process. */
+bool ns_is_at_rest(void *guest);
 
 /* ---- a connection ------------------------------------------------------------------------------- */
 

@@ -204,19 +204,14 @@ START_TEST(a_descendant_that_holds_the_output_does_not_hold_the_job)
 }
 END_TEST
 
-static bool only_initd_is_left(void *data)
-{
-    return ns_count_processes(data) == 1;
-}
-
 START_TEST(background_processes_of_the_session_are_killed_and_zombies_reaped)
 {
     setup();
     ns_run(&conn, ns_sh("sleep 100 >/dev/null 2>&1 & sleep 100 >/dev/null 2>&1 & true"), &result);
-    ns_wait_until(only_initd_is_left, &guest);
+    ns_wait_until(ns_is_at_rest, &guest);
     /* 200 orphans, of which nobody asks. */
     ns_run_sh(&conn, "i=0; while [ $i -lt 200 ]; do (true &); i=$((i+1)); done", &result);
-    ns_wait_until(only_initd_is_left, &guest);
+    ns_wait_until(ns_is_at_rest, &guest);
     ns_stop(&guest);
 }
 END_TEST
@@ -304,10 +299,61 @@ START_TEST(a_job_that_kills_everything_kills_only_itself)
 }
 END_TEST
 
+/* PTRACE_TRACEME makes initd, the parent, a tracer that is told of every signal, and the signal waits for it. */
+#define TRACED                                                                                               \
+    "import ctypes, os, signal\n"                                                                            \
+    "signal.signal(signal.SIGUSR1, lambda *_: print('caught', flush=True))\n"                                \
+    "def trace_me(): return ctypes.CDLL(None).ptrace(0, 0, None, None)\n"
+
+START_TEST(a_job_that_makes_initd_its_tracer)
+{
+    if (access("/usr/bin/python3", X_OK) < 0)
+        return;
+    setup();
+    struct msg_exec m = ns_sh("");
+    m.argv = NS_STRS("/usr/bin/python3", "-c",
+                     TRACED "print(trace_me(), flush=True)\n"
+                            "os.kill(os.getpid(), signal.SIGUSR1)\n"
+                            "trace_me()\n"
+                            "os.execv('/bin/sh', ['sh', '-c', 'echo executed; kill -TERM $$'])\n");
+    m.wall_ms = 10000;
+    ns_run(&conn, m, &result);
+    ck_assert_str_eq(result.err, "");
+    ck_assert_str_eq(result.out, "0\ncaught\nexecuted\n");
+    ck_assert_uint_eq(result.exit.cause, PROTO_CAUSE_SIGNALLED);
+    ck_assert_uint_eq(result.exit.signal, SIGTERM);
+    ns_stop(&guest);
+}
+END_TEST
+
+START_TEST(an_orphan_that_makes_initd_its_tracer)
+{
+    if (access("/usr/bin/python3", X_OK) < 0)
+        return;
+    setup();
+    struct msg_exec m = ns_sh("");
+    m.argv = NS_STRS("/usr/bin/python3", "-c",
+                     TRACED "if os.fork():\n"
+                            "    os.wait()\n"
+                            "    signal.pause()\n"
+                            "if os.fork(): os._exit(0)\n"
+                            "while os.getppid() != 1: os.sched_yield()\n"
+                            "print(trace_me(), flush=True)\n"
+                            "os.kill(os.getpid(), signal.SIGUSR1)\n"
+                            "os.kill(os.getpgrp(), signal.SIGKILL)\n");
+    m.wall_ms = 10000;
+    ns_run(&conn, m, &result);
+    ck_assert_uint_eq(result.exit.cause, PROTO_CAUSE_SIGNALLED);
+    ck_assert_ptr_nonnull(strstr(result.out, "0\ncaught\n"));
+    ns_stop(&guest);
+}
+END_TEST
+
 START_TEST(a_thousand_jobs_leave_nothing_behind)
 {
     setup();
     ns_run_sh(&conn, "true", &result);
+    ns_wait_until(ns_is_at_rest, &guest);
     unsigned fds = ns_count_fds(&guest);
     for (unsigned i = 0; i < 1000; i++) {
         struct msg_exec m = ns_sh("");
@@ -316,12 +362,36 @@ START_TEST(a_thousand_jobs_leave_nothing_behind)
         ck_assert_uint_eq(result.exit.status, 0);
         ck_assert_uint_eq(result.started.job, i + 2);
     }
+    ns_wait_until(ns_is_at_rest, &guest);
     ck_assert_uint_eq(ns_count_fds(&guest), fds);
-    ck_assert_uint_eq(ns_count_processes(&guest), 1);
     struct msg_usage usage;
     NS_SEND(&conn, stats, 9999, {});
     NS_EXPECT(&conn, usage, USAGE, 9999, &usage);
     ck_assert_uint_le(usage.initd_rss, 512 * 1024);
+    ns_stop(&guest);
+}
+END_TEST
+
+START_TEST(many_jobs_at_once_leave_nothing_behind)
+{
+    setup();
+    ns_run_sh(&conn, "true", &result);
+    ns_wait_until(ns_is_at_rest, &guest);
+    unsigned fds = ns_count_fds(&guest);
+    for (unsigned round = 0; round < 5; round++) {
+        for (int i = 0; i < 32; i++) {
+            struct msg_exec m = ns_sh("sleep 0.0$((RANDOM % 10)); echo x");
+            m.window = 1 << 20;
+            ns_exec(&conn, &m);
+            usleep(1000);
+        }
+        for (int ended = 0; ended < 32;) {
+            struct frame f = ns_receive(&conn);
+            ended += f.type == MSG_EXIT;
+        }
+        ns_wait_until(ns_is_at_rest, &guest);
+        ck_assert_uint_eq(ns_count_fds(&guest), fds);
+    }
     ns_stop(&guest);
 }
 END_TEST
@@ -404,7 +474,10 @@ int main(void)
         processor_time_limit,
         kill_ends_a_job_with_its_output,
         a_job_that_kills_everything_kills_only_itself,
+        a_job_that_makes_initd_its_tracer,
+        an_orphan_that_makes_initd_its_tracer,
         a_thousand_jobs_leave_nothing_behind,
+        many_jobs_at_once_leave_nothing_behind,
         the_table_is_full,
         a_terminal,
     };

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static struct ns_guest guest;
@@ -32,12 +33,10 @@ static void start(const char *options, const char *script)
     ns_connect(&guest, &conn, true);
 }
 
-static void stop(void)
+static void remove_files(void)
 {
     char directory[128];
 
-    ns_disconnect(&conn);
-    ns_stop(&guest);
     snprintf(directory, sizeof(directory), "%s", log_path);
     *strrchr(directory, '/') = '\0';
     unlink(log_path);
@@ -45,6 +44,24 @@ static void stop(void)
     unlink(directory);
     *strrchr(directory, '/') = '\0';
     rmdir(directory);
+}
+
+static void stop(void)
+{
+    ns_disconnect(&conn);
+    ns_stop(&guest);
+    remove_files();
+}
+
+/* Waits for the end of initd, which in a namespace ends with the status that it would give the VMM. */
+static int status_at_end(void)
+{
+    int status;
+
+    ck_assert_int_eq(waitpid(guest.pid, &status, 0), guest.pid);
+    ck_assert(WIFEXITED(status));
+    ns_disconnect(&conn);
+    return WEXITSTATUS(status);
 }
 
 /* Waits until the log has at least that many lines; returns how many it has, and the first one. */
@@ -155,6 +172,76 @@ START_TEST(jobs_are_not_disturbed_by_its_end)
 }
 END_TEST
 
+/* Lets a script go on that waits in WAIT; so initd does not end before the test has connected. */
+#define WAIT "while [ ! -e $0.go ]; do sleep 0.02; done; "
+
+static void let_go(bool go)
+{
+    char path[160];
+
+    snprintf(path, sizeof(path), "%.*s/main.go", (int)(strrchr(log_path, '/') - log_path), log_path);
+    if (!go) {
+        unlink(path);
+        return;
+    }
+    FILE *f = fopen(path, "we");
+    ck_assert_ptr_nonnull(f);
+    fclose(f);
+}
+
+START_TEST(its_status_is_that_of_the_guest)
+{
+    static const struct {
+        const char *options, *script;
+        int status;
+    } cases[] = {
+        {"initd.main_end=poweroff", WAIT "exit 0", 0},
+        {"initd.main_end=poweroff", WAIT "exit 3", 3},
+        {"initd.main_end=reboot", WAIT "kill -SEGV $$", 128 + 11},
+        {"initd.main_end=poweroff initd.main_restart=on-failure",
+         WAIT "mkdir $0.d 2>/dev/null && exit 9; rmdir $0.d", 0},
+    };
+    start(cases[_i].options, cases[_i].script);
+    let_go(true);
+    ck_assert_int_eq(status_at_end(), cases[_i].status);
+    let_go(false);
+    remove_files();
+}
+END_TEST
+
+START_TEST(shutdown_has_a_status_of_its_own)
+{
+    char first[128];
+
+    start("", "echo $$; exit 3");
+    ck_assert_int_eq(log_lines(1, first), 1);
+    NS_SEND(&conn, shutdown, ns_stream(&conn), {.action = PROTO_SHUTDOWN_POWEROFF, .status = 200});
+    ck_assert_int_eq(status_at_end(), 200);
+    remove_files();
+}
+END_TEST
+
+START_TEST(it_is_asked_to_end)
+{
+    static const struct {
+        const char *options, *script;
+        int lines;
+    } cases[] = {
+        {"", "trap 'echo end; exit' TERM; echo up; while :; do sleep 0.05; done", 2},
+        {"initd.main_stop=1", "trap '' TERM; echo up; while :; do sleep 0.05; done", 1}, /* deaf */
+        {"initd.main_stop=0 initd.main_stop=3601 initd.main_stop=-1", "echo up; sleep 100", 1},
+    };
+    char first[128];
+
+    start(cases[_i].options, cases[_i].script);
+    ck_assert_int_eq(log_lines(1, first), 1);
+    NS_SEND(&conn, shutdown, ns_stream(&conn), {.action = PROTO_SHUTDOWN_REBOOT});
+    ck_assert_int_eq(status_at_end(), 0);
+    ck_assert_int_eq(log_lines(1, first), cases[_i].lines);
+    remove_files();
+}
+END_TEST
+
 int main(void)
 {
     ns_require();
@@ -168,6 +255,9 @@ int main(void)
     tcase_add_test(t, a_failing_program_does_not_spin);
     tcase_add_test(t, a_missing_program_does_not_matter);
     tcase_add_test(t, jobs_are_not_disturbed_by_its_end);
+    tcase_add_loop_test(t, its_status_is_that_of_the_guest, 0, 4);
+    tcase_add_test(t, shutdown_has_a_status_of_its_own);
+    tcase_add_loop_test(t, it_is_asked_to_end, 0, 3);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
     int failed = srunner_ntests_failed(runner);

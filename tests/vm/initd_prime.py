@@ -199,6 +199,28 @@ def no_quiesce_in_the_middle(guest):
 
 
 @scenario
+def a_quiesce_that_fails_changes_nothing(guest):
+    """A job of root kills the process that syncs."""
+    deadline, failed = time.monotonic() + 30, 0
+    while not failed:
+        assert time.monotonic() < deadline, "no QUIESCE has failed"
+        killer = guest.hostile("kill-without-pause", 300)
+        killer.wait_output("killing")
+        try:
+            guest.c.request("QUIESCE")
+            guest.c.resume()
+        except Refused as e:
+            expect((e.code, e.os_errno), (C.ERR_OS, 4))
+            failed += 1
+        killer.wait()
+    expect(guest.run_hostile("true").exit.status, 0)
+    guest.c.refused("FEED", C.ERR_NOT_FOUND, job=999999, source="/tmp/x")
+    guest.c.request("QUIESCE")
+    guest.c.refused("EXEC", C.ERR_STATE, argv=["true"])
+    guest.c.resume()
+
+
+@scenario
 def quiesced_while_jobs_write(guest):
     flood = guest.hostile("pattern", 4, 2_000_000, **USER)
     guest.c.pump(lambda: len(flood.out) > 50000, 20)

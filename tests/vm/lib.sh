@@ -85,6 +85,29 @@ expect_clean() {
 	expect "$1: no mount is left" "$(grep -F "$CAPSID_HOME" /proc/mounts)" ""
 }
 
+# Sets vhost_device to the program vhost-device-vsock, or skips the test. It is in Debian's unstable suite only, and is
+# fetched once; nothing of that suite is installed on the machine.
+need_vhost_device() {
+	vhost_device=$BUILD/test/tools/usr/bin/vhost-device-vsock
+	if [ ! -x "$vhost_device" ] && ! fetch_vhost_device; then
+		echo "SKIP: vhost-device-vsock could not be fetched from Debian's unstable suite"
+		exit 77
+	fi
+}
+
+fetch_vhost_device() {
+	local tools=$BUILD/test/tools mirror
+	local apt=$tools/apt
+	# shellcheck disable=SC2016 # apt fills it in
+	mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Origin: Debian' | grep -v security | head -n 1)
+	mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" || return 1
+	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror sid main" >"$apt/sources.list"
+	local options=(-q -o "Dir::Etc::SourceList=$apt/sources.list" -o Dir::Etc::SourceParts=/dev/null
+		-o "Dir::State::Lists=$apt/lists" -o "Dir::Cache=$apt/cache" -o APT::Sandbox::User=root)
+	(cd "$apt" && timeout 120 apt-get "${options[@]}" update && timeout 120 apt-get "${options[@]}" download vhost-device-vsock &&
+		dpkg-deb -x vhost-device-vsock_*.deb "$tools")
+}
+
 finish() {
 	[ "$failures" -eq 0 ] || printf '%s failures\n' "$failures"
 	exit $((failures > 0))

@@ -1,6 +1,7 @@
 #!/bin/bash
 # timeout: 400
-# initd under a newer kernel than the product's, with the same configuration: what a run promises, cgroups, snapshots.
+# initd under a newer kernel than the product's, with the same configuration (and /dev/port, for test_appliance.sh): what a run
+# promises, cgroups, snapshots.
 # shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
 . "$SRC/tests/vm/lib.sh"
 kernel=$BUILD/test/vmlinux-newer

@@ -2,29 +2,9 @@
 # timeout: 300
 # From the host over AF_VSOCK into a real guest, without KVM and without /dev/vhost-vsock: vhost-device-vsock is the other
 # side of QEMU's vhost-user-vsock device. It speaks the same CONNECT handshake on a Unix socket as Firecracker.
-# shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
+# shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status, failures and vhost_device
 . "$SRC/tests/vm/lib.sh"
-tools=$BUILD/test/tools
-device=$tools/usr/bin/vhost-device-vsock
-
-# The program is in Debian's unstable suite only. Nothing of that suite is installed on the machine.
-fetch_device() {
-	local apt=$tools/apt mirror
-	# shellcheck disable=SC2016 # apt fills it in
-	mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Origin: Debian' | grep -v security | head -n 1)
-	mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" || return 1
-	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror sid main" >"$apt/sources.list"
-	local options=(-q -o "Dir::Etc::SourceList=$apt/sources.list" -o Dir::Etc::SourceParts=/dev/null
-		-o "Dir::State::Lists=$apt/lists" -o "Dir::Cache=$apt/cache" -o APT::Sandbox::User=root)
-	(cd "$apt" && timeout 120 apt-get "${options[@]}" update && timeout 120 apt-get "${options[@]}" download vhost-device-vsock &&
-		dpkg-deb -x vhost-device-vsock_*.deb "$tools")
-}
-
-if [ ! -x "$device" ] && ! fetch_device; then
-	echo "SKIP: vhost-device-vsock could not be fetched from Debian's unstable suite"
-	exit 77
-fi
-
+need_vhost_device
 need_snapshot
 capsid rootfs list --json
 image=$(python3 -c 'import json, sys; print(next(i["path"] for i in json.load(open(sys.argv[1]))["images"] if i["name"] == "python"))' "$TMPDIR/out")
@@ -38,7 +18,7 @@ end_children() {
 }
 trap end_children EXIT
 
-"$device" --guest-cid 3 --socket "$TMPDIR/vhost.sock" --uds-path "$TMPDIR/vsock.sock" >"$TMPDIR/device.log" 2>&1 &
+"$vhost_device" --guest-cid 3 --socket "$TMPDIR/vhost.sock" --uds-path "$TMPDIR/vsock.sock" >"$TMPDIR/device.log" 2>&1 &
 children+=($!)
 for _ in $(seq 100); do
 	[ -S "$TMPDIR/vhost.sock" ] && break
