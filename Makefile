@@ -183,7 +183,7 @@ $(B)/test/vmlinux-loopback: $(wildcard kernel-config/*) $(SHARE)/vmlinux
 	$(Q)kernel-config/build.sh --cache $(B)/kernel --output $@ --fragment test-vsock-loopback
 	@touch $@
 
-share: $(SHARE)/initd $(SHARE)/build-image $(SHARE)/languages/.done
+share: $(SHARE)/initd $(SHARE)/build-image $(SHARE)/languages/.done $(SHARE)/programs/.done
 $(SHARE)/initd: $(B)/initd
 	@mkdir -p $(@D)
 	$(Q)install -m 755 $< $@
@@ -191,6 +191,11 @@ $(SHARE)/build-image: rootfs/build-image
 	@mkdir -p $(@D)
 	$(Q)install -m 755 $< $@
 $(SHARE)/languages/.done: $(wildcard rootfs/languages/*.ini)
+	@rm -rf $(@D) && mkdir -p $(@D)
+	$(Q)install -m 644 $^ $(@D)/
+	@touch $@
+
+$(SHARE)/programs/.done: $(wildcard rootfs/programs/*)
 	@rm -rf $(@D) && mkdir -p $(@D)
 	$(Q)install -m 644 $^ $(@D)/
 	@touch $@
@@ -227,11 +232,13 @@ bench: all kernel guest-programs
 # ---- install, clean ------------------------------------------------------------------------------
 
 install: all $(SHARE)/vmlinux
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/capsid/languages $(DESTDIR)$(PREFIX)/share/man/man1
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/capsid/languages $(DESTDIR)$(PREFIX)/share/capsid/programs \
+		$(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 755 $(B)/capsid $(DESTDIR)$(PREFIX)/bin/
 	install -m 755 $(SHARE)/initd $(SHARE)/build-image $(DESTDIR)$(PREFIX)/share/capsid/
 	install -m 644 $(SHARE)/vmlinux $(DESTDIR)$(PREFIX)/share/capsid/
 	install -m 644 $(SHARE)/languages/*.ini $(DESTDIR)$(PREFIX)/share/capsid/languages/
+	install -m 644 $(SHARE)/programs/* $(DESTDIR)$(PREFIX)/share/capsid/programs/
 	install -m 644 host/man/capsid.1 $(DESTDIR)$(PREFIX)/share/man/man1/
 
 clean:

@@ -1,0 +1,260 @@
+/* capsid benchmark: runs the example programs of languages, and reports how long their guests took to load. */
+#include "cli/cli.h"
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "core/run.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RULE "==============================================\n"
+#define PROGRAM_MAX (1u << 20)
+#define OUTPUT_MAX (1u << 20)
+
+struct benchmark_options {
+    const char *languages; /* separated by commas */
+    bool all, programs;
+};
+
+static const struct cli_option options[] = {
+    {"all", 0, NULL, "every language that needs no image from elsewhere"},
+    {"langs", 0, "A,B,...", "these languages"},
+    {"programs", 0, NULL, "run the longer example of each language, too"},
+    {0},
+};
+
+static const char details[] =
+    "Images and snapshots that are missing are made first, which is not part of the load time. A language "
+    "passes when\n"
+    "its examples print what they should. Exit status: 0 when all passed, 1 otherwise.\n";
+
+static int set_option(void *values, const char *name, const char *value, struct error *e)
+{
+    struct benchmark_options *o = values;
+
+    (void)e;
+    if (strcmp(name, "langs") == 0)
+        o->languages = value;
+    else if (strcmp(name, "all") == 0)
+        o->all = true;
+    else
+        o->programs = true;
+    return 0;
+}
+
+struct outcome {
+    bool passed;
+    int64_t load_ns, exec_ns; /* of the short example */
+    int64_t program_ns;       /* of the longer one; 0: it did not run */
+    char why[512];            /* when it failed */
+};
+
+struct totals {
+    unsigned passed, failed;
+    int64_t load_ns; /* of those that passed */
+};
+
+/* Equal but for newlines at the end, which a definition file does not hold. */
+static bool same_text(const struct buffer *got, const char *wanted)
+{
+    size_t a = got->size, b = strlen(wanted);
+
+    while (a > 0 && got->data[a - 1] == '\n')
+        a--;
+    while (b > 0 && wanted[b - 1] == '\n')
+        b--;
+    return a == b && (a == 0 || memcmp(got->data, wanted, a) == 0);
+}
+
+static void fail(struct outcome *o, const char *what, const char *text)
+{
+    snprintf(o->why, sizeof(o->why), "%.64s: %.400s", what, text);
+    o->why[strcspn(o->why, "\n")] = '\0';
+}
+
+/* Runs one program and compares. False: o->why says what is wrong, or the user cancelled. */
+static bool run_example(struct supervisor *s, const struct language *l, const char *what, const char *code,
+                        const char *wanted, struct run_result *ret, struct outcome *o, struct error *e)
+{
+    struct run_output output = {.max = OUTPUT_MAX};
+    const struct run_request request = {.language = l->name,
+                                        .code = code,
+                                        .code_size = strlen(code),
+                                        .stdin_fd = -1,
+                                        .on_output = run_output_add,
+                                        .context = &output};
+    bool good = false;
+
+    if (run_program(s, &request, ret, e) < 0)
+        fail(o, what, e->text);
+    else if (strcmp(ret->end, "exited") != 0 || ret->exit_code != 0)
+        fail(o, what, output.channel[1].size ? output.channel[1].data : ret->end);
+    else if (!same_text(&output.channel[0], wanted))
+        fail(o, what, "its output is not what it should be");
+    else
+        good = true;
+    run_output_free(&output);
+    return good;
+}
+
+static bool run_longer(struct supervisor *s, const struct language *l, struct outcome *o, struct error *e)
+{
+    cleanup_free char *source = text_format("%s/programs/%s.%s", s->config.data, l->name, l->extension);
+    cleanup_free char *result = text_format("%s/programs/%s.out", s->config.data, l->name);
+    cleanup_buffer struct buffer code = {0}, wanted = {0};
+    struct run_result r = {0};
+
+    if (file_read(source, PROGRAM_MAX, &code, e) < 0 || file_read(result, PROGRAM_MAX, &wanted, e) < 0) {
+        fail(o, "program", e->text);
+        return false;
+    }
+    bool good = run_example(s, l, "program", code.data, wanted.data, &r, o, e);
+    o->program_ns = r.exec_ns;
+    return good;
+}
+
+static int measure(struct supervisor *s, const struct benchmark_options *wishes, const char *name,
+                   struct outcome *o, struct error *e)
+{
+    struct run_result r = {0};
+    struct language l;
+
+    *o = (struct outcome){0};
+    if (language_find(&l, s->config.data, name, e) < 0)
+        return -1;
+    if (!l.hello || !l.expect)
+        fail(o, "hello", "the definition has no example");
+    else
+        o->passed = run_example(s, &l, "hello", l.hello, l.expect, &r, o, e);
+    o->load_ns = r.load_ns;
+    o->exec_ns = r.exec_ns;
+    if (o->passed && wishes->programs)
+        o->passed = run_longer(s, &l, o, e);
+    language_done(&l);
+    return e->kind == ERROR_CANCELLED ? -1 : 0;
+}
+
+static void print_outcome(const struct benchmark_options *wishes, const char *name, unsigned at,
+                          unsigned count, const struct outcome *o)
+{
+    printf("[%u/%u] %s: LOAD=%lldms", at, count, name, (long long)(o->load_ns / 1000000));
+    if (wishes->programs && o->program_ns)
+        printf(" EXEC=%lldms PROGRAM=%lldms", (long long)(o->exec_ns / 1000000),
+               (long long)(o->program_ns / 1000000));
+    printf(" [%s]%s%s\n", o->passed ? "OK" : "FAILED", o->passed ? "" : " ", o->why);
+    fflush(stdout);
+}
+
+static json_t *describe(const char *name, const struct outcome *o)
+{
+    json_t *j = json_pack("{s:s, s:b, s:f, s:f}", "name", name, "passed", o->passed, "load_ms",
+                          (double)o->load_ns / 1e6, "exec_ms", (double)o->exec_ns / 1e6);
+
+    if (o->program_ns)
+        json_object_set_new(j, "program_ms", json_real((double)o->program_ns / 1e6));
+    if (!o->passed)
+        json_object_set_new(j, "error", json_string(o->why));
+    return j;
+}
+
+static void print_report(const struct totals *t)
+{
+    printf("\n" RULE "  BENCHMARK REPORT\n" RULE "\nResults: %u/%u PASSED, %u FAILED\n\n", t->passed,
+           t->passed + t->failed, t->failed);
+    printf("Average Load Time: %lldms\n", t->passed ? (long long)(t->load_ns / t->passed / 1000000) : 0ll);
+    printf("Total Load Time: %.1fs\n", (double)t->load_ns / 1e9);
+}
+
+static int print_json_report(json_t *all, const struct totals *t, struct error *e)
+{
+    double total = (double)t->load_ns / 1e6;
+
+    return cli_print_json(json_pack("{s:o, s:i, s:i, s:f, s:f}", "languages", all, "passed", (int)t->passed,
+                                    "failed", (int)t->failed, "average_load_ms",
+                                    t->passed ? total / t->passed : 0.0, "total_load_ms", total),
+                          e);
+}
+
+static unsigned count_words(const char *list)
+{
+    unsigned n = list[0] != '\0';
+
+    for (; *list; list++)
+        n += *list == ',';
+    return n;
+}
+
+/* A mistake in the last name should not show after an hour. */
+static int check_names(const struct supervisor *s, const char *list, struct error *e)
+{
+    cleanup_free char *copy = text_copy(list);
+    char *state = NULL;
+
+    for (char *name = strtok_r(copy, ",", &state); name; name = strtok_r(NULL, ",", &state)) {
+        struct language l;
+        if (language_find(&l, s->config.data, text_trim(name), e) < 0)
+            return -1;
+        language_done(&l);
+    }
+    return 0;
+}
+
+/* list is changed. */
+static int measure_all(struct cli *cli, struct supervisor *s, const struct benchmark_options *o, char *list,
+                       struct totals *t, json_t *all, struct error *e)
+{
+    unsigned count = count_words(list), at = 0;
+    char *state = NULL;
+
+    if (!cli->json)
+        printf(RULE "  BENCHMARK: Snapshot Load Time\n" RULE "Testing %u languages...\n\n", count);
+    for (char *name = strtok_r(list, ",", &state); name; name = strtok_r(NULL, ",", &state)) {
+        struct outcome outcome;
+        name = text_trim(name);
+        if (measure(s, o, name, &outcome, e) < 0)
+            return -1;
+        t->passed += outcome.passed;
+        t->failed += !outcome.passed;
+        t->load_ns += outcome.passed ? outcome.load_ns : 0;
+        if (cli->json)
+            json_array_append_new(all, describe(name, &outcome));
+        else
+            print_outcome(o, name, ++at, count, &outcome);
+    }
+    return 0;
+}
+
+static int run(struct cli *cli, void *values, int argc, char **argv, struct error *e)
+{
+    struct benchmark_options *o = values;
+    struct totals totals = {0};
+    struct supervisor s;
+
+    if (argc > 0)
+        return error_set(e, ERROR_USAGE, "unexpected argument \"%.64s\"; see: capsid benchmark --help",
+                         argv[0]);
+    if (!o->all == !o->languages)
+        return error_set(e, ERROR_USAGE, "say which: capsid benchmark --all, or --langs A,B");
+    if (supervisor_open(&s, &cli->config, cli->cancel_fd, e) < 0)
+        return -1;
+    cleanup_free char *list = o->all ? language_names(s.config.data) : text_copy(o->languages);
+    json_t *all = json_array();
+    int status = check_names(&s, list, e);
+    if (status == 0)
+        status = measure_all(cli, &s, o, list, &totals, all, e);
+    if (status == 0 && cli->json)
+        status = print_json_report(json_incref(all), &totals, e);
+    else if (status == 0)
+        print_report(&totals);
+    json_decref(all);
+    supervisor_close(&s);
+    return status < 0 ? -1 : totals.failed > 0;
+}
+
+static struct benchmark_options values;
+
+const struct cli_verb verb_benchmark = {
+    "benchmark", "",     "run the examples of languages, and report load times", details, options, set_option,
+    run,         &values};
