@@ -215,6 +215,11 @@ check: deps-check
 	+$(Q)$(MAKE) --no-print-directory test-programs
 	$(Q)tests/run all
 
+# Takes hours where guests are emulated. LANGUAGES="a b": only these.
+check-languages: deps-check
+	+$(Q)$(MAKE) --no-print-directory all kernel
+	$(Q)tests/languages/run $(LANGUAGES)
+
 check-%: deps-check
 	+$(Q)$(MAKE) --no-print-directory all kernel test-programs
 	$(Q)tests/run $*
