@@ -42,6 +42,7 @@ help:
 	@printf 'make check     install what the tests need and run every test\n'
 	@printf 'make           build capsid and initd only\n'
 	@printf 'make kernel    build the guest kernel\n'
+	@printf 'make check-languages   build every image and run its examples; hours where guests are emulated\n'
 	@printf 'make bench     measure; prints medians, spread and ratios\n'
 	@printf 'make lint      formatting, shell scripts, both compilers, the include rules\n'
 	@printf 'make format    rewrite the C files with clang-format\n'

@@ -349,12 +349,26 @@ START_TEST(an_orphan_that_makes_initd_its_tracer)
 }
 END_TEST
 
+static unsigned fds_at_rest;
+
+/* Also while a spare process is being made there are more for a moment. */
+static bool nothing_is_left(void *data)
+{
+    return ns_is_at_rest(data) && ns_count_fds(data) == fds_at_rest;
+}
+
+static void note_rest(void)
+{
+    ns_wait_until(ns_is_at_rest, &guest);
+    usleep(50000);
+    fds_at_rest = ns_count_fds(&guest);
+}
+
 START_TEST(a_thousand_jobs_leave_nothing_behind)
 {
     setup();
     ns_run_sh(&conn, "true", &result);
-    ns_wait_until(ns_is_at_rest, &guest);
-    unsigned fds = ns_count_fds(&guest);
+    note_rest();
     for (unsigned i = 0; i < 1000; i++) {
         struct msg_exec m = ns_sh("");
         m.argv = NS_STRS("/bin/true");
@@ -362,8 +376,7 @@ START_TEST(a_thousand_jobs_leave_nothing_behind)
         ck_assert_uint_eq(result.exit.status, 0);
         ck_assert_uint_eq(result.started.job, i + 2);
     }
-    ns_wait_until(ns_is_at_rest, &guest);
-    ck_assert_uint_eq(ns_count_fds(&guest), fds);
+    ns_wait_until(nothing_is_left, &guest);
     struct msg_usage usage;
     NS_SEND(&conn, stats, 9999, {});
     NS_EXPECT(&conn, usage, USAGE, 9999, &usage);
@@ -376,8 +389,7 @@ START_TEST(many_jobs_at_once_leave_nothing_behind)
 {
     setup();
     ns_run_sh(&conn, "true", &result);
-    ns_wait_until(ns_is_at_rest, &guest);
-    unsigned fds = ns_count_fds(&guest);
+    note_rest();
     for (unsigned round = 0; round < 5; round++) {
         for (int i = 0; i < 32; i++) {
             struct msg_exec m = ns_sh("sleep 0.0$((RANDOM % 10)); echo x");
@@ -389,8 +401,7 @@ START_TEST(many_jobs_at_once_leave_nothing_behind)
             struct frame f = ns_receive(&conn);
             ended += f.type == MSG_EXIT;
         }
-        ns_wait_until(ns_is_at_rest, &guest);
-        ck_assert_uint_eq(ns_count_fds(&guest), fds);
+        ns_wait_until(nothing_is_left, &guest);
     }
     ns_stop(&guest);
 }
