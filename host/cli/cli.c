@@ -153,8 +153,10 @@ static int set_common(struct cli *cli, const char *name, const char *value, stru
 /* 0 parsed, 1 help was asked for, -1 error. */
 static int parse(const struct cli_verb *verb, struct cli *cli, int argc, char **argv, struct error *e)
 {
-    struct parser p = {.letters = ":"};
+    struct parser p = {0};
 
+    /* A dash in front makes getopt return an argument before "--" as option 1. */
+    strcpy(p.letters, strncmp(verb->arguments, "[--", 3) == 0 ? "-:" : ":");
     add_options(&p, common);
     add_options(&p, verb->options);
     opterr = 0;
@@ -163,6 +165,11 @@ static int parse(const struct cli_verb *verb, struct cli *cli, int argc, char **
         const struct cli_option *o = c == -1 ? NULL : find_option(&p, c);
         if (c == -1)
             return 0;
+        if (c == 1)
+            return error_set(e, ERROR_USAGE,
+                             "unexpected argument \"%.64s\"; the program's own come after --; "
+                             "see: capsid %s --help",
+                             optarg, verb->name);
         if (c == ':')
             return error_set(e, ERROR_USAGE, "%s needs a value; see: capsid %s --help", argv[optind - 1],
                              verb->name);

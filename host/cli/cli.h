@@ -11,7 +11,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 
-#define CLI_OPTIONS_MAX 24
+#define CLI_OPTIONS_MAX 32
 
 struct cli_option {
     const char *name;     /* long name */
@@ -29,7 +29,7 @@ struct cli {
 
 struct cli_verb {
     const char *name;
-    const char *arguments;            /* for the usage line */
+    const char *arguments;            /* for the usage line; "[-- ...": they come after "--" only */
     const char *summary;              /* one line */
     const char *details;              /* further help, or NULL */
     const struct cli_option *options; /* ends with an empty name */
@@ -40,7 +40,8 @@ struct cli_verb {
     void *values; /* the verb's own, static */
 };
 
-extern const struct cli_verb verb_run, verb_host, verb_snapshot, verb_rootfs, verb_benchmark, verb_doctor;
+extern const struct cli_verb verb_run, verb_host, verb_snapshot, verb_rootfs, verb_languages, verb_benchmark,
+    verb_doctor;
 
 /* Parses and runs one verb; argv[0] is the verb. Returns the exit status of the program. */
 int cli_run_verb(const struct cli_verb *verb, int argc, char **argv);

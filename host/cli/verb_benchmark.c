@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "core/run.h"
+#include "core/sources.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,7 +47,7 @@ static int set_option(void *values, const char *name, const char *value, struct 
 
 struct outcome {
     bool passed;
-    int64_t load_ns, exec_ns; /* of the short example */
+    int64_t load_ns, exec_ns; /* of the short example; exec with its build */
     int64_t program_ns;       /* of the longer one; 0: it did not run */
     char why[512];            /* when it failed */
 };
@@ -74,28 +75,50 @@ static void fail(struct outcome *o, const char *what, const char *text)
     o->why[strcspn(o->why, "\n")] = '\0';
 }
 
+static bool ran_well(const struct run_result *r)
+{
+    const struct run_phase *last = run_last_phase(r);
+
+    return r->run.end && strcmp(last->end, "exited") == 0 && last->exit_code == 0;
+}
+
+/* The first line of what it said, or how it ended. */
+static void fail_phase(struct outcome *o, const char *what, const struct run_result *r,
+                       const struct run_output *output)
+{
+    const struct run_phase *last = run_last_phase(r);
+
+    fail(o, what, output->channel[1].size ? output->channel[1].data : r->note[0] ? r->note : last->end);
+}
+
 /* Runs one program and compares. False: o->why says what is wrong, or the user cancelled. */
 static bool run_example(struct supervisor *s, const struct language *l, const char *what, const char *code,
                         const char *wanted, struct run_result *ret, struct outcome *o, struct error *e)
 {
-    struct run_output output = {.max = OUTPUT_MAX};
+    struct run_output output = {.max = OUTPUT_MAX}, build = {.max = OUTPUT_MAX};
+    struct sources sources = {0};
+    struct buffer content = {0};
     const struct run_request request = {.language = l->name,
-                                        .code = code,
-                                        .code_size = strlen(code),
+                                        .sources = &sources,
                                         .stdin_fd = -1,
                                         .on_output = run_output_add,
-                                        .context = &output};
+                                        .context = &output,
+                                        .on_build_output = run_output_add,
+                                        .build_context = &build};
     bool good = false;
 
-    if (run_program(s, &request, ret, e) < 0)
+    buffer_add(&content, code, strlen(code));
+    if (sources_add_code(&sources, &content, NULL, e) < 0 || run_program(s, &request, ret, e) < 0)
         fail(o, what, e->text);
-    else if (strcmp(ret->end, "exited") != 0 || ret->exit_code != 0)
-        fail(o, what, output.channel[1].size ? output.channel[1].data : ret->end);
+    else if (!ran_well(ret))
+        fail_phase(o, what, ret, ret->run.end ? &output : &build);
     else if (!same_text(&output.channel[0], wanted))
         fail(o, what, "its output is not what it should be");
     else
         good = true;
     run_output_free(&output);
+    run_output_free(&build);
+    sources_done(&sources);
     return good;
 }
 
@@ -111,7 +134,7 @@ static bool run_longer(struct supervisor *s, const struct language *l, struct ou
         return false;
     }
     bool good = run_example(s, l, "program", code.data, wanted.data, &r, o, e);
-    o->program_ns = r.exec_ns;
+    o->program_ns = r.build.ns + r.run.ns;
     return good;
 }
 
@@ -129,7 +152,7 @@ static int measure(struct supervisor *s, const struct benchmark_options *wishes,
     else
         o->passed = run_example(s, &l, "hello", l.hello, l.expect, &r, o, e);
     o->load_ns = r.load_ns;
-    o->exec_ns = r.exec_ns;
+    o->exec_ns = r.build.ns + r.run.ns;
     if (o->passed && wishes->programs)
         o->passed = run_longer(s, &l, o, e);
     language_done(&l);
@@ -226,6 +249,17 @@ static int measure_all(struct cli *cli, struct supervisor *s, const struct bench
     return 0;
 }
 
+/* Appends a language, unless its image comes from elsewhere. */
+static int add_name(const struct language *l, void *context, struct error *e)
+{
+    struct buffer *names = context;
+
+    (void)e;
+    if (!l->oci)
+        buffer_add_text(names, "%s%s", names->size ? "," : "", l->name);
+    return 0;
+}
+
 static int run(struct cli *cli, void *values, int argc, char **argv, struct error *e)
 {
     struct benchmark_options *o = values;
@@ -239,11 +273,13 @@ static int run(struct cli *cli, void *values, int argc, char **argv, struct erro
         return error_set(e, ERROR_USAGE, "say which: capsid benchmark --all, or --langs A,B");
     if (supervisor_open(&s, &cli->config, cli->cancel_fd, e) < 0)
         return -1;
-    cleanup_free char *list = o->all ? language_names(s.config.data) : text_copy(o->languages);
+    cleanup_buffer struct buffer names = {0};
+    if (o->languages)
+        buffer_add_text(&names, "%s", o->languages);
     json_t *all = json_array();
-    int status = check_names(&s, list, e);
+    int status = o->all ? language_each(s.config.data, add_name, &names, e) : check_names(&s, names.data, e);
     if (status == 0)
-        status = measure_all(cli, &s, o, list, &totals, all, e);
+        status = measure_all(cli, &s, o, names.data, &totals, all, e);
     if (status == 0 && cli->json)
         status = print_json_report(json_incref(all), &totals, e);
     else if (status == 0)

@@ -14,20 +14,27 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define CODE_MAX (16u << 20)
 #define WRITE_CHUNK 4096 /* PIPE_BUF: what a writable pipe takes without blocking, pipe(7) */
+#define FILES_MAX 100    /* --file and --env, each */
 
 struct run_options {
-    const char *language, *code, *file, *input, *kernel;
-    uint64_t timeout, memory, vcpus, max_output;
+    const char *language, *code, *entry, *cwd, *input, *kernel;
+    const char *files[FILES_MAX], *env[FILES_MAX + 1];
+    size_t file_count, env_count;
+    uint64_t timeout, build_timeout, memory, vcpus, max_output;
     bool raw, cold, unprimed, host_verb, snapshot;
 };
 
 #define RUN_OPTIONS                                                                                          \
-    {"lang", 'l', "NAME", "language, or an alias of it (required)"}, {"code", 'c', "TEXT", "the program"},   \
-        {"file", 'f', "PATH", "file that holds the program; -: standard input"},                             \
-        {"timeout", 't', "SECONDS", "how long the program may run"},                                         \
-        {"stdin", 0, "PATH", "the program's standard input"},                                                \
+    {"lang", 'l', "NAME", "language, or an alias of it (default: from the file's extension)"},               \
+        {"code", 'c', "TEXT", "the program"},                                                                \
+        {"file", 'f', "PATH", "file that holds the program, -: standard input; or a directory; repeatable"}, \
+        {"entry", 0, "FILE", "which of several files is the main one"},                                      \
+        {"timeout", 't', "SECONDS", "how long the program may run, its compilation included"},               \
+        {"build-timeout", 0, "SECONDS", "how long the compilation may take of that"},                        \
+        {"stdin", 0, "PATH", "the program's standard input; -: that of capsid"},                             \
+        {"env", 'e', "NAME=VALUE", "environment variable; repeatable"},                                      \
+        {"cwd", 0, "DIR", "where the program starts (default: the directory of its files)"},                 \
         {"mem", 0, "MB", "memory of the VM in MiB (default: as the language says)"},                         \
         {"vcpus", 0, "N", "processors of the VM"},                                                           \
         {"max-output", 0, "BYTES", "how much of each output the JSON holds"},                                \
@@ -50,27 +57,62 @@ static const struct cli_option host_options[] = {
 };
 
 static const char details[] =
+    "Files: one file, or --code, gets the name that the language wants. Several keep their names, a "
+    "directory\n"
+    "given alone becomes the program's directory, and the main file is --entry, else the first --file, else "
+    "in a\n"
+    "directory the one with the language's source name. Without --lang its extension tells the language.\n"
+    "What comes after -- are the program's arguments.\n"
+    "\n"
     "Standard input: with -f - it holds the program, which then has an empty standard input of its own, "
     "unless\n"
     "--stdin names one. Otherwise the program gets capsid's standard input, except when that is a terminal.\n"
     "\n"
-    "Result: one JSON object with stdout, stderr, exit_code, load_time, exec_time, end, trace_id and "
-    "truncated. Output\n"
-    "that is not UTF-8 is given as base64, and then stdout_encoding or stderr_encoding is \"base64\".\n"
+    "Result: one JSON object with stdout, stderr, exit_code, phase, load_time, exec_time, end, trace_id,\n"
+    "truncated and compile, which is null where nothing is compiled. When compiling fails, phase is "
+    "\"compile\" and\n"
+    "the output and status are the compiler's. Output that is not UTF-8 is given as base64, and then\n"
+    "stdout_encoding or stderr_encoding is \"base64\".\n"
     "\n"
-    "Exit status: the program's own. 124: it ran into the timeout. 128 + N: signal N ended it. 127: unknown "
-    "language.\n"
-    "1: something else went wrong. In the last two cases no JSON is printed, and standard error says why.\n";
+    "Exit status: the program's own, or the failed compiler's. 124: it ran into the timeout. 128 + N: signal "
+    "N\n"
+    "ended it. 127: unknown language. 1: something else went wrong. In the last two cases no JSON is "
+    "printed, and\n"
+    "standard error says why.\n";
 
 static int set_number(struct run_options *o, const char *name, const char *value, struct error *e)
 {
     if (strcmp(name, "timeout") == 0)
         return cli_number(name, value, 1, 86400, &o->timeout, e);
+    if (strcmp(name, "build-timeout") == 0)
+        return cli_number(name, value, 1, 86400, &o->build_timeout, e);
     if (strcmp(name, "mem") == 0)
         return cli_number(name, value, 32, 1 << 20, &o->memory, e);
     if (strcmp(name, "vcpus") == 0)
         return cli_number(name, value, 1, 32, &o->vcpus, e);
     return cli_number(name, value, 1, 1 << 30, &o->max_output, e);
+}
+
+static int add_value(const char **list, size_t *count, const char *name, const char *value, struct error *e)
+{
+    if (*count == FILES_MAX)
+        return error_set(e, ERROR_USAGE, "--%s more than %d times%s", name, FILES_MAX,
+                         strcmp(name, "file") == 0 ? "; put the files in a directory" : "");
+    list[(*count)++] = value;
+    return 0;
+}
+
+static int add_variable(struct run_options *o, const char *value, struct error *e)
+{
+    cleanup_free char *name = text_copy(value);
+    char *equals = strchr(name, '=');
+
+    if (equals)
+        *equals = '\0';
+    if (!equals || !language_is_variable(name))
+        return error_set(e, ERROR_USAGE, "--env %.64s: must be NAME=VALUE, NAME of letters, digits and _",
+                         value);
+    return add_value(o->env, &o->env_count, "env", value, e);
 }
 
 static int set_option(void *values, const char *name, const char *value, struct error *e)
@@ -81,11 +123,16 @@ static int set_option(void *values, const char *name, const char *value, struct 
         const char **text;
         bool *flag;
     } fields[] = {
-        {"lang", &o->language, NULL},     {"code", &o->code, NULL},        {"file", &o->file, NULL},
+        {"lang", &o->language, NULL},     {"code", &o->code, NULL},        {"entry", &o->entry, NULL},
         {"stdin", &o->input, NULL},       {"kernel", &o->kernel, NULL},    {"raw", NULL, &o->raw},
         {"no-prime", NULL, &o->unprimed}, {"no-snapshot", NULL, &o->cold}, {"snapshot", NULL, &o->snapshot},
+        {"cwd", &o->cwd, NULL},
     };
 
+    if (strcmp(name, "file") == 0)
+        return add_value(o->files, &o->file_count, name, value, e);
+    if (strcmp(name, "env") == 0)
+        return add_variable(o, value, e);
     for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
         if (strcmp(fields[i].name, name) != 0)
             continue;
@@ -98,36 +145,48 @@ static int set_option(void *values, const char *name, const char *value, struct 
     return set_number(o, name, value, e);
 }
 
-static int read_code(const struct run_options *o, struct buffer *ret, struct error *e)
+static bool from_stdin(const struct run_options *o)
 {
-    struct stat st;
+    return o->file_count == 1 && strcmp(o->files[0], "-") == 0;
+}
 
-    if (!o->code == !o->file)
+static int read_sources(const struct run_options *o, struct sources *ret, struct error *e)
+{
+    cleanup_buffer struct buffer code = {0};
+
+    if (!o->code == !o->file_count)
         return error_set(e, ERROR_USAGE, "give either --code or --file%s; see: capsid run --help",
                          o->code ? ", not both" : "");
+    if (o->entry && (o->code || from_stdin(o)))
+        return error_set(e, ERROR_USAGE, "--entry is for programs in files; see: capsid run --help");
     if (o->code) {
-        buffer_add(ret, o->code, strlen(o->code));
-        return 0;
+        buffer_add(&code, o->code, strlen(o->code));
+        return sources_add_code(ret, &code, NULL, e);
     }
-    if (strcmp(o->file, "-") == 0)
-        return file_read_fd(STDIN_FILENO, "standard input", CODE_MAX, ret, e);
-    if (stat(o->file, &st) == 0 && S_ISDIR(st.st_mode))
-        return error_set(e, ERROR_USAGE, "%s is a directory, not a program", o->file);
-    return file_read(o->file, CODE_MAX, ret, e);
+    if (from_stdin(o))
+        return file_read_fd(STDIN_FILENO, "standard input", SOURCES_FILE_SIZE_MAX, &code, e) < 0
+                   ? -1
+                   : sources_add_code(ret, &code, NULL, e);
+    for (size_t i = 0; i < o->file_count; i++) {
+        if (strcmp(o->files[i], "-") == 0)
+            return error_set(e, ERROR_USAGE, "-f -, standard input, cannot be one of several files");
+        if (sources_add_path(ret, o->files[i], o->file_count == 1, e) < 0)
+            return -1;
+    }
+    return 0;
 }
 
 /* The fd of the program's standard input, -1 for none; the caller closes it. */
 static int open_input(const struct run_options *o, int *ret, struct error *e)
 {
     struct stat st;
-    bool taken = o->file && strcmp(o->file, "-") == 0;
 
     *ret = -1;
     if (o->input && strcmp(o->input, "-") != 0) {
         *ret = open(o->input, O_RDONLY | O_CLOEXEC);
         return *ret < 0 ? error_errno(e, "cannot open %s", o->input) : 0;
     }
-    if (taken)
+    if (from_stdin(o))
         return o->input ? error_set(e, ERROR_USAGE, "standard input cannot be both the program and its input")
                         : 0;
     if (fstat(STDIN_FILENO, &st) == 0 && (o->input || !isatty(STDIN_FILENO)))
@@ -181,103 +240,147 @@ static void set_text(json_t *j, const char *key, struct buffer *b, bool truncate
     json_object_set_new(j, encoding_key, json_string("base64"));
 }
 
-static void add_timeout_message(struct buffer *b, uint64_t seconds)
+static bool is_end(const struct run_phase *p, const char *end)
 {
-    buffer_add_text(b, "%sExecution timeout exceeded (%llus)",
-                    b->size && b->data[b->size - 1] != '\n' ? "\n" : "", (unsigned long long)seconds);
+    return p->end && strcmp(p->end, end) == 0;
 }
 
-static int print_result(const struct run_result *r, struct run_output *o, uint64_t timeout, struct error *e)
+static char *timeout_message(const struct run_result *r)
 {
-    json_t *j = json_object();
+    return text_format("%s timeout exceeded (%llus)", r->run.end ? "Execution" : "Compilation",
+                       (unsigned long long)r->timeout);
+}
 
-    if (strcmp(r->end, "timed_out") == 0)
-        add_timeout_message(&o->channel[1], timeout);
+static void add_timeout_message(struct buffer *b, const struct run_result *r)
+{
+    cleanup_free char *message = timeout_message(r);
+
+    buffer_add_text(b, "%s%s", b->size && b->data[b->size - 1] != '\n' ? "\n" : "", message);
+}
+
+/* What a phase printed and how it ended: the same keys for the whole result and for the compile phase. */
+static void set_phase(json_t *j, const struct run_phase *p, struct run_output *o, const char *time_key)
+{
     set_text(j, "stdout", &o->channel[0], o->truncated[0]);
     set_text(j, "stderr", &o->channel[1], o->truncated[1]);
-    json_object_set_new(j, "exit_code", json_integer(r->exit_code));
-    json_object_set_new(j, "load_time", duration(r->load_ns));
-    json_object_set_new(j, "exec_time", duration(r->exec_ns));
-    json_object_set_new(j, "end", json_string(r->end));
-    if (r->signal)
+    json_object_set_new(j, "exit_code", json_integer(p->exit_code));
+    json_object_set_new(j, time_key, duration(p->ns));
+    json_object_set_new(j, "end", json_string(p->end));
+    if (p->signal)
         json_object_set_new(j, "signal",
-                            json_sprintf("SIG%s", sigabbrev_np(r->signal) ? sigabbrev_np(r->signal) : "?"));
+                            json_sprintf("SIG%s", sigabbrev_np(p->signal) ? sigabbrev_np(p->signal) : "?"));
     json_object_set_new(j, "truncated", json_boolean(o->truncated[0] || o->truncated[1]));
-    json_object_set_new(j, "output_held", json_boolean(r->output_held));
+    json_object_set_new(j, "output_held", json_boolean(p->output_held));
+    if (p->memory_peak)
+        json_object_set_new(j, "memory_peak", json_integer((json_int_t)p->memory_peak));
+}
+
+/* outputs: of the program, of the build. */
+static int print_result(const struct run_result *r, struct run_output outputs[static 2], struct error *e)
+{
+    const struct run_phase *last = run_last_phase(r);
+    struct run_output *output = &outputs[last == &r->run ? 0 : 1];
+    json_t *j = json_object(), *compile = r->build.end ? json_object() : json_null();
+
+    if (is_end(last, "timed_out"))
+        add_timeout_message(&output->channel[1], r);
+    set_phase(j, last, output, "exec_time");
+    json_object_set_new(j, "load_time", duration(r->load_ns));
+    json_object_set_new(j, "phase", json_string(last == &r->run ? "run" : "compile"));
+    if (r->build.end)
+        set_phase(compile, &r->build, &outputs[1], "time");
+    json_object_set_new(j, "compile", compile);
     json_object_set_new(j, "primed", json_boolean(r->primed));
-    if (r->memory_peak)
-        json_object_set_new(j, "memory_peak", json_integer((json_int_t)r->memory_peak));
     if (r->note[0])
         json_object_set_new(j, "note", json_string(r->note));
     json_object_set_new(j, "trace_id", json_string(r->trace_id));
     return cli_print_json(j, e);
 }
 
-static int report_raw(const struct run_result *r, uint64_t timeout)
+/* A failed compiler speaks for itself; one that succeeds is silent. */
+static int report_raw(const struct run_result *r, const struct run_output *build, struct cancel *cancel,
+                      struct error *e)
 {
-    if (strcmp(r->end, "timed_out") == 0)
-        fprintf(stderr, "Execution timeout exceeded (%llus)\n", (unsigned long long)timeout);
-    else if (strcmp(r->end, "out_of_memory") == 0)
+    const struct run_phase *last = run_last_phase(r);
+
+    for (int i = 0; last == &r->build && i < 2; i++)
+        if (write_raw(cancel, i + 1, build->channel[i].data, build->channel[i].size, e) < 0)
+            return -1;
+    if (is_end(last, "timed_out")) {
+        cleanup_free char *message = timeout_message(r);
+        fprintf(stderr, "%s\n", message);
+    } else if (is_end(last, "out_of_memory")) {
         fprintf(stderr, "Out of memory\n");
-    else if (r->note[0])
+    } else if (r->note[0]) {
         fprintf(stderr, "Error: %s\n", r->note);
+    }
     return 0;
 }
 
-static int run_with(struct supervisor *s, const struct run_options *o, const struct buffer *code,
-                    int stdin_fd, struct error *e)
+static int run_with(struct supervisor *s, const struct run_options *o, const struct sources *sources,
+                    const char *const *args, int stdin_fd, struct error *e)
 {
-    struct run_output output = {.max = o->max_output ? o->max_output : s->config.max_output};
+    size_t max = o->max_output ? o->max_output : s->config.max_output;
+    struct run_output outputs[2] = {{.max = max}, {.max = max}};
     struct run_result result;
     struct run_request request = {
         .language = o->language,
-        .code = code->data,
-        .code_size = code->size,
+        .sources = sources,
+        .entry = o->entry,
+        .args = args,
+        .env = o->env,
+        .cwd = o->cwd,
         .stdin_fd = stdin_fd,
-        .timeout = o->timeout ? o->timeout : s->config.timeout,
+        .timeout = o->timeout,
+        .build_timeout = o->build_timeout,
         .memory_mib = o->memory,
         .vcpus = o->vcpus,
         .cold = o->host_verb ? !o->snapshot : o->cold,
         .unprimed = o->unprimed,
         .on_output = o->raw ? write_raw : run_output_add,
-        .context = o->raw ? (void *)&s->cancel : (void *)&output,
+        .context = o->raw ? (void *)&s->cancel : (void *)&outputs[0],
+        .on_build_output = run_output_add,
+        .build_context = &outputs[1],
     };
     int status = run_program(s, &request, &result, e);
 
     if (status == 0)
-        status = o->raw ? report_raw(&result, request.timeout)
-                        : print_result(&result, &output, request.timeout, e);
-    run_output_free(&output);
-    return status < 0 ? -1 : result.exit_code;
+        status = o->raw ? report_raw(&result, &outputs[1], &s->cancel, e) : print_result(&result, outputs, e);
+    run_output_free(&outputs[0]);
+    run_output_free(&outputs[1]);
+    return status < 0 ? -1 : run_last_phase(&result)->exit_code;
 }
 
 static int run(struct cli *cli, void *values, int argc, char **argv, struct error *e)
 {
     struct run_options *o = values;
-    cleanup_buffer struct buffer code = {0};
+    struct sources sources = {0};
     cleanup_fd int stdin_fd = -1;
     struct supervisor s;
 
-    if (argc > 0)
-        return error_set(e, ERROR_USAGE, "unexpected argument \"%.64s\"; see: capsid run --help", argv[0]);
-    if (!o->language)
-        return error_set(e, ERROR_USAGE, "--lang is required; see: capsid run --help");
+    (void)argc;
     if (o->kernel && config_set(&cli->config, "kernel", o->kernel, "command line", e) < 0)
         return -1;
-    if (read_code(o, &code, e) < 0 || open_input(o, &stdin_fd, e) < 0 ||
-        supervisor_open(&s, &cli->config, cli->cancel_fd, e) < 0)
-        return -1;
-    int status = run_with(&s, o, &code, stdin_fd, e);
-    supervisor_close(&s);
+    int status = read_sources(o, &sources, e);
+    if (status == 0)
+        status = open_input(o, &stdin_fd, e);
+    if (status == 0)
+        status = supervisor_open(&s, &cli->config, cli->cancel_fd, e);
+    if (status == 0) {
+        status = run_with(&s, o, &sources, (const char *const *)argv, stdin_fd, e);
+        supervisor_close(&s);
+    }
+    sources_done(&sources);
     return status;
 }
 
 static struct run_options run_values, host_values = {.host_verb = true};
 
-const struct cli_verb verb_run = {
-    "run", "", "run a program in a microVM of its own", details, run_options, set_option, run, &run_values};
+const struct cli_verb verb_run = {"run",   "[-- ARGUMENT...]", "run a program in a microVM of its own",
+                                  details, run_options,        set_option,
+                                  run,     &run_values};
 
 const struct cli_verb verb_host = {
-    "host",  "",           "as run, but boots a new VM unless --snapshot is given",
-    details, host_options, set_option,
+    "host",  "[-- ARGUMENT...]", "as run, but boots a new VM unless --snapshot is given",
+    details, host_options,       set_option,
     run,     &host_values};

@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 
+#include <ctype.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -10,53 +11,136 @@ static void add_string(struct buffer *b, const char *s)
     buffer_add(b, s, strlen(s) + 1);
 }
 
-/* Splits run at spaces; {source} inside a word becomes the program's path. */
-static int build_argv(struct program *p, const char *run, struct error *e)
+/* Adds path as one word of a shell command. */
+static void add_quoted(struct buffer *b, const char *path)
 {
-    static const char marker[] = "{source}";
+    bool plain = true;
+
+    for (const char *p = path; *p; p++)
+        plain = plain && (isalnum((unsigned char)*p) || strchr("/._+-@%,:=", *p));
+    if (plain) {
+        buffer_add(b, path, strlen(path));
+        return;
+    }
+    buffer_add(b, "'", 1);
+    for (const char *p = path; *p; p++) {
+        if (*p == '\'')
+            buffer_add(b, "'\\''", 4);
+        else
+            buffer_add(b, p, 1);
+    }
+    buffer_add(b, "'", 1);
+}
+
+/* Adds text, its markers replaced, without a NUL. */
+static void add_expanded(struct buffer *b, const struct program *p, const char *text, bool quoted)
+{
+    const struct {
+        const char *marker, *value;
+    } markers[] = {{"{source}", p->source}, {"{dir}", p->directory}, {"{output}", p->output}};
+
+    while (*text) {
+        const char *value = NULL;
+        for (size_t i = 0; !value && i < sizeof(markers) / sizeof(markers[0]); i++) {
+            size_t size = strlen(markers[i].marker);
+            if (strncmp(text, markers[i].marker, size) == 0) {
+                value = markers[i].value;
+                text += size;
+            }
+        }
+        if (!value)
+            buffer_add(b, text++, 1);
+        else if (quoted)
+            add_quoted(b, value);
+        else
+            buffer_add(b, value, strlen(value));
+    }
+}
+
+/* Splits run at spaces and replaces markers inside the words. */
+static int add_run(struct program *p, const char *run, struct error *e)
+{
     cleanup_free char *copy = text_copy(run);
     char *state = NULL;
     int words = 0;
 
     for (char *word = strtok_r(copy, " ", &state); word; word = strtok_r(NULL, " ", &state)) {
-        char *at = strstr(word, marker);
         if (++words > LANGUAGE_WORDS_MAX)
             return error_set(e, ERROR_GENERAL, "the run command has more than %d words", LANGUAGE_WORDS_MAX);
-        if (at) {
-            *at = '\0';
-            cleanup_free char *whole = text_format("%s%s%s", word, p->source, at + sizeof(marker) - 1);
-            add_string(&p->argv, whole);
-        } else {
-            add_string(&p->argv, word);
-        }
+        add_expanded(&p->argv, p, word, false);
+        buffer_add(&p->argv, "", 1);
     }
     return 0;
 }
 
-int program_init(struct program *p, const struct language *l, struct error *e)
+static bool same_variable(const char *a, const char *b)
 {
-    *p = (struct program){.source = text_format(PROGRAM_DIRECTORY "/%s", l->source),
+    size_t size = strcspn(a, "=");
+
+    return strncmp(a, b, size + 1) == 0;
+}
+
+/* getenv(3) takes the first of equal names, so only the last is passed on. */
+static void add_env(struct program *p, const struct language *l, const char *const *env)
+{
+    const char *const own[] = {"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=" PROGRAM_DIRECTORY, "TMPDIR=/tmp",
+                               "USER=runner"};
+    const size_t own_count = sizeof(own) / sizeof(own[0]);
+    size_t given = 0, count = own_count + l->env_count;
+
+    while (env && env[given])
+        given++;
+    const char **all = memory_allocate((count + given + 1) * sizeof(*all));
+    memcpy(all, own, sizeof(own));
+    for (unsigned i = 0; i < l->env_count; i++)
+        all[own_count + i] = l->env[i];
+    for (size_t i = 0; i < given; i++)
+        all[count++] = env[i];
+    for (size_t i = 0; i < count; i++) {
+        bool replaced = false;
+        for (size_t later = i + 1; later < count; later++)
+            replaced = replaced || same_variable(all[i], all[later]);
+        if (!replaced)
+            add_string(&p->env, all[i]);
+    }
+    free(all);
+}
+
+int program_init(struct program *p, const struct language *l, const char *entry, const char *const *args,
+                 const char *const *env, struct error *e)
+{
+    *p = (struct program){.source = text_format(PROGRAM_DIRECTORY "/%s", entry),
                           .fed = text_format(PROGRAM_DIRECTORY "/.%s.fed", l->source)};
-    if (build_argv(p, l->run, e) < 0) {
+    p->directory = text_copy(p->source);
+    *strrchr(p->directory, '/') = '\0';
+    p->output = text_format("%s/main", p->directory);
+    if (add_run(p, l->run, e) < 0) {
         program_done(p);
         return -1;
     }
-    add_string(&p->env, "PATH=/usr/local/bin:/usr/bin:/bin");
-    add_string(&p->env, "HOME=" PROGRAM_DIRECTORY);
-    add_string(&p->env, "TMPDIR=/tmp");
-    add_string(&p->env, "USER=runner");
-    for (unsigned i = 0; i < l->env_count; i++)
-        add_string(&p->env, l->env[i]);
+    for (size_t i = 0; args && args[i]; i++)
+        add_string(&p->argv, args[i]);
+    add_env(p, l, env);
     return 0;
 }
 
 void program_done(struct program *p)
 {
     free(p->source);
+    free(p->directory);
+    free(p->output);
     free(p->fed);
     buffer_free(&p->argv);
     buffer_free(&p->env);
     *p = (struct program){0};
+}
+
+void program_shell(const struct program *p, const char *command, struct buffer *ret_argv)
+{
+    add_string(ret_argv, "/bin/sh");
+    add_string(ret_argv, "-c");
+    add_expanded(ret_argv, p, command, true);
+    buffer_add(ret_argv, "", 1);
 }
 
 int program_prepare(struct guest *g, int64_t deadline, struct error *e)

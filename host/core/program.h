@@ -1,5 +1,5 @@
-/* program: how a language's program is laid out and started in a guest. The same for a job and for a primed
- * interpreter. */
+/* program: how a language's program is laid out, built and started in a guest. The same for a job and for a
+ * primed interpreter. */
 #ifndef CAPSID_PROGRAM_H
 #define CAPSID_PROGRAM_H
 
@@ -13,14 +13,24 @@
 #define PROGRAM_DIRECTORY "/tmp/job"
 
 struct program {
-    char *source;       /* owned; absolute path of the program in the guest */
+    char *source;       /* owned; absolute path of the main file in the guest */
+    char *directory;    /* owned; that of source */
+    char *output;       /* owned; where the build phase puts its result */
     char *fed;          /* owned; where the program is written before a primed interpreter gets it */
     struct buffer argv; /* strings with their NULs, as the protocol wants them */
     struct buffer env;
 };
 
-int program_init(struct program *p, const struct language *l, struct error *e);
+/*
+ * entry is the main file's path below PROGRAM_DIRECTORY. args go after the run command's words; env are NAME=VALUE,
+ * and replace what the language or an earlier one says. Both end with NULL; NULL: none.
+ */
+int program_init(struct program *p, const struct language *l, const char *entry, const char *const *args,
+                 const char *const *env, struct error *e);
 void program_done(struct program *p);
+
+/* The argv of a shell that runs command, with {source}, {dir} and {output} replaced and quoted where needed. */
+void program_shell(const struct program *p, const char *command, struct buffer *ret_argv);
 
 /* Makes the working directory. */
 int program_prepare(struct guest *g, int64_t deadline, struct error *e);

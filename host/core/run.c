@@ -1,5 +1,6 @@
 #include "core/run.h"
 
+#include "base/cleanup.h"
 #include "base/log.h"
 #include "core/machine.h"
 #include "core/program.h"
@@ -56,7 +57,7 @@ static const char *end_name(uint8_t cause)
     }
 }
 
-static int set_end(struct run_result *ret, const struct msg_exit *m, struct error *e)
+static int set_end(struct run_phase *ret, const struct msg_exit *m, struct error *e)
 {
     ret->end = end_name(m->cause);
     if (!ret->end)
@@ -73,36 +74,131 @@ static int set_end(struct run_result *ret, const struct msg_exit *m, struct erro
     return 0;
 }
 
-/* The same limits for a fed and for an executed program. */
-#define PROGRAM_LIMITS(request) .flags = PROTO_JOB_STDIN, .wall_ms = (uint32_t)((request)->timeout * 1000)
+/* A run, once it is known what and where. */
+struct task {
+    struct guest *guest;
+    const struct run_request *request;
+    const struct language *language;
+    struct program program;
+    char *entry;         /* owned; the main file's name */
+    uint32_t primed_job; /* in the snapshot; 0: none */
+    int64_t end;         /* when the time for both phases is over */
+    struct run_result *result;
+};
 
-static int feed(struct guest *g, const struct program *p, uint32_t job, const struct run_request *request,
-                const struct job_io *io, int64_t deadline, struct msg_exit *ret, struct error *e)
+/* A file alone, whose name nobody asked to keep, gets the one that the language wants. */
+static const char *file_name(const struct task *t, const struct source_file *f)
 {
-    struct msg_feed m = {.job = job, .source = p->fed, PROGRAM_LIMITS(request)};
+    const struct sources *s = t->request->sources;
 
-    if (guest_write_file(g, p->fed, S_IFREG | 0644, 0, PROGRAM_UID, PROGRAM_UID, request->code,
-                         request->code_size, deadline, e) < 0)
-        return -1;
-    return guest_run_job(g, NULL, &m, io, deadline, ret, e);
+    return !f->name || (s->count == 1 && !s->tree && !t->request->entry) ? t->entry : f->name;
 }
 
-static int execute(struct guest *g, const struct program *p, const struct run_request *request,
+/* A waiting interpreter knows its file's name, arguments, variables and directory already. */
+static bool can_feed(const struct task *t)
+{
+    const struct run_request *r = t->request;
+
+    return t->primed_job && !r->unprimed && r->sources->count == 1 && (!r->args || !r->args[0]) &&
+           (!r->env || !r->env[0]) && !r->cwd && strcmp(t->entry, t->language->source) == 0;
+}
+
+static int write_files(struct task *t, int64_t deadline, struct error *e)
+{
+    const struct sources *s = t->request->sources;
+
+    /* The waiting interpreter's FIFO must not lie among the files of another program. */
+    if (t->primed_job && guest_remove(t->guest, PROGRAM_DIRECTORY, deadline, e) < 0)
+        return -1;
+    if (program_prepare(t->guest, deadline, e) < 0)
+        return -1;
+    for (size_t i = 0; i < s->count; i++) {
+        const struct source_file *f = &s->files[i];
+        cleanup_free char *path = text_format(PROGRAM_DIRECTORY "/%s", file_name(t, f));
+        if (guest_write_file(t->guest, path, f->mode, 0, PROGRAM_UID, PROGRAM_UID,
+                             f->content.data ? f->content.data : "", f->content.size, deadline, e) < 0)
+            return error_wrap(e, "cannot write %s", path);
+    }
+    return 0;
+}
+
+/* What is left of the time for both phases, at least 1 ms; wall_ms of a phase that may take seconds. */
+static uint32_t limit_of(const struct task *t, uint64_t seconds)
+{
+    int64_t left = (t->end - clock_monotonic_ns()) / 1000000, own = (int64_t)seconds * 1000;
+
+    left = left < own ? left : own;
+    return left > 0 ? (uint32_t)left : 1;
+}
+
+/* Turns what became of a job into a phase's end. A VM that is lost, or does not end in time, is a result of its
+ * own. */
+static int conclude(struct task *t, struct run_phase *phase, int result, const struct msg_exit *exit,
+                    struct error *why, struct error *e)
+{
+    if (result == 0 && set_end(phase, exit, why) == 0)
+        return 0;
+    if (why->kind == ERROR_TIMEOUT) {
+        phase->end = "timed_out";
+        phase->exit_code = RUN_EXIT_TIMEOUT;
+        return 0;
+    }
+    if (why->kind == ERROR_VM_LOST) {
+        phase->end = "vm_lost";
+        phase->exit_code = RUN_EXIT_ERROR;
+        snprintf(t->result->note, sizeof(t->result->note), "%.255s", why->text);
+        return 0;
+    }
+    *e = *why;
+    return -1;
+}
+
+static int feed(struct task *t, const struct job_io *io, int64_t deadline, struct msg_exit *ret,
+                struct error *e)
+{
+    const struct buffer *code = &t->request->sources->files[0].content;
+    struct msg_feed m = {.job = t->primed_job, .source = t->program.fed, .flags = PROTO_JOB_STDIN};
+
+    if (guest_write_file(t->guest, m.source, S_IFREG | 0644, 0, PROGRAM_UID, PROGRAM_UID,
+                         code->data ? code->data : "", code->size, deadline, e) < 0)
+        return -1;
+    m.wall_ms = limit_of(t, t->request->timeout);
+    return guest_run_job(t->guest, NULL, &m, io, deadline, ret, e);
+}
+
+static int execute(struct task *t, const struct buffer *argv, const char *cwd, uint32_t wall_ms,
                    const struct job_io *io, int64_t deadline, struct msg_exit *ret, struct error *e)
 {
-    struct msg_exec m = {.argv = {.data = p->argv.data, .size = (uint32_t)p->argv.size},
-                         .env = {.data = p->env.data, .size = (uint32_t)p->env.size},
-                         .cwd = PROGRAM_DIRECTORY,
-                         .uid = PROGRAM_UID,
-                         .gid = PROGRAM_UID,
-                         PROGRAM_LIMITS(request)};
+    const struct program *p = &t->program;
+    const struct msg_exec m = {.argv = {.data = argv->data, .size = (uint32_t)argv->size},
+                               .env = {.data = p->env.data, .size = (uint32_t)p->env.size},
+                               .cwd = cwd,
+                               .uid = PROGRAM_UID,
+                               .gid = PROGRAM_UID,
+                               .flags = io->stdin_fd >= 0 ? PROTO_JOB_STDIN : 0,
+                               .wall_ms = wall_ms};
 
-    /* Atomic: in a snapshot with a primed interpreter the name is taken by a FIFO. */
-    if (program_prepare(g, deadline, e) < 0 ||
-        guest_write_file(g, p->source, S_IFREG | 0644, PROTO_WRITE_ATOMIC, PROGRAM_UID, PROGRAM_UID,
-                         request->code, request->code_size, deadline, e) < 0)
-        return -1;
-    return guest_run_job(g, &m, NULL, io, deadline, ret, e);
+    return guest_run_job(t->guest, &m, NULL, io, deadline, ret, e);
+}
+
+/* Files and build command. */
+static int build(struct task *t, int64_t deadline, struct error *e)
+{
+    const struct run_request *r = t->request;
+    const struct job_io io = {.stdin_fd = -1, .on_output = r->on_build_output, .context = r->build_context};
+    int64_t start = clock_monotonic_ns();
+    cleanup_buffer struct buffer argv = {0};
+    struct msg_exit exit = {0};
+    struct error why = {0};
+
+    program_shell(&t->program, t->language->build, &argv);
+    t->result->timeout = r->build_timeout < r->timeout ? r->build_timeout : r->timeout;
+    int result = write_files(t, deadline, &why);
+    if (result == 0)
+        result = execute(t, &argv, t->program.directory, limit_of(t, r->build_timeout), &io, deadline, &exit,
+                         &why);
+    t->result->build.ns = clock_monotonic_ns() - start;
+    return conclude(t, &t->result->build, result, &exit, &why, e);
 }
 
 /* A program without standard input gets one that is at its end, primed or not. */
@@ -112,49 +208,59 @@ static int open_stdin(const struct run_request *request)
                                   : open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
-/* Runs the job; a VM that is lost, or does not end in time, is a result of its own. */
-static int run_in_machine(struct machine *m, const struct program *p, uint32_t primed_job,
-                          const struct run_request *request, struct run_result *ret, struct error *e)
+/* The program itself, and its files when there was no build phase. */
+static int start(struct task *t, int64_t deadline, struct error *e)
 {
-    struct job_io io = {
-        .stdin_fd = open_stdin(request), .on_output = request->on_output, .context = request->context};
-    int64_t deadline = deadline_in_ms((int64_t)request->timeout * 1000 + GRACE_MS),
-            start = clock_monotonic_ns();
+    const struct run_request *r = t->request;
+    struct job_io io = {.stdin_fd = open_stdin(r), .on_output = r->on_output, .context = r->context};
+    cleanup_free char *cwd = r->cwd && r->cwd[0] == '/'
+                                 ? text_copy(r->cwd)
+                                 : text_format(PROGRAM_DIRECTORY "/%s", r->cwd ? r->cwd : "");
+    int64_t start = clock_monotonic_ns();
     struct msg_exit exit = {0};
     struct error why = {0};
+    int result = 0;
 
-    ret->primed = primed_job != 0;
-    int result = ret->primed ? feed(&m->guest, p, primed_job, request, &io, deadline, &exit, &why)
-                             : execute(&m->guest, p, request, &io, deadline, &exit, &why);
-    if (result == 0)
-        result = set_end(ret, &exit, &why);
-    ret->exec_ns = clock_monotonic_ns() - start;
-    close(io.stdin_fd);
-    if (result == 0)
-        return 0;
-    if (why.kind == ERROR_TIMEOUT) {
-        ret->end = "timed_out";
-        ret->exit_code = RUN_EXIT_TIMEOUT;
-        return 0;
+    t->result->timeout = r->timeout;
+    t->result->primed = can_feed(t);
+    if (t->result->primed) {
+        result = feed(t, &io, deadline, &exit, &why);
+    } else {
+        if (!t->language->build)
+            result = write_files(t, deadline, &why);
+        if (result == 0)
+            result = execute(t, &t->program.argv, cwd, limit_of(t, r->timeout), &io, deadline, &exit, &why);
+        if (result < 0 && r->cwd && why.kind == ERROR_GENERAL)
+            error_wrap(&why, "cannot start the program in %s", cwd);
     }
-    if (why.kind == ERROR_VM_LOST) {
-        ret->end = "vm_lost";
-        ret->exit_code = RUN_EXIT_ERROR;
-        snprintf(ret->note, sizeof(ret->note), "%.255s", why.text);
-        return 0;
-    }
-    *e = why;
-    return -1;
+    t->result->run.ns = clock_monotonic_ns() - start;
+    close_fd(&io.stdin_fd);
+    return conclude(t, &t->result->run, result, &exit, &why, e);
 }
 
-static int run_language(struct supervisor *s, const struct language *l, const struct run_request *request,
-                        struct run_result *ret, struct error *e)
+static int run_phases(struct task *t, struct error *e)
 {
+    t->end = deadline_in_ms((int64_t)t->request->timeout * 1000);
+    int64_t deadline = t->end + (int64_t)GRACE_MS * 1000000;
+
+    if (t->language->build) {
+        const struct run_phase *b = &t->result->build;
+        if (build(t, deadline, e) < 0)
+            return -1;
+        if (strcmp(b->end, "exited") != 0 || b->exit_code != 0)
+            return 0;
+    }
+    return start(t, deadline, e);
+}
+
+static int run_language(struct supervisor *s, struct task *t, struct error *e)
+{
+    const struct run_request *request = t->request;
+    const struct language *l = t->language;
     struct machine_spec spec = {.kernel = s->config.kernel,
                                 .memory_mib = request->memory_mib ? request->memory_mib : l->memory,
                                 .vcpus = request->vcpus ? request->vcpus : l->vcpus};
     struct snapshot snapshot = {0};
-    struct program p = {0};
     struct machine m = MACHINE_NONE;
     struct image image = {0};
     int result = image_ensure(&image, &s->config, &s->home, l, false, &s->cancel, e);
@@ -163,19 +269,98 @@ static int run_language(struct supervisor *s, const struct language *l, const st
     if (result == 0 && !request->cold)
         result = snapshot_ensure(&snapshot, s, l, &image, &spec, false, NULL, e);
     if (result == 0)
-        result = program_init(&p, l, e);
+        result = program_init(&t->program, l, t->entry, request->args, request->env, e);
     int64_t start = clock_monotonic_ns();
     if (result == 0)
         result = request->cold ? machine_boot(&m, s, &spec, NULL, e)
                                : machine_restore(&m, s, &spec, snapshot.directory, e);
-    ret->load_ns = clock_monotonic_ns() - start;
+    t->result->load_ns = clock_monotonic_ns() - start;
+    t->guest = &m.guest;
+    t->primed_job = snapshot.primed_job;
     if (result == 0)
-        result = run_in_machine(&m, &p, request->unprimed ? 0 : snapshot.primed_job, request, ret, e);
+        result = run_phases(t, e);
     machine_destroy(&m);
-    program_done(&p);
+    program_done(&t->program);
     snapshot_done(&snapshot);
     image_done(&image);
     return result;
+}
+
+/* ---- which language, which file -------------------------------------------------------------- */
+
+struct main_file {
+    const struct sources *sources;
+    const char *name; /* of the file that a language calls its source, a view into sources */
+    bool several;
+};
+
+static int look_for_source(const struct language *l, void *context, struct error *e)
+{
+    struct main_file *m = context;
+    const struct source_file *f = sources_find(m->sources, l->source);
+
+    (void)e;
+    if (f && m->name && strcmp(f->name, m->name) != 0)
+        m->several = true;
+    else if (f)
+        m->name = f->name;
+    return 0;
+}
+
+/* A directory without --lang and --entry: the only file in it with a name that a language's source has. */
+static int guess_in_directory(const char *data, const struct sources *s, const char **ret, struct error *e)
+{
+    struct main_file m = {.sources = s};
+
+    if (language_each(data, look_for_source, &m, e) < 0)
+        return -1;
+    if (!m.name || m.several)
+        return error_set(e, ERROR_USAGE, "%s in the directory looks like its main file; name it with --entry",
+                         m.several ? "more than one file" : "no file");
+    *ret = m.name;
+    return 0;
+}
+
+static int find_language(struct language *ret, const char *data, const struct run_request *r, struct error *e)
+{
+    const struct source_file *first = r->sources->count ? &r->sources->files[0] : NULL;
+    const char *file = r->entry;
+
+    if (r->language)
+        return language_find(ret, data, r->language, e);
+    if (!file && r->sources->tree) {
+        if (guess_in_directory(data, r->sources, &file, e) < 0)
+            return -1;
+    } else if (!file && first) {
+        file = first->name ? first->name : first->told;
+    }
+    if (!file)
+        return error_set(e, ERROR_USAGE,
+                         "--lang is required for a program that is not in a file with an extension");
+    return language_guess(ret, data, file, e);
+}
+
+/* The main file's name, on the heap; NULL with an error. */
+static char *find_entry(const struct run_request *r, const struct language *l, struct error *e)
+{
+    const struct sources *s = r->sources;
+    const struct source_file *f = s->count ? &s->files[0] : NULL;
+    const char *name = r->entry ? r->entry : l->source;
+
+    if (!f) {
+        error_set(e, ERROR_USAGE, "there is no file to run");
+        return NULL;
+    }
+    if (!r->entry && !s->tree)
+        return text_copy(s->count == 1 || !f->name ? l->source : f->name);
+    if (!sources_find(s, name)) {
+        error_set(e, ERROR_USAGE,
+                  r->entry ? "--entry %.200s: there is no such file among those given"
+                           : "there is no %.200s among the files; name the main file with --entry",
+                  name);
+        return NULL;
+    }
+    return text_copy(name);
 }
 
 int run_program(struct supervisor *s, const struct run_request *request, struct run_result *ret,
@@ -188,11 +373,17 @@ int run_program(struct supervisor *s, const struct run_request *request, struct 
     snprintf(ret->trace_id, sizeof(ret->trace_id), "tr-%lld", (long long)clock_realtime_ns());
     if (r.timeout == 0)
         r.timeout = s->config.timeout;
-    if (language_find(&l, s->config.data, r.language, e) < 0)
+    if (r.build_timeout == 0)
+        r.build_timeout = r.timeout;
+    if (find_language(&l, s->config.data, &r, e) < 0)
         return -1;
-    int result = run_language(s, &l, &r, ret, e);
-    log_debug("run trace_id=%s language=%s end=%s load_ms=%.1f exec_ms=%.1f", ret->trace_id, l.name,
-              ret->end ? ret->end : "failed", (double)ret->load_ns / 1e6, (double)ret->exec_ns / 1e6);
+    struct task t = {.request = &r, .language = &l, .entry = find_entry(&r, &l, e), .result = ret};
+    int result = t.entry ? run_language(s, &t, e) : -1;
+    const struct run_phase *last = run_last_phase(ret);
+    log_debug("run trace_id=%s language=%s end=%s load_ms=%.1f build_ms=%.1f exec_ms=%.1f", ret->trace_id,
+              l.name, last->end ? last->end : "failed", (double)ret->load_ns / 1e6,
+              (double)ret->build.ns / 1e6, (double)ret->run.ns / 1e6);
+    free(t.entry);
     language_done(&l);
     return result;
 }

@@ -2,6 +2,7 @@
 #ifndef CAPSID_RUN_H
 #define CAPSID_RUN_H
 
+#include "core/sources.h"
 #include "core/supervisor.h"
 #include "guest/guest.h"
 #include "language/language.h"
@@ -12,37 +13,62 @@
 #define RUN_EXIT_UNKNOWN_LANGUAGE 127
 #define RUN_EXIT_SIGNAL 128 /* plus the signal's number */
 
+/* Takes output as it comes; a failure (-1, error set) ends the program. */
+typedef int run_on_output(void *context, int channel, const void *data, size_t size, struct error *e);
+
 struct run_request {
-    const char *language; /* borrowed, as all pointers here */
-    const char *code;
-    size_t code_size;
-    int stdin_fd;        /* -1: the program's standard input is empty */
-    uint64_t timeout;    /* seconds; 0: as configured */
-    uint64_t memory_mib; /* 0: as the language says */
-    uint64_t vcpus;      /* 0: as the language says */
-    bool cold;           /* boot instead of restoring a snapshot */
-    bool unprimed;       /* start the interpreter anew, also where the snapshot holds one that waits */
-    int (*on_output)(void *context, int channel, const void *data, size_t size, struct error *e);
+    const char *language; /* borrowed, as all pointers here; NULL: as the entry point's extension says */
+    const struct sources *sources;
+    const char *entry;        /* name of the main file in the guest; NULL: see run_program() */
+    const char *const *args;  /* of the program, ends with NULL; NULL: none */
+    const char *const *env;   /* NAME=VALUE, ends with NULL, for both phases; NULL: none */
+    const char *cwd;          /* of the program, below its directory or absolute; NULL: its directory */
+    int stdin_fd;             /* -1: the program's standard input is empty */
+    uint64_t timeout;         /* seconds for both phases together; 0: as configured */
+    uint64_t build_timeout;   /* seconds for the build phase; 0: the timeout */
+    uint64_t memory_mib;      /* 0: as the language says */
+    uint64_t vcpus;           /* 0: as the language says */
+    bool cold;                /* boot instead of restoring a snapshot */
+    bool unprimed;            /* start the interpreter anew, also where the snapshot holds one that waits */
+    run_on_output *on_output; /* of the program */
     void *context;
+    run_on_output *on_build_output; /* of the build command */
+    void *build_context;
 };
 
-struct run_result {
+/* How one phase ended. */
+struct run_phase {
     const char *end;  /* why it ended: exited, signalled, timed_out, cpu_time, output_limit, out_of_memory,
-                         cancelled, vm_lost */
+                         cancelled, vm_lost; NULL: there was no such phase */
     int exit_code;    /* the program's status; RUN_EXIT_TIMEOUT; RUN_EXIT_SIGNAL + signal; RUN_EXIT_ERROR when
                          the VM was lost */
     int signal;       /* that ended it, or 0 */
-    bool primed;      /* a waiting interpreter took it */
     bool output_held; /* a process that the program left behind still held its output */
-    int64_t load_ns;  /* until the guest was ready */
-    int64_t exec_ns;  /* from then until the end */
+    int64_t ns;       /* how long it took, from the first message about it */
     uint64_t memory_peak; /* bytes, 0: unknown */
+};
+
+struct run_result {
+    struct run_phase build; /* of a language with a build command */
+    struct run_phase run;   /* when the build succeeded, or there was none */
+    bool primed;            /* a waiting interpreter took it */
+    int64_t load_ns;        /* until the guest was ready */
+    uint64_t timeout;       /* seconds; of the last phase, as it was limited */
     char trace_id[32];
     char note[256]; /* with vm_lost: what happened */
 };
 
-/* Makes image and snapshot where they are missing. Fails only when the program did not get to run, or the
- * user cancelled. */
+/* The phase that says how it all ended: run, or a build that failed. */
+static inline const struct run_phase *run_last_phase(const struct run_result *r)
+{
+    return r->run.end ? &r->run : &r->build;
+}
+
+/*
+ * Makes image and snapshot where they are missing. Fails only when the program did not get to run, or the
+ * user cancelled. The main file is entry; or the only file, under the name that the language wants; or the first
+ * of several; or in a directory the file that has the language's source name.
+ */
 int run_program(struct supervisor *s, const struct run_request *request, struct run_result *ret,
                 struct error *e);
 

@@ -129,6 +129,19 @@ int guest_write_file(struct guest *g, const char *path, uint32_t mode, uint16_t 
     return f.type == MSG_OK && f.stream == stream ? 0 : channel_violation(e, &f, "unexpected");
 }
 
+int guest_remove(struct guest *g, const char *path, int64_t deadline, struct error *e)
+{
+    const struct msg_remove m = {.path = path, .flags = PROTO_REMOVE_TREE};
+    uint8_t out[8192];
+    struct frame f;
+    uint32_t stream = channel_new_stream(g);
+
+    return channel_send(g, out, msg_remove_frame(&m, stream, out, sizeof(out)), deadline, e) < 0 ||
+                   channel_expect(g, stream, MSG_OK, &f, deadline, e) < 0
+               ? -1
+               : 0;
+}
+
 int guest_prime(struct guest *g, const struct msg_prime *m, uint32_t *ret_job, int64_t deadline,
                 struct error *e)
 {

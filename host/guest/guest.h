@@ -45,6 +45,9 @@ int guest_quiesce(struct guest *g, int64_t deadline, struct error *e);
 int guest_write_file(struct guest *g, const char *path, uint32_t mode, uint16_t flags, uint32_t uid,
                      uint32_t gid, const void *data, size_t size, int64_t deadline, struct error *e);
 
+/* Removes a directory with all it holds, or a file; a missing one is an error. */
+int guest_remove(struct guest *g, const char *path, int64_t deadline, struct error *e);
+
 /* PRIME; the id of the primed job in *ret_job. */
 int guest_prime(struct guest *g, const struct msg_prime *m, uint32_t *ret_job, int64_t deadline,
                 struct error *e);

@@ -181,6 +181,22 @@ int image_ensure(struct image *ret, const struct config *config, struct home *h,
     return image_find(ret, h, l->name, e);
 }
 
+int image_is_current(const struct config *config, const struct home *h, const struct language *l,
+                     struct error *e)
+{
+    char inputs[DIGEST_HEX_SIZE];
+    struct image i = {0};
+    struct error why = {0};
+
+    /* What a container image holds is not decided by the definition. */
+    if (!l->oci && hash_inputs(config, h, l, inputs, e) < 0)
+        return -1;
+    int result = image_find(&i, h, l->name, &why) == 0 && file_exists(i.path) &&
+                 (l->oci || strcmp(i.inputs, inputs) == 0);
+    image_done(&i);
+    return result;
+}
+
 static int name_of_reference(const struct dirent *d)
 {
     size_t size = strlen(d->d_name);

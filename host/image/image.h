@@ -36,6 +36,11 @@ int image_verify(const struct image *i, const struct home *h, struct error *e);
 int image_ensure(struct image *ret, const struct config *config, struct home *h, const struct language *l,
                  bool force, const struct cancel *cancel, struct error *e);
 
+/* 1 when the language's image is there and made from its definition as it is, 0 when not. Does not read the image
+ * file. */
+int image_is_current(const struct config *config, const struct home *h, const struct language *l,
+                     struct error *e);
+
 /* Calls visit for every named image, sorted by name. */
 int image_each(const struct home *h, int (*visit)(const struct image *i, void *context), void *context,
                struct error *e);

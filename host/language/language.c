@@ -1,77 +1,149 @@
+/* One definition: its keys, and what they may hold. */
 #include "language/language.h"
 
 #include "base/cleanup.h"
 #include "base/file.h"
 
-#include <dirent.h>
-#include <errno.h>
+#include <ctype.h>
 #include <ini.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define DEFINITION_MAX (64 * 1024)
-#define LANGUAGES_MAX 256
+#define LINE_MAX_SIZE 198 /* of inih */
+#define VARIABLE_NAME_MAX 128
 
+/* A definition being read: the language, and the values that become numbers. */
 struct parse {
-    struct language *language;
+    struct language l;
+    char *prime, *memory, *vcpus;
     const char *path;
     struct error *error;
     bool failed;
 };
 
-static char **string_field(struct language *l, const char *section, const char *key)
-{
-    const struct {
-        const char *section, *key;
-        char **field;
-    } fields[] = {
-        {"language", "name", &l->name},       {"language", "title", &l->title},
-        {"language", "aliases", &l->aliases}, {"language", "extension", &l->extension},
-        {"language", "source", &l->source},   {"language", "run", &l->run},
-        {"image", "suite", &l->suite},        {"image", "method", &l->method},
-        {"image", "packages", &l->packages},  {"image", "post", &l->post},
-        {"image", "drop", &l->drop},          {"hello", "code", &l->hello},
-        {"hello", "expect", &l->expect},
-    };
+/* Every key but those of [env]. */
+static const struct {
+    const char *section, *key;
+    size_t offset; /* of the char * in struct parse */
+} keys[] = {
+#define KEY(section, key, member)                                                                            \
+    {                                                                                                        \
+        section, key, offsetof(struct parse, member)                                                         \
+    }
+    KEY("language", "name", l.name),
+    KEY("language", "title", l.title),
+    KEY("language", "aliases", l.aliases),
+    KEY("language", "extension", l.extension),
+    KEY("language", "extensions", l.extensions),
+    KEY("language", "source", l.source),
+    KEY("language", "build", l.build),
+    KEY("language", "run", l.run),
+    KEY("language", "prime", prime),
+    KEY("image", "suite", l.suite),
+    KEY("image", "extra", l.extra),
+    KEY("image", "method", l.method),
+    KEY("image", "packages", l.packages),
+    KEY("image", "npm", l.npm),
+    KEY("image", "post", l.post),
+    KEY("image", "drop", l.drop),
+    KEY("image", "oci", l.oci),
+    KEY("vm", "memory", memory),
+    KEY("vm", "vcpus", vcpus),
+    KEY("warm", "command", l.warm),
+    KEY("hello", "code", l.hello),
+    KEY("hello", "expect", l.expect),
+#undef KEY
+};
+#define KEY_COUNT (sizeof(keys) / sizeof(keys[0]))
 
-    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
-        if (strcmp(section, fields[i].section) == 0 && strcmp(key, fields[i].key) == 0)
-            return fields[i].field;
-    return NULL;
+static char **field_at(struct parse *p, size_t key)
+{
+    return (char **)(void *)((char *)p + keys[key].offset);
+}
+
+/* What belongs to a parse and not to its language. */
+static void parse_done(struct parse *p)
+{
+    free(p->prime);
+    free(p->memory);
+    free(p->vcpus);
+}
+
+void language_done(struct language *l)
+{
+    struct parse p = {.l = *l};
+
+    for (size_t i = 0; i < KEY_COUNT; i++)
+        free(*field_at(&p, i));
+    for (unsigned i = 0; i < l->env_count; i++)
+        free(l->env[i]);
+    free(l->digest);
+    *l = (struct language){0};
+}
+
+bool language_is_variable(const char *name)
+{
+    size_t size = strlen(name);
+
+    if (size == 0 || size > VARIABLE_NAME_MAX || isdigit((unsigned char)name[0]))
+        return false;
+    for (const char *p = name; *p; p++)
+        if (!isalnum((unsigned char)*p) && *p != '_')
+            return false;
+    return true;
+}
+
+/* A key that comes again, and a continued line, add to the value. */
+static void join(char **field, const char *separator, const char *value)
+{
+    char *joined = *field ? text_format("%s%s%s", *field, separator, value) : text_copy(value);
+
+    free(*field);
+    *field = joined;
+}
+
+static int set_variable(struct parse *p, const char *name, const char *value)
+{
+    struct language *l = &p->l;
+    size_t size = strlen(name);
+
+    if (!language_is_variable(name))
+        return error_set(p->error, ERROR_GENERAL, "%s: [env] %.64s is not a name for a variable", p->path,
+                         name);
+    for (unsigned i = 0; i < l->env_count; i++) {
+        if (strncmp(l->env[i], name, size) == 0 && l->env[i][size] == '=') {
+            join(&l->env[i], " ", value);
+            return 0;
+        }
+    }
+    if (l->env_count == LANGUAGE_ENV_MAX)
+        return error_set(p->error, ERROR_GENERAL, "%s: [env] has more than %d variables", p->path,
+                         LANGUAGE_ENV_MAX);
+    l->env[l->env_count++] = text_format("%s=%s", name, value);
+    return 0;
 }
 
 static int set_entry(struct parse *p, const char *section, const char *key, const char *value)
 {
-    struct language *l = p->language;
-    char **field = string_field(l, section, key);
+    bool known = strcmp(section, "env") == 0;
 
-    if (field) {
-        /* A continued line comes as a further value of the same key. */
-        char *joined = *field ? text_format("%s %s", *field, value) : text_copy(value);
-        free(*field);
-        *field = joined;
-        return 0;
+    if (known)
+        return set_variable(p, key, value);
+    for (size_t i = 0; i < KEY_COUNT; i++) {
+        if (strcmp(section, keys[i].section) != 0)
+            continue;
+        known = true;
+        if (strcmp(key, keys[i].key) == 0) {
+            join(field_at(p, i), " ", value);
+            return 0;
+        }
     }
-    if (strcmp(section, "language") == 0 && strcmp(key, "prime") == 0) {
-        l->prime = strcmp(value, "yes") == 0;
-        if (!l->prime && strcmp(value, "no") != 0)
-            return error_set(p->error, ERROR_GENERAL, "%s: prime must be yes or no", p->path);
-        return 0;
-    }
-    if (strcmp(section, "vm") == 0 && strcmp(key, "memory") == 0 &&
-        text_to_u64(value, 32, 1 << 20, &l->memory))
-        return 0;
-    if (strcmp(section, "vm") == 0 && strcmp(key, "vcpus") == 0 && text_to_u64(value, 1, 32, &l->vcpus))
-        return 0;
-    if (strcmp(section, "env") == 0) {
-        if (l->env_count == LANGUAGE_ENV_MAX)
-            return error_set(p->error, ERROR_GENERAL, "%s: more than %d variables", p->path,
-                             LANGUAGE_ENV_MAX);
-        l->env[l->env_count++] = text_format("%s=%s", key, value);
-        return 0;
-    }
-    return error_set(p->error, ERROR_GENERAL, "%s: bad key or value in [%s]: %s = %s", p->path, section, key,
-                     value);
+    if (!known)
+        return error_set(p->error, ERROR_GENERAL, "%s: unknown section [%.64s] (with key %.64s)", p->path,
+                         section, key);
+    return error_set(p->error, ERROR_GENERAL, "%s: unknown key in [%s]: %.64s", p->path, section, key);
 }
 
 static int on_entry(void *user, const char *section, const char *key, const char *value)
@@ -83,153 +155,231 @@ static int on_entry(void *user, const char *section, const char *key, const char
     return 1;
 }
 
-static int check_complete(const struct language *l, const char *path, struct error *e)
+/* Replaces \n, \t and \\ in place. */
+static int unescape(char *text, const char *path, const char *key, struct error *e)
+{
+    char *out = text;
+
+    for (const char *p = text; text && *p; p++) {
+        if (*p != '\\') {
+            *out++ = *p;
+            continue;
+        }
+        p++;
+        if (*p != 'n' && *p != 't' && *p != '\\')
+            return error_set(
+                e, ERROR_GENERAL,
+                "%s: [hello] %s: \\%.1s is no escape; there are \\n, \\t and, for a backslash, \\\\", path,
+                key, p);
+        *out++ = *p == 'n' ? '\n' : *p == 't' ? '\t' : '\\';
+    }
+    if (text)
+        *out = '\0';
+    return 0;
+}
+
+static int set_numbers(struct parse *p)
+{
+    struct language *l = &p->l;
+
+    if (p->prime && strcmp(p->prime, "yes") != 0 && strcmp(p->prime, "no") != 0)
+        return error_set(p->error, ERROR_GENERAL, "%s: prime must be yes or no", p->path);
+    l->prime = p->prime && strcmp(p->prime, "yes") == 0;
+    l->memory = 256;
+    if (p->memory && !text_to_u64(p->memory, 32, 1 << 20, &l->memory))
+        return error_set(p->error, ERROR_GENERAL,
+                         "%s: memory is \"%.64s\", but must be a number from 32 to %d", p->path, p->memory,
+                         1 << 20);
+    l->vcpus = 1;
+    if (p->vcpus && !text_to_u64(p->vcpus, 1, 32, &l->vcpus))
+        return error_set(p->error, ERROR_GENERAL, "%s: vcpus is \"%.64s\", but must be a number from 1 to 32",
+                         p->path, p->vcpus);
+    return 0;
+}
+
+/* An empty value is as good as none. */
+static void drop_empty(struct parse *p)
+{
+    for (size_t i = 0; i < KEY_COUNT; i++) {
+        char **field = field_at(p, i);
+        if (*field && !(*field)[0]) {
+            free(*field);
+            *field = NULL;
+        }
+    }
+}
+
+static int check_present(const struct language *l, const char *path, struct error *e)
 {
     const struct {
         const char *key, *value;
-    } required[] = {{"name", l->name},        {"extension", l->extension}, {"source", l->source},
-                    {"run", l->run},          {"suite", l->suite},         {"method", l->method},
-                    {"packages", l->packages}};
+        bool image; /* not with oci */
+    } required[] = {
+        {"name", l->name, false},        {"extension", l->extension, false}, {"source", l->source, false},
+        {"run", l->run, false},          {"suite", l->suite, true},          {"method", l->method, true},
+        {"packages", l->packages, true},
+    };
 
     for (size_t i = 0; i < sizeof(required) / sizeof(required[0]); i++)
-        if (!required[i].value || !required[i].value[0])
+        if (!required[i].value && !(required[i].image && l->oci))
             return error_set(e, ERROR_GENERAL, "%s: %s is missing", path, required[i].key);
-    if (!text_is_name(l->name) || !text_is_name(l->source))
-        return error_set(e, ERROR_GENERAL, "%s: name and source must be plain names", path);
-    if (!strstr(l->run, "{source}"))
+    return 0;
+}
+
+/* Calls check with each word of a list; false when it is empty or check says no, with the word in *ret_bad,
+ * which is on the heap. */
+static bool each_word(const char *list, bool (*check)(const char *word), char **ret_bad)
+{
+    cleanup_free char *copy = text_copy(list ? list : "");
+    char *rest = list ? copy : NULL;
+
+    for (char *word; (word = strsep(&rest, ","));) {
+        word = text_trim(word);
+        if (!check(word)) {
+            *ret_bad = text_copy(word);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool only_has(const char *s, const char *further)
+{
+    for (; *s; s++)
+        if (!isalnum((unsigned char)*s) && !strchr(further, *s))
+            return false;
+    return true;
+}
+
+/* Names are also part of file names, and typed by people: lower case only. */
+static bool is_language_name(const char *s)
+{
+    for (const char *p = s; *p; p++)
+        if (isupper((unsigned char)*p) || *p == '_')
+            return false;
+    return text_is_name(s);
+}
+
+static bool is_package(const char *s)
+{
+    return isalnum((unsigned char)s[0]) && only_has(s, "+.-:/");
+}
+
+/* NAME@VERSION, where NAME may begin with a scope, @SCOPE/. */
+static bool is_npm_package(const char *s)
+{
+    const char *at = s[0] ? strchr(s + 1, '@') : NULL;
+
+    return at && at[1] && !strchr(at + 1, '@') && !strchr(at + 1, '/') && at - s > (s[0] == '@' ? 3 : 0) &&
+           !strstr(s, "..") && s[0] != '.' && s[0] != '-' && s[0] != '/' && only_has(s, "@/._+-");
+}
+
+static bool is_oci_reference(const char *s)
+{
+    return isalnum((unsigned char)s[0]) && only_has(s, "/:@._-");
+}
+
+static int check_lists(const struct language *l, const char *path, struct error *e)
+{
+    const struct {
+        const char *key, *list;
+        bool (*check)(const char *word);
+    } lists[] = {
+        {"name", l->name, is_language_name},       {"aliases", l->aliases, is_language_name},
+        {"extension", l->extension, text_is_name}, {"extensions", l->extensions, text_is_name},
+        {"source", l->source, text_is_name},       {"suite", l->suite, text_is_name},
+        {"extra", l->extra, text_is_name},         {"packages", l->packages, is_package},
+        {"npm", l->npm, is_npm_package},           {"oci", l->oci, is_oci_reference},
+    };
+    cleanup_free char *bad = NULL;
+
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+        if (!each_word(lists[i].list, lists[i].check, &bad))
+            return error_set(e, ERROR_GENERAL, "%s: %s: \"%.64s\" is not a valid entry", path, lists[i].key,
+                             bad);
+    /* These are one word each. */
+    if (strchr(l->name, ',') || strchr(l->extension, ',') || strchr(l->source, ','))
+        return error_set(e, ERROR_GENERAL, "%s: name, extension and source are not lists", path);
+    return 0;
+}
+
+static int check_commands(const struct language *l, const char *path, struct error *e)
+{
+    const char *file = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+    size_t size = strlen(l->name);
+
+    if (strncmp(file, l->name, size) != 0 || strcmp(file + size, ".ini") != 0)
+        return error_set(e, ERROR_GENERAL, "%s: the language %s must be in a file of that name, %s.ini", path,
+                         l->name, l->name);
+    if (l->method && strcmp(l->method, "extract") != 0 && strcmp(l->method, "essential") != 0)
+        return error_set(e, ERROR_GENERAL, "%s: method must be extract or essential", path);
+    if (!l->build && !strstr(l->run, "{source}"))
         return error_set(e, ERROR_GENERAL, "%s: run does not use {source}", path);
+    if (l->build && l->prime)
+        return error_set(e, ERROR_GENERAL, "%s: a language with a build command cannot be primed", path);
+    if (l->warm && strstr(l->warm, "{source}") && !l->hello)
+        return error_set(e, ERROR_GENERAL, "%s: [warm] uses {source}, which needs code in [hello]", path);
+    return 0;
+}
+
+static int complete(struct parse *p)
+{
+    struct language *l = &p->l;
+
+    drop_empty(p);
+    if (set_numbers(p) < 0 || check_present(l, p->path, p->error) < 0 ||
+        check_lists(l, p->path, p->error) < 0 || check_commands(l, p->path, p->error) < 0 ||
+        unescape(l->hello, p->path, "code", p->error) < 0 ||
+        unescape(l->expect, p->path, "expect", p->error) < 0)
+        return -1;
+    if (!l->title)
+        l->title = text_copy(l->name);
+    return 0;
+}
+
+/* The parser would take the rest of a long line for another line. */
+static int check_text(const struct buffer *text, const char *path, struct error *e)
+{
+    unsigned number = 1;
+
+    if (memchr(text->data, '\0', text->size))
+        return error_set(e, ERROR_GENERAL, "%s: has a NUL byte; it is not a text file", path);
+    for (const char *line = text->data; *line; number++) {
+        size_t size = strcspn(line, "\n");
+        if (size > LINE_MAX_SIZE)
+            return error_set(
+                e, ERROR_GENERAL,
+                "%s: line %u has %zu characters, %d are the most; continue it on an indented line", path,
+                number, size, LINE_MAX_SIZE);
+        line += size + (line[size] == '\n');
+    }
     return 0;
 }
 
 int language_read(struct language *ret, const char *path, struct error *e)
 {
-    struct language l = {.memory = 256, .vcpus = 1};
-    struct parse p = {.language = &l, .path = path, .error = e};
+    struct parse p = {.path = path, .error = e};
     cleanup_buffer struct buffer text = {0};
     char digest[DIGEST_HEX_SIZE];
 
     if (file_read(path, DEFINITION_MAX, &text, e) < 0)
         return -1;
+    buffer_add(&text, "", 0); /* an empty file has its NUL, too */
+    if (check_text(&text, path, e) < 0)
+        return -1;
     int line = ini_parse_string(text.data, on_entry, &p);
     if (!p.failed && line != 0) {
-        error_set(e, ERROR_GENERAL, "%s: line %d is not INI, or too long", path, line);
+        error_set(e, ERROR_GENERAL, "%s: line %d is not INI", path, line);
         p.failed = true;
     }
-    if (p.failed || check_complete(&l, path, e) < 0) {
-        language_done(&l);
+    p.failed = p.failed || complete(&p) < 0;
+    parse_done(&p);
+    if (p.failed) {
+        language_done(&p.l);
         return -1;
     }
     digest_bytes(text.data, text.size, digest);
-    l.digest = text_copy(digest);
-    if (!l.title)
-        l.title = text_copy(l.name);
-    *ret = l;
+    p.l.digest = text_copy(digest);
+    *ret = p.l;
     return 0;
-}
-
-void language_done(struct language *l)
-{
-    char **strings[] = {&l->name, &l->title, &l->aliases, &l->extension, &l->source,
-                        &l->run,  &l->suite, &l->method,  &l->packages,  &l->post,
-                        &l->drop, &l->hello, &l->expect,  &l->digest};
-
-    for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++)
-        free(*strings[i]);
-    for (unsigned i = 0; i < l->env_count; i++)
-        free(l->env[i]);
-    *l = (struct language){0};
-}
-
-/* True when word is one of the comma-separated words of list. */
-static bool list_has(const char *list, const char *word)
-{
-    cleanup_free char *copy = text_copy(list ? list : "");
-    char *state = NULL;
-
-    for (char *item = strtok_r(copy, ",", &state); item; item = strtok_r(NULL, ",", &state))
-        if (strcmp(text_trim(item), word) == 0)
-            return true;
-    return false;
-}
-
-static int compare_strings(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* The base names of the definition files, sorted, on the heap. */
-static size_t list_definitions(const char *data, char *names[static LANGUAGES_MAX])
-{
-    cleanup_free char *path = text_format("%s/languages", data);
-    cleanup_dir DIR *dir = opendir(path);
-    size_t count = 0;
-
-    if (!dir)
-        return 0;
-    for (struct dirent *d; count < LANGUAGES_MAX && (d = readdir(dir));) {
-        size_t size = strlen(d->d_name);
-        if (d->d_name[0] != '.' && size > 4 && strcmp(d->d_name + size - 4, ".ini") == 0) {
-            names[count] = text_copy(d->d_name);
-            names[count++][size - 4] = '\0';
-        }
-    }
-    qsort(names, count, sizeof(names[0]), compare_strings);
-    return count;
-}
-
-char *language_names(const char *data)
-{
-    char *names[LANGUAGES_MAX];
-    size_t count = list_definitions(data, names);
-    struct buffer all = {0};
-
-    buffer_add(&all, "", 0);
-    for (size_t i = 0; i < count; i++) {
-        buffer_add_text(&all, "%s%s", i ? ", " : "", names[i]);
-        free(names[i]);
-    }
-    return all.data;
-}
-
-static int unknown_language(const char *data, const char *name, struct error *e)
-{
-    cleanup_free char *all = language_names(data);
-
-    if (!all[0])
-        return error_set(e, ERROR_GENERAL, "no language definitions in %s/languages; is CAPSID_DATA right?",
-                         data);
-    return error_set(e, ERROR_UNKNOWN_LANGUAGE, "unknown language: %.64s\nAvailable: %s", name, all);
-}
-
-/* A name is looked up as a file first, so that the common case reads one definition. */
-int language_find(struct language *ret, const char *data, const char *name, struct error *e)
-{
-    char *names[LANGUAGES_MAX];
-    int found = 0;
-
-    if (!text_is_name(name))
-        return unknown_language(data, name, e);
-    cleanup_free char *direct = text_format("%s/languages/%s.ini", data, name);
-    if (file_exists(direct))
-        return language_read(ret, direct, e);
-
-    size_t count = list_definitions(data, names);
-    for (size_t i = 0; i < count; i++) {
-        cleanup_free char *path = text_format("%s/languages/%s.ini", data, names[i]);
-        struct language l = {0};
-        free(names[i]);
-        if (found != 0)
-            continue;
-        if (language_read(&l, path, e) < 0) {
-            found = -1;
-        } else if (list_has(l.aliases, name)) {
-            *ret = l;
-            found = 1;
-        } else {
-            language_done(&l);
-        }
-    }
-    if (found == 0)
-        return unknown_language(data, name, e);
-    return found < 0 ? -1 : 0;
 }

@@ -11,23 +11,28 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define LANGUAGE_WORDS_MAX 32
+#define LANGUAGE_WORDS_MAX 64
 #define LANGUAGE_ENV_MAX 32
 
 struct language {
-    char *name; /* owned, as all strings here */
+    char *name; /* owned, as all strings here; those without a comment as in rootfs/README.md */
     char *title;
-    char *aliases;   /* comma separated */
-    char *extension; /* without the dot */
-    char *source;    /* file name of the program in the guest */
-    char *run;       /* command; {source} stands for the program's path */
-    bool prime;      /* the interpreter can be started before its program is known */
+    char *aliases;    /* comma separated, or NULL */
+    char *extension;  /* without the dot */
+    char *extensions; /* further ones, comma separated, or NULL */
+    char *source;     /* file name of the program in the guest, when it has none of its own */
+    char *build;      /* shell command of the build phase; NULL: there is none */
+    char *run;        /* command; {source}, {dir} and {output} stand for paths */
+    bool prime;       /* the interpreter can be started before its program is known */
 
-    char *suite;
+    char *suite; /* NULL, as method and packages, in a definition with oci */
+    char *extra; /* further suites, or NULL */
     char *method;
     char *packages;
+    char *npm; /* comma separated NAME@VERSION, or NULL */
     char *post;
     char *drop;
+    char *oci; /* reference of a container image, or NULL */
 
     uint64_t memory; /* MiB */
     uint64_t vcpus;
@@ -35,20 +40,39 @@ struct language {
     char *env[LANGUAGE_ENV_MAX]; /* NAME=VALUE */
     unsigned env_count;
 
-    char *hello;  /* a program */
-    char *expect; /* what it prints */
+    char *warm; /* shell command that runs before the snapshot, or NULL */
+
+    char *hello;  /* a program, or NULL; its escapes are replaced */
+    char *expect; /* what it prints, or NULL */
 
     char *digest; /* SHA-256 of the definition file, in hex */
 };
 
+/* Parses one definition; path is for messages and for reading. */
+int language_read(struct language *ret, const char *path, struct error *e);
+void language_done(struct language *l);
+
 /* Finds the language that is called name, or has that alias. ERROR_UNKNOWN_LANGUAGE names those there are. */
 int language_find(struct language *ret, const char *data, const char *name, struct error *e);
-void language_done(struct language *l);
+
+/*
+ * Finds the language of a file by its extension: the one that has the extension as its name or alias, otherwise
+ * the only one with such files. Several are an error that names them; ERROR_UNKNOWN_LANGUAGE: there is none.
+ */
+int language_guess(struct language *ret, const char *data, const char *file, struct error *e);
+
+/* Calls visit for every language, sorted by name, until it fails. A definition that cannot be read is an
+ * error. */
+int language_each(const char *data, int (*visit)(const struct language *l, void *context, struct error *e),
+                  void *context, struct error *e);
 
 /* The names of all languages, sorted, separated by ", ". The caller frees it. */
 char *language_names(const char *data);
 
-/* Parses one definition; path is for messages and for reading. */
-int language_read(struct language *ret, const char *path, struct error *e);
+/* A name of an environment variable: letters, digits and _, not a digit first, at most 128. */
+bool language_is_variable(const char *name);
+
+/* True when word is one of the comma-separated words of list, which may be NULL. */
+bool language_list_has(const char *list, const char *word);
 
 #endif

@@ -1,0 +1,159 @@
+/* capsid languages [NAME] */
+#include "cli/cli.h"
+
+#include "base/cleanup.h"
+#include "image/image.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct cli_option options[] = {{0}};
+
+struct listing {
+    struct supervisor *supervisor;
+    json_t *array; /* NULL: rows of a table instead */
+};
+
+/* "bookworm + bookworm-backports, npm"; the caller frees it. */
+static char *packages_from(const struct language *l)
+{
+    if (l->oci)
+        return text_format("oci %s", l->oci);
+    return text_format("%s%s%s%s", l->suite, l->extra ? " + " : "", l->extra ? l->extra : "",
+                       l->npm ? ", npm" : "");
+}
+
+/* The words of a list that may be NULL. */
+static json_t *words(const char *list)
+{
+    cleanup_free char *copy = text_copy(list ? list : "");
+    char *state = NULL;
+    json_t *a = json_array();
+
+    for (char *word = strtok_r(copy, ",", &state); word; word = strtok_r(NULL, ",", &state))
+        json_array_append_new(a, json_string(text_trim(word)));
+    return a;
+}
+
+static json_t *extensions(const struct language *l)
+{
+    json_t *all = json_array(), *further = words(l->extensions);
+
+    json_array_append_new(all, json_string(l->extension));
+    json_array_extend(all, further);
+    json_decref(further);
+    return all;
+}
+
+static json_t *describe(const struct language *l, bool installed)
+{
+    return json_pack("{s:s, s:s, s:o, s:s, s:o, s:s, s:b, s:b, s:s?, s:o, s:o, s:s?, s:I, s:I, s:b}", "name",
+                     l->name, "title", l->title, "aliases", words(l->aliases), "extension", l->extension,
+                     "extensions", extensions(l), "source", l->source, "compiled", l->build != NULL, "primed",
+                     (int)l->prime, "suite", l->suite, "packages", words(l->packages), "npm", words(l->npm),
+                     "oci", l->oci, "memory_mib", (json_int_t)l->memory, "vcpus", (json_int_t)l->vcpus,
+                     "installed", (int)installed);
+}
+
+static int visit(const struct language *l, void *context, struct error *e)
+{
+    struct listing *list = context;
+    struct supervisor *s = list->supervisor;
+    int installed = image_is_current(&s->config, &s->home, l, e);
+
+    if (installed < 0)
+        return -1;
+    if (list->array)
+        return json_array_append_new(list->array, describe(l, installed));
+    cleanup_free char *from = packages_from(l);
+    printf("%-16s .%-9s %6llu MiB  %-9s  %-24.24s  %-28s  %s\n", l->name, l->extension,
+           (unsigned long long)l->memory, installed ? "yes" : "no", l->title, from,
+           l->aliases ? l->aliases : "");
+    return 0;
+}
+
+static int show_all(const struct cli *cli, struct supervisor *s, struct error *e)
+{
+    struct listing list = {.supervisor = s, .array = cli->json ? json_array() : NULL};
+
+    if (!cli->json)
+        printf("%-16s %-10s %10s  %-9s  %-24s  %-28s  %s\n", "NAME", "EXTENSION", "MEMORY", "INSTALLED",
+               "TITLE", "PACKAGES FROM", "ALIASES");
+    if (language_each(s->config.data, visit, &list, e) == 0)
+        return cli->json ? cli_print_json(json_pack("{s:o}", "languages", list.array), e) : 0;
+    json_decref(list.array);
+    return -1;
+}
+
+static void print_line(const char *key, const char *value)
+{
+    if (value && value[0])
+        printf("%-12s %s\n", key, value);
+}
+
+static void print_one(const struct language *l, bool installed)
+{
+    cleanup_free char *from = packages_from(l);
+    cleanup_free char *memory = text_format("%llu MiB", (unsigned long long)l->memory);
+    cleanup_free char *vcpus = text_format("%llu", (unsigned long long)l->vcpus);
+    cleanup_free char *all =
+        text_format("%s%s%s", l->extension, l->extensions ? ", " : "", l->extensions ? l->extensions : "");
+
+    print_line("name", l->name);
+    print_line("title", l->title);
+    print_line("aliases", l->aliases);
+    print_line("extensions", all);
+    print_line("source", l->source);
+    print_line("build", l->build);
+    print_line("run", l->run);
+    print_line("primed", l->prime ? "yes" : "no");
+    print_line("memory", memory);
+    print_line("vcpus", vcpus);
+    print_line("from", from);
+    print_line("packages", l->packages);
+    print_line("npm", l->npm);
+    print_line("hello", l->hello);
+    print_line("installed", installed ? "yes" : "no");
+}
+
+static int show_one(const struct cli *cli, struct supervisor *s, const char *name, struct error *e)
+{
+    struct language l;
+
+    if (language_find(&l, s->config.data, name, e) < 0)
+        return -1;
+    int installed = image_is_current(&s->config, &s->home, &l, e), result = installed < 0 ? -1 : 0;
+    if (result == 0 && cli->json)
+        result = cli_print_json(describe(&l, installed), e);
+    else if (result == 0)
+        print_one(&l, installed);
+    language_done(&l);
+    return result;
+}
+
+static int set_option(void *values, const char *name, const char *value, struct error *e)
+{
+    (void)values, (void)value;
+    return error_set(e, ERROR_USAGE, "unknown option --%s", name);
+}
+
+static int run(struct cli *cli, void *values, int argc, char **argv, struct error *e)
+{
+    struct supervisor s;
+
+    (void)values;
+    if (argc > 1)
+        return error_set(e, ERROR_USAGE, "unexpected argument \"%.64s\"; see: capsid languages --help",
+                         argv[1]);
+    if (supervisor_open(&s, &cli->config, cli->cancel_fd, e) < 0)
+        return -1;
+    int status = argc == 1 ? show_one(cli, &s, argv[0], e) : show_all(cli, &s, e);
+    supervisor_close(&s);
+    return status;
+}
+
+static const char details[] =
+    "INSTALLED says whether the image of this very definition is built; a first run builds it.\n";
+
+const struct cli_verb verb_languages = {
+    "languages", "[NAME]", "list the languages, or show one", details, options, set_option, run, NULL};

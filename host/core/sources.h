@@ -1,0 +1,48 @@
+/*
+ * sources: the files of a program, read on the host and to be written below the job's directory in a guest.
+ * What a user names may be large, deep or not a file: all of it is bounded, and symlinks are refused.
+ */
+#ifndef CAPSID_SOURCES_H
+#define CAPSID_SOURCES_H
+
+#include "base/error.h"
+#include "base/text.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define SOURCES_FILES_MAX 1000            /* files and directories */
+#define SOURCES_SIZE_MAX (32u << 20)      /* bytes of all files */
+#define SOURCES_FILE_SIZE_MAX (16u << 20) /* bytes of one */
+#define SOURCES_DEPTH_MAX 16              /* directories within each other */
+
+struct source_file {
+    char *name;    /* owned; relative to the job's directory. NULL: as the language says */
+    char *told;    /* owned; how the user named it, for messages; NULL: not from a file */
+    uint32_t mode; /* as in stat(2), permissions 0644 or 0755 */
+    struct buffer content;
+};
+
+struct sources {
+    struct source_file *files; /* owned; parents before what they hold */
+    size_t count;
+    size_t size; /* bytes of all content */
+    bool tree;   /* the first that was given is a directory */
+};
+
+/* Adds one program without a name; takes content over. */
+int sources_add_code(struct sources *s, struct buffer *content, const char *told, struct error *e);
+
+/*
+ * Adds a file, or all that a directory holds. A directory that is alone becomes the job's directory; one beside
+ * others keeps its name there, as a file always does.
+ */
+int sources_add_path(struct sources *s, const char *path, bool alone, struct error *e);
+
+/* The regular file of that name, NULL: there is none. */
+const struct source_file *sources_find(const struct sources *s, const char *name);
+
+void sources_done(struct sources *s);
+
+#endif

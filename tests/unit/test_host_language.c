@@ -1,0 +1,377 @@
+/* language/: definitions, good, careless and hostile ones; and how one is found. */
+#include "base/file.h"
+#include "language/language.h"
+
+#include "unit.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static char root[64];
+static struct error e;
+
+static void setup(void)
+{
+    strcpy(root, "/tmp/capsid-language-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(root));
+    e = (struct error){0};
+}
+
+static void teardown(void)
+{
+    file_remove_tree(root, &e);
+}
+
+static void put_bytes(const char *name, const char *text, size_t size)
+{
+    char *path = text_format("%s/languages/%s", root, name), *directory = text_copy(path);
+
+    *strrchr(directory, '/') = '\0';
+    ck_assert_int_eq(file_make_directories(directory, &e), 0);
+    ck_assert_int_eq(file_replace(path, root, text, size, 0600, &e), 0);
+    free(path);
+    free(directory);
+}
+
+static void put(const char *name, const char *text)
+{
+    put_bytes(name, text, strlen(text));
+}
+
+static const char good[] =
+    "[language]\nname = toy\ntitle = Toy\naliases = t, toy3\nextension = toy\nextensions = ty, tyy\n"
+    "source = main.toy\nrun = /bin/toy -x {source}\nprime = yes\n[image]\nsuite = s\nmethod = extract\n"
+    "extra = s-backports\npackages = a, b/s-backports\nnpm = @x/y@1.2.3, z@4\npost = first\n  && second\n"
+    "[vm]\nmemory = 64\nvcpus = 2\n[env]\nLANG = C\nPAIR = a\n  b\n[warm]\ncommand = toy {source}\n"
+    "[hello]\ncode = say \"a\\\\n\"\\n\\tend\nexpect = a\\nb\n";
+
+START_TEST(a_language_is_found_by_name_and_alias)
+{
+    struct language l;
+
+    put("toy.ini", good);
+    const char *const names[] = {"toy", "t", "toy3"};
+    for (size_t i = 0; i < 3; i++) {
+        ck_assert_msg(language_find(&l, root, names[i], &e) == 0, "%s", e.text);
+        ck_assert_str_eq(l.name, "toy");
+        ck_assert_uint_eq(l.memory, 64);
+        ck_assert_uint_eq(l.vcpus, 2);
+        ck_assert(l.prime);
+        language_done(&l);
+    }
+    char *all = language_names(root);
+    ck_assert_str_eq(all, "toy");
+    free(all);
+}
+END_TEST
+
+START_TEST(every_key_arrives)
+{
+    struct language l;
+
+    put("toy.ini", good);
+    ck_assert_msg(language_find(&l, root, "toy", &e) == 0, "%s", e.text);
+    ck_assert_str_eq(l.extensions, "ty, tyy");
+    ck_assert_str_eq(l.extra, "s-backports");
+    ck_assert_str_eq(l.packages, "a, b/s-backports");
+    ck_assert_str_eq(l.npm, "@x/y@1.2.3, z@4");
+    ck_assert_str_eq(l.post, "first && second");
+    ck_assert_uint_eq(l.env_count, 2);
+    ck_assert_str_eq(l.env[0], "LANG=C");
+    ck_assert_str_eq(l.env[1], "PAIR=a b");
+    ck_assert_str_eq(l.warm, "toy {source}");
+    ck_assert_str_eq(l.hello, "say \"a\\n\"\n\tend");
+    ck_assert_str_eq(l.expect, "a\nb");
+    ck_assert_ptr_null(l.build);
+    ck_assert_ptr_null(l.oci);
+    language_done(&l);
+}
+END_TEST
+
+#define IMAGE "[image]\nsuite = s\nmethod = extract\npackages = p\n"
+#define HEAD "[language]\nname = toy\nextension = toy\nsource = main.toy\n"
+
+START_TEST(a_compiled_language_runs_its_output)
+{
+    struct language l;
+
+    put("toy.ini", HEAD "build = cc -o {output} {source}\nrun = {output}\n" IMAGE);
+    ck_assert_msg(language_find(&l, root, "toy", &e) == 0, "%s", e.text);
+    ck_assert_str_eq(l.build, "cc -o {output} {source}");
+    ck_assert_str_eq(l.title, "toy");
+    ck_assert_uint_eq(l.memory, 256);
+    language_done(&l);
+    put("toy.ini", HEAD "build =\nrun = x {source}\n" IMAGE);
+    ck_assert_msg(language_find(&l, root, "toy", &e) == 0, "%s", e.text);
+    ck_assert_ptr_null(l.build); /* empty: no build phase */
+    language_done(&l);
+}
+END_TEST
+
+START_TEST(a_container_image_needs_no_packages)
+{
+    struct language l;
+
+    put("toy.ini", HEAD "run = x {source}\n[image]\noci = docker.io/library/toy:1@sha256:00\n");
+    ck_assert_msg(language_find(&l, root, "toy", &e) == 0, "%s", e.text);
+    ck_assert_str_eq(l.oci, "docker.io/library/toy:1@sha256:00");
+    ck_assert_ptr_null(l.packages);
+    language_done(&l);
+}
+END_TEST
+
+START_TEST(an_unknown_language_lists_the_known)
+{
+    struct language l;
+
+    put("toy.ini", good);
+    const char *const names[] = {"nope", "to", "", "../toy", "toy.ini"};
+    for (size_t i = 0; i < 5; i++) {
+        ck_assert_int_lt(language_find(&l, root, names[i], &e), 0);
+        ck_assert_int_eq(e.kind, ERROR_UNKNOWN_LANGUAGE);
+        ck_assert_ptr_nonnull(strstr(e.text, "Available: toy"));
+    }
+}
+END_TEST
+
+static void put_language(const char *name, const char *aliases, const char *extension, const char *further)
+{
+    char *text = text_format("[language]\nname = %s\naliases = %s\nextension = %s\nextensions = %s\n"
+                             "source = main.x\nrun = x {source}\n" IMAGE,
+                             name, aliases, extension, further);
+    char *file = text_format("%s.ini", name);
+
+    put(file, text);
+    free(file);
+    free(text);
+}
+
+static void expect_guess(const char *file, const char *wanted)
+{
+    struct language l;
+
+    ck_assert_msg(language_guess(&l, root, file, &e) == 0, "%s: %s", file, e.text);
+    ck_assert_str_eq(l.name, wanted);
+    language_done(&l);
+}
+
+static void expect_no_guess(const char *file, enum error_kind kind, const char *text)
+{
+    struct language l;
+
+    ck_assert_int_lt(language_guess(&l, root, file, &e), 0);
+    ck_assert_msg(e.kind == kind && strstr(e.text, text), "%s: %s", file, e.text);
+}
+
+START_TEST(a_language_is_guessed_from_the_extension)
+{
+    put_language("alpha", "", "al", "alp, one");
+    put_language("bravo", "", "ts", "");
+    put_language("charlie", "ts", "ts", "");
+    put_language("delta", "", "sql", "");
+    put_language("echo", "", "ex", "sql");
+    expect_guess("x.al", "alpha");
+    expect_guess("/some.where/x.one", "alpha");
+    expect_guess("x.ts", "charlie"); /* its alias */
+    expect_no_guess("x.sql", ERROR_USAGE, "delta, echo");
+    expect_no_guess("x.AL", ERROR_UNKNOWN_LANGUAGE, ".AL");
+    expect_no_guess("x.alpha", ERROR_UNKNOWN_LANGUAGE, ".alpha"); /* a name, but not of files */
+    expect_no_guess("Makefile", ERROR_USAGE, "--lang");
+    expect_no_guess("dir.al/file", ERROR_USAGE, "--lang");
+    expect_no_guess(".al", ERROR_USAGE, "--lang");
+    expect_no_guess("x.", ERROR_USAGE, "--lang");
+}
+END_TEST
+
+static int count(const struct language *l, void *context, struct error *why)
+{
+    (void)l, (void)why;
+    return ++*(int *)context < 3 ? 0 : -1;
+}
+
+START_TEST(every_language_is_visited)
+{
+    int visited = 0;
+
+    ck_assert_int_lt(language_each(root, count, &visited, &e), 0);
+    ck_assert_ptr_nonnull(strstr(e.text, "CAPSID_DATA"));
+    put_language("alpha", "", "al", "");
+    put_language("bravo", "", "br", "");
+    ck_assert_int_eq(language_each(root, count, &visited, &e), 0);
+    ck_assert_int_eq(visited, 2);
+    put("zulu.ini", "nonsense\n");
+    visited = 0;
+    ck_assert_int_lt(language_each(root, count, &visited, &e), 0);
+    ck_assert_msg(strstr(e.text, "zulu.ini"), "%s", e.text);
+}
+END_TEST
+
+#define RUN "run = x {source}\n"
+
+static const char *const broken[][2] = {
+    {"", "name is missing"},
+    {"[language]\nname = toy\n", "extension is missing"},
+    {HEAD IMAGE, "run is missing"},
+    {HEAD RUN "[image]\nsuite = s\nmethod = extract\n", "packages is missing"},
+    {HEAD RUN "prime = maybe\n" IMAGE, "prime must be"},
+    {HEAD RUN "prime = yes\nprime = yes\n" IMAGE, "prime must be"},
+    {HEAD "build = b\nrun = {output}\nprime = yes\n" IMAGE, "cannot be primed"},
+    {HEAD RUN "colour = red\n" IMAGE, "unknown key in [language]: colour"},
+    {HEAD RUN IMAGE "[colours]\nred = 1\n", "unknown section [colours]"},
+    {"name = toy\n", "unknown section []"},
+    {HEAD RUN IMAGE "[vm]\nmemory = 1\n", "memory is \"1\""},
+    {HEAD RUN IMAGE "[vm]\nmemory = 256 MB\n", "memory is \"256 MB\""},
+    {HEAD RUN IMAGE "[vm]\nmemory = 64\nmemory = 64\n", "memory is \"64 64\""},
+    {HEAD RUN IMAGE "[vm]\nvcpus = -1\n", "vcpus is \"-1\""},
+    {"nonsense\n", "line 1"},
+    {HEAD RUN IMAGE "[env]\n1A = x\n", "1A"},
+    {HEAD RUN IMAGE "[env]\nA-B = x\n", "A-B"},
+    {"[language]\nname = ../toy\nextension = t\nsource = a\n" RUN IMAGE, "name: \"../toy\""},
+    {"[language]\nname = Toy\nextension = t\nsource = a\n" RUN IMAGE, "name: \"Toy\""},
+    {"[language]\nname = toys\nextension = t\nsource = a\n" RUN IMAGE, "toys.ini"},
+    {"[language]\nname = toy\nextension = t\nsource = a/b\n" RUN IMAGE, "source: \"a/b\""},
+    {"[language]\nname = toy\nextension = t\nsource = .a\n" RUN IMAGE, "source: \".a\""},
+    {"[language]\nname = toy\nextension = t, u\nsource = a\n" RUN IMAGE, "not lists"},
+    {HEAD RUN "aliases = a,,b\n" IMAGE, "aliases: \"\""},
+    {HEAD RUN "extensions = a/b\n" IMAGE, "extensions: \"a/b\""},
+    {HEAD "run = x\n" IMAGE, "{source}"},
+    {HEAD RUN "[image]\nsuite = s\nmethod = magic\npackages = p\n", "method"},
+    {HEAD RUN "[image]\nsuite = s\nmethod = extract\npackages = p, -q\n", "packages: \"-q\""},
+    {HEAD RUN "[image]\nsuite = s\nmethod = extract\npackages = $(p)\n", "packages: \"$(p)\""},
+    {HEAD RUN "[image]\nsuite = s u\nmethod = extract\npackages = p\n", "suite: \"s u\""},
+    {HEAD RUN IMAGE "npm = left-pad\n", "npm: \"left-pad\""},
+    {HEAD RUN IMAGE "npm = @x@1\n", "npm: \"@x@1\""},
+    {HEAD RUN IMAGE "npm = ../x@1\n", "npm: \"../x@1\""},
+    {HEAD RUN IMAGE "npm = x@1/2\n", "npm: \"x@1/2\""},
+    {HEAD RUN "[image]\noci = --help\n", "oci: \"--help\""},
+    {HEAD RUN "[image]\noci = a b\n", "oci: \"a b\""},
+    {HEAD RUN IMAGE "[warm]\ncommand = x {source}\n", "[hello]"},
+    {HEAD RUN IMAGE "[hello]\ncode = \\d\n", "\\d is no escape"},
+    {HEAD RUN IMAGE "[hello]\ncode = x\nexpect = x\\\n", "expect"},
+};
+
+START_TEST(a_broken_definition_is_refused)
+{
+    struct language l;
+
+    put("toy.ini", broken[_i][0]);
+    ck_assert_int_lt(language_find(&l, root, "toy", &e), 0);
+    ck_assert_msg(strstr(e.text, broken[_i][1]) && strstr(e.text, "toy.ini"), "%s", e.text);
+    ck_assert_msg(!strchr(e.text, '\n'), "%s", e.text);
+}
+END_TEST
+
+START_TEST(too_much_is_refused)
+{
+    struct language l;
+    struct buffer b = {0};
+
+    buffer_add_text(&b, "%s", HEAD RUN IMAGE "[env]\n");
+    for (int i = 0; i <= LANGUAGE_ENV_MAX; i++)
+        buffer_add_text(&b, "V%d = x\n", i);
+    put("toy.ini", b.data);
+    ck_assert_int_lt(language_find(&l, root, "toy", &e), 0);
+    ck_assert_msg(strstr(e.text, "more than 32 variables"), "%s", e.text);
+    while (b.size < 70000)
+        buffer_add_text(&b, "; a comment that says nothing\n");
+    put("toy.ini", b.data);
+    ck_assert_int_lt(language_find(&l, root, "toy", &e), 0);
+    ck_assert_msg(strstr(e.text, "toy.ini"), "%s", e.text);
+    buffer_free(&b);
+    put("toy.ini", HEAD "run = {source} 3456789 123456789 123456789 123456789 123456789 123456789 123456789 "
+                        "123456789 123456789 123456789 123456789 123456789 123456789 123456789 123456789 "
+                        "123456789 123456789 123456789 123456789\n" IMAGE);
+    ck_assert_int_lt(language_find(&l, root, "toy", &e), 0);
+    ck_assert_msg(strstr(e.text, "line 5"), "%s", e.text);
+    put_bytes("toy.ini", "[language]\0name", 15);
+    ck_assert_int_lt(language_find(&l, root, "toy", &e), 0);
+    ck_assert_msg(strstr(e.text, "NUL"), "%s", e.text);
+}
+END_TEST
+
+/* Bytes changed, cut, doubled and exchanged: each is either taken or refused with one line. */
+START_TEST(a_damaged_definition_does_no_harm)
+{
+    static const char spice[] = "\n[]=;,{}\\ \t\"'@/#-.\x01\x80\xff";
+    uint64_t state = (uint64_t)_i + 1;
+    unsigned taken = 0;
+
+    for (unsigned round = 0; round < 300; round++) {
+        char text[2 * sizeof(good)];
+        size_t size = sizeof(good) - 1;
+        struct language l;
+        memcpy(text, good, size);
+        for (uint32_t n = unit_random(&state) % 4 + 1; n > 0; n--) {
+            size_t at = unit_random(&state) % size, length = unit_random(&state) % 20;
+            switch (unit_random(&state) % 4) {
+            case 0:
+                text[at] = spice[unit_random(&state) % (sizeof(spice) - 1)];
+                break;
+            case 1:
+                text[at] = (char)unit_random(&state);
+                break;
+            case 2: /* cut out */
+                length = length < size - at ? length : size - at - 1;
+                memmove(text + at, text + at + length, size - at - length);
+                size -= length;
+                break;
+            default: /* double */
+                length = length < size - at ? length : size - at;
+                if (size + length > sizeof(text))
+                    break;
+                memmove(text + at + length, text + at, size - at);
+                size += length;
+            }
+        }
+        put_bytes("toy.ini", text, size);
+        e = (struct error){0};
+        if (language_find(&l, root, "toy", &e) == 0) {
+            ck_assert(text_is_name(l.name) && text_is_name(l.source) && l.memory >= 32 && l.vcpus >= 1);
+            ck_assert(l.run[0] && l.extension[0] && l.env_count <= LANGUAGE_ENV_MAX);
+            language_done(&l);
+            taken++;
+        } else {
+            ck_assert(e.text[0]);
+        }
+    }
+    ck_assert_uint_gt(taken, 0);
+}
+END_TEST
+
+/* The definitions that come with capsid. The tests run in the repository. */
+static int check_shipped(const struct language *l, void *context, struct error *why)
+{
+    (void)why;
+    ++*(int *)context;
+    ck_assert_msg(l->hello && l->expect, "%s: no hello program", l->name);
+    return 0;
+}
+
+START_TEST(the_shipped_definitions_are_good)
+{
+    int visited = 0;
+
+    ck_assert_msg(language_each("rootfs", check_shipped, &visited, &e) == 0, "%s", e.text);
+    ck_assert_int_gt(visited, 0);
+}
+END_TEST
+
+int main(void)
+{
+    struct unit u = unit_begin("host_language");
+
+    unit_fixture(&u, setup, teardown);
+    unit_add(&u, a_language_is_found_by_name_and_alias);
+    unit_add(&u, every_key_arrives);
+    unit_add(&u, a_compiled_language_runs_its_output);
+    unit_add(&u, a_container_image_needs_no_packages);
+    unit_add(&u, an_unknown_language_lists_the_known);
+    unit_add(&u, a_language_is_guessed_from_the_extension);
+    unit_add(&u, every_language_is_visited);
+    unit_add_loop(&u, a_broken_definition_is_refused, sizeof(broken) / sizeof(broken[0]));
+    unit_add(&u, too_much_is_refused);
+    unit_add_loop(&u, a_damaged_definition_does_no_harm, 8);
+    unit_add(&u, the_shipped_definitions_are_good);
+    return unit_end(&u);
+}
