@@ -33,6 +33,17 @@ static int build_argv(struct program *p, const char *run, struct error *e)
     return 0;
 }
 
+/* A variable that every program has, unless the language sets it. */
+static void add_usual(struct program *p, const struct language *l, const char *variable)
+{
+    size_t size = strcspn(variable, "=") + 1;
+
+    for (unsigned i = 0; i < l->env_count; i++)
+        if (strncmp(l->env[i], variable, size) == 0)
+            return;
+    add_string(&p->env, variable);
+}
+
 int program_init(struct program *p, const struct language *l, struct error *e)
 {
     *p = (struct program){.source = text_format(PROGRAM_DIRECTORY "/%s", l->source),
@@ -41,10 +52,10 @@ int program_init(struct program *p, const struct language *l, struct error *e)
         program_done(p);
         return -1;
     }
-    add_string(&p->env, "PATH=/usr/local/bin:/usr/bin:/bin");
-    add_string(&p->env, "HOME=" PROGRAM_DIRECTORY);
-    add_string(&p->env, "TMPDIR=/tmp");
-    add_string(&p->env, "USER=runner");
+    add_usual(p, l, "PATH=/usr/local/bin:/usr/bin:/bin");
+    add_usual(p, l, "HOME=" PROGRAM_DIRECTORY);
+    add_usual(p, l, "TMPDIR=/tmp");
+    add_usual(p, l, "USER=runner");
     for (unsigned i = 0; i < l->env_count; i++)
         add_string(&p->env, l->env[i]);
     return 0;

@@ -147,7 +147,7 @@ static int run_in_machine(struct machine *m, const struct program *p, uint32_t p
     return -1;
 }
 
-static int run_language(struct supervisor *s, const struct language *l, const struct run_request *request,
+static int run_language(struct supervisor *s, struct language *l, const struct run_request *request,
                         struct run_result *ret, struct error *e)
 {
     struct machine_spec spec = {.kernel = s->config.kernel,

@@ -30,8 +30,8 @@ static char **string_field(struct language *l, const char *section, const char *
         {"language", "source", &l->source},   {"language", "run", &l->run},
         {"image", "suite", &l->suite},        {"image", "method", &l->method},
         {"image", "packages", &l->packages},  {"image", "post", &l->post},
-        {"image", "drop", &l->drop},          {"hello", "code", &l->hello},
-        {"hello", "expect", &l->expect},
+        {"image", "drop", &l->drop},          {"image", "oci", &l->oci},
+        {"hello", "code", &l->hello},         {"hello", "expect", &l->expect},
     };
 
     for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
@@ -87,9 +87,14 @@ static int check_complete(const struct language *l, const char *path, struct err
 {
     const struct {
         const char *key, *value;
-    } required[] = {{"name", l->name},        {"extension", l->extension}, {"source", l->source},
-                    {"run", l->run},          {"suite", l->suite},         {"method", l->method},
-                    {"packages", l->packages}};
+    } required[] = {{"name", l->name},
+                    {"extension", l->extension},
+                    {"source", l->source},
+                    {"run", l->run},
+                    /* The image is either built of packages or imported. */
+                    {"suite", l->oci ? l->oci : l->suite},
+                    {"method", l->oci ? l->oci : l->method},
+                    {"packages", l->oci ? l->oci : l->packages}};
 
     for (size_t i = 0; i < sizeof(required) / sizeof(required[0]); i++)
         if (!required[i].value || !required[i].value[0])
@@ -131,7 +136,7 @@ void language_done(struct language *l)
 {
     char **strings[] = {&l->name, &l->title, &l->aliases, &l->extension, &l->source,
                         &l->run,  &l->suite, &l->method,  &l->packages,  &l->post,
-                        &l->drop, &l->hello, &l->expect,  &l->digest};
+                        &l->drop, &l->oci,   &l->hello,   &l->expect,    &l->digest};
 
     for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++)
         free(*strings[i]);

@@ -28,6 +28,7 @@ struct language {
     char *packages;
     char *post;
     char *drop;
+    char *oci; /* reference of an OCI image, in place of suite, method and packages; else NULL */
 
     uint64_t memory; /* MiB */
     uint64_t vcpus;
