@@ -41,8 +41,8 @@ int layer_unpack(int blob_fd, enum layer_compression compression, int out_fd,
 /*
  * Applies the tar archive in tar_fd to the tree below root_fd: first its whiteouts, which hide what earlier layers
  * left and nothing of its own, then its entries in their order. Owners, modes (with setuid, setgid and sticky
- * bits) and hard links are kept; extended attributes and times are not. What the archive alone shows is checked before anything is
- * changed. Adds to *totals.
+ * bits) and hard links are kept; extended attributes and times are not. What the archive alone shows is
+ * checked before anything is changed. Adds to *totals.
  */
 int layer_apply(int tar_fd, int root_fd, const struct layer_limits *limits, struct layer_totals *totals,
                 struct error *e);
