@@ -235,8 +235,13 @@ static int unpack(struct import *i, uint64_t max_bytes, struct error *e)
         arguments_add(&a, words[n]);
     if (cmd)
         arguments_add(&a, cmd);
-    if (image_run_builder(i->home, &a, i->log, r->name, i->deadline, i->cancel, e) < 0)
+    if (image_run_builder(i->home, &a, i->log, r->name, i->deadline, i->cancel, e) < 0) {
+        if (strstr(e->text, "no line matching user"))
+            error_set(e, e->kind,
+                      "your user has no range of user ids; run: sudo usermod --add-subuids 100000-165535 "
+                      "--add-subgids 100000-165535 NAME, or import as root");
         return error_wrap(e, "%s cannot be made an image", i->source);
+    }
     return 0;
 }
 
