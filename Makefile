@@ -27,10 +27,14 @@ endif
 PROTO_SRC := $(wildcard proto/*.c)
 INITD_SRC := $(wildcard initd/*.c)
 HOST_SRC := $(wildcard host/*.c host/*/*.c)
-HOST_LIB_SRC := $(filter-out host/main.c,$(HOST_SRC))
+HOST_LIB_SRC := $(filter-out host/main.c host/import-oci.c,$(HOST_SRC))
+# capsid itself reads no archive, and starts faster without the library for it.
+CAPSID_SRC := $(filter-out host/import-oci.c host/oci/%,$(HOST_SRC))
+IMPORT_SRC := host/import-oci.c $(wildcard host/oci/*.c host/base/*.c)
 
 HOST_PKGS := jansson libcrypto
 HOST_LIBS := $(shell pkg-config --libs $(HOST_PKGS) 2>/dev/null) -linih
+IMPORT_LIBS := $(HOST_LIBS) -Wl,--as-needed $(shell pkg-config --libs libarchive 2>/dev/null)
 HOST_CFLAGS := -Ihost -DCAPSID_VERSION='"$(VERSION)"'
 
 .PHONY: all help demo check bench lint install clean deps deps-check format kernel protocol-tables \
@@ -62,6 +66,7 @@ musl-tools       | initd is static against musl
 libjansson-dev   | JSON of the CLI, QMP and the stores
 libinih-dev      | configuration and language definitions
 libssl-dev       | SHA-256 (libcrypto)
+libarchive-dev   | reads the layers of OCI images
 linux-source-6.1 | the guest kernel
 xz-utils         | unpacks it
 lz4              | compresses parts of it
@@ -74,6 +79,7 @@ mmdebstrap       | package trees for images
 uidmap           | the same, for ordinary users
 mount            | a private view of the tree while an image is made
 erofs-utils      | image files
+skopeo           | pulls OCI images
 endef
 
 define DEPS_TEST
@@ -85,6 +91,8 @@ shellcheck         | shell scripts
 file               | asserts that initd is static
 mandoc             | checks the manual page
 git                | tells which files are the project's
+docker-registry    | a registry on loopback in the tests of OCI images
+busybox-static     | what those images are made of
 e2fsprogs          | ext4 disks in the tests of real guests
 python3            | JSON checks in the tests of real guests
 endef
@@ -116,9 +124,14 @@ deps-check: deps
 HOST_OBJ := $(HOST_SRC:%.c=$(B)/obj/%.o)
 PROTO_OBJ := $(PROTO_SRC:%.c=$(B)/obj/%.o)
 
-$(B)/capsid: $(HOST_OBJ) $(PROTO_OBJ)
+$(B)/capsid: $(CAPSID_SRC:%.c=$(B)/obj/%.o) $(PROTO_OBJ)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(HOST_LIBS)
+
+$(SHARE)/import-oci: $(IMPORT_SRC:%.c=$(B)/obj/%.o)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(IMPORT_LIBS)
 
 $(B)/obj/host/%.o: host/%.c
 	$(call say,CC,$<)
@@ -184,7 +197,7 @@ $(B)/test/vmlinux-loopback: $(wildcard kernel-config/*) $(SHARE)/vmlinux
 	$(Q)kernel-config/build.sh --cache $(B)/kernel --output $@ --fragment test-vsock-loopback
 	@touch $@
 
-share: $(SHARE)/initd $(SHARE)/build-image $(SHARE)/languages/.done $(SHARE)/programs/.done
+share: $(SHARE)/initd $(SHARE)/build-image $(SHARE)/import-oci $(SHARE)/languages/.done $(SHARE)/programs/.done
 $(SHARE)/initd: $(B)/initd
 	@mkdir -p $(@D)
 	$(Q)install -m 755 $< $@
@@ -241,7 +254,7 @@ install: all $(SHARE)/vmlinux
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/capsid/languages $(DESTDIR)$(PREFIX)/share/capsid/programs \
 		$(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 755 $(B)/capsid $(DESTDIR)$(PREFIX)/bin/
-	install -m 755 $(SHARE)/initd $(SHARE)/build-image $(DESTDIR)$(PREFIX)/share/capsid/
+	install -m 755 $(SHARE)/initd $(SHARE)/build-image $(SHARE)/import-oci $(DESTDIR)$(PREFIX)/share/capsid/
 	install -m 644 $(SHARE)/vmlinux $(DESTDIR)$(PREFIX)/share/capsid/
 	install -m 644 $(SHARE)/languages/*.ini $(DESTDIR)$(PREFIX)/share/capsid/languages/
 	install -m 644 $(SHARE)/programs/* $(DESTDIR)$(PREFIX)/share/capsid/programs/

@@ -30,6 +30,8 @@ int main(int argc, char **argv)
         printf("capsid %s\n", CAPSID_VERSION);
         return 0;
     }
+    if (strcmp(verb, "rootfs") == 0 && argc > 2 && strcmp(argv[2], "from-docker") == 0)
+        return cli_run_verb(&verb_from_docker, argc - 2, argv + 2);
     for (size_t i = 0; i < VERB_COUNT; i++)
         if (strcmp(verbs[i]->name, verb) == 0)
             return cli_run_verb(verbs[i], argc - 1, argv + 1);

@@ -68,7 +68,7 @@ $(UNIT_PROTO_BIN): $(T)/%: $(T)/san/tests/%.o $(SAN_PROTO)
 $(UNIT_HOST_BIN): $(T)/%: $(T)/san/tests/%.o $(T)/san/host.a $(SAN_PROTO)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(SANITIZE) $(LDFLAGS) -o $@ $^ $(HOST_LIBS) $(CHECK_LIBS)
+	$(Q)$(CC) $(SANITIZE) $(LDFLAGS) -o $@ $^ $(IMPORT_LIBS) $(CHECK_LIBS)
 
 # ---- ns and tools: plain objects ------------------------------------------------------------------
 
@@ -113,7 +113,7 @@ $(FUZZ_PROTO_BIN): $(T)/%: $(T)/fuzzobj/tests/%.o $(FUZZ_PROTO)
 $(FUZZ_HOST_BIN): $(T)/%: $(T)/fuzzobj/tests/%.o $(T)/fuzzobj/host.a $(FUZZ_PROTO)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(FUZZ_CC) -fsanitize=fuzzer $(FUZZ_FLAGS) -o $@ $^ $(HOST_LIBS)
+	$(Q)$(FUZZ_CC) -fsanitize=fuzzer $(FUZZ_FLAGS) -o $@ $^ $(IMPORT_LIBS)
 
 # What has doubles in initd_stubs.c is left out, and no system call that could touch this machine is linked.
 FUZZ_INITD_SRC := $(filter-out $(addprefix initd/,boot.c cgroup.c cmdline.c main.c power.c service.c spare.c spawn.c sys.c),$(INITD_SRC))

@@ -134,6 +134,15 @@ static int remove_at(int parent, const char *name, dev_t device)
     return unlinkat(parent, name, AT_REMOVEDIR) < 0 && errno != ENOENT ? -1 : 0;
 }
 
+int file_remove_tree_at(int parent, const char *name)
+{
+    struct stat st;
+
+    if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT ? 0 : -1;
+    return remove_at(parent, name, st.st_dev);
+}
+
 int file_remove_tree(const char *path, struct error *e)
 {
     struct stat st;

@@ -31,6 +31,9 @@ int file_make_directories(const char *path, struct error *e);
 /* Removes a tree without following symlinks or crossing mounts. A missing path is fine. */
 int file_remove_tree(const char *path, struct error *e);
 
+/* The same for an entry of a directory; -1 with errno. */
+int file_remove_tree_at(int parent, const char *name);
+
 bool file_exists(const char *path);
 
 /* Fails, naming what there is and what is needed, unless the filesystem of path has that many bytes free. */

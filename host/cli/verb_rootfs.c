@@ -84,7 +84,7 @@ static int run(struct cli *cli, void *values, int argc, char **argv, struct erro
     struct supervisor s;
 
     if (argc != 1 || (strcmp(argv[0], "create") != 0 && strcmp(argv[0], "list") != 0))
-        return error_set(e, ERROR_USAGE, "say what to do: capsid rootfs create or list");
+        return error_set(e, ERROR_USAGE, "say what to do: capsid rootfs create, from-docker or list");
     if (supervisor_open(&s, &cli->config, cli->cancel_fd, e) < 0)
         return -1;
     int status = strcmp(argv[0], "create") == 0 ? create(cli, &s, values, e) : list(cli, &s, e);
@@ -94,6 +94,11 @@ static int run(struct cli *cli, void *values, int argc, char **argv, struct erro
 
 static struct rootfs_options values;
 
-const struct cli_verb verb_rootfs = {"rootfs", "create|list", "build and list root filesystem images",
-                                     NULL,     options,       set_option,
-                                     run,      &values};
+const struct cli_verb verb_rootfs = {"rootfs",
+                                     "create|from-docker|list",
+                                     "build and list root filesystem images",
+                                     NULL,
+                                     options,
+                                     set_option,
+                                     run,
+                                     &values};

@@ -12,15 +12,9 @@
 #include <string.h>
 #include <sys/wait.h>
 
-#define ARGUMENTS_MAX 48
 #define LOG_TAIL 4096
 
-struct arguments {
-    const char *words[ARGUMENTS_MAX + 1]; /* borrowed */
-    size_t count;
-};
-
-static void add(struct arguments *a, const char *word)
+void arguments_add(struct arguments *a, const char *word)
 {
     if (a->count < ARGUMENTS_MAX)
         a->words[a->count++] = word;
@@ -29,28 +23,24 @@ static void add(struct arguments *a, const char *word)
 static void add_option(struct arguments *a, const char *option, const char *value)
 {
     if (value && value[0]) {
-        add(a, option);
-        add(a, value);
+        arguments_add(a, option);
+        arguments_add(a, value);
     }
 }
 
-/*
- * The builder is process 1 of a process namespace, so nothing it starts outlives it, and its mounts are gone
- * with its mount namespace. An ordinary user gets a user namespace with the ids of /etc/subuid.
- */
-static void add_namespaces(struct arguments *a)
+void arguments_add_namespaces(struct arguments *a)
 {
-    add(a, "unshare");
+    arguments_add(a, "unshare");
     if (geteuid() != 0) {
-        add(a, "--map-root-user");
-        add(a, "--map-auto");
+        arguments_add(a, "--map-root-user");
+        arguments_add(a, "--map-auto");
     }
-    add(a, "--mount");
-    add(a, "--pid");
-    add(a, "--fork");
-    add(a, "--mount-proc");
-    add(a, "--kill-child=KILL");
-    add(a, "--");
+    arguments_add(a, "--mount");
+    arguments_add(a, "--pid");
+    arguments_add(a, "--fork");
+    arguments_add(a, "--mount-proc");
+    arguments_add(a, "--kill-child=KILL");
+    arguments_add(a, "--");
 }
 
 /* The builder's last "Error: " line, or its last line. */
@@ -104,8 +94,8 @@ static int show_phases(int fd, const char *name, int64_t deadline, const struct 
     }
 }
 
-static int run_builder(struct home *h, const struct arguments *a, int status[static 2], const char *log,
-                       const char *name, int64_t deadline, const struct cancel *cancel, struct error *e)
+static int run_with_status(struct home *h, const struct arguments *a, int status[static 2], const char *log,
+                           const char *name, int64_t deadline, const struct cancel *cancel, struct error *e)
 {
     cleanup_fd int log_fd = open(log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     struct child c = CHILD_NONE;
@@ -130,6 +120,19 @@ static int run_builder(struct home *h, const struct arguments *a, int status[sta
     return 0;
 }
 
+int image_run_builder(struct home *h, const struct arguments *a, const char *log, const char *name,
+                      int64_t deadline, const struct cancel *cancel, struct error *e)
+{
+    int status[2];
+
+    if (pipe2(status, O_CLOEXEC) < 0)
+        return error_errno(e, "pipe");
+    int result = run_with_status(h, a, status, log, name, deadline, cancel, e);
+    close_fd(&status[0]);
+    close_fd(&status[1]);
+    return result;
+}
+
 int image_build(const struct config *config, struct home *h, const struct language *l, const char *output,
                 int64_t deadline, const struct cancel *cancel, struct error *e)
 {
@@ -139,16 +142,13 @@ int image_build(const struct config *config, struct home *h, const struct langua
     cleanup_free char *log = home_path(h, "log/image-%s.log", l->name);
     cleanup_free char *packages = text_format("%s/%s.packages", h->scratch, l->name);
     struct arguments a = {0};
-    int status[2];
 
     if (file_make_directories(work, e) < 0)
         return -1;
-    if (pipe2(status, O_CLOEXEC) < 0)
-        return error_errno(e, "pipe");
     log_progress("Building the image %s (log: %s)", l->name, log);
 
-    add_namespaces(&a);
-    add(&a, builder);
+    arguments_add_namespaces(&a);
+    arguments_add(&a, builder);
     add_option(&a, "--packages", l->packages);
     add_option(&a, "--suite", l->suite);
     add_option(&a, "--method", l->method);
@@ -162,10 +162,7 @@ int image_build(const struct config *config, struct home *h, const struct langua
     add_option(&a, "--status-fd", "1");
 
     int64_t start = clock_monotonic_ns();
-    int result = run_builder(h, &a, status, log, l->name, deadline, cancel, e);
-    close_fd(&status[0]);
-    close_fd(&status[1]);
-    if (result < 0)
+    if (image_run_builder(h, &a, log, l->name, deadline, cancel, e) < 0)
         return error_wrap(e, "image %s could not be built", l->name);
     log_progress("  %s: done in %.1f s", l->name, (double)(clock_monotonic_ns() - start) / 1e9);
     return 0;

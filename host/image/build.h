@@ -4,6 +4,24 @@
 
 #include "image/image.h"
 
+#define ARGUMENTS_MAX 48
+
+struct arguments {
+    const char *words[ARGUMENTS_MAX + 1]; /* borrowed */
+    size_t count;
+};
+
+void arguments_add(struct arguments *a, const char *word);
+
+/* Begins a command that runs as process 1 of a process namespace, so nothing it starts outlives it, and its mounts
+ * are gone with its mount namespace. An ordinary user gets a user namespace with the ids of /etc/subuid. */
+void arguments_add_namespaces(struct arguments *a);
+
+/* Runs it. Repeats its standard output, a line for each phase, on stderr; its standard error goes to the file log,
+ * whose last "Error: " line becomes the error. */
+int image_run_builder(struct home *h, const struct arguments *a, const char *log, const char *name,
+                      int64_t deadline, const struct cancel *cancel, struct error *e);
+
 /*
  * Makes the image file of a language at output. Shows the builder's phases on stderr; all else goes to
  * log/image-NAME.log. Whatever ends this function, no process or mount of the builder is left.

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "image/build.h"
+#include "image/import.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -12,7 +13,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define REFERENCE_MAX 65536
+#define REFERENCE_MAX (1 << 20)
 #define BUILD_DEADLINE_MS (60 * 60 * 1000)
 
 /* Part of every inputs hash; a new number rebuilds all images. */
@@ -24,6 +25,7 @@ void image_done(struct image *i)
     free(i->path);
     free(i->digest);
     free(i->inputs);
+    free(i->oci);
     *i = (struct image){0};
 }
 
@@ -59,7 +61,8 @@ int image_find(struct image *ret, const struct home *h, const char *name, struct
                           .digest = text_copy(digest),
                           .inputs = text_copy(inputs),
                           .size = (uint64_t)size,
-                          .created = created};
+                          .created = created,
+                          .oci = json_dumps(json_object_get(j, "oci"), JSON_SORT_KEYS)};
     json_decref(j);
     return 0;
 }
@@ -100,9 +103,8 @@ static int hash_inputs(const struct config *config, const struct home *h, const 
     return 0;
 }
 
-/* Moves a built file into the store and points the name at it. */
-static int adopt(const struct home *h, const struct language *l, const char *built, const char *inputs,
-                 struct error *e)
+int image_adopt(const struct home *h, const char *name, const char *built, const char *inputs, json_t *oci,
+                struct error *e)
 {
     char digest[DIGEST_HEX_SIZE];
     struct stat st;
@@ -112,14 +114,19 @@ static int adopt(const struct home *h, const struct language *l, const char *bui
     if (home_digest(h, built, digest, e) < 0)
         return -1;
     cleanup_free char *path = image_path(h, digest);
-    cleanup_free char *reference = home_path(h, "images/names/%s.json", l->name);
+    cleanup_free char *reference = home_path(h, "images/names/%s.json", name);
     if (rename(built, path) < 0)
         return error_errno(e, "cannot create %s", path);
     json_t *j =
-        json_pack("{s:s, s:s, s:s, s:I, s:I}", "name", l->name, "digest", digest, "inputs", inputs, "size",
+        json_pack("{s:s, s:s, s:s, s:I, s:I}", "name", name, "digest", digest, "inputs", inputs, "size",
                   (json_int_t)st.st_size, "created", (json_int_t)(clock_realtime_ns() / 1000000000));
+    if (oci)
+        json_object_set(j, "oci", oci);
     cleanup_free char *text = json_dumps(j, JSON_INDENT(2));
     json_decref(j);
+    if (strlen(text) > REFERENCE_MAX)
+        return error_set(e, ERROR_GENERAL, "what is to be remembered of the image %s has more than %d bytes",
+                         name, REFERENCE_MAX);
     return file_replace(reference, h->scratch, text, strlen(text), 0600, e);
 }
 
@@ -153,13 +160,16 @@ static int build_locked(const struct config *config, struct home *h, const struc
 
     if (image_build(config, h, l, output, deadline_in_ms(BUILD_DEADLINE_MS), cancel, e) < 0)
         return -1;
-    return adopt(h, l, output, inputs, e);
+    return image_adopt(h, l->name, output, inputs, NULL, e);
 }
 
-int image_ensure(struct image *ret, const struct config *config, struct home *h, const struct language *l,
+int image_ensure(struct image *ret, const struct config *config, struct home *h, struct language *l,
                  bool force, const struct cancel *cancel, struct error *e)
 {
     char inputs[DIGEST_HEX_SIZE];
+
+    if (l->oci)
+        return image_find_imported(ret, h, l, e);
 
     if (hash_inputs(config, h, l, inputs, e) < 0)
         return -1;

@@ -18,6 +18,7 @@ struct image {
     char *inputs;    /* SHA-256 of everything it was made from */
     uint64_t size;   /* bytes */
     int64_t created; /* seconds since 1970 */
+    char *oci; /* of an imported image: JSON object with its reference, layers and defaults; else NULL */
 };
 
 void image_done(struct image *i);
@@ -32,8 +33,11 @@ int image_verify(const struct image *i, const struct home *h, struct error *e);
 /*
  * The image of a language, built when it is missing or its inputs changed, or always with force. Says what it
  * does on stderr. Two processes that want the same image build it once.
+ *
+ * A language with an OCI image uses the imported one of its name, which is not made here: ERROR_NOT_FOUND says how
+ * to import it. Variables of that image's ENV that the language does not set are added to l->env.
  */
-int image_ensure(struct image *ret, const struct config *config, struct home *h, const struct language *l,
+int image_ensure(struct image *ret, const struct config *config, struct home *h, struct language *l,
                  bool force, const struct cancel *cancel, struct error *e);
 
 /* 1 when the language's image is there and made from its definition as it is, 0 when not. Does not read the image

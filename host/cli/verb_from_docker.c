@@ -1,0 +1,100 @@
+/* capsid rootfs from-docker */
+#include "cli/cli.h"
+
+#include "base/cleanup.h"
+#include "image/import.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct cli_option options[] = {
+    {"name", 0, "NAME", "what the image is called here (required)"},
+    {"image", 0, "REFERENCE",
+     "which image: docker://NAME, oci:DIRECTORY:TAG, docker-archive:FILE (required)"},
+    {"cmd", 0, "WORDS", "kept in place of the image's CMD"},
+    {"max-size", 0, "MIB", "refuse images that unpack to more (default: 8192)"},
+    {"max-entries", 0, "N", "refuse images of more files (default: 1000000)"},
+    {"max-ratio", 0, "N",
+     "refuse layers of more than 64 MiB that are compressed better than N:1 (default: 250)"},
+    {0},
+};
+
+static const char details[] =
+    "A name without docker:// is looked up as docker does. Of an index the image for linux/amd64 is taken.\n"
+    "Layers are gzip, zstd or not compressed. Refused are: names with .., directories behind symbolic links "
+    "that\n"
+    "leave the image, devices and FIFOs, blobs of another SHA-256, and more than the limits above. Extended\n"
+    "attributes are dropped, file capabilities among them.\n"
+    "\n"
+    "A language whose definition has oci = REFERENCE runs in the imported image of its name. ENV of the "
+    "image\n"
+    "applies where the definition says nothing; WORKDIR, USER, ENTRYPOINT and CMD are kept with the image.\n";
+
+static int set_option(void *values, const char *name, const char *value, struct error *e)
+{
+    struct import_request *r = values;
+    uint64_t mib;
+
+    if (strcmp(name, "name") == 0)
+        r->name = value;
+    else if (strcmp(name, "image") == 0)
+        r->reference = value;
+    else if (strcmp(name, "cmd") == 0)
+        r->cmd = value;
+    else if (strcmp(name, "max-entries") == 0)
+        return cli_number(name, value, 1, 1u << 30, &r->max_entries, e);
+    else if (strcmp(name, "max-ratio") == 0)
+        return cli_number(name, value, 1, 1u << 20, &r->max_ratio, e);
+    else if (cli_number(name, value, 1, 1u << 20, &mib, e) < 0)
+        return -1;
+    else
+        r->max_bytes = mib << 20;
+    return 0;
+}
+
+static int print_image(struct cli *cli, const struct image *i, struct error *e)
+{
+    char size[24];
+
+    if (cli->json)
+        return cli_print_json(json_pack("{s:s, s:s, s:s, s:I, s:I, s:o}", "name", i->name, "digest",
+                                        i->digest, "path", i->path, "size_bytes", (json_int_t)i->size,
+                                        "created", (json_int_t)i->created, "oci",
+                                        json_loads(i->oci, 0, NULL)),
+                              e);
+    printf("Image %s is ready: %s, sha256 %s\n", i->name, text_bytes(i->size, size), i->digest);
+    return 0;
+}
+
+static int run(struct cli *cli, void *values, int argc, char **argv, struct error *e)
+{
+    const struct import_request *r = values;
+    struct image image = {0};
+    struct supervisor s;
+
+    if (argc > 0)
+        return error_set(e, ERROR_USAGE,
+                         "unexpected argument \"%.64s\"; see: capsid rootfs from-docker --help", argv[0]);
+    if (!r->name || !r->reference)
+        return error_set(e, ERROR_USAGE, "--%s is required; see: capsid rootfs from-docker --help",
+                         r->name ? "image" : "name");
+    if (supervisor_open(&s, &cli->config, cli->cancel_fd, e) < 0)
+        return -1;
+    int result = image_import(&image, &s.config, &s.home, r, &s.cancel, e);
+    if (result == 0)
+        result = print_image(cli, &image, e);
+    image_done(&image);
+    supervisor_close(&s);
+    return result;
+}
+
+static struct import_request values;
+
+const struct cli_verb verb_from_docker = {"rootfs from-docker",
+                                          "",
+                                          "make an image of an OCI or Docker image",
+                                          details,
+                                          options,
+                                          set_option,
+                                          run,
+                                          &values};

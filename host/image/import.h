@@ -1,0 +1,32 @@
+/*
+ * import: images made of OCI images, which skopeo pulls and the program import-oci unpacks. The reference of such an
+ * image has a member "oci" with its source, layers and defaults (ENV, WORKDIR, USER, ENTRYPOINT, CMD).
+ */
+#ifndef CAPSID_IMPORT_H
+#define CAPSID_IMPORT_H
+
+#include "image/image.h"
+
+#include <jansson.h>
+
+struct import_request {
+    const char *name;      /* borrowed, as all strings here */
+    const char *reference; /* docker://..., oci:DIRECTORY:TAG, docker-archive:FILE, or a name in a registry */
+    const char *cmd;       /* NULL, or split at spaces in place of the image's CMD */
+    uint64_t max_bytes;    /* of all files unpacked, and of what is pulled; 0: default */
+    uint64_t max_entries;  /* 0: default */
+    uint64_t max_ratio;    /* 0: default */
+};
+
+/* Pulls and makes the image and points the name at it. The old image of that name stays when this fails. */
+int image_import(struct image *ret, const struct config *config, struct home *h,
+                 const struct import_request *request, const struct cancel *cancel, struct error *e);
+
+/* The imported image that a language with l->oci uses; completes l->env from it. See image_ensure(). */
+int image_find_imported(struct image *ret, const struct home *h, struct language *l, struct error *e);
+
+/* Moves a built file into the store and points the name at it; oci may be NULL. Private to image/. */
+int image_adopt(const struct home *h, const char *name, const char *built, const char *inputs, json_t *oci,
+                struct error *e);
+
+#endif
