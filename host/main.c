@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct cli_verb *const verbs[] = {&verb_run, &verb_host, &verb_snapshot, &verb_rootfs,
-                                               &verb_languages, &verb_doctor};
+static const struct cli_verb *const verbs[] = {&verb_run,    &verb_host,      &verb_snapshot,
+                                               &verb_rootfs, &verb_languages, &verb_doctor};
 #define VERB_COUNT (sizeof(verbs) / sizeof(verbs[0]))
 
 static int print_help(void)

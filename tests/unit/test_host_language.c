@@ -4,6 +4,7 @@
 
 #include "unit.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -29,7 +30,8 @@ static void put_bytes(const char *name, const char *text, size_t size)
 
     *strrchr(directory, '/') = '\0';
     ck_assert_int_eq(file_make_directories(directory, &e), 0);
-    ck_assert_int_eq(file_replace(path, root, text, size, 0600, &e), 0);
+    FILE *f = fopen(path, "w"); /* not file_replace(), which syncs */
+    ck_assert(f && fwrite(text, 1, size, f) == size && fclose(f) == 0);
     free(path);
     free(directory);
 }
