@@ -140,10 +140,8 @@ int language_find(struct language *ret, const char *data, const char *name, stru
 {
     cleanup_search struct search s = {.word = name};
 
-    if (!text_is_name(name))
-        return unknown_language(data, name, e);
     cleanup_free char *direct = text_format("%s/languages/%s.ini", data, name);
-    if (file_exists(direct))
+    if (text_is_name(name) && file_exists(direct))
         return language_read(ret, direct, e);
     if (language_each(data, look_at, &s, e) < 0)
         return -1;

@@ -260,6 +260,17 @@ static bool is_language_name(const char *s)
     return text_is_name(s);
 }
 
+/* Aliases are no file names: c#. */
+static bool is_alias(const char *s)
+{
+    cleanup_free char *copy = text_copy(s);
+
+    for (char *p = copy; *p; p++)
+        if (*p == '#')
+            *p = '+';
+    return is_language_name(copy);
+}
+
 static bool is_package(const char *s)
 {
     return isalnum((unsigned char)s[0]) && only_has(s, "+.-:/");
@@ -285,7 +296,7 @@ static int check_lists(const struct language *l, const char *path, struct error 
         const char *key, *list;
         bool (*check)(const char *word);
     } lists[] = {
-        {"name", l->name, is_language_name},       {"aliases", l->aliases, is_language_name},
+        {"name", l->name, is_language_name},       {"aliases", l->aliases, is_alias},
         {"extension", l->extension, text_is_name}, {"extensions", l->extensions, text_is_name},
         {"source", l->source, text_is_name},       {"suite", l->suite, text_is_name},
         {"extra", l->extra, text_is_name},         {"packages", l->packages, is_package},

@@ -40,7 +40,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (send(pair[1], data + 1, size - 1, MSG_NOSIGNAL) < 0 || shutdown(pair[1], SHUT_WR) < 0)
         abort();
     int64_t deadline = deadline_in_ms(2000);
-    switch (data[0] % 5) {
+    switch (data[0] % 6) {
     case 0:
         guest_hello(&g, deadline, &e);
         break;
@@ -52,6 +52,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     case 3:
         guest_quiesce(&g, deadline, &e);
+        break;
+    case 4:
+        guest_remove(&g, "/x", deadline, &e);
         break;
     default:
         guest_run_job(&g, &exec, NULL, &io, deadline, &exit, &e);

@@ -4,6 +4,7 @@
 
 #include "unit.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -29,7 +30,8 @@ static void put_bytes(const char *name, const char *text, size_t size)
 
     *strrchr(directory, '/') = '\0';
     ck_assert_int_eq(file_make_directories(directory, &e), 0);
-    ck_assert_int_eq(file_replace(path, root, text, size, 0600, &e), 0);
+    FILE *f = fopen(path, "w"); /* not file_replace(), which syncs */
+    ck_assert(f && fwrite(text, 1, size, f) == size && fclose(f) == 0);
     free(path);
     free(directory);
 }
@@ -40,7 +42,7 @@ static void put(const char *name, const char *text)
 }
 
 static const char good[] =
-    "[language]\nname = toy\ntitle = Toy\naliases = t, toy3\nextension = toy\nextensions = ty, tyy\n"
+    "[language]\nname = toy\ntitle = Toy\naliases = t, t#, toy3\nextension = toy\nextensions = ty, tyy\n"
     "source = main.toy\nrun = /bin/toy -x {source}\nprime = yes\n[image]\nsuite = s\nmethod = extract\n"
     "extra = s-backports\npackages = a, b/s-backports\nnpm = @x/y@1.2.3, z@4\npost = first\n  && second\n"
     "[vm]\nmemory = 64\nvcpus = 2\n[env]\nLANG = C\nPAIR = a\n  b\n[warm]\ncommand = toy {source}\n"
@@ -51,8 +53,8 @@ START_TEST(a_language_is_found_by_name_and_alias)
     struct language l;
 
     put("toy.ini", good);
-    const char *const names[] = {"toy", "t", "toy3"};
-    for (size_t i = 0; i < 3; i++) {
+    const char *const names[] = {"toy", "t", "toy3", "t#"};
+    for (size_t i = 0; i < 4; i++) {
         ck_assert_msg(language_find(&l, root, names[i], &e) == 0, "%s", e.text);
         ck_assert_str_eq(l.name, "toy");
         ck_assert_uint_eq(l.memory, 64);

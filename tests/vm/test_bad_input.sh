@@ -24,7 +24,7 @@ complain "no program" 1 "Error: give either --code or --file*" run -l python
 complain "two programs" 1 "Error: give either --code or --file, not both*" run -l python -c 1 -f x
 complain "unknown language" 127 $'Error: unknown language: klingon\nAvailable: *python*' run -l klingon -c 1
 complain "missing file" 1 "Error: cannot open /nowhere/x.py: No such file*" run -l python -f /nowhere/x.py
-complain "a directory" 1 "Error: /tmp is a directory*" run -l python -f /tmp
+complain "a directory of devices" 1 "Error: /dev/*" run -l python -f /dev
 for bad in 0 -1 1.5 abc 99999999 ""; do
 	complain "timeout \"$bad\"" 1 "Error: --timeout is \"$bad\", but must be*" run -l python -c 1 -t "$bad"
 done
