@@ -133,6 +133,8 @@ capsid rootfs from-docker --name ../box --image "oci:$TMPDIR/good:latest"
 expect_match "a name that is a path" "$err" "Error: --name must be a plain name*"
 capsid rootfs from-docker --name box --image "dir:$TMPDIR/good"
 expect_match "another transport" "$err" "Error: --image dir:* cannot be used; give docker://*"
+capsid rootfs from-docker --help
+expect_match "help" "$out" "*Usage: capsid rootfs from-docker *--image REFERENCE*--max-ratio N*"
 capsid rootfs from-docker --name box
 expect_match "no image" "$err" "Error: --image is required*"
 expect_clean "after all"
