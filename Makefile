@@ -73,6 +73,7 @@ mmdebstrap       | package trees for images
 uidmap           | the same, for ordinary users
 mount            | a private view of the tree while an image is made
 erofs-utils      | image files
+perl             | reads npm packages
 endef
 
 define DEPS_TEST
@@ -183,11 +184,11 @@ $(B)/test/vmlinux-loopback: $(wildcard kernel-config/*) $(SHARE)/vmlinux
 	$(Q)kernel-config/build.sh --cache $(B)/kernel --output $@ --fragment test-vsock-loopback
 	@touch $@
 
-share: $(SHARE)/initd $(SHARE)/build-image $(SHARE)/languages/.done
+share: $(SHARE)/initd $(SHARE)/build-image $(SHARE)/npm-tree $(SHARE)/languages/.done
 $(SHARE)/initd: $(B)/initd
 	@mkdir -p $(@D)
 	$(Q)install -m 755 $< $@
-$(SHARE)/build-image: rootfs/build-image
+$(SHARE)/build-image $(SHARE)/npm-tree: $(SHARE)/%: rootfs/%
 	@mkdir -p $(@D)
 	$(Q)install -m 755 $< $@
 $(SHARE)/languages/.done: $(wildcard rootfs/languages/*.ini)
@@ -229,7 +230,7 @@ bench: all kernel guest-programs
 install: all $(SHARE)/vmlinux
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/capsid/languages $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 755 $(B)/capsid $(DESTDIR)$(PREFIX)/bin/
-	install -m 755 $(SHARE)/initd $(SHARE)/build-image $(DESTDIR)$(PREFIX)/share/capsid/
+	install -m 755 $(SHARE)/initd $(SHARE)/build-image $(SHARE)/npm-tree $(DESTDIR)$(PREFIX)/share/capsid/
 	install -m 644 $(SHARE)/vmlinux $(DESTDIR)$(PREFIX)/share/capsid/
 	install -m 644 $(SHARE)/languages/*.ini $(DESTDIR)$(PREFIX)/share/capsid/languages/
 	install -m 644 host/man/capsid.1 $(DESTDIR)$(PREFIX)/share/man/man1/

@@ -30,6 +30,7 @@ static char **string_field(struct language *l, const char *section, const char *
         {"language", "source", &l->source},   {"language", "run", &l->run},
         {"image", "suite", &l->suite},        {"image", "method", &l->method},
         {"image", "packages", &l->packages},  {"image", "post", &l->post},
+        {"image", "extra", &l->extra},        {"image", "npm", &l->npm},
         {"image", "drop", &l->drop},          {"hello", "code", &l->hello},
         {"hello", "expect", &l->expect},
     };
@@ -129,9 +130,9 @@ int language_read(struct language *ret, const char *path, struct error *e)
 
 void language_done(struct language *l)
 {
-    char **strings[] = {&l->name, &l->title, &l->aliases, &l->extension, &l->source,
-                        &l->run,  &l->suite, &l->method,  &l->packages,  &l->post,
-                        &l->drop, &l->hello, &l->expect,  &l->digest};
+    char **strings[] = {&l->name,  &l->title,  &l->aliases,  &l->extension, &l->source, &l->run,
+                        &l->suite, &l->method, &l->packages, &l->post,      &l->extra,  &l->npm,
+                        &l->drop,  &l->hello,  &l->expect,   &l->digest};
 
     for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++)
         free(*strings[i]);

@@ -26,6 +26,8 @@ struct language {
     char *suite;
     char *method;
     char *packages;
+    char *extra; /* further suites, for packages named NAME/SUITE */
+    char *npm;   /* NAME@VERSION, comma separated */
     char *post;
     char *drop;
 
