@@ -80,6 +80,7 @@ uidmap           | the same, for ordinary users
 mount            | a private view of the tree while an image is made
 erofs-utils      | image files
 skopeo           | pulls OCI images
+perl             | reads npm packages
 endef
 
 define DEPS_TEST
@@ -197,11 +198,11 @@ $(B)/test/vmlinux-loopback: $(wildcard kernel-config/*) $(SHARE)/vmlinux
 	$(Q)kernel-config/build.sh --cache $(B)/kernel --output $@ --fragment test-vsock-loopback
 	@touch $@
 
-share: $(SHARE)/initd $(SHARE)/build-image $(SHARE)/import-oci $(SHARE)/languages/.done $(SHARE)/programs/.done
+share: $(SHARE)/initd $(SHARE)/build-image $(SHARE)/npm-tree $(SHARE)/import-oci $(SHARE)/languages/.done $(SHARE)/programs/.done
 $(SHARE)/initd: $(B)/initd
 	@mkdir -p $(@D)
 	$(Q)install -m 755 $< $@
-$(SHARE)/build-image: rootfs/build-image
+$(SHARE)/build-image $(SHARE)/npm-tree: $(SHARE)/%: rootfs/%
 	@mkdir -p $(@D)
 	$(Q)install -m 755 $< $@
 $(SHARE)/languages/.done: $(wildcard rootfs/languages/*.ini)
@@ -254,7 +255,7 @@ install: all $(SHARE)/vmlinux
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/capsid/languages $(DESTDIR)$(PREFIX)/share/capsid/programs \
 		$(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 755 $(B)/capsid $(DESTDIR)$(PREFIX)/bin/
-	install -m 755 $(SHARE)/initd $(SHARE)/build-image $(SHARE)/import-oci $(DESTDIR)$(PREFIX)/share/capsid/
+	install -m 755 $(SHARE)/initd $(SHARE)/build-image $(SHARE)/npm-tree $(SHARE)/import-oci $(DESTDIR)$(PREFIX)/share/capsid/
 	install -m 644 $(SHARE)/vmlinux $(DESTDIR)$(PREFIX)/share/capsid/
 	install -m 644 $(SHARE)/languages/*.ini $(DESTDIR)$(PREFIX)/share/capsid/languages/
 	install -m 644 $(SHARE)/programs/* $(DESTDIR)$(PREFIX)/share/capsid/programs/

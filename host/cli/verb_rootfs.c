@@ -1,46 +1,169 @@
-/* capsid rootfs create|list */
+/* capsid rootfs create|list|show|verify|sbom|lock|rm */
 #include "cli/cli.h"
 
 #include "base/cleanup.h"
+#include "base/file.h"
 #include "image/image.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct rootfs_options {
-    const char *language;
+    const char *name, *language, *packages, *base, *suite, *method, *post, *lock, *output;
 };
 
 static const struct cli_option options[] = {
-    {"name", 0, "NAME", "create: language whose image to build (required)"},
-    {"lang", 'l', "NAME", "create: the same"},
+    {"name", 0, "NAME", "create: the image's name; without --packages also the language"},
+    {"lang", 'l', "NAME", "create: the image of this language"},
+    {"packages", 0, "LIST", "create: an image of these Debian packages, separated by commas"},
+    {"base", 0, "NAME", "with --packages: distribution, only debian"},
+    {"suite", 0, "NAME", "with --packages: Debian release (bookworm)"},
+    {"method", 0, "NAME",
+     "with --packages: essential, a configured Debian, or extract, the smallest (essential)"},
+    {"post-install", 0, "COMMAND", "with --packages: shell command, run inside the tree at the end"},
+    {"lock", 0, "FILE", "create: from exactly the packages of this file, which rootfs lock wrote"},
+    {"output", 'o', "FILE", "create: also copy the image there; sbom, lock: write there"},
     {0},
 };
 
 static int set_option(void *values, const char *name, const char *value, struct error *e)
 {
-    (void)name, (void)e;
-    ((struct rootfs_options *)values)->language = value;
+    struct rootfs_options *o = values;
+    const struct {
+        const char *name, **field;
+    } fields[] = {{"name", &o->name}, {"lang", &o->language}, {"packages", &o->packages},
+                  {"base", &o->base}, {"suite", &o->suite},   {"method", &o->method},
+                  {"lock", &o->lock}, {"output", &o->output}, {"post-install", &o->post}};
+
+    if (!value[0])
+        return error_set(e, ERROR_USAGE, "--%s is empty", name);
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+        if (strcmp(name, fields[i].name) == 0)
+            *fields[i].field = value;
     return 0;
 }
 
 static json_t *describe(const struct image *i)
 {
-    return json_pack("{s:s, s:s, s:s, s:I, s:I}", "name", i->name, "digest", i->digest, "path", i->path,
-                     "size_bytes", (json_int_t)i->size, "created", (json_int_t)i->created);
+    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:s}", "name", i->name, "digest", i->digest, "path",
+                     i->path, "size_bytes", (json_int_t)i->size, "allocated_bytes",
+                     (json_int_t)file_allocated(i->path), "created", (json_int_t)i->created, "initd",
+                     i->initd);
 }
 
-static int create(struct cli *cli, struct supervisor *s, const struct rootfs_options *o, struct error *e)
+/* ---- create --------------------------------------------------------------------------------------- */
+
+static int check_create(const struct rootfs_options *o, struct error *e)
+{
+    if (!o->name && !o->language)
+        return error_set(e, ERROR_USAGE, "--name is required; see: capsid rootfs --help");
+    if (o->name && !text_is_name(o->name))
+        return error_set(e, ERROR_USAGE, "--name %.64s: must be a plain name of at most 64 characters",
+                         o->name);
+    if (o->packages && o->language)
+        return error_set(e, ERROR_USAGE, "give either --lang or --packages, not both");
+    if (!o->packages && (o->base || o->suite || o->method || o->post))
+        return error_set(
+            e, ERROR_USAGE,
+            "--base, --suite, --method and --post-install need --packages; a language has its own");
+    if (o->base && strcmp(o->base, "debian") != 0)
+        return error_set(e, ERROR_USAGE, "--base %.64s: unknown; there is only debian", o->base);
+    return 0;
+}
+
+/* A definition made of the options, for an image that no language has. */
+static int define(struct language *ret, const struct supervisor *s, const struct rootfs_options *o,
+                  struct error *e)
+{
+    struct error ignored = {0};
+    struct language taken;
+
+    if (!o->name)
+        return error_set(e, ERROR_USAGE, "--packages needs a --name for the image");
+    if (language_find(&taken, s->config.data, o->name, &ignored) == 0) {
+        language_done(&taken);
+        return error_set(e, ERROR_USAGE,
+                         "--name %s is a language; choose another name for an image of --packages", o->name);
+    }
+    *ret = (struct language){.name = text_copy(o->name),
+                             .suite = text_copy(o->suite ? o->suite : "bookworm"),
+                             .method = text_copy(o->method ? o->method : "essential"),
+                             .packages = text_copy(o->packages),
+                             .post = text_copy(o->post)};
+    return 0;
+}
+
+/* The definition to build, and the name for the image: the language's own, or another that no language has. */
+static int choose(struct language *ret, const struct supervisor *s, const struct rootfs_options *o,
+                  struct error *e)
+{
+    struct language other;
+    struct error ignored = {0};
+
+    if (o->packages)
+        return define(ret, s, o, e);
+    if (language_find(ret, s->config.data, o->language ? o->language : o->name, e) < 0)
+        return -1;
+    if (!o->name || language_find(&other, s->config.data, o->name, &ignored) < 0)
+        return 0;
+    int same = strcmp(other.name, ret->name) == 0;
+    language_done(&other);
+    if (same)
+        return 0;
+    error_set(e, ERROR_USAGE, "--name %s is another language than %s", o->name, ret->name);
+    language_done(ret);
+    return -1;
+}
+
+/* Copies a finished image; appears by one rename. */
+static int copy_out(const struct image *i, const char *output, const struct cancel *cancel, struct error *e)
+{
+    enum { COPY_DEADLINE_MS = 10 * 60 * 1000 };
+    cleanup_free char *unfinished = text_format("%s.new", output);
+    const char *argv[] = {"cp", "--", i->path, unfinished, NULL};
+    cleanup_buffer struct buffer none = {0};
+
+    if (child_capture(argv, 0, deadline_in_ms(COPY_DEADLINE_MS), cancel, &none, e) < 0) {
+        unlink(unfinished);
+        return error_wrap(e, "--output %s cannot be written", output);
+    }
+    if (rename(unfinished, output) < 0) {
+        error_errno(e, "--output %s cannot be written", output);
+        unlink(unfinished);
+        return -1;
+    }
+    return 0;
+}
+
+static int create_image(struct image *ret, struct supervisor *s, const struct rootfs_options *o,
+                        const struct language *l, struct error *e)
+{
+    struct error ignored = {0};
+    struct language own;
+    const char *name = o->name ? o->name : l->name;
+
+    /* An alias stands for its language's own image. */
+    if (!o->packages && language_find(&own, s->config.data, name, &ignored) == 0) {
+        name = l->name;
+        language_done(&own);
+    }
+    if (image_create(ret, &s->config, &s->home, l, name, o->lock, &s->cancel, e) < 0)
+        return -1;
+    return o->output ? copy_out(ret, o->output, &s->cancel, e) : 0;
+}
+
+static int create(struct cli *cli, struct supervisor *s, const struct rootfs_options *o, const char *name,
+                  struct error *e)
 {
     struct image image = {0};
     struct language l;
     char size[24];
 
-    if (!o->language)
-        return error_set(e, ERROR_USAGE, "--name is required; see: capsid rootfs --help");
-    if (language_find(&l, s->config.data, o->language, e) < 0)
+    (void)name;
+    if (check_create(o, e) < 0 || choose(&l, s, o, e) < 0)
         return -1;
-    int result = image_ensure(&image, &s->config, &s->home, &l, true, &s->cancel, e);
+    int result = create_image(&image, s, o, &l, e);
     if (result == 0 && cli->json)
         result = cli_print_json(describe(&image), e);
     else if (result == 0)
@@ -50,55 +173,263 @@ static int create(struct cli *cli, struct supervisor *s, const struct rootfs_opt
     return result;
 }
 
-static int print_row(const struct image *i, void *context)
-{
-    char size[24], when[24];
+/* ---- list and show -------------------------------------------------------------------------------- */
 
-    (void)context;
-    printf("%-16s %9s  %.16s  %s\n", i->name, text_bytes(i->size, size), i->digest,
-           cli_time(i->created, when));
+struct listing {
+    json_t *images;  /* array, or NULL to print rows */
+    json_t *digests; /* set: images with several names are counted once */
+    uint64_t allocated;
+};
+
+static int list_image(const struct image *i, void *context)
+{
+    struct listing *l = context;
+    char size[24], disk[24], when[24];
+    uint64_t allocated = file_allocated(i->path);
+
+    if (!json_object_get(l->digests, i->digest)) {
+        json_object_set_new(l->digests, i->digest, json_true());
+        l->allocated += allocated;
+    }
+    if (l->images)
+        return json_array_append_new(l->images, describe(i));
+    printf("%-20s %9s %9s  %.16s  %s\n", i->name, text_bytes(i->size, size), text_bytes(allocated, disk),
+           i->digest, cli_time(i->created, when));
     return 0;
 }
 
-static int collect(const struct image *i, void *context)
+static int list(struct cli *cli, struct supervisor *s, const struct rootfs_options *o, const char *name,
+                struct error *e)
 {
-    return json_array_append_new(context, describe(i));
+    struct listing l = {.images = cli->json ? json_array() : NULL, .digests = json_object()};
+    char size[24];
+
+    (void)o, (void)name;
+    if (!cli->json)
+        printf("%-20s %9s %9s  %-16s  %s\n", "NAME", "SIZE", "ON DISK", "SHA-256", "CREATED");
+    int result = image_each(&s->home, list_image, &l, e);
+    json_decref(l.digests);
+    if (result == 0 && cli->json)
+        return cli_print_json(
+            json_pack("{s:o, s:I}", "images", l.images, "allocated_bytes", (json_int_t)l.allocated), e);
+    if (result == 0)
+        printf("%-20s %9s %9s\n", "all together", "", text_bytes(l.allocated, size));
+    json_decref(l.images);
+    return result;
 }
 
-static int list(struct cli *cli, struct supervisor *s, struct error *e)
+static json_t *describe_packages(const struct packages *p)
 {
-    if (!cli->json) {
-        printf("%-16s %9s  %-16s  %s\n", "NAME", "SIZE", "SHA-256", "CREATED");
-        return image_each(&s->home, print_row, NULL, e);
-    }
     json_t *all = json_array();
-    int result = image_each(&s->home, collect, all, e);
+
+    for (size_t i = 0; i < p->count; i++)
+        json_array_append_new(all, json_pack("{s:s, s:s, s:s, s:s}", "kind", p->list[i].kind, "name",
+                                             p->list[i].name, "version", p->list[i].version, "sha256",
+                                             p->list[i].sha256));
+    return all;
+}
+
+static void print_image(const struct image *i, const struct packages *p)
+{
+    char size[24], disk[24], when[24];
+
+    printf("Name:      %s\nFile:      %s\nSHA-256:   %s\n", i->name, i->path, i->digest);
+    printf("Size:      %s (%s on disk)\n", text_bytes(i->size, size),
+           text_bytes(file_allocated(i->path), disk));
+    printf("Created:   %s\ninitd:     %s\nPackages:  %zu\n", cli_time(i->created, when), i->initd, p->count);
+    for (size_t n = 0; n < p->count; n++)
+        printf("  %s %-32s %s\n", p->list[n].kind, p->list[n].name, p->list[n].version);
+}
+
+static int show(struct cli *cli, struct supervisor *s, const struct rootfs_options *o, const char *name,
+                struct error *e)
+{
+    struct image i = {0};
+    struct packages p = {0};
+
+    (void)o;
+    int result = image_find(&i, &s->home, name, e);
     if (result == 0)
-        return cli_print_json(json_pack("{s:o}", "images", all), e);
-    json_decref(all);
-    return -1;
+        result = image_packages(&p, &s->home, &i, e);
+    if (result == 0 && cli->json) {
+        json_t *j = describe(&i);
+        json_object_set_new(j, "packages", describe_packages(&p));
+        result = cli_print_json(j, e);
+    } else if (result == 0) {
+        print_image(&i, &p);
+    }
+    packages_done(&p);
+    image_done(&i);
+    return result;
+}
+
+/* ---- verify, sbom, lock, rm ----------------------------------------------------------------------- */
+
+struct verification {
+    json_t *images; /* array, or NULL to print */
+    unsigned bad;
+};
+
+static int verify_image(const struct image *i, void *context)
+{
+    struct verification *v = context;
+    struct error why = {0};
+    bool good = image_check(i, &why) == 0;
+
+    v->bad += !good;
+    if (v->images)
+        return json_array_append_new(
+            v->images, json_pack("{s:s, s:b, s:s}", "name", i->name, "ok", good, "problem", why.text));
+    if (good)
+        printf("ok    %s  %s\n", i->name, i->digest);
+    else
+        fprintf(stderr, "Error: %s\n", why.text);
+    return 0;
+}
+
+static int verify(struct cli *cli, struct supervisor *s, const struct rootfs_options *o, const char *name,
+                  struct error *e)
+{
+    struct verification v = {.images = cli->json ? json_array() : NULL};
+    struct image i = {0};
+    int result;
+
+    (void)o;
+    if (name) {
+        result = image_find(&i, &s->home, name, e);
+        if (result == 0)
+            result = verify_image(&i, &v);
+        image_done(&i);
+    } else {
+        result = image_each(&s->home, verify_image, &v, e);
+    }
+    if (result == 0 && v.images)
+        result = cli_print_json(json_pack("{s:o}", "images", v.images), e);
+    else
+        json_decref(v.images);
+    return result < 0 ? -1 : v.bad > 0;
+}
+
+/* Prints a record, or copies it to --output. */
+static int put_record(struct supervisor *s, const struct rootfs_options *o, const char *path,
+                      const struct image *i, struct error *e)
+{
+    cleanup_buffer struct buffer text = {0};
+
+    (void)s;
+    if (!file_exists(path))
+        return error_set(e, ERROR_NOT_FOUND,
+                         "the image %s has no %s; make it anew with: capsid rootfs create --name %s", i->name,
+                         path, i->name);
+    if (file_read(path, 4 * PACKAGES_TEXT_MAX, &text, e) < 0)
+        return -1;
+    cleanup_file FILE *f = o->output ? fopen(o->output, "we") : NULL;
+    if (o->output && !f)
+        return error_errno(e, "cannot create %s", o->output);
+    FILE *out = f ? f : stdout;
+    if (fwrite(text.data, 1, text.size, out) != text.size || fflush(out) != 0)
+        return error_errno(e, "cannot write %s", o->output ? o->output : "standard output");
+    return 0;
+}
+
+static int put_sbom(struct cli *cli, struct supervisor *s, const struct rootfs_options *o, const char *name,
+                    struct error *e)
+{
+    struct image i = {0};
+
+    (void)cli;
+    if (image_find(&i, &s->home, name, e) < 0)
+        return -1;
+    cleanup_free char *path = image_sbom_path(&s->home, &i);
+    int result = put_record(s, o, path, &i, e);
+    image_done(&i);
+    return result;
+}
+
+static int put_lock(struct cli *cli, struct supervisor *s, const struct rootfs_options *o, const char *name,
+                    struct error *e)
+{
+    struct image i = {0};
+
+    (void)cli;
+    if (image_find(&i, &s->home, name, e) < 0)
+        return -1;
+    cleanup_free char *path = image_lock_path(&s->home, &i);
+    int result = put_record(s, o, path, &i, e);
+    image_done(&i);
+    return result;
+}
+
+static int remove_image(struct cli *cli, struct supervisor *s, const struct rootfs_options *o,
+                        const char *name, struct error *e)
+{
+    (void)o;
+    if (image_remove(&s->home, name, &s->cancel, e) < 0)
+        return -1;
+    if (cli->json)
+        return cli_print_json(json_pack("{s:s}", "removed", name), e);
+    printf("Removed the image %s. Its snapshots stay: capsid snapshot list\n", name);
+    return 0;
+}
+
+/* ---- the verb ------------------------------------------------------------------------------------- */
+
+enum takes_name { NO_NAME, MAY_NAME, MUST_NAME };
+
+static const struct action {
+    const char *word;
+    enum takes_name name;
+    int (*run)(struct cli *cli, struct supervisor *s, const struct rootfs_options *o, const char *name,
+               struct error *e);
+} actions[] = {
+    {"create", NO_NAME, create},     {"list", NO_NAME, list},       {"show", MUST_NAME, show},
+    {"verify", MAY_NAME, verify},    {"sbom", MUST_NAME, put_sbom}, {"lock", MUST_NAME, put_lock},
+    {"rm", MUST_NAME, remove_image},
+};
+
+static const struct action *find_action(int argc, char **argv, struct error *e)
+{
+    for (size_t i = 0; argc > 0 && i < sizeof(actions) / sizeof(actions[0]); i++) {
+        const struct action *a = &actions[i];
+        if (strcmp(argv[0], a->word) != 0)
+            continue;
+        if (argc > (a->name == NO_NAME ? 1 : 2) || (a->name == MUST_NAME && argc < 2)) {
+            error_set(e, ERROR_USAGE,
+                      a->name == NO_NAME ? "usage: capsid rootfs %s [options]"
+                                         : "usage: capsid rootfs %s NAME",
+                      a->word);
+            return NULL;
+        }
+        return a;
+    }
+    error_set(e, ERROR_USAGE, "say what to do: capsid rootfs create, list, show, verify, sbom, lock or rm");
+    return NULL;
 }
 
 static int run(struct cli *cli, void *values, int argc, char **argv, struct error *e)
 {
+    const struct action *a = find_action(argc, argv, e);
     struct supervisor s;
 
-    if (argc != 1 || (strcmp(argv[0], "create") != 0 && strcmp(argv[0], "list") != 0))
-        return error_set(e, ERROR_USAGE, "say what to do: capsid rootfs create, from-docker or list");
-    if (supervisor_open(&s, &cli->config, cli->cancel_fd, e) < 0)
+    if (!a || supervisor_open(&s, &cli->config, cli->cancel_fd, e) < 0)
         return -1;
-    int status = strcmp(argv[0], "create") == 0 ? create(cli, &s, values, e) : list(cli, &s, e);
+    int status = a->run(cli, &s, values, argc > 1 ? argv[1] : NULL, e);
     supervisor_close(&s);
     return status;
 }
 
 static struct rootfs_options values;
 
-const struct cli_verb verb_rootfs = {"rootfs",
-                                     "create|from-docker|list",
-                                     "build and list root filesystem images",
-                                     NULL,
-                                     options,
-                                     set_option,
-                                     run,
-                                     &values};
+static const char details[] = "capsid run uses the images of languages only. An image of --packages is for "
+                              "other uses; to run programs\n"
+                              "in it, write a language file for it (rootfs/README.md).\n";
+
+const struct cli_verb verb_rootfs = {
+    "rootfs",
+    "create | list | show NAME | verify [NAME] | sbom NAME | lock NAME | rm NAME",
+    "build, list, check and remove root filesystem images",
+    details,
+    options,
+    set_option,
+    run,
+    &values};

@@ -206,5 +206,6 @@ void config_done(struct config *c)
     free(c->kernel_args);
     free(c->qemu);
     free(c->mirror);
+    free(c->npm_registry);
     *c = (struct config){0};
 }

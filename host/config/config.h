@@ -25,18 +25,20 @@ enum accel_choice { ACCEL_AUTO, ACCEL_KVM, ACCEL_TCG };
     S(kernel_args, path, "", "further words for the guest's kernel command line")                            \
     S(qemu, path, "qemu-system-x86_64", "QEMU binary")                                                       \
     S(mirror, path, "", "Debian mirror for images; empty: as the image builder chooses")                     \
+    S(npm_registry, path, "", "npm registry for images; empty: the one that npm uses here, or npm's own")    \
     S(accel, accel, "auto", "auto, kvm or tcg")                                                              \
     S(timeout, u64, "30", "seconds that a program may run")                                                  \
     S(max_output, u64, "1048576", "bytes of stdout, and of stderr, kept for the JSON result")                \
     S(boot_timeout, u64, "60", "seconds that a guest may take to become ready")
 
 struct config {
-    char *home;        /* owned */
-    char *data;        /* owned */
-    char *kernel;      /* owned */
-    char *kernel_args; /* owned */
-    char *qemu;        /* owned */
-    char *mirror;      /* owned */
+    char *home;         /* owned */
+    char *data;         /* owned */
+    char *kernel;       /* owned */
+    char *kernel_args;  /* owned */
+    char *qemu;         /* owned */
+    char *mirror;       /* owned */
+    char *npm_registry; /* owned */
     enum accel_choice accel;
     uint64_t timeout;
     uint64_t max_output;

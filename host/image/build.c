@@ -133,37 +133,50 @@ int image_run_builder(struct home *h, const struct arguments *a, const char *log
     return result;
 }
 
-int image_build(const struct config *config, struct home *h, const struct language *l, const char *output,
-                int64_t deadline, const struct cancel *cancel, struct error *e)
+/* The builder's command line; the strings stay the caller's. */
+static void add_builder(struct arguments *a, const struct config *config, const struct language *l,
+                        const struct build_paths *paths)
+{
+    add_option(a, "--packages", l->packages);
+    add_option(a, "--suite", l->suite);
+    add_option(a, "--extra", l->extra);
+    add_option(a, "--npm", l->npm);
+    add_option(a, "--method", l->method);
+    add_option(a, "--post", l->post);
+    add_option(a, "--drop", l->drop);
+    add_option(a, "--mirror", config->mirror);
+    add_option(a, "--npm-registry", config->npm_registry);
+    add_option(a, "--output", paths->output);
+    add_option(a, "--lock-out", paths->lock_out);
+    add_option(a, "--lock", paths->lock);
+    add_option(a, "--status-fd", "1");
+}
+
+int image_build(const struct config *config, struct home *h, const struct language *l, const char *name,
+                const struct build_paths *paths, int64_t deadline, const struct cancel *cancel,
+                struct error *e)
 {
     cleanup_free char *builder = text_format("%s/build-image", config->data);
     cleanup_free char *initd = text_format("%s/initd", config->data);
-    cleanup_free char *work = text_format("%s/tree-%s", h->scratch, l->name);
-    cleanup_free char *log = home_path(h, "log/image-%s.log", l->name);
-    cleanup_free char *packages = text_format("%s/%s.packages", h->scratch, l->name);
+    cleanup_free char *work = text_format("%s/tree-%s", h->scratch, name);
+    cleanup_free char *log = home_path(h, "log/image-%s.log", name);
+    cleanup_free char *cache = home_path(h, "cache/packages");
     struct arguments a = {0};
 
     if (file_make_directories(work, e) < 0)
         return -1;
-    log_progress("Building the image %s (log: %s)", l->name, log);
+    log_progress("Building the image %s (log: %s)", name, log);
 
     arguments_add_namespaces(&a);
     arguments_add(&a, builder);
-    add_option(&a, "--packages", l->packages);
-    add_option(&a, "--suite", l->suite);
-    add_option(&a, "--method", l->method);
-    add_option(&a, "--post", l->post);
-    add_option(&a, "--drop", l->drop);
-    add_option(&a, "--mirror", config->mirror);
+    add_builder(&a, config, l, paths);
     add_option(&a, "--initd", initd);
     add_option(&a, "--work", work);
-    add_option(&a, "--output", output);
-    add_option(&a, "--packages-out", packages);
-    add_option(&a, "--status-fd", "1");
+    add_option(&a, "--cache", cache);
 
     int64_t start = clock_monotonic_ns();
-    if (image_run_builder(h, &a, log, l->name, deadline, cancel, e) < 0)
-        return error_wrap(e, "image %s could not be built", l->name);
-    log_progress("  %s: done in %.1f s", l->name, (double)(clock_monotonic_ns() - start) / 1e9);
+    if (image_run_builder(h, &a, log, name, deadline, cancel, e) < 0)
+        return error_wrap(e, "image %s could not be built", name);
+    log_progress("  %s: done in %.1f s", name, (double)(clock_monotonic_ns() - start) / 1e9);
     return 0;
 }

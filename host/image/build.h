@@ -4,7 +4,7 @@
 
 #include "image/image.h"
 
-#define ARGUMENTS_MAX 48
+#define ARGUMENTS_MAX 64
 
 struct arguments {
     const char *words[ARGUMENTS_MAX + 1]; /* borrowed */
@@ -22,11 +22,19 @@ void arguments_add_namespaces(struct arguments *a);
 int image_run_builder(struct home *h, const struct arguments *a, const char *log, const char *name,
                       int64_t deadline, const struct cancel *cancel, struct error *e);
 
+/* What the builder reads and writes. */
+struct build_paths {
+    const char *output;   /* the image file */
+    const char *lock_out; /* gets the record of its packages, see image/packages.h */
+    const char *lock;     /* such a record, to build from exactly these packages; or NULL */
+};
+
 /*
- * Makes the image file of a language at output. Shows the builder's phases on stderr; all else goes to
- * log/image-NAME.log. Whatever ends this function, no process or mount of the builder is left.
+ * Makes the image file of a definition; name is for messages and logs. Shows the builder's phases on stderr; all else
+ * goes to log/image-NAME.log. Whatever ends this function, no process or mount of the builder is left.
  */
-int image_build(const struct config *config, struct home *h, const struct language *l, const char *output,
-                int64_t deadline, const struct cancel *cancel, struct error *e);
+int image_build(const struct config *config, struct home *h, const struct language *l, const char *name,
+                const struct build_paths *paths, int64_t deadline, const struct cancel *cancel,
+                struct error *e);
 
 #endif

@@ -5,9 +5,11 @@
 #include "base/log.h"
 #include "image/build.h"
 #include "image/import.h"
+#include "image/sbom.h"
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,9 +17,11 @@
 
 #define REFERENCE_MAX (1 << 20)
 #define BUILD_DEADLINE_MS (60 * 60 * 1000)
+#define STORE_DEADLINE_MS (60 * 1000)
+#define INITD_DEADLINE_MS (10 * 1000)
 
 /* Part of every inputs hash; a new number rebuilds all images. */
-#define BUILD_FORMAT "1"
+#define BUILD_FORMAT "2"
 
 void image_done(struct image *i)
 {
@@ -25,6 +29,7 @@ void image_done(struct image *i)
     free(i->path);
     free(i->digest);
     free(i->inputs);
+    free(i->initd);
     free(i->oci);
     *i = (struct image){0};
 }
@@ -34,32 +39,36 @@ static char *image_path(const struct home *h, const char *digest)
     return home_path(h, "images/%s.erofs", digest);
 }
 
-int image_find(struct image *ret, const struct home *h, const char *name, struct error *e)
+char *image_lock_path(const struct home *h, const struct image *i)
 {
-    cleanup_free char *path = home_path(h, "images/names/%s.json", name);
-    cleanup_buffer struct buffer text = {0};
-    const char *digest, *inputs;
-    json_int_t size, created;
+    return home_path(h, "images/%s.lock", i->digest);
+}
 
-    if (!text_is_name(name) || !file_exists(path))
-        return error_set(e, ERROR_NOT_FOUND,
-                         "no image is called %s; make it with: capsid rootfs create --name %s", name, name);
-    if (file_read(path, REFERENCE_MAX, &text, e) < 0)
-        return -1;
-    json_t *j = json_loads(text.data, 0, NULL);
-    if (json_unpack(j, "{s:s, s:s, s:I, s:I}", "digest", &digest, "inputs", &inputs, "size", &size, "created",
-                    &created) < 0 ||
-        !text_is_name(digest) || strlen(digest) != 64) {
+char *image_sbom_path(const struct home *h, const struct image *i)
+{
+    return home_path(h, "images/%s.spdx.json", i->digest);
+}
+
+static bool is_digest(const char *s)
+{
+    return strlen(s) == DIGEST_HEX_SIZE - 1 && strspn(s, "0123456789abcdef") == DIGEST_HEX_SIZE - 1;
+}
+
+int image_parse_manifest(struct image *ret, const char *text, struct error *e)
+{
+    const char *digest, *inputs, *initd = "";
+    json_int_t size, created;
+    json_t *j = json_loads(text, 0, NULL);
+
+    if (json_unpack(j, "{s:s, s:s, s:I, s:I, s?s}", "digest", &digest, "inputs", &inputs, "size", &size,
+                    "created", &created, "initd", &initd) < 0 ||
+        !is_digest(digest) || !is_digest(inputs) || size < 0 || created < 0 || strlen(initd) > 64) {
         json_decref(j);
-        return error_set(
-            e, ERROR_CORRUPT,
-            "%s is not a valid image reference; make it anew with: capsid rootfs create --name %s", path,
-            name);
+        return error_set(e, ERROR_CORRUPT, "not a valid image reference");
     }
-    *ret = (struct image){.name = text_copy(name),
-                          .path = image_path(h, digest),
-                          .digest = text_copy(digest),
+    *ret = (struct image){.digest = text_copy(digest),
                           .inputs = text_copy(inputs),
+                          .initd = text_copy(initd),
                           .size = (uint64_t)size,
                           .created = created,
                           .oci = json_dumps(json_object_get(j, "oci"), JSON_SORT_KEYS)};
@@ -67,21 +76,67 @@ int image_find(struct image *ret, const struct home *h, const char *name, struct
     return 0;
 }
 
+int image_find(struct image *ret, const struct home *h, const char *name, struct error *e)
+{
+    cleanup_free char *path = home_path(h, "images/names/%s.json", name);
+    cleanup_buffer struct buffer text = {0};
+
+    if (!text_is_name(name) || !file_exists(path))
+        return error_set(e, ERROR_NOT_FOUND,
+                         "no image is called %.64s; make it with: capsid rootfs create --name %.64s", name,
+                         name);
+    if (file_read(path, REFERENCE_MAX, &text, e) < 0)
+        return -1;
+    if (image_parse_manifest(ret, text.data ? text.data : "", e) < 0)
+        return error_set(
+            e, ERROR_CORRUPT,
+            "%s is not a valid image reference; make it anew with: capsid rootfs create --name %s", path,
+            name);
+    ret->name = text_copy(name);
+    ret->path = image_path(h, ret->digest);
+    return 0;
+}
+
+static int corrupt(const struct image *i, const char *how, struct error *e)
+{
+    return error_set(e, ERROR_CORRUPT,
+                     "image file %s is %s; make it anew with: capsid rootfs create --name %s", i->path, how,
+                     i->name);
+}
+
+int image_check(const struct image *i, struct error *e)
+{
+    char digest[DIGEST_HEX_SIZE];
+    cleanup_fd int fd = open(i->path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        return errno == ENOENT ? corrupt(i, "missing", e) : error_errno(e, "cannot open %s", i->path);
+    if (digest_fd(fd, digest, e) < 0)
+        return error_wrap(e, "%s", i->path);
+    return strcmp(digest, i->digest) == 0 ? 0 : corrupt(i, "corrupt", e);
+}
+
+int image_packages(struct packages *ret, const struct home *h, const struct image *i, struct error *e)
+{
+    cleanup_free char *path = image_lock_path(h, i);
+
+    if (!file_exists(path))
+        return error_set(
+            e, ERROR_NOT_FOUND,
+            "the image %s has no record of its packages; make it anew with: capsid rootfs create --name %s",
+            i->name, i->name);
+    return packages_read(ret, path, e);
+}
+
 int image_verify(const struct image *i, const struct home *h, struct error *e)
 {
     char digest[DIGEST_HEX_SIZE];
 
     if (!file_exists(i->path))
-        return error_set(e, ERROR_CORRUPT,
-                         "image file %s is missing; make it anew with: capsid rootfs create --name %s",
-                         i->path, i->name);
+        return corrupt(i, "missing", e);
     if (home_digest(h, i->path, digest, e) < 0)
         return -1;
-    if (strcmp(digest, i->digest) != 0)
-        return error_set(e, ERROR_CORRUPT,
-                         "image file %s is corrupt; make it anew with: capsid rootfs create --name %s",
-                         i->path, i->name);
-    return 0;
+    return strcmp(digest, i->digest) == 0 ? 0 : corrupt(i, "corrupt", e);
 }
 
 /* Everything that decides an image's bytes, short of what the Debian mirror holds. */
@@ -90,44 +145,137 @@ static int hash_inputs(const struct config *config, const struct home *h, const 
 {
     cleanup_free char *initd = text_format("%s/initd", config->data);
     cleanup_free char *builder = text_format("%s/build-image", config->data);
+    cleanup_free char *npm = text_format("%s/npm-tree", config->data);
     cleanup_buffer struct buffer all = {0};
-    char initd_digest[DIGEST_HEX_SIZE], builder_digest[DIGEST_HEX_SIZE];
+    char initd_digest[DIGEST_HEX_SIZE], builder_digest[DIGEST_HEX_SIZE], npm_digest[DIGEST_HEX_SIZE];
 
-    if (home_digest(h, initd, initd_digest, e) < 0 || home_digest(h, builder, builder_digest, e) < 0)
+    if (home_digest(h, initd, initd_digest, e) < 0 || home_digest(h, builder, builder_digest, e) < 0 ||
+        home_digest(h, npm, npm_digest, e) < 0)
         return error_wrap(e, "the data directory %s is incomplete", config->data);
-    buffer_add_text(&all,
-                    "format %s\ninitd %s\nbuilder %s\nsuite %s\nmethod %s\npackages %s\npost %s\ndrop %s\n",
-                    BUILD_FORMAT, initd_digest, builder_digest, l->suite, l->method, l->packages,
-                    l->post ? l->post : "", l->drop ? l->drop : "");
+    const char *const parts[] = {BUILD_FORMAT, initd_digest, builder_digest, npm_digest, l->suite, l->extra,
+                                 l->method,    l->packages,  l->npm,         l->post,    l->drop};
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+        buffer_add_text(&all, "%s\n", parts[i] ? parts[i] : "");
     digest_bytes(all.data, all.size, ret);
     return 0;
 }
 
+/* What "initd --version" says after the name, without the newline. The caller frees it. */
+static char *initd_version(const char *initd, struct error *e)
+{
+    const char *argv[] = {initd, "--version", NULL};
+    cleanup_buffer struct buffer text = {0};
+
+    if (child_capture(argv, 256, deadline_in_ms(INITD_DEADLINE_MS), NULL, &text, e) < 0)
+        return NULL;
+    char *word = text_trim(strncmp(text.data, "initd ", 6) == 0 ? text.data + 6 : text.data);
+    return text_format("%.64s", word);
+}
+
+/* Writes the bill of materials beside the image. */
+static int write_sbom(const struct config *config, const struct home *h, const struct image *i,
+                      struct error *e)
+{
+    cleanup_free char *initd = text_format("%s/initd", config->data);
+    cleanup_free char *path = image_sbom_path(h, i);
+    char initd_digest[DIGEST_HEX_SIZE];
+    struct packages packages;
+
+    if (home_digest(h, initd, initd_digest, e) < 0 || image_packages(&packages, h, i, e) < 0)
+        return -1;
+    cleanup_free char *text = sbom_make(i->digest, &packages, i->initd, initd_digest);
+    packages_done(&packages);
+    if (!text)
+        return error_set(e, ERROR_GENERAL, "the bill of materials of %s cannot be written", i->name);
+    return file_replace(path, h->scratch, text, strlen(text), 0600, e);
+}
+
+static int write_manifest(const struct home *h, const struct image *i, struct error *e)
+{
+    cleanup_free char *reference = home_path(h, "images/names/%s.json", i->name);
+    json_t *j =
+        json_pack("{s:s, s:s, s:s, s:s, s:I, s:I}", "name", i->name, "digest", i->digest, "inputs", i->inputs,
+                  "initd", i->initd, "size", (json_int_t)i->size, "created", (json_int_t)i->created);
+    if (i->oci)
+        json_object_set_new(j, "oci", json_loads(i->oci, 0, NULL));
+    cleanup_free char *text = json_dumps(j, JSON_INDENT(2));
+
+    json_decref(j);
+    if (strlen(text) > REFERENCE_MAX)
+        return error_set(e, ERROR_GENERAL, "what is to be remembered of the image %s has more than %d bytes",
+                         i->name, REFERENCE_MAX);
+    return file_replace(reference, h->scratch, text, strlen(text), 0600, e);
+}
+
+/* The names and the files they refer to are changed by one process at a time. */
+static int lock_store(const struct home *h, const struct cancel *cancel, struct error *e)
+{
+    return home_lock(h, "images", "changing the images", deadline_in_ms(STORE_DEADLINE_MS), cancel, e);
+}
+
+/* Moves a built file and its record into the store; i has digest and path and gets the rest. */
+static int store_files(const struct config *config, const struct home *h, struct image *i,
+                       const struct build_paths *built, struct error *e)
+{
+    cleanup_free char *initd = text_format("%s/initd", config->data);
+    cleanup_free char *record = image_lock_path(h, i);
+    struct stat st;
+
+    i->initd = initd_version(initd, e);
+    if (!i->initd)
+        return -1;
+    if (stat(built->output, &st) < 0 || rename(built->lock_out, record) < 0 ||
+        rename(built->output, i->path) < 0)
+        return error_errno(e, "cannot create %s", i->path);
+    i->size = (uint64_t)st.st_size;
+    i->created = clock_realtime_ns() / 1000000000;
+    return write_sbom(config, h, i, e);
+}
+
+/* Takes what was built into the store and points the name at it. */
+static int adopt(const struct config *config, const struct home *h, const char *name, const char *inputs,
+                 const struct build_paths *built, const struct cancel *cancel, struct error *e)
+{
+    char digest[DIGEST_HEX_SIZE];
+
+    cleanup_fd int store = lock_store(h, cancel, e);
+    if (store < 0 || home_digest(h, built->output, digest, e) < 0)
+        return -1;
+    struct image i = {.name = text_copy(name),
+                      .digest = text_copy(digest),
+                      .inputs = text_copy(inputs),
+                      .path = image_path(h, digest)};
+    int result = store_files(config, h, &i, built, e);
+    if (result == 0)
+        result = write_manifest(h, &i, e);
+    image_done(&i);
+    return result;
+}
+
 int image_adopt(const struct home *h, const char *name, const char *built, const char *inputs, json_t *oci,
-                struct error *e)
+                const struct cancel *cancel, struct error *e)
 {
     char digest[DIGEST_HEX_SIZE];
     struct stat st;
 
-    if (stat(built, &st) < 0)
-        return error_errno(e, "the image builder made no %s", built);
-    if (home_digest(h, built, digest, e) < 0)
+    cleanup_fd int store = lock_store(h, cancel, e);
+    if (store < 0 || home_digest(h, built, digest, e) < 0)
         return -1;
-    cleanup_free char *path = image_path(h, digest);
-    cleanup_free char *reference = home_path(h, "images/names/%s.json", name);
-    if (rename(built, path) < 0)
-        return error_errno(e, "cannot create %s", path);
-    json_t *j =
-        json_pack("{s:s, s:s, s:s, s:I, s:I}", "name", name, "digest", digest, "inputs", inputs, "size",
-                  (json_int_t)st.st_size, "created", (json_int_t)(clock_realtime_ns() / 1000000000));
-    if (oci)
-        json_object_set(j, "oci", oci);
-    cleanup_free char *text = json_dumps(j, JSON_INDENT(2));
-    json_decref(j);
-    if (strlen(text) > REFERENCE_MAX)
-        return error_set(e, ERROR_GENERAL, "what is to be remembered of the image %s has more than %d bytes",
-                         name, REFERENCE_MAX);
-    return file_replace(reference, h->scratch, text, strlen(text), 0600, e);
+    struct image i = {.name = text_copy(name),
+                      .digest = text_copy(digest),
+                      .inputs = text_copy(inputs),
+                      .initd = text_copy(""),
+                      .path = image_path(h, digest),
+                      .oci = json_dumps(oci, JSON_SORT_KEYS),
+                      .created = clock_realtime_ns() / 1000000000};
+    int result =
+        stat(built, &st) < 0 || rename(built, i.path) < 0 ? error_errno(e, "cannot create %s", i.path) : 0;
+    if (result == 0) {
+        i.size = (uint64_t)st.st_size;
+        result = write_manifest(h, &i, e);
+    }
+    image_done(&i);
+    return result;
 }
 
 /* True when the name refers to an image made from these inputs. Its file is checked too, so that a corrupt
@@ -154,13 +302,37 @@ static int find_current(struct image *ret, const struct home *h, const char *nam
 }
 
 static int build_locked(const struct config *config, struct home *h, const struct language *l,
-                        const char *inputs, const struct cancel *cancel, struct error *e)
+                        const char *name, const char *lock, const char *inputs, const struct cancel *cancel,
+                        struct error *e)
 {
-    cleanup_free char *output = text_format("%s/%s.erofs", h->scratch, l->name);
+    cleanup_free char *output = text_format("%s/%s.erofs", h->scratch, name);
+    cleanup_free char *lock_out = text_format("%s/%s.lock", h->scratch, name);
+    struct build_paths paths = {.output = output, .lock_out = lock_out, .lock = lock};
 
-    if (image_build(config, h, l, output, deadline_in_ms(BUILD_DEADLINE_MS), cancel, e) < 0)
+    if (image_build(config, h, l, name, &paths, deadline_in_ms(BUILD_DEADLINE_MS), cancel, e) < 0)
         return -1;
-    return image_adopt(h, l->name, output, inputs, NULL, e);
+    return adopt(config, h, name, inputs, &paths, cancel, e);
+}
+
+static int lock_name(const struct home *h, const char *name, const struct cancel *cancel, struct error *e)
+{
+    cleanup_free char *lock = text_format("image-%s", name);
+    cleanup_free char *waiting = text_format("building the image %s", name);
+
+    return home_lock(h, lock, waiting, deadline_in_ms(BUILD_DEADLINE_MS), cancel, e);
+}
+
+int image_create(struct image *ret, const struct config *config, struct home *h, const struct language *l,
+                 const char *name, const char *lock, const struct cancel *cancel, struct error *e)
+{
+    char inputs[DIGEST_HEX_SIZE];
+
+    if (hash_inputs(config, h, l, inputs, e) < 0)
+        return -1;
+    cleanup_fd int fd = lock_name(h, name, cancel, e);
+    if (fd < 0 || build_locked(config, h, l, name, lock, inputs, cancel, e) < 0)
+        return -1;
+    return image_find(ret, h, name, e);
 }
 
 int image_ensure(struct image *ret, const struct config *config, struct home *h, struct language *l,
@@ -170,7 +342,6 @@ int image_ensure(struct image *ret, const struct config *config, struct home *h,
 
     if (l->oci)
         return image_find_imported(ret, h, l, e);
-
     if (hash_inputs(config, h, l, inputs, e) < 0)
         return -1;
     if (!force) {
@@ -178,15 +349,13 @@ int image_ensure(struct image *ret, const struct config *config, struct home *h,
         if (found != 0)
             return found < 0 ? -1 : 0;
     }
-    cleanup_free char *lock = text_format("image-%s", l->name);
-    cleanup_free char *waiting = text_format("building the image %s", l->name);
-    cleanup_fd int fd = home_lock(h, lock, waiting, deadline_in_ms(BUILD_DEADLINE_MS), cancel, e);
+    cleanup_fd int fd = lock_name(h, l->name, cancel, e);
     if (fd < 0)
         return -1;
     int found = force ? 0 : find_current(ret, h, l->name, inputs, e);
     if (found != 0)
         return found < 0 ? -1 : 0;
-    if (build_locked(config, h, l, inputs, cancel, e) < 0)
+    if (build_locked(config, h, l, l->name, NULL, inputs, cancel, e) < 0)
         return -1;
     return image_find(ret, h, l->name, e);
 }
@@ -234,5 +403,42 @@ int image_each(const struct home *h, int (*visit)(const struct image *i, void *c
         free(entries[i]);
     }
     free(entries);
+    return result;
+}
+
+/* Counts the names of one image. */
+struct users {
+    const char *digest;
+    unsigned count;
+};
+
+static int count_user(const struct image *i, void *context)
+{
+    struct users *u = context;
+
+    u->count += strcmp(i->digest, u->digest) == 0;
+    return 0;
+}
+
+int image_remove(const struct home *h, const char *name, const struct cancel *cancel, struct error *e)
+{
+    struct image i = {0};
+    cleanup_fd int fd = lock_store(h, cancel, e);
+
+    if (fd < 0 || image_find(&i, h, name, e) < 0)
+        return -1;
+    struct users users = {.digest = i.digest};
+    cleanup_free char *reference = home_path(h, "images/names/%s.json", name);
+    cleanup_free char *record = image_lock_path(h, &i);
+    cleanup_free char *sbom = image_sbom_path(h, &i);
+    int result = image_each(h, count_user, &users, e);
+    if (result == 0 && unlink(reference) < 0)
+        result = error_errno(e, "cannot remove %s", reference);
+    /* The reference is gone first: what an interruption leaves is a file without a name. */
+    const char *const files[] = {i.path, record, sbom};
+    for (size_t n = 0; result == 0 && users.count == 1 && n < sizeof(files) / sizeof(files[0]); n++)
+        if (unlink(files[n]) < 0 && errno != ENOENT)
+            result = error_errno(e, "cannot remove %s", files[n]);
+    image_done(&i);
     return result;
 }

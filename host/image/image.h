@@ -1,6 +1,8 @@
 /*
- * image: root filesystem images (EROFS), stored by their SHA-256 as images/DIGEST.erofs. A name is a
- * reference to one, a small JSON file in images/names/, which also says from which inputs the image was made.
+ * image: root filesystem images (EROFS), stored by their SHA-256 as images/DIGEST.erofs. Beside each are
+ * DIGEST.lock, the record of the packages it is made of, and DIGEST.spdx.json, its bill of materials. A name is a
+ * reference to one, a small JSON file in images/names/ (the manifest), which also says from which inputs the image
+ * was made.
  */
 #ifndef CAPSID_IMAGE_H
 #define CAPSID_IMAGE_H
@@ -8,6 +10,7 @@
 #include "base/deadline.h"
 #include "base/error.h"
 #include "config/config.h"
+#include "image/packages.h"
 #include "language/language.h"
 #include "store/home.h"
 
@@ -16,6 +19,7 @@ struct image {
     char *path;      /* the image file */
     char *digest;    /* SHA-256 of the file */
     char *inputs;    /* SHA-256 of everything it was made from */
+    char *initd;     /* version and build id of its initd; empty in images of earlier versions */
     uint64_t size;   /* bytes */
     int64_t created; /* seconds since 1970 */
     char *oci; /* of an imported image: JSON object with its reference, layers and defaults; else NULL */
@@ -25,6 +29,9 @@ void image_done(struct image *i);
 
 /* The image that a name refers to. ERROR_NOT_FOUND: there is none. Does not read the image file. */
 int image_find(struct image *ret, const struct home *h, const char *name, struct error *e);
+
+/* Parses a manifest; everything but name and path. ERROR_CORRUPT: it is not one. */
+int image_parse_manifest(struct image *ret, const char *text, struct error *e);
 
 /* Compares the file with its digest; ERROR_CORRUPT names the file and the remedy. Cheap when the file did not
  * change since the last time. */
@@ -44,6 +51,26 @@ int image_ensure(struct image *ret, const struct config *config, struct home *h,
  * file. */
 int image_is_current(const struct config *config, const struct home *h, const struct language *l,
                      struct error *e);
+
+/*
+ * Builds the definition l anew and gives the image that name. lock: a file of image/packages.h to build from, or NULL.
+ * A failure leaves the image that had the name before.
+ */
+int image_create(struct image *ret, const struct config *config, struct home *h, const struct language *l,
+                 const char *name, const char *lock, const struct cancel *cancel, struct error *e);
+
+/* As image_verify(), but always reads the whole file. */
+int image_check(const struct image *i, struct error *e);
+
+/* Paths of the records beside an image; the caller frees them. */
+char *image_lock_path(const struct home *h, const struct image *i);
+char *image_sbom_path(const struct home *h, const struct image *i);
+
+/* What the image is made of. Images of earlier versions have no such record: ERROR_NOT_FOUND with the remedy. */
+int image_packages(struct packages *ret, const struct home *h, const struct image *i, struct error *e);
+
+/* Removes a name, and the image with its records when no other name refers to it. */
+int image_remove(const struct home *h, const char *name, const struct cancel *cancel, struct error *e);
 
 /* Calls visit for every named image, sorted by name. */
 int image_each(const struct home *h, int (*visit)(const struct image *i, void *context), void *context,

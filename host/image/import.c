@@ -277,7 +277,7 @@ static int adopt(struct import *i, struct error *e)
     json_object_set_new(oci, "image", json_string(i->source));
     int result = hash_inputs(i, oci, inputs, e);
     if (result == 0)
-        result = image_adopt(i->home, i->request->name, i->output, inputs, oci, e);
+        result = image_adopt(i->home, i->request->name, i->output, inputs, oci, i->cancel, e);
     json_decref(oci);
     return result;
 }

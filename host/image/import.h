@@ -27,6 +27,6 @@ int image_find_imported(struct image *ret, const struct home *h, struct language
 
 /* Moves a built file into the store and points the name at it; oci may be NULL. Private to image/. */
 int image_adopt(const struct home *h, const char *name, const char *built, const char *inputs, json_t *oci,
-                struct error *e);
+                const struct cancel *cancel, struct error *e);
 
 #endif
