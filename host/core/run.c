@@ -78,7 +78,7 @@ static int set_end(struct run_phase *ret, const struct msg_exit *m, struct error
 struct task {
     struct guest *guest;
     const struct run_request *request;
-    const struct language *language;
+    struct language *language;
     struct program program;
     char *entry;         /* owned; the main file's name */
     uint32_t primed_job; /* in the snapshot; 0: none */
@@ -256,7 +256,7 @@ static int run_phases(struct task *t, struct error *e)
 static int run_language(struct supervisor *s, struct task *t, struct error *e)
 {
     const struct run_request *request = t->request;
-    const struct language *l = t->language;
+    struct language *l = t->language;
     struct machine_spec spec = {.kernel = s->config.kernel,
                                 .memory_mib = request->memory_mib ? request->memory_mib : l->memory,
                                 .vcpus = request->vcpus ? request->vcpus : l->vcpus};
