@@ -112,6 +112,7 @@ static void print_one(const struct language *l, bool installed)
     print_line("from", from);
     print_line("packages", l->packages);
     print_line("npm", l->npm);
+    print_line("warm-up", l->warm);
     print_line("hello", l->hello);
     print_line("installed", installed ? "yes" : "no");
 }

@@ -72,7 +72,7 @@ expect "rootfs list shows them" "$("$CAPSID" rootfs list | grep -c '^box')" 4
 
 # A language that names the image runs in it.
 mkdir -p "$TMPDIR/data/languages"
-for f in vmlinux initd build-image import-oci; do
+for f in vmlinux initd build-image npm-tree import-oci; do
 	ln -s "$BUILD/share/capsid/$f" "$TMPDIR/data/$f"
 done
 cat >"$TMPDIR/data/languages/boxsh.ini" <<END

@@ -31,7 +31,7 @@ expect_match "two" "$status $err" '1 Error: unexpected argument "b"*'
 # Installed means: the image of this very definition.
 mkdir -p "$TMPDIR/data/languages"
 data=$(dirname "$CAPSID")/share/capsid
-ln -s "$data/vmlinux" "$data/initd" "$data/build-image" "$TMPDIR/data/"
+ln -s "$data/vmlinux" "$data/initd" "$data/build-image" "$data/npm-tree" "$data/import-oci" "$TMPDIR/data/"
 sed 's/^packages = /packages = sed, /' "$data/languages/python.ini" >"$TMPDIR/data/languages/python.ini"
 CAPSID_DATA=$TMPDIR/data capsid languages --json
 expect "another definition: not installed" "$(get 'j["languages"][0]["installed"]')" False

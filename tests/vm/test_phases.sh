@@ -80,7 +80,7 @@ expect "python: compile is null" "$(field compile) $(field phase) $(field primed
 # Warm-up commands, in a data directory with definitions of its own. The image is that of c.
 mkdir -p "$TMPDIR/data/languages"
 data=$(dirname "$CAPSID")/share/capsid
-ln -s "$data/vmlinux" "$data/initd" "$data/build-image" "$TMPDIR/data/"
+ln -s "$data/vmlinux" "$data/initd" "$data/build-image" "$data/npm-tree" "$data/import-oci" "$TMPDIR/data/"
 define() { # WARM-UP COMMAND
 	sed "s#^command = .*#command = $1#" "$data/languages/c.ini" >"$TMPDIR/data/languages/c.ini"
 }
