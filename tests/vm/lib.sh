@@ -55,10 +55,19 @@ need_snapshot() {
 	}
 }
 
-# A state directory of this test's own, with the shared image and snapshots in it.
+# A state directory of this test's own, with the shared image and snapshots in it. Downloaded packages are not copied.
 new_home() {
+	local part
 	need_snapshot
-	cp -a --reflink=auto --sparse=always "$CAPSID_HOME" "$TMPDIR/home"
+	mkdir -p "$TMPDIR/home/cache"
+	for part in "$CAPSID_HOME"/* "$CAPSID_HOME"/cache/*; do
+		case ${part#"$CAPSID_HOME"/} in
+		cache | cache/packages) ;;
+		cache/*) cp -a "$part" "$TMPDIR/home/cache/" ;;
+		*) cp -a --reflink=auto --sparse=always "$part" "$TMPDIR/home/" ;;
+		esac
+	done
+	[ ! -d "$CAPSID_HOME/cache/packages" ] || ln -s "$CAPSID_HOME/cache/packages" "$TMPDIR/home/cache/packages"
 	export CAPSID_HOME=$TMPDIR/home
 }
 
