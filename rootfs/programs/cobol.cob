@@ -12,7 +12,7 @@ working-storage section.
       10 name pic x(6).
 01 i pic 99.
 01 mean pic z9.99.
-01 words pic x(40) value "the quick brown fox".
+01 phrase pic x(40) value "the quick brown fox".
 01 w pic x(10).
 01 p pic 99 value 1.
 procedure division.
@@ -31,7 +31,7 @@ procedure division.
     compute mean = (age(1) + age(2) + age(3)) / 3
     display "mean " mean
     perform 4 times
-        unstring words delimited by space into w with pointer p
+        unstring phrase delimited by space into w with pointer p
         display function upper-case(function trim(w)) with no advancing
     end-perform
     display " "
