@@ -1,5 +1,5 @@
 identification division.
-program-id. main.
+program-id. report.
 data division.
 working-storage section.
 01 a pic 9(18) value 0.
@@ -13,7 +13,7 @@ working-storage section.
 01 i pic 99.
 01 mean pic z9.99.
 01 phrase pic x(40) value "the quick brown fox".
-01 w pic x(10).
+01 piece pic x(10).
 01 p pic 99 value 1.
 procedure division.
     perform 60 times
@@ -31,8 +31,8 @@ procedure division.
     compute mean = (age(1) + age(2) + age(3)) / 3
     display "mean " mean
     perform 4 times
-        unstring phrase delimited by space into w with pointer p
-        display function upper-case(function trim(w)) with no advancing
+        unstring phrase delimited by space into piece with pointer p
+        display function upper-case(function trim(piece)) with no advancing
     end-perform
     display " "
     divide 1 by i giving t on size error display "no" end-divide

@@ -1,5 +1,6 @@
 // Classes, methods, a category and the C library.
 #import <objc/Object.h>
+#import <objc/runtime.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +35,6 @@ int main(void)
     printf("hanoi 10 %d\nfib 60 %ld\n", [Maths hanoi:10], [Maths fib:60]);
     qsort(names, 3, sizeof *names, compare);
     printf("%s %s %s\n", names[0], names[1], names[2]);
-    printf("%s\n", [counter respondsToSelector:@selector(step)] ? "step" : "none");
+    printf("%s\n", class_respondsToSelector(c, @selector(step)) ? "step" : "none");
     return 0;
 }
