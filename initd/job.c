@@ -4,10 +4,8 @@
 #include "prime.h"
 #include "spare.h"
 #include "sys.h"
-#include "text.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -42,11 +40,6 @@ struct job *job_at(unsigned index)
     return &jobs[index];
 }
 
-uint32_t job_next_id(void)
-{
-    return next_id;
-}
-
 struct job *job_find(uint32_t id)
 {
     for (unsigned i = 0; i < JOBS_MAX; i++)
@@ -70,14 +63,6 @@ unsigned job_count(void)
     for (unsigned i = 0; i < JOBS_MAX; i++)
         n += jobs[i].state != JOB_FREE;
     return n;
-}
-
-bool job_any_active(void)
-{
-    for (unsigned i = 0; i < JOBS_MAX; i++)
-        if (jobs[i].state != JOB_FREE && jobs[i].state != JOB_PRIMED && jobs[i].state != JOB_FINISHED)
-            return true;
-    return false;
 }
 
 bool job_any_settling(void)
@@ -493,15 +478,10 @@ void job_on_event(struct watch w, uint32_t events)
 
 static bool is_zombie(pid_t pid)
 {
-    char path[64], line[512];
-    struct text t = text_of(path, sizeof(path));
+    char line[512];
+    const char *fields = sys_read_stat(pid, line, sizeof(line));
 
-    text_add(&t, "/proc/");
-    text_add_u64(&t, (uint64_t)pid);
-    text_add(&t, "/stat");
-    const char *after_name =
-        sys_read_text(AT_FDCWD, path, line, sizeof(line)) > 0 ? strrchr(line, ')') : NULL;
-    return after_name && after_name[1] == ' ' && after_name[2] == 'Z';
+    return fields && fields[0] == 'Z';
 }
 
 static void check_wall(struct job *j, uint64_t now)

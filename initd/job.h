@@ -107,14 +107,8 @@ struct job *job_find_stream(const struct conn *c, uint32_t stream);
 /* Jobs that are not FREE. */
 unsigned job_count(void);
 
-/* True when some job is on its way from EXEC or FEED to its EXIT. */
-bool job_any_active(void);
-
 /* True when some job has not got to its program, or to its script, yet. */
 bool job_any_settling(void);
-
-/* The id that the next job will have. */
-uint32_t job_next_id(void);
 
 /* What a new job is; the fields of EXEC, or of PRIME and no limits. Borrowed for the time of the call. */
 struct job_request {

@@ -84,17 +84,11 @@ static bool has_open(pid_t pid, void *data)
 /* Fills in the first process's state letter, and the processor time of the job; proc_pid_stat(5). */
 static int read_activity(const struct job *j, char *ret_state, uint64_t *ret_cpu)
 {
-    char path[64], stat_text[512];
-    struct text t = text_of(path, sizeof(path));
+    char line[512];
+    const char *fields = sys_read_stat(j->pid, line, sizeof(line));
 
-    text_add(&t, "/proc/");
-    text_add_u64(&t, (uint64_t)j->pid);
-    text_add(&t, "/stat");
-    ssize_t n = sys_read_text(AT_FDCWD, path, stat_text, sizeof(stat_text));
-    const char *after_name = n > 0 ? strrchr(stat_text, ')') : NULL;
-    if (!after_name || after_name[1] != ' ')
+    if (!fields)
         return -ESRCH;
-    const char *fields = after_name + 2; /* the third of the file */
     const char *user = text_field(fields, 11);
     const char *system = text_field(fields, 12);
     if (!user || !system)

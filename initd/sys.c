@@ -139,6 +139,19 @@ ssize_t sys_read_text(int dir_fd, const char *path, char *buffer, size_t size)
     return n;
 }
 
+const char *sys_read_stat(pid_t pid, char *buffer, size_t size)
+{
+    char path[64];
+    struct text t = text_of(path, sizeof(path));
+
+    text_add(&t, "/proc/");
+    text_add_u64(&t, (uint64_t)pid);
+    text_add(&t, "/stat");
+    /* The name before them may hold anything. */
+    const char *after_name = sys_read_text(AT_FDCWD, path, buffer, size) > 0 ? strrchr(buffer, ')') : NULL;
+    return after_name && after_name[1] == ' ' ? after_name + 2 : NULL;
+}
+
 int sys_write_text(int dir_fd, const char *path, const char *text)
 {
     int fd = openat(dir_fd, path, O_WRONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);

@@ -55,6 +55,10 @@ pid_t sys_fork(void);
  * Returns the length or -errno. */
 ssize_t sys_read_text(int dir_fd, const char *path, char *buffer, size_t size);
 
+/* The fields of proc_pid_stat(5) from the third on, the state's letter; they stand in buffer. NULL: there is no such
+ * process. */
+const char *sys_read_stat(pid_t pid, char *buffer, size_t size);
+
 /* Writes text to an existing file, relative to dir_fd. */
 int sys_write_text(int dir_fd, const char *path, const char *text);
 

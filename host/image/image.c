@@ -213,22 +213,32 @@ static int lock_store(const struct home *h, const struct cancel *cancel, struct 
     return home_lock(h, "images", "changing the images", deadline_in_ms(STORE_DEADLINE_MS), cancel, e);
 }
 
+/* Moves a built file to i->path and notes its size and the time. */
+static int store_image(struct image *i, const char *built, struct error *e)
+{
+    struct stat st;
+
+    if (stat(built, &st) < 0 || rename(built, i->path) < 0)
+        return error_errno(e, "cannot create %s", i->path);
+    i->size = (uint64_t)st.st_size;
+    i->created = clock_realtime_ns() / 1000000000;
+    return 0;
+}
+
 /* Moves a built file and its record into the store; i has digest and path and gets the rest. */
 static int store_files(const struct config *config, const struct home *h, struct image *i,
                        const struct build_paths *built, struct error *e)
 {
     cleanup_free char *initd = text_format("%s/initd", config->data);
     cleanup_free char *record = image_lock_path(h, i);
-    struct stat st;
 
     i->initd = initd_version(initd, e);
     if (!i->initd)
         return -1;
-    if (stat(built->output, &st) < 0 || rename(built->lock_out, record) < 0 ||
-        rename(built->output, i->path) < 0)
-        return error_errno(e, "cannot create %s", i->path);
-    i->size = (uint64_t)st.st_size;
-    i->created = clock_realtime_ns() / 1000000000;
+    if (rename(built->lock_out, record) < 0)
+        return error_errno(e, "cannot create %s", record);
+    if (store_image(i, built->output, e) < 0)
+        return -1;
     return write_sbom(config, h, i, e);
 }
 
@@ -256,7 +266,6 @@ int image_adopt(const struct home *h, const char *name, const char *built, const
                 const struct cancel *cancel, struct error *e)
 {
     char digest[DIGEST_HEX_SIZE];
-    struct stat st;
 
     cleanup_fd int store = lock_store(h, cancel, e);
     if (store < 0 || home_digest(h, built, digest, e) < 0)
@@ -266,14 +275,10 @@ int image_adopt(const struct home *h, const char *name, const char *built, const
                       .inputs = text_copy(inputs),
                       .initd = text_copy(""),
                       .path = image_path(h, digest),
-                      .oci = json_dumps(oci, JSON_SORT_KEYS),
-                      .created = clock_realtime_ns() / 1000000000};
-    int result =
-        stat(built, &st) < 0 || rename(built, i.path) < 0 ? error_errno(e, "cannot create %s", i.path) : 0;
-    if (result == 0) {
-        i.size = (uint64_t)st.st_size;
+                      .oci = json_dumps(oci, JSON_SORT_KEYS)};
+    int result = store_image(&i, built, e);
+    if (result == 0)
         result = write_manifest(h, &i, e);
-    }
     image_done(&i);
     return result;
 }

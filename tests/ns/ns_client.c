@@ -210,6 +210,16 @@ static unsigned count_entries(const char *path, bool numbers_only)
     return n;
 }
 
+const char *ns_in_dir(const struct ns_guest *g, const char *name)
+{
+    static char paths[4][256];
+    static unsigned turn;
+    char *path = paths[turn++ % 4];
+
+    snprintf(path, sizeof(paths[0]), "%s/%s", g->dir, name);
+    return path;
+}
+
 unsigned ns_count_fds(const struct ns_guest *g)
 {
     char path[64];

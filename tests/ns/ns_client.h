@@ -38,6 +38,9 @@ void ns_stop(struct ns_guest *g);
 /* Waits for initd, which has been told to end, and checks that it did so well. */
 void ns_join(struct ns_guest *g);
 
+/* A path in the guest's directory; static, valid until the 4th call from then. */
+const char *ns_in_dir(const struct ns_guest *g, const char *name);
+
 /* How many files initd has open. */
 unsigned ns_count_fds(const struct ns_guest *g);
 

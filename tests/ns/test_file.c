@@ -22,17 +22,6 @@ static void setup(void)
     ns_connect(&guest, &conn, true);
 }
 
-/* A path in the test's directory; static, valid until the 4th call from then. */
-static const char *in_dir(const char *name)
-{
-    static char paths[4][256];
-    static unsigned turn;
-    char *path = paths[turn++ % 4];
-
-    snprintf(path, sizeof(paths[0]), "%s/%s", guest.dir, name);
-    return path;
-}
-
 static struct wire_bytes bytes_of(const char *text)
 {
     return (struct wire_bytes){.data = (const uint8_t *)text, .size = (uint32_t)strlen(text)};
@@ -97,22 +86,22 @@ START_TEST(small_file_there_and_back)
     uint32_t stream;
 
     setup();
-    struct msg_write_file m = file_of(in_dir("a"), "hello");
+    struct msg_write_file m = file_of(ns_in_dir(&guest, "a"), "hello");
     m.mtime_ns = 1234567890123456789;
     write_ok(&m);
     stream = ns_stream(&conn);
-    NS_SEND(&conn, stat, stream, {.path = in_dir("a")});
+    NS_SEND(&conn, stat, stream, {.path = ns_in_dir(&guest, "a")});
     NS_EXPECT(&conn, file_info, FILE_INFO, stream, &info);
     ck_assert_uint_eq(info.mode, S_IFREG | 0640);
     ck_assert_uint_eq(info.size, 5);
     ck_assert_uint_eq(info.mtime_ns, 1234567890123456789);
     ck_assert_str_eq(info.target, "");
-    ck_assert_uint_eq(read_all(in_dir("a"), 0, UINT64_MAX, 1000, text, sizeof(text)), 5);
+    ck_assert_uint_eq(read_all(ns_in_dir(&guest, "a"), 0, UINT64_MAX, 1000, text, sizeof(text)), 5);
     ck_assert(memcmp(text, "hello", 5) == 0);
-    ck_assert_uint_eq(read_all(in_dir("a"), 1, 3, 1000, text, sizeof(text)), 3);
+    ck_assert_uint_eq(read_all(ns_in_dir(&guest, "a"), 1, 3, 1000, text, sizeof(text)), 3);
     ck_assert(memcmp(text, "ell", 3) == 0);
-    ck_assert_uint_eq(read_all(in_dir("a"), 9, 3, 1000, text, sizeof(text)), 0);
-    ck_assert_uint_eq(read_all(in_dir("a"), 0, 0, 0, text, sizeof(text)), 0);
+    ck_assert_uint_eq(read_all(ns_in_dir(&guest, "a"), 9, 3, 1000, text, sizeof(text)), 0);
+    ck_assert_uint_eq(read_all(ns_in_dir(&guest, "a"), 0, 0, 0, text, sizeof(text)), 0);
     /* A file of /proc says size 0 and has content all the same. */
     ck_assert_uint_gt(read_all("/proc/self/status", 0, UINT64_MAX, 60, text, sizeof(text)), 500);
     ns_stop(&guest);
@@ -124,18 +113,18 @@ START_TEST(parts_of_a_file)
     char text[100];
 
     setup();
-    struct msg_write_file m = file_of(in_dir("a"), "0123456789");
+    struct msg_write_file m = file_of(ns_in_dir(&guest, "a"), "0123456789");
     write_ok(&m);
-    m = file_of(in_dir("a"), "xy");
+    m = file_of(ns_in_dir(&guest, "a"), "xy");
     m.flags = PROTO_WRITE_KEEP;
     m.offset = 4;
     write_ok(&m);
-    ck_assert_uint_eq(read_all(in_dir("a"), 0, 99, 99, text, sizeof(text)), 10);
+    ck_assert_uint_eq(read_all(ns_in_dir(&guest, "a"), 0, 99, 99, text, sizeof(text)), 10);
     ck_assert(memcmp(text, "0123xy6789", 10) == 0);
     m.flags = 0;
     m.offset = 0;
     write_ok(&m);
-    ck_assert_uint_eq(read_all(in_dir("a"), 0, 99, 99, text, sizeof(text)), 2);
+    ck_assert_uint_eq(read_all(ns_in_dir(&guest, "a"), 0, 99, 99, text, sizeof(text)), 2);
     ns_stop(&guest);
 }
 END_TEST
@@ -172,7 +161,7 @@ START_TEST(large_file_there_and_back)
     for (size_t i = 0; i < sizeof(content); i++)
         content[i] = (char)(i * 17 + i / 5000);
     for (int atomic = 0; atomic < 2; atomic++) {
-        struct msg_write_file m = {.path = in_dir("sub/dir/large"),
+        struct msg_write_file m = {.path = ns_in_dir(&guest, "sub/dir/large"),
                                    .mode = S_IFREG | 0600,
                                    .flags = PROTO_WRITE_PARENTS | (atomic ? PROTO_WRITE_ATOMIC : 0),
                                    .size = sizeof(content),
@@ -181,12 +170,13 @@ START_TEST(large_file_there_and_back)
         NS_SEND(&conn, write_file, stream, m);
         ck_assert_uint_eq(send_content(stream, content, 12345, sizeof(content)), MSG_OK);
         NS_SEND(&conn, end, stream, {.channel = 0, .offset = sizeof(content)}); /* not needed, no harm */
-        ck_assert_uint_eq(read_all(in_dir("sub/dir/large"), 0, UINT64_MAX, 100000, back, sizeof(back)),
-                          sizeof(back));
+        ck_assert_uint_eq(
+            read_all(ns_in_dir(&guest, "sub/dir/large"), 0, UINT64_MAX, 100000, back, sizeof(back)),
+            sizeof(back));
         ck_assert(memcmp(content, back, sizeof(back)) == 0);
-        ck_assert_int_eq(unlink(in_dir("sub/dir/large")), 0);
+        ck_assert_int_eq(unlink(ns_in_dir(&guest, "sub/dir/large")), 0);
     }
-    ck_assert_int_eq(rmdir(in_dir("sub/dir")), 0); /* nothing else was left there */
+    ck_assert_int_eq(rmdir(ns_in_dir(&guest, "sub/dir")), 0); /* nothing else was left there */
     ns_stop(&guest);
 }
 END_TEST
@@ -196,10 +186,10 @@ START_TEST(an_unfinished_atomic_write_leaves_nothing)
     char text[100];
 
     setup();
-    struct msg_write_file m = file_of(in_dir("d/a"), "old");
+    struct msg_write_file m = file_of(ns_in_dir(&guest, "d/a"), "old");
     m.flags = PROTO_WRITE_PARENTS;
     write_ok(&m);
-    m = file_of(in_dir("d/a"), "new");
+    m = file_of(ns_in_dir(&guest, "d/a"), "new");
     m.flags = PROTO_WRITE_ATOMIC;
     m.size = 1000;
     uint32_t stream = ns_stream(&conn);
@@ -210,18 +200,18 @@ START_TEST(an_unfinished_atomic_write_leaves_nothing)
     ns_disconnect(&conn);
     usleep(50000);
     ns_connect(&guest, &conn, true);
-    ck_assert_uint_eq(read_all(in_dir("d/a"), 0, 99, 99, text, sizeof(text)), 3);
+    ck_assert_uint_eq(read_all(ns_in_dir(&guest, "d/a"), 0, 99, 99, text, sizeof(text)), 3);
     ck_assert(memcmp(text, "old", 3) == 0);
-    ck_assert_int_eq(unlink(in_dir("d/a")), 0);
-    ck_assert_int_eq(rmdir(in_dir("d")), 0);
+    ck_assert_int_eq(unlink(ns_in_dir(&guest, "d/a")), 0);
+    ck_assert_int_eq(rmdir(ns_in_dir(&guest, "d")), 0);
     /* END before all of the content drops it, too. */
-    m.path = in_dir("b");
+    m.path = ns_in_dir(&guest, "b");
     stream = ns_stream(&conn);
     NS_SEND(&conn, write_file, stream, m);
     ck_assert_uint_eq(ns_receive(&conn).type, MSG_WINDOW);
     NS_SEND(&conn, end, stream, {.channel = 0, .offset = 3});
     ns_expect_error(&conn, stream, PROTO_ERR_INVALID);
-    ck_assert_int_ne(access(in_dir("b"), F_OK), 0);
+    ck_assert_int_ne(access(ns_in_dir(&guest, "b"), F_OK), 0);
     ns_stop(&guest);
 }
 END_TEST
@@ -233,24 +223,25 @@ START_TEST(directories_and_symlinks)
     struct stat st;
 
     setup();
-    struct msg_write_file m = {.path = in_dir("d/e"), .mode = S_IFDIR | 0751, .flags = PROTO_WRITE_PARENTS};
+    struct msg_write_file m = {
+        .path = ns_in_dir(&guest, "d/e"), .mode = S_IFDIR | 0751, .flags = PROTO_WRITE_PARENTS};
     write_ok(&m);
     write_ok(&m); /* it may be there */
-    ck_assert_int_eq(stat(in_dir("d/e"), &st), 0);
+    ck_assert_int_eq(stat(ns_in_dir(&guest, "d/e"), &st), 0);
     ck_assert_uint_eq(st.st_mode, S_IFDIR | 0751);
-    m = file_of(in_dir("d/link"), "e/target");
+    m = file_of(ns_in_dir(&guest, "d/link"), "e/target");
     m.mode = S_IFLNK | 0777;
     write_ok(&m);
-    ck_assert_int_eq(readlink(in_dir("d/link"), target, sizeof(target)), 8);
+    ck_assert_int_eq(readlink(ns_in_dir(&guest, "d/link"), target, sizeof(target)), 8);
     ck_assert_uint_eq(write_fails(&m, PROTO_ERR_OS), EEXIST);
     m.flags = PROTO_WRITE_ATOMIC;
     write_ok(&m);
     uint32_t stream = ns_stream(&conn);
-    NS_SEND(&conn, stat, stream, {.path = in_dir("d/link"), .flags = PROTO_PATH_NOFOLLOW});
+    NS_SEND(&conn, stat, stream, {.path = ns_in_dir(&guest, "d/link"), .flags = PROTO_PATH_NOFOLLOW});
     NS_EXPECT(&conn, file_info, FILE_INFO, stream, &info);
     ck_assert_str_eq(info.target, "e/target");
     ck_assert_uint_eq(info.mode & S_IFMT, S_IFLNK);
-    NS_SEND(&conn, stat, stream, {.path = in_dir("d/link")});
+    NS_SEND(&conn, stat, stream, {.path = ns_in_dir(&guest, "d/link")});
     ck_assert_uint_eq(ns_expect_error(&conn, stream, PROTO_ERR_OS), ENOENT);
     ns_stop(&guest);
 }
@@ -261,7 +252,7 @@ START_TEST(what_makes_no_sense_is_refused)
     setup();
     struct msg_write_file m = file_of("relative", "x");
     write_fails(&m, PROTO_ERR_INVALID);
-    m = file_of(in_dir("a"), "x");
+    m = file_of(ns_in_dir(&guest, "a"), "x");
     m.mode = S_IFIFO | 0600;
     write_fails(&m, PROTO_ERR_INVALID);
     m.mode = S_IFREG | 0600;
@@ -276,19 +267,19 @@ START_TEST(what_makes_no_sense_is_refused)
     m.offset = 0;
     m.size = 0; /* less than data */
     write_fails(&m, PROTO_ERR_INVALID);
-    m = file_of(in_dir("no/such/directory"), "x");
+    m = file_of(ns_in_dir(&guest, "no/such/directory"), "x");
     ck_assert_uint_eq(write_fails(&m, PROTO_ERR_OS), ENOENT);
     m = file_of(guest.dir, "x");
     ck_assert_uint_eq(write_fails(&m, PROTO_ERR_OS), EISDIR);
     /* Nobody has the other end of a FIFO: initd must not wait for it. */
-    ck_assert_int_eq(mkfifo(in_dir("fifo"), 0600), 0);
-    m = file_of(in_dir("fifo"), "x");
+    ck_assert_int_eq(mkfifo(ns_in_dir(&guest, "fifo"), 0600), 0);
+    m = file_of(ns_in_dir(&guest, "fifo"), "x");
     ck_assert_uint_eq(write_fails(&m, PROTO_ERR_OS), ENXIO);
-    NS_SEND(&conn, read_file, 900, {.path = in_dir("fifo"), .length = 1, .window = 1});
+    NS_SEND(&conn, read_file, 900, {.path = ns_in_dir(&guest, "fifo"), .length = 1, .window = 1});
     ns_expect_error(&conn, 900, PROTO_ERR_INVALID);
     NS_SEND(&conn, read_file, 900, {.path = guest.dir, .length = 1, .window = 1});
     ns_expect_error(&conn, 900, PROTO_ERR_INVALID);
-    NS_SEND(&conn, read_file, 900, {.path = in_dir("none"), .length = 1, .window = 1});
+    NS_SEND(&conn, read_file, 900, {.path = ns_in_dir(&guest, "none"), .length = 1, .window = 1});
     ck_assert_uint_eq(ns_expect_error(&conn, 900, PROTO_ERR_OS), ENOENT);
     NS_SEND(&conn, stat, 900, {.path = "/", .flags = 0x40});
     ns_expect_error(&conn, 900, PROTO_ERR_UNSUPPORTED);
@@ -302,11 +293,12 @@ START_TEST(transfers_are_bounded_and_keep_to_their_windows)
     struct frame f;
 
     setup();
-    FILE *file = fopen(in_dir("big"), "w");
+    FILE *file = fopen(ns_in_dir(&guest, "big"), "w");
     fwrite(big, 1, sizeof(big), file);
     fclose(file);
     for (uint32_t i = 0; i < 9; i++)
-        NS_SEND(&conn, read_file, 100 + i, {.path = in_dir("big"), .length = UINT64_MAX, .window = 10});
+        NS_SEND(&conn, read_file, 100 + i,
+                {.path = ns_in_dir(&guest, "big"), .length = UINT64_MAX, .window = 10});
     unsigned infos = 0, data = 0, errors = 0;
     while (ns_receive_within(&conn, 300, &f)) {
         infos += f.type == MSG_FILE_INFO;
@@ -323,7 +315,7 @@ START_TEST(transfers_are_bounded_and_keep_to_their_windows)
     ck_assert(ns_closed_within(&conn, 2000));
     ns_disconnect(&conn);
     ns_connect(&guest, &conn, true);
-    struct msg_write_file m = {.path = in_dir("w"), .mode = S_IFREG | 0600, .size = 5u << 20};
+    struct msg_write_file m = {.path = ns_in_dir(&guest, "w"), .mode = S_IFREG | 0600, .size = 5u << 20};
     NS_SEND(&conn, write_file, 5, m);
     struct msg_window w;
     NS_EXPECT(&conn, window, WINDOW, 5, &w);
@@ -372,20 +364,20 @@ START_TEST(directories_are_listed_page_by_page)
     unsigned count;
 
     setup();
-    ck_assert_int_eq(mkdir(in_dir("d"), 0755), 0);
-    list_all(in_dir("d"), seen, &count);
+    ck_assert_int_eq(mkdir(ns_in_dir(&guest, "d"), 0755), 0);
+    list_all(ns_in_dir(&guest, "d"), seen, &count);
     ck_assert_uint_eq(count, 0);
     umask(022);
     for (int i = 0; i < FILES; i++) {
         char name[64];
         snprintf(name, sizeof(name), "d/a-rather-long-name-for-a-file-%d", i);
-        int fd = open(in_dir(name), O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
+        int fd = open(ns_in_dir(&guest, name), O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
         ck_assert_int_ge(fd, 0);
         close(fd);
     }
-    ck_assert_uint_gt(list_all(in_dir("d"), seen, &count), 3);
+    ck_assert_uint_gt(list_all(ns_in_dir(&guest, "d"), seen, &count), 3);
     ck_assert_uint_eq(count, FILES);
-    NS_SEND(&conn, list, 5000, {.path = in_dir("d/a-rather-long-name-for-a-file-1")});
+    NS_SEND(&conn, list, 5000, {.path = ns_in_dir(&guest, "d/a-rather-long-name-for-a-file-1")});
     ck_assert_uint_eq(ns_expect_error(&conn, 5000, PROTO_ERR_OS), ENOTDIR);
     ns_stop(&guest);
 }
@@ -396,26 +388,26 @@ START_TEST(removal)
     char command[300];
 
     setup();
-    struct msg_write_file m = file_of(in_dir("a"), "x");
+    struct msg_write_file m = file_of(ns_in_dir(&guest, "a"), "x");
     write_ok(&m);
-    NS_SEND(&conn, remove, 500, {.path = in_dir("a")});
+    NS_SEND(&conn, remove, 500, {.path = ns_in_dir(&guest, "a")});
     ns_expect_ok(&conn, 500);
-    NS_SEND(&conn, remove, 500, {.path = in_dir("a")});
+    NS_SEND(&conn, remove, 500, {.path = ns_in_dir(&guest, "a")});
     ck_assert_uint_eq(ns_expect_error(&conn, 500, PROTO_ERR_OS), ENOENT);
     snprintf(command, sizeof(command),
              "cd %s && mkdir -p keep d/$(seq -s / 100) && touch d/1/x d/1/2/y d/1/2/3/z && ln -s ../keep "
              "d/link && touch keep/it",
              guest.dir);
     ck_assert_int_eq(system(command), 0);
-    NS_SEND(&conn, remove, 500, {.path = in_dir("d")});
+    NS_SEND(&conn, remove, 500, {.path = ns_in_dir(&guest, "d")});
     ck_assert_uint_eq(ns_expect_error(&conn, 500, PROTO_ERR_OS), ENOTEMPTY);
     /* What follows on this connection waits for the helper, and is answered after it. */
-    NS_SEND(&conn, remove, 501, {.path = in_dir("d"), .flags = PROTO_REMOVE_TREE});
-    NS_SEND(&conn, stat, 502, {.path = in_dir("d")});
+    NS_SEND(&conn, remove, 501, {.path = ns_in_dir(&guest, "d"), .flags = PROTO_REMOVE_TREE});
+    NS_SEND(&conn, stat, 502, {.path = ns_in_dir(&guest, "d")});
     ns_expect_ok(&conn, 501);
     ck_assert_uint_eq(ns_expect_error(&conn, 502, PROTO_ERR_OS), ENOENT);
-    ck_assert_int_eq(access(in_dir("keep/it"), F_OK), 0);
-    NS_SEND(&conn, remove, 503, {.path = in_dir("none"), .flags = PROTO_REMOVE_TREE});
+    ck_assert_int_eq(access(ns_in_dir(&guest, "keep/it"), F_OK), 0);
+    NS_SEND(&conn, remove, 503, {.path = ns_in_dir(&guest, "none"), .flags = PROTO_REMOVE_TREE});
     ck_assert_uint_eq(ns_expect_error(&conn, 503, PROTO_ERR_OS), ENOENT);
     ns_stop(&guest);
 }
@@ -427,15 +419,15 @@ START_TEST(mount_and_unmount)
 
     setup();
     NS_SEND(&conn, mount, 1,
-            {.source = "none", .target = in_dir("m/n"), .fstype = "tmpfs", .options = "size=1m"});
+            {.source = "none", .target = ns_in_dir(&guest, "m/n"), .fstype = "tmpfs", .options = "size=1m"});
     ns_expect_ok(&conn, 1);
     char script[300];
-    snprintf(script, sizeof(script), "grep -q '%s tmpfs' /proc/mounts", in_dir("m/n"));
+    snprintf(script, sizeof(script), "grep -q '%s tmpfs' /proc/mounts", ns_in_dir(&guest, "m/n"));
     conn.next_stream = 10;
     ns_run_sh(&conn, script, &r);
-    NS_SEND(&conn, unmount, 2, {.target = in_dir("m/n")});
+    NS_SEND(&conn, unmount, 2, {.target = ns_in_dir(&guest, "m/n")});
     ns_expect_ok(&conn, 2);
-    NS_SEND(&conn, unmount, 2, {.target = in_dir("m/n")});
+    NS_SEND(&conn, unmount, 2, {.target = ns_in_dir(&guest, "m/n")});
     ck_assert_uint_eq(ns_expect_error(&conn, 2, PROTO_ERR_OS), EINVAL);
     ns_stop(&guest);
 }

@@ -19,19 +19,9 @@ static void setup(void)
     ns_connect(&guest, &conn, true);
 }
 
-static const char *in_dir(const char *name)
-{
-    static char paths[4][256];
-    static unsigned turn;
-    char *path = paths[turn++ % 4];
-
-    snprintf(path, sizeof(paths[0]), "%s/%s", guest.dir, name);
-    return path;
-}
-
 static struct msg_prime prime_of(const char *interpreter)
 {
-    const char *script = in_dir("work/main");
+    const char *script = ns_in_dir(&guest, "work/main");
 
     return (struct msg_prime){
         .argv = NS_STRS(interpreter, script, "argument"),
@@ -55,7 +45,7 @@ static uint32_t prime(const char *interpreter)
 
 static void write_source(const char *content)
 {
-    FILE *f = fopen(in_dir("source"), "w");
+    FILE *f = fopen(ns_in_dir(&guest, "source"), "w");
 
     ck_assert_ptr_nonnull(f);
     ck_assert_int_ge(fputs(content, f), 0);
@@ -64,7 +54,7 @@ static void write_source(const char *content)
 
 static struct msg_feed feed_of(uint32_t job)
 {
-    return (struct msg_feed){.job = job, .source = in_dir("source"), .window = 65536};
+    return (struct msg_feed){.job = job, .source = ns_in_dir(&guest, "source"), .window = 65536};
 }
 
 static void feed(const struct msg_feed *m)
@@ -95,18 +85,18 @@ START_TEST(sh_runs_what_it_is_fed)
     setup();
     uint32_t job = prime("/bin/sh");
     ck_assert_uint_eq(state_of(job), PROTO_JOB_PRIMED);
-    ck_assert_int_eq(stat(in_dir("work/main"), &st), 0);
+    ck_assert_int_eq(stat(ns_in_dir(&guest, "work/main"), &st), 0);
     ck_assert(S_ISFIFO(st.st_mode));
     write_source("echo \"$0 $1\"; read x || echo no input; exit 7\n");
     struct msg_feed m = feed_of(job);
     feed(&m);
     char want[300];
-    snprintf(want, sizeof(want), "%s argument\nno input\n", in_dir("work/main"));
+    snprintf(want, sizeof(want), "%s argument\nno input\n", ns_in_dir(&guest, "work/main"));
     ck_assert_str_eq(result.out, want);
     ck_assert_str_eq(result.err, "");
     ck_assert_uint_eq(result.exit.status, 7);
     ck_assert_uint_eq(result.started.job, job);
-    ck_assert_int_eq(stat(in_dir("work/main"), &st), 0);
+    ck_assert_int_eq(stat(ns_in_dir(&guest, "work/main"), &st), 0);
     ck_assert(S_ISREG(st.st_mode)); /* the source has the script's name */
     ns_stop(&guest);
 }
@@ -175,10 +165,10 @@ START_TEST(a_job_is_fed_once_and_only_when_primed)
     NS_SEND(&conn, feed, 700, m);
     ns_expect_error(&conn, 700, PROTO_ERR_UNSUPPORTED);
     m = feed_of(job);
-    ck_assert_int_eq(mkdir(in_dir("source"), 0755), 0);
+    ck_assert_int_eq(mkdir(ns_in_dir(&guest, "source"), 0755), 0);
     NS_SEND(&conn, feed, 700, m);
     ck_assert_uint_eq(ns_expect_error(&conn, 700, PROTO_ERR_OS), EINVAL);
-    ck_assert_int_eq(rmdir(in_dir("source")), 0);
+    ck_assert_int_eq(rmdir(ns_in_dir(&guest, "source")), 0);
     write_source("echo once\n");
     feed(&m);
     ck_assert_str_eq(result.out, "once\n");
@@ -232,7 +222,7 @@ START_TEST(a_primed_job_that_dies_is_an_ended_job)
     usleep(200000);
     ck_assert_uint_eq(state_of(s.job), PROTO_JOB_ENDED);
     ck_assert_uint_lt(ns_count_fds(&guest), fds);
-    ck_assert_int_ne(access(in_dir("work/main"), F_OK), 0);
+    ck_assert_int_ne(access(ns_in_dir(&guest, "work/main"), F_OK), 0);
     write_source("echo\n");
     NS_SEND(&conn, feed, 700, feed_of(s.job));
     ns_expect_error(&conn, 700, PROTO_ERR_STATE);
