@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include "base/cleanup.h"
+#include "core/gc.h"
 #include "core/snapshot.h"
 
 #include <stdio.h>

@@ -63,26 +63,11 @@ int snapshot_find(struct snapshot *ret, struct supervisor *s, const char *key, s
 /* Compares every byte with the manifest; ERROR_CORRUPT: they differ. */
 int snapshot_check(const struct snapshot *snapshot, struct error *e);
 
-/*
- * 1 when a run of its language with its memory and processors would use it today, otherwise 0 and the reason in *ret
- * (the caller frees it). -1: what today's inputs are cannot be said, because the kernel or the VMM is missing.
- */
-int snapshot_is_current(struct supervisor *s, const struct snapshot *snapshot, char **ret, struct error *e);
+/* Fails, naming the snapshot, when somebody uses it. One that is not there is fine. */
+int snapshot_check_unused(const struct supervisor *s, const char *key, struct error *e);
 
 /* Removes it, unless somebody uses it: an error then. *ret_freed, when not NULL: bytes on disk. */
 int snapshot_remove(struct supervisor *s, const struct snapshot *snapshot, uint64_t *ret_freed,
                     struct error *e);
-
-struct snapshot_gc {
-    bool dry_run;       /* only say what would be done */
-    uint64_t keep_days; /* those made in the last so many days stay */
-    /* Called for each that is not current; removed is false when it is in use. */
-    void (*report)(const struct snapshot *snapshot, const char *reason, bool removed, void *context);
-    void *context;
-};
-
-/* Removes the snapshots that are not current and not in use. *ret_freed: bytes on disk. */
-int snapshot_collect(struct supervisor *s, const struct snapshot_gc *gc, uint64_t *ret_freed,
-                     struct error *e);
 
 #endif
