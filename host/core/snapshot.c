@@ -401,6 +401,15 @@ static int make_in(struct supervisor *s, const struct order *o, const char *scra
     return 0;
 }
 
+/* All that is seen of a disk that became full under a guest is that its VMM died. */
+static void tell_full_disk(const struct supervisor *s, struct error *e)
+{
+    struct error full = {0};
+
+    if (e->kind == ERROR_VM_LOST && file_require_space(s->home.path, SPACE_MARGIN_MIB << 20, &full) < 0)
+        *e = full;
+}
+
 static int make(struct snapshot *ret, struct supervisor *s, const struct order *o, struct error *e)
 {
     cleanup_free char *scratch = text_format("%s/snapshot-%.*s", s->home.scratch, KEY_SHORT, o->key);
@@ -410,6 +419,7 @@ static int make(struct snapshot *ret, struct supervisor *s, const struct order *
     log_progress("Making the snapshot of %s (%llu MiB, %llu vCPU)", o->language->name,
                  (unsigned long long)o->spec->memory_mib, (unsigned long long)o->spec->vcpus);
     if (make_in(s, o, scratch, &lock, e) < 0) {
+        tell_full_disk(s, e);
         file_remove_tree(scratch, &(struct error){0});
         return error_wrap(e, "the snapshot of %s could not be made", o->language->name);
     }

@@ -159,16 +159,21 @@ echo $? >"$TMPDIR/status"
 rm "$SMALL/filler"
 ls -A "$SMALL/run" "$SMALL/snapshots" >"$TMPDIR/left"
 timeout 200 "$CAPSID" run -q -l python --raw -c 'print("room")' </dev/null >"$TMPDIR/after" 2>&1
+cat /dev/zero >"$SMALL/filler" 2>/dev/null
+timeout 200 "$CAPSID" run -q -l python -c 'print("restored")' </dev/null >"$TMPDIR/full" 2>&1
+echo $? >>"$TMPDIR/full"
+ls -A "$SMALL/run" >>"$TMPDIR/full"
 EOF
 SMALL=$TMPDIR/small CAPSID_DATA=$TMPDIR/data unshare --mount sh "$TMPDIR/full.sh"
 expect "full: status" "$(cat "$TMPDIR/status")" 1
 expect_match "full: message" "$(cat "$TMPDIR/err")" "Making the snapshot of python*
-Error: the snapshot of python could not be made: *"
+Error: the snapshot of python could not be made: not enough disk space in $TMPDIR/small: * needed, * free"
 expect "full: two lines" "$(wc -l <"$TMPDIR/err")" 2
 expect "full: nothing is left" "$(cat "$TMPDIR/left")" "$TMPDIR/small/run:
 
 $TMPDIR/small/snapshots:"
 expect "full: with room again it works" "$(cat "$TMPDIR/after")" room
-cat "$TMPDIR/err"
+expect_match "full, with a snapshot: one line, and nothing is left" "$(cat "$TMPDIR/full")" "Error: *No space left on device
+1"
 expect_clean "after all"
 finish
