@@ -152,27 +152,6 @@ static int verify(const struct supervisor *s, const struct snapshot *snapshot, s
     return 0;
 }
 
-int snapshot_check(const struct snapshot *snapshot, struct error *e)
-{
-    char digest[DIGEST_HEX_SIZE];
-
-    if (snapshot->problem)
-        return error_set(e, ERROR_CORRUPT, "%s", snapshot->problem);
-    for (size_t i = 0; i < MANIFEST_FILES; i++) {
-        cleanup_free char *path = text_format("%s/%s", snapshot->directory, manifest_files[i]);
-        if (check_shape(path, &snapshot->files[i], e) < 0)
-            return -1;
-        cleanup_fd int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-        if (fd < 0)
-            return error_errno(e, "cannot open %s", path);
-        if (digest_fd(fd, digest, e) < 0)
-            return error_wrap(e, "%s", path);
-        if (strcmp(digest, snapshot->files[i].sha256) != 0)
-            return corrupt(path, "corrupt", e);
-    }
-    return 0;
-}
-
 int snapshot_read_digest(const struct snapshot *snapshot, const char *file, char ret[static DIGEST_HEX_SIZE],
                          struct error *e)
 {
@@ -258,6 +237,32 @@ static int find_snapshot(struct snapshot *ret, const struct supervisor *s, const
     }
     return error_wrap(e, "snapshot %.*s cannot be used (remove it with: capsid snapshot rm %.*s)", KEY_SHORT,
                       key, KEY_SHORT, key);
+}
+
+int snapshot_check(const struct snapshot *snapshot, struct error *e)
+{
+    char digest[DIGEST_HEX_SIZE];
+    cleanup_fd int lock = -1;
+    bool busy;
+
+    if (snapshot->problem)
+        return error_set(e, ERROR_CORRUPT, "%s", snapshot->problem);
+    /* So that nobody removes it meanwhile. */
+    if (lock_directory(snapshot->directory, LOCK_SH, &lock, &busy, e) < 0)
+        return -1;
+    for (size_t i = 0; i < MANIFEST_FILES; i++) {
+        cleanup_free char *path = text_format("%s/%s", snapshot->directory, manifest_files[i]);
+        if (check_shape(path, &snapshot->files[i], e) < 0)
+            return -1;
+        cleanup_fd int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0)
+            return error_errno(e, "cannot open %s", path);
+        if (digest_fd(fd, digest, e) < 0)
+            return error_wrap(e, "%s", path);
+        if (strcmp(digest, snapshot->files[i].sha256) != 0)
+            return corrupt(path, "corrupt", e);
+    }
+    return 0;
 }
 
 /* ---- removing ----------------------------------------------------------------------------------- */
@@ -427,7 +432,7 @@ static int make(struct snapshot *ret, struct supervisor *s, const struct order *
                  (double)(clock_monotonic_ns() - start) / 1e9);
     if (read_snapshot(ret, s, o->key, e) < 0)
         return -1;
-    ret->locked = true;
+    ret->locked = lock >= 0;
     ret->lock_fd = take_fd(&lock);
     return 0;
 }

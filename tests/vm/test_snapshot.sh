@@ -57,6 +57,11 @@ CAPSID_KERNEL_ARGS=nosmap capsid snapshot show "$key"
 expect_match "show names the input that is another now" "$out" '*Current   no: kernel_arguments (was "", is "nosmap")*'
 CAPSID_KERNEL=/nowhere capsid snapshot show "$key"
 expect_match "show without a kernel" "$out" "*Current   unknown: *nowhere*"
+if [ -w /dev/kvm ] && grep -q '"accelerator": "tcg"' "$snapshot/manifest.json" && grep -q '^flags' /proc/cpuinfo; then
+	capsid snapshot show "$key" --accel kvm
+	expect_match "with KVM the processor and the host's kernel count" "$out" \
+		"*Current   no: *accelerator (was \"tcg\", is \"kvm\")*cpu_flags_sha256 (was nothing, is *host_kernel (was nothing, is \"$(uname -r)\")*"
+fi
 for wrong in "show" "rm" "show nothing" "verify zz" "list x" "frob"; do
 	# shellcheck disable=SC2086
 	capsid snapshot $wrong

@@ -96,6 +96,29 @@ capsid run -l python --raw -c 'print("anew")' </dev/null
 expect "after the advice was taken" "$status $out" "0 anew"
 expect_clean "damaged files"
 
+# Truncated under a running VM: that run ends, with what it had printed, and the next is told.
+"$CAPSID" run -l python --raw -t 300 -c 'import time
+print("so far", flush=True)
+time.sleep(3)
+import decimal, email.message, json, ssl
+b = bytearray(50000000)
+print("end")' </dev/null >"$TMPDIR/out" 2>"$TMPDIR/err" &
+pid=$!
+until grep -q "so far" "$TMPDIR/out" || ! kill -0 $pid 2>/dev/null; do
+	sleep 0.05
+done
+truncate -s 0 "$snapshot/memory"
+wait $pid
+status=$?
+# A VM whose memory is a copy does not even notice.
+case "$status $(tr '\n' ' ' <"$TMPDIR/out") $(wc -l <"$TMPDIR/err")" in
+"0 so far end  0" | "1 so far  1") printf 'ok: truncated under a running VM: %s\n' "$(cat "$TMPDIR/err")" ;;
+*) fail "truncated under a running VM: status $status, $(cat "$TMPDIR/out" "$TMPDIR/err")" ;;
+esac
+rm -rf "$kept"
+capsid snapshot rm "$key"
+expect_clean "truncated under a running VM"
+
 # ---- removed while it is restored -----------------------------------------------------------------
 
 # The hard way, behind capsid's back, and the polite way: a run works or says in one line what happened.
