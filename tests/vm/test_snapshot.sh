@@ -69,6 +69,11 @@ for wrong in "show" "rm" "show nothing" "verify zz" "list x" "frob"; do
 	expect "snapshot $wrong: one line" "$(wc -l <"$TMPDIR/err")" 1
 done
 
+for words in $'a\nb' $'\xff\xfe'; do
+	CAPSID_KERNEL_ARGS=$words capsid run -l python -c 'print(1)' </dev/null
+	expect_match "kernel arguments that are no text" "$status $err" "1 Error: the kernel's arguments, or another setting, are not plain text*"
+done
+
 # ---- in use ---------------------------------------------------------------------------------------
 
 "$CAPSID" run -l python --raw -t 300 -c 'import time; print("in", flush=True); time.sleep(300)' </dev/null >"$TMPDIR/run" 2>&1 &
