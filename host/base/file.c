@@ -182,6 +182,83 @@ uint64_t file_allocated(const char *path)
     return stat(path, &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
 }
 
+int file_sync(const char *path, struct error *e)
+{
+    cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    return fd < 0 || fsync(fd) < 0 ? error_errno(e, "cannot sync %s", path) : 0;
+}
+
+enum { PUNCH_PAGE = 4096, PUNCH_CHUNK = 1 << 20 };
+
+static bool is_zero(const uint64_t *words)
+{
+    uint64_t any = 0;
+
+    for (size_t i = 0; i < PUNCH_PAGE / sizeof(*words) && any == 0; i += 8)
+        for (size_t k = 0; k < 8; k++)
+            any |= words[i + k];
+    return any == 0;
+}
+
+/* fallocate(2): 0, 1 when the filesystem cannot, -1 with errno. */
+static int punch(int fd, off_t start, off_t end)
+{
+    if (start == end)
+        return 0;
+    while (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, start, end - start) < 0) {
+        if (errno == EOPNOTSUPP)
+            return 1;
+        if (errno != EINTR)
+            return -1;
+    }
+    return 0;
+}
+
+/* One range of data; both ends are multiples of the page, or the end of the file, whose last part stays. */
+static int punch_range(int fd, off_t at, off_t end, uint64_t *chunk)
+{
+    off_t zeros = at; /* from there to at, all pages are zero */
+
+    while (at < end) {
+        size_t wanted = end - at < PUNCH_CHUNK ? (size_t)(end - at) : PUNCH_CHUNK;
+        ssize_t n = pread(fd, chunk, wanted, at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -1;
+        if (n < PUNCH_PAGE) /* a last part, or a file that became shorter */
+            break;
+        for (ssize_t i = 0; i + PUNCH_PAGE <= n; i += PUNCH_PAGE, at += PUNCH_PAGE) {
+            if (is_zero(chunk + (size_t)i / sizeof(*chunk)))
+                continue;
+            int result = punch(fd, zeros, at);
+            if (result != 0)
+                return result;
+            zeros = at + PUNCH_PAGE;
+        }
+    }
+    return punch(fd, zeros, at);
+}
+
+int file_punch_zeros(int fd, const char *name, struct error *e)
+{
+    cleanup_free uint64_t *chunk = memory_allocate(PUNCH_CHUNK);
+
+    for (off_t at = 0;;) {
+        off_t data = lseek(fd, at, SEEK_DATA);
+        if (data < 0 && errno == ENXIO) /* nothing but a hole is left */
+            return 0;
+        off_t end = data < 0 ? -1 : lseek(fd, data, SEEK_HOLE);
+        int result = end < 0 ? -1 : punch_range(fd, data - data % PUNCH_PAGE, end, chunk);
+        if (result < 0)
+            return error_errno(e, "cannot make holes in %s", name);
+        if (result > 0)
+            return 0;
+        at = end;
+    }
+}
+
 static void to_hex(const unsigned char *raw, size_t size, char *out)
 {
     for (size_t i = 0; i < size; i++)

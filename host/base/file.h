@@ -42,6 +42,15 @@ int file_require_space(const char *path, uint64_t bytes, struct error *e);
 /* Bytes that the file takes on its disk. */
 uint64_t file_allocated(const char *path);
 
+/* fsync(2) of a file or a directory: a new or renamed entry outlives a power cut once its directory is synced. */
+int file_sync(const char *path, struct error *e);
+
+/*
+ * Makes the pages of zeros of an open file (for reading and writing) into holes; what can be read from it stays the
+ * same. A filesystem that has no holes is left as it is.
+ */
+int file_punch_zeros(int fd, const char *name, struct error *e);
+
 /* SHA-256 of size bytes, or of everything in an fd from its current position. */
 void digest_bytes(const void *data, size_t size, char ret[static DIGEST_HEX_SIZE]);
 int digest_fd(int fd, char ret[static DIGEST_HEX_SIZE], struct error *e);

@@ -433,7 +433,7 @@ static int remove_image(struct cli *cli, struct supervisor *s, const struct root
         return -1;
     if (cli->json)
         return cli_print_json(json_pack("{s:s}", "removed", name), e);
-    printf("Removed the image %s. Its snapshots stay: capsid snapshot list\n", name);
+    printf("Removed the image %s. Its snapshots stay; remove them with: capsid snapshot gc\n", name);
     return 0;
 }
 

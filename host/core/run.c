@@ -275,6 +275,8 @@ static int run_language(struct supervisor *s, struct task *t, struct error *e)
     if (result == 0)
         result = request->cold ? machine_boot(&m, s, &spec, NULL, e)
                                : machine_restore(&m, s, &spec, snapshot.directory, e);
+    if (result < 0)
+        snapshot_explain(&snapshot, e);
     t->result->load_ns = clock_monotonic_ns() - start;
     t->guest = &m.guest;
     t->primed_job = snapshot.primed_job;

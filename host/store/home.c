@@ -206,16 +206,31 @@ static bool cached_digest(const char *cache, const char *state, char ret[static 
     return strlen(line + size + 1) == 65 && snprintf(ret, 65, "%.64s", line + size + 1) > 0;
 }
 
+/* Where the digest of path is remembered; the caller frees it. */
+static char *digest_cache(const struct home *h, const char *path)
+{
+    char path_digest[DIGEST_HEX_SIZE];
+
+    digest_bytes(path, strlen(path), path_digest);
+    return home_path(h, "cache/digest-%.32s", path_digest);
+}
+
+void home_forget_digest(const struct home *h, const char *path)
+{
+    cleanup_free char *cache = digest_cache(h, path);
+
+    unlink(cache);
+}
+
 int home_digest(const struct home *h, const char *path, char ret[static 65], struct error *e)
 {
     cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
-    char state[160], after[160], path_digest[DIGEST_HEX_SIZE];
+    char state[160], after[160];
     struct stat st;
 
     if (fd < 0 || fstat(fd, &st) < 0)
         return error_errno(e, "cannot open %s", path);
-    digest_bytes(path, strlen(path), path_digest);
-    cleanup_free char *cache = home_path(h, "cache/digest-%.32s", path_digest);
+    cleanup_free char *cache = digest_cache(h, path);
     describe_state(&st, state);
     if (cached_digest(cache, state, ret))
         return 0;

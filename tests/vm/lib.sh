@@ -71,6 +71,15 @@ new_home() {
 	export CAPSID_HOME=$TMPDIR/home
 }
 
+# A state directory of this test's own, with the shared images and no snapshot.
+bare_home() {
+	need_snapshot
+	mkdir -p "$TMPDIR/home/images"
+	ln -s "$CAPSID_HOME"/images/*.* "$TMPDIR/home/images/"
+	cp -a "$CAPSID_HOME/images/names" "$TMPDIR/home/images/"
+	export CAPSID_HOME=$TMPDIR/home
+}
+
 # The processes that use this state directory, by the paths in their command lines.
 processes_of_home() {
 	local d

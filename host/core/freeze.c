@@ -1,0 +1,157 @@
+#include "core/freeze.h"
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "core/program.h"
+
+#include <ctype.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define SETTLE_MS 30000
+#define WARM_MS 120000 /* how long a warm-up command may run */
+
+/* What a warm-up command prints: the last line of standard error that is not empty, printable. */
+struct last_line {
+    char text[200], current[200];
+    size_t size;
+};
+
+static int keep_last_line(void *context, int channel, const void *data, size_t size, struct error *e)
+{
+    struct last_line *l = context;
+
+    (void)e;
+    for (const char *p = data; channel == 2 && size > 0; p++, size--) {
+        if (*p == '\n') {
+            l->size = 0;
+        } else if (l->size < sizeof(l->current) - 1) {
+            l->current[l->size++] = isprint((unsigned char)*p) ? *p : '?';
+            l->current[l->size] = '\0';
+            memcpy(l->text, l->current, sizeof(l->text));
+        }
+    }
+    return 0;
+}
+
+/* The hello program under the name of the language's sources; some want it to end with a newline. */
+static int write_hello(struct guest *g, const struct language *l, const struct program *p, int64_t deadline,
+                       struct error *e)
+{
+    cleanup_free char *text = text_format("%s\n", l->hello ? l->hello : "");
+
+    if (program_prepare(g, deadline, e) < 0)
+        return -1;
+    return l->hello ? guest_write_file(g, p->source, S_IFREG | 0644, 0, PROGRAM_UID, PROGRAM_UID, text,
+                                       strlen(text), deadline, e)
+                    : 0;
+}
+
+static int run_warm_up(struct guest *g, const struct language *l, const struct program *p, struct error *e)
+{
+    int64_t deadline = deadline_in_ms(WARM_MS + SETTLE_MS);
+    cleanup_buffer struct buffer argv = {0};
+    struct last_line last = {0};
+    const struct job_io io = {.stdin_fd = -1, .on_output = keep_last_line, .context = &last};
+    struct msg_exit exit = {0};
+
+    if (write_hello(g, l, p, deadline, e) < 0)
+        return -1;
+    program_shell(p, l->warm, &argv);
+    const struct msg_exec m = {.argv = {.data = argv.data, .size = (uint32_t)argv.size},
+                               .env = {.data = p->env.data, .size = (uint32_t)p->env.size},
+                               .cwd = PROGRAM_DIRECTORY,
+                               .uid = PROGRAM_UID,
+                               .gid = PROGRAM_UID,
+                               .wall_ms = WARM_MS};
+    if (guest_run_job(g, &m, NULL, &io, deadline, &exit, e) < 0)
+        return -1;
+    if (exit.cause == PROTO_CAUSE_TIMEOUT)
+        return error_set(e, ERROR_GENERAL, "it did not end within %d s", WARM_MS / 1000);
+    if (exit.cause != PROTO_CAUSE_EXITED)
+        return error_set(e, ERROR_GENERAL, "it was ended%s%s%s",
+                         exit.cause == PROTO_CAUSE_OOM ? ", out of memory (raise memory in [vm])"
+                                                       : " by a signal",
+                         last.text[0] ? ": " : "", last.text);
+    if (exit.status != 0)
+        return error_set(e, ERROR_GENERAL, "it ended with status %d: %s", (int)exit.status,
+                         last.text[0] ? last.text : "nothing on standard error");
+    /* What it left elsewhere, such as a compiler's cache below /tmp, stays on purpose. */
+    return guest_remove(g, PROGRAM_DIRECTORY, deadline, e);
+}
+
+/* Runs the language's warm-up command in the directory that jobs will have, as they will run. */
+static int warm_up(struct machine *m, const struct language *l, struct error *e)
+{
+    struct program p;
+
+    if (!l->warm)
+        return 0;
+    if (program_init(&p, l, l->source, NULL, NULL, e) < 0)
+        return -1;
+    int result = run_warm_up(&m->guest, l, &p, e);
+    program_done(&p);
+    return result < 0 ? error_wrap(e, "the warm-up command failed") : 0;
+}
+
+/* Starts the interpreter, up to the point where it asks for its program. */
+static int prime(struct machine *m, const struct language *l, uint32_t *ret_job, struct error *e)
+{
+    int64_t deadline = deadline_in_ms(SETTLE_MS * 2);
+    struct program p;
+
+    *ret_job = 0;
+    if (program_prepare(&m->guest, deadline, e) < 0)
+        return -1;
+    if (!l->prime)
+        return 0;
+    if (program_init(&p, l, l->source, NULL, NULL, e) < 0)
+        return -1;
+    struct msg_prime request = {.argv = {.data = p.argv.data, .size = (uint32_t)p.argv.size},
+                                .env = {.data = p.env.data, .size = (uint32_t)p.env.size},
+                                .cwd = PROGRAM_DIRECTORY,
+                                .uid = PROGRAM_UID,
+                                .gid = PROGRAM_UID,
+                                .script = p.source,
+                                .settle_ms = SETTLE_MS};
+    int result = guest_prime(&m->guest, &request, ret_job, deadline, e);
+    program_done(&p);
+    return result < 0 ? error_wrap(e, "the interpreter could not be primed") : 0;
+}
+
+/* Pages that the guest freed and that are zero need no place on the disk. */
+static int finish_files(const struct machine_spec *spec, const char *directory, struct error *e)
+{
+    cleanup_free char *disk = text_format("%s/" SNAPSHOT_DISK, directory);
+    cleanup_free char *memory = text_format("%s/" SNAPSHOT_MEMORY, directory);
+    cleanup_free char *state = text_format("%s/" SNAPSHOT_STATE, directory);
+    cleanup_fd int fd = open(memory, O_RDWR | O_CLOEXEC);
+
+    if (fd < 0)
+        return error_errno(e, "cannot open %s", memory);
+    if (file_punch_zeros(fd, memory, e) < 0 || file_sync(memory, e) < 0)
+        return -1;
+    if (spec->disk_mib > 0 && file_sync(disk, e) < 0)
+        return -1;
+    return file_sync(state, e);
+}
+
+int freeze_guest(struct supervisor *s, const struct language *l, const struct machine_spec *spec,
+                 const char *directory, uint32_t *ret_job, struct error *e)
+{
+    struct machine m;
+
+    if (machine_boot(&m, s, spec, directory, e) < 0)
+        return -1;
+    int result = warm_up(&m, l, e);
+    if (result == 0)
+        result = prime(&m, l, ret_job, e);
+    int64_t deadline = deadline_in_ms((int64_t)s->config.boot_timeout * 1000);
+    if (result == 0)
+        result = guest_quiesce(&m.guest, deadline, e);
+    if (result == 0)
+        result = s->driver->snapshot(&m.vm, deadline, &s->cancel, e);
+    machine_destroy(&m);
+    return result < 0 ? -1 : finish_files(spec, directory, e);
+}

@@ -1,0 +1,103 @@
+#include "core/gc.h"
+
+#include "base/cleanup.h"
+#include "core/inputs.h"
+
+#include <string.h>
+
+#define DAY_S (24 * 60 * 60)
+
+/* 1: the language and its image are there and current; 0 with the reason. */
+static int find_subject(struct supervisor *s, const struct snapshot *snapshot, struct language *l,
+                        struct image *image, char **ret, struct error *e)
+{
+    struct error why = {0};
+
+    if (language_find(l, s->config.data, snapshot->language, &why) < 0 ||
+        strcmp(l->name, snapshot->language) != 0) {
+        if (why.kind != ERROR_NONE && why.kind != ERROR_UNKNOWN_LANGUAGE)
+            return error_set(e, why.kind, "%s", why.text);
+        *ret = text_format("there is no language %s", snapshot->language);
+        return 0;
+    }
+    int current = image_is_current(&s->config, &s->home, l, e);
+    if (current <= 0) {
+        if (current == 0)
+            *ret = text_format("the image of %s is missing or is to be built anew", l->name);
+        return current;
+    }
+    return image_find(image, &s->home, l->name, e) < 0 ? -1 : 1;
+}
+
+int snapshot_is_current(struct supervisor *s, const struct snapshot *snapshot, char **ret, struct error *e)
+{
+    struct language l = {0};
+    struct image image = {0};
+    json_t *now = NULL;
+
+    *ret = snapshot->problem ? text_copy(snapshot->problem) : NULL;
+    if (snapshot->problem)
+        return 0;
+    int result = find_subject(s, snapshot, &l, &image, ret, e);
+    if (result > 0) {
+        struct machine_spec spec = {.kernel = s->config.kernel,
+                                    .image = image.path,
+                                    .memory_mib = snapshot->memory_mib,
+                                    .vcpus = snapshot->vcpus,
+                                    .disk_mib = snapshot->disk_mib};
+        now = inputs_collect(s, &l, &image, &spec, e);
+        result = now ? json_equal(now, snapshot->inputs) : -1;
+        if (result == 0)
+            *ret = manifest_compare(snapshot->inputs, now);
+    }
+    json_decref(now);
+    image_done(&image);
+    language_done(&l);
+    return result;
+}
+
+struct collection {
+    struct supervisor *supervisor;
+    const struct snapshot_gc *gc;
+    uint64_t freed;
+    struct error *error;
+};
+
+/* 1 removed, or would be; 0 it is in use. */
+static int collect_one(struct collection *c, const struct snapshot *snapshot, struct error *e)
+{
+    uint64_t freed = snapshot->allocated;
+
+    int result = snapshot_check_unused(c->supervisor, snapshot->key, e);
+    if (result == 0 && !c->gc->dry_run)
+        result = snapshot_remove(c->supervisor, snapshot, &freed, e);
+    if (result == 0)
+        c->freed += freed;
+    return result;
+}
+
+static int consider(const struct snapshot *snapshot, void *context)
+{
+    struct collection *c = context;
+    int64_t age = clock_realtime_ns() / 1000000000 - snapshot->created;
+    cleanup_free char *reason = NULL;
+    struct error why = {0};
+
+    int current = snapshot_is_current(c->supervisor, snapshot, &reason, c->error);
+    if (current != 0)
+        return current < 0 ? -1 : 0;
+    if (c->gc->keep_days && age < (int64_t)(c->gc->keep_days * DAY_S))
+        return 0;
+    bool removed = collect_one(c, snapshot, &why) == 0;
+    c->gc->report(snapshot, removed ? reason : why.text, removed, c->gc->context);
+    return 0;
+}
+
+int snapshot_collect(struct supervisor *s, const struct snapshot_gc *gc, uint64_t *ret_freed, struct error *e)
+{
+    struct collection c = {.supervisor = s, .gc = gc, .error = e};
+
+    int result = snapshot_each(s, consider, &c, e);
+    *ret_freed = c.freed;
+    return result;
+}

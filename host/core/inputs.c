@@ -1,0 +1,149 @@
+#include "core/inputs.h"
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "core/manifest.h"
+
+#include <ctype.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+#define VERSION_MAX 120 /* bytes of it that are kept */
+#define VERSION_DEADLINE_MS 10000
+#define CPUINFO_MAX (16 << 20)
+
+/* The first line of "VMM --version", printable. */
+static int ask_version(const char *vmm, struct buffer *ret, struct error *e)
+{
+    const char *argv[] = {vmm, "--version", NULL};
+    cleanup_buffer struct buffer text = {0};
+
+    if (child_capture(argv, 65536, deadline_in_ms(VERSION_DEADLINE_MS), NULL, &text, e) < 0)
+        return error_wrap(e, "cannot find out the version of the VMM");
+    for (const char *p = text.data; *p && *p != '\n' && ret->size < VERSION_MAX; p++)
+        buffer_add(ret, isprint((unsigned char)*p) ? p : "?", 1);
+    return ret->size ? 0 : error_set(e, ERROR_GENERAL, "%s does not tell its version", vmm);
+}
+
+/* Asked once for each binary, which its digest names. */
+static int find_version(const struct home *h, const char *vmm, const char *digest, struct buffer *ret,
+                        struct error *e)
+{
+    cleanup_free char *cache = home_path(h, "cache/version-%.32s", digest);
+    struct error none = {0};
+
+    if (file_exists(cache) && file_read(cache, VERSION_MAX, ret, &none) == 0 && ret->size > 0)
+        return 0;
+    buffer_free(ret);
+    if (ask_version(vmm, ret, e) < 0)
+        return -1;
+    return file_replace(cache, h->scratch, ret->data, ret->size, 0600, e);
+}
+
+/* A string that JSON cannot hold becomes null, which the check at the end refuses. */
+static void set_text(json_t *inputs, const char *name, const char *value)
+{
+    json_t *text = json_string(value);
+
+    json_object_set_new(inputs, name, text ? text : json_null());
+}
+
+static void set_number(json_t *inputs, const char *name, uint64_t value)
+{
+    json_object_set_new(inputs, name, json_integer((json_int_t)value));
+}
+
+static int add_vmm(json_t *inputs, struct supervisor *s, struct error *e)
+{
+    cleanup_buffer struct buffer version = {0};
+    cleanup_free char *vmm = supervisor_find_vmm(s, e);
+    char digest[DIGEST_HEX_SIZE];
+
+    if (!vmm || supervisor_decide_accel(s, e) < 0 || home_digest(&s->home, vmm, digest, e) < 0 ||
+        find_version(&s->home, vmm, digest, &version, e) < 0)
+        return -1;
+    set_text(inputs, "vmm", s->driver->name);
+    set_text(inputs, "vmm_version", version.data);
+    set_text(inputs, "vmm_sha256", digest);
+    set_text(inputs, "accelerator", config_accel_name(s->accel.accel));
+    return 0;
+}
+
+/* What follows the colon of the first line of /proc/cpuinfo that begins so; NULL: there is none. On the heap. */
+static char *cpuinfo_value(const char *cpuinfo, const char *name)
+{
+    for (const char *line = cpuinfo; line; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        size_t size = strcspn(line, "\n"), key = strlen(name);
+        const char *colon = memchr(line, ':', size);
+        if (colon && strncmp(line, name, key) == 0) {
+            cleanup_free char *value =
+                text_format("%.*s", (int)(size - (size_t)(colon + 1 - line)), colon + 1);
+            return text_copy(text_trim(value));
+        }
+    }
+    return NULL;
+}
+
+/* With KVM a guest sees the host's processor, so the snapshot is good for equal ones only, and for the same KVM; an
+ * emulated guest knows its clock rate only. The first processor stands for all. */
+static int add_processor(json_t *inputs, const struct supervisor *s, struct error *e)
+{
+    cleanup_buffer struct buffer cpuinfo = {0};
+    char digest[DIGEST_HEX_SIZE];
+    struct utsname u = {0};
+
+    if (s->accel.accel != ACCEL_KVM) {
+        set_text(inputs, "cpu_model", "emulated");
+        set_number(inputs, "tsc_khz", s->tsc_khz);
+        return 0;
+    }
+    if (file_read("/proc/cpuinfo", CPUINFO_MAX, &cpuinfo, e) < 0)
+        return -1;
+    cleanup_free char *model = cpuinfo_value(cpuinfo.data, "model name");
+    cleanup_free char *flags = cpuinfo_value(cpuinfo.data, "flags");
+    if (!model || !flags)
+        return error_set(e, ERROR_GENERAL, "/proc/cpuinfo does not tell the processor's model and flags");
+    digest_bytes(flags, strlen(flags), digest);
+    uname(&u);
+    set_text(inputs, "cpu_model", model);
+    set_text(inputs, "cpu_flags_sha256", digest);
+    set_text(inputs, "host_kernel", u.release);
+    return 0;
+}
+
+static int collect(json_t *inputs, struct supervisor *s, const struct language *l, const struct image *image,
+                   const struct machine_spec *spec, struct error *e)
+{
+    char kernel[DIGEST_HEX_SIZE];
+
+    if (add_vmm(inputs, s, e) < 0 || add_processor(inputs, s, e) < 0 ||
+        home_digest(&s->home, spec->kernel, kernel, e) < 0)
+        return -1;
+    set_number(inputs, "format", MANIFEST_FORMAT);
+    set_text(inputs, "kernel_sha256", kernel);
+    set_text(inputs, "kernel_arguments", s->config.kernel_args);
+    set_text(inputs, "image_sha256", image->digest);
+    set_text(inputs, "initd", image->initd ? image->initd : "");
+    set_number(inputs, "memory_mib", spec->memory_mib);
+    set_number(inputs, "vcpus", spec->vcpus);
+    set_number(inputs, "disk_mib", spec->disk_mib);
+    set_text(inputs, "language", l->name);
+    set_text(inputs, "language_sha256", l->digest);
+    if (!manifest_check_inputs(inputs))
+        return error_set(
+            e, ERROR_USAGE,
+            "the kernel's arguments, or another setting, are not plain text of at most 4096 bytes");
+    return 0;
+}
+
+json_t *inputs_collect(struct supervisor *s, const struct language *l, const struct image *image,
+                       const struct machine_spec *spec, struct error *e)
+{
+    json_t *inputs = json_object();
+
+    if (collect(inputs, s, l, image, spec, e) == 0)
+        return inputs;
+    json_decref(inputs);
+    return NULL;
+}

@@ -1,0 +1,184 @@
+#include "core/manifest.h"
+
+#include "base/cleanup.h"
+#include "vmm/driver.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define INPUTS_MAX 64
+#define VALUE_MAX 4096 /* bytes; a kernel's command line has 2048 at most */
+#define MEMORY_MIB_MAX (1 << 20)
+#define VCPUS_MAX 1024
+#define DISK_MIB_LIMIT (1 << 30) /* far above what vmm/disk.h makes */
+
+const char *const manifest_files[MANIFEST_FILES] = {SNAPSHOT_MEMORY, SNAPSHOT_STATE, SNAPSHOT_DISK};
+
+void manifest_done(struct manifest *m)
+{
+    json_decref(m->inputs);
+    free(m->language);
+    *m = (struct manifest){0};
+}
+
+void manifest_key(const json_t *inputs, char ret[static DIGEST_HEX_SIZE])
+{
+    cleanup_free char *text = json_dumps(inputs, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENSURE_ASCII);
+
+    digest_bytes(text ? text : "", text ? strlen(text) : 0, ret);
+}
+
+static bool is_digest(const char *s)
+{
+    return strlen(s) == DIGEST_HEX_SIZE - 1 && strspn(s, "0123456789abcdef") == DIGEST_HEX_SIZE - 1;
+}
+
+/* What goes to a terminal one day. */
+static bool is_plain(const char *s, size_t max)
+{
+    size_t size = strlen(s);
+
+    for (size_t i = 0; i < size; i++)
+        if ((unsigned char)s[i] < ' ' || s[i] == 0x7f)
+            return false;
+    return size <= max;
+}
+
+bool manifest_check_inputs(const json_t *inputs)
+{
+    const char *name;
+    json_t *value;
+
+    if (!json_is_object(inputs) || json_object_size(inputs) > INPUTS_MAX)
+        return false;
+    json_object_foreach((json_t *)inputs, name, value)
+    {
+        if (!text_is_name(name))
+            return false;
+        if (!json_is_integer(value) &&
+            !(json_is_string(value) && is_plain(json_string_value(value), VALUE_MAX)))
+            return false;
+    }
+    return true;
+}
+
+static bool parse_file(struct manifest_file *ret, const json_t *files, const char *name)
+{
+    const char *digest;
+    json_int_t size;
+
+    if (json_unpack(json_object_get(files, name), "{s:I, s:s !}", "size", &size, "sha256", &digest) < 0 ||
+        size < 0 || !is_digest(digest))
+        return false;
+    ret->size = (uint64_t)size;
+    memcpy(ret->sha256, digest, DIGEST_HEX_SIZE);
+    return true;
+}
+
+/* NULL, or what is wrong. */
+static const char *parse_object(struct manifest *m, const char *key, json_t *j)
+{
+    const char *named, *language;
+    json_int_t memory, vcpus, disk, created, job;
+    json_t *inputs, *files;
+    char computed[DIGEST_HEX_SIZE];
+
+    if (json_is_string(json_object_get(j, "inputs")))
+        return "it was made by an earlier version of capsid";
+    if (json_unpack(j, "{s:s, s:o, s:o, s:I, s:I}", "key", &named, "inputs", &inputs, "files", &files,
+                    "created", &created, "primed_job", &job) < 0)
+        return "a field is missing or has another type";
+    if (!manifest_check_inputs(inputs))
+        return "its inputs are not sound";
+    manifest_key(inputs, computed);
+    if (strcmp(named, key) != 0 || strcmp(computed, key) != 0)
+        return "it belongs to another snapshot";
+    if (json_unpack(inputs, "{s:s, s:I, s:I, s:I}", "language", &language, "memory_mib", &memory, "vcpus",
+                    &vcpus, "disk_mib", &disk) < 0 ||
+        !text_is_name(language) || memory < 1 || memory > MEMORY_MIB_MAX || vcpus < 1 || vcpus > VCPUS_MAX ||
+        disk < 0 || disk > DISK_MIB_LIMIT)
+        return "its inputs are not sound";
+    if (created < 0 || job < 0 || job > UINT32_MAX)
+        return "a number is out of range";
+    for (size_t i = 0; i < manifest_file_count((uint64_t)disk); i++)
+        if (!parse_file(&m->files[i], files, manifest_files[i]))
+            return "it does not describe every file";
+    m->inputs = json_incref(inputs);
+    m->language = text_copy(language);
+    m->memory_mib = (uint64_t)memory;
+    m->vcpus = (uint64_t)vcpus;
+    m->disk_mib = (uint64_t)disk;
+    m->created = created;
+    m->primed_job = (uint32_t)job;
+    return NULL;
+}
+
+int manifest_parse(struct manifest *ret, const char *key, const char *text, size_t size, struct error *e)
+{
+    json_error_t why;
+    json_t *j = json_loadb(text, size, JSON_REJECT_DUPLICATES, &why);
+
+    *ret = (struct manifest){0};
+    if (!j)
+        return error_set(e, ERROR_CORRUPT, "it is not JSON: line %d", why.line);
+    const char *wrong = parse_object(ret, key, j);
+    json_decref(j);
+    return wrong ? error_set(e, ERROR_CORRUPT, "%s", wrong) : 0;
+}
+
+char *manifest_format(const struct manifest *m, const char *key)
+{
+    json_t *files = json_object();
+
+    for (size_t i = 0; i < manifest_file_count(m->disk_mib); i++)
+        json_object_set_new(
+            files, manifest_files[i],
+            json_pack("{s:I, s:s}", "size", (json_int_t)m->files[i].size, "sha256", m->files[i].sha256));
+    json_t *j = json_pack("{s:s, s:I, s:I, s:O, s:o}", "key", key, "created", (json_int_t)m->created,
+                          "primed_job", (json_int_t)m->primed_job, "inputs", m->inputs, "files", files);
+    char *text = json_dumps(j, JSON_INDENT(2));
+    json_decref(j);
+    return text;
+}
+
+/* A digest's beginning tells enough. */
+static void add_value(struct buffer *b, const json_t *value)
+{
+    const char *s = json_string_value(value);
+
+    if (!value)
+        buffer_add_text(b, "nothing");
+    else if (s)
+        buffer_add_text(b, is_digest(s) ? "%.12s" : "\"%.80s\"", s);
+    else
+        buffer_add_text(b, "%lld", (long long)json_integer_value(value));
+}
+
+static void add_difference(struct buffer *b, const char *name, const json_t *old, const json_t *now)
+{
+    buffer_add_text(b, "%s%s (was ", b->size ? ", " : "", name);
+    add_value(b, old);
+    buffer_add_text(b, ", is ");
+    add_value(b, now);
+    buffer_add_text(b, ")");
+}
+
+char *manifest_compare(const json_t *old, const json_t *now)
+{
+    struct buffer b = {0};
+    const char *name;
+    json_t *value;
+
+    buffer_add(&b, "", 0);
+    json_object_foreach((json_t *)old, name, value)
+    {
+        if (!json_equal(value, json_object_get(now, name)))
+            add_difference(&b, name, value, json_object_get(now, name));
+    }
+    json_object_foreach((json_t *)now, name, value)
+    {
+        if (!json_object_get(old, name))
+            add_difference(&b, name, NULL, value);
+    }
+    return b.data;
+}
