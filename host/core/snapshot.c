@@ -381,16 +381,30 @@ static int ensure(struct snapshot *ret, struct supervisor *s, const struct langu
     return read_snapshot(ret, s, key, e);
 }
 
+/* The key depends on the accelerator, so it is computed here and not before. */
+static int ensure_for(struct snapshot *ret, struct supervisor *s, const struct language *l,
+                      const struct image *image, const struct machine_spec *spec, bool force, bool *made,
+                      struct error *e)
+{
+    cleanup_buffer struct buffer inputs = {0};
+    char key[DIGEST_HEX_SIZE];
+
+    return compute_key(s, l, image, spec, &inputs, key, e) < 0
+               ? -1
+               : ensure(ret, s, l, spec, key, &inputs, force, made, e);
+}
+
 int snapshot_ensure(struct snapshot *ret, struct supervisor *s, const struct language *l,
                     const struct image *image, const struct machine_spec *spec, bool force, bool *ret_made,
                     struct error *e)
 {
-    cleanup_buffer struct buffer inputs = {0};
-    char key[DIGEST_HEX_SIZE];
+    unsigned given_up = s->kvm_given_up;
     bool made = false;
+    int result = ensure_for(ret, s, l, image, spec, force, &made, e);
 
-    if (compute_key(s, l, image, spec, &inputs, key, e) < 0 ||
-        ensure(ret, s, l, spec, key, &inputs, force, &made, e) < 0)
+    if (result < 0 && s->kvm_given_up != given_up)
+        result = ensure_for(ret, s, l, image, spec, force, &made, e);
+    if (result < 0)
         return -1;
     if (ret_made)
         *ret_made = made;
