@@ -19,7 +19,8 @@
 #define RANGE_MIN 100000u
 #define RANGE_MAX 600100000u
 
-#define UDEV_RULE_FILE "/etc/udev/rules.d/60-capsid-kvm.rules"
+#define UDEV_DIRECTORY "/etc/udev/rules.d"
+#define UDEV_RULE_FILE UDEV_DIRECTORY "/60-capsid-kvm.rules"
 #define UDEV_RULE "# Made by capsid setup.\nKERNEL==\"kvm\", GROUP=\"" SETUP_USER "\", MODE=\"0660\"\n"
 
 /*
@@ -334,15 +335,16 @@ static int make_kvm(struct setup *s, struct error *e)
     json_t *note = setup_noted(s, setup_step_kvm.name);
 
     note = note ? json_deep_copy(note) : json_object();
+    cleanup_free char *rule = setup_path(s, UDEV_RULE_FILE);
+    cleanup_free char *directory = setup_path(s, UDEV_DIRECTORY);
     json_object_set_new(note, s->options->kvm == SETUP_KVM_UDEV ? "udev" : "group", json_true());
+    if (s->options->kvm == SETUP_KVM_UDEV && !file_exists(directory))
+        json_object_set_new(note, "directory", json_true());
     if (setup_note(s, setup_step_kvm.name, note, e) < 0)
         return -1;
     if (s->options->kvm == SETUP_KVM_GROUP)
         return run_tool(s, argv, e);
-    cleanup_free char *rule = setup_path(s, UDEV_RULE_FILE);
-    cleanup_free char *directory = text_copy(rule);
-    *strrchr(directory, '/') = '\0';
-    return file_make_directories(directory, e) < 0 ||
+    return setup_make_parents(rule, e) < 0 ||
                    file_replace(rule, directory, UDEV_RULE, strlen(UDEV_RULE), 0644, e) < 0
                ? -1
                : 0;
@@ -372,6 +374,7 @@ static int undo_kvm(struct setup *s, json_t *note, struct buffer *what, struct e
 {
     cleanup_free char *members = kvm_members(s);
     cleanup_free char *rule = setup_path(s, UDEV_RULE_FILE);
+    cleanup_free char *directory = setup_path(s, UDEV_DIRECTORY);
     cleanup_buffer struct buffer text = {0};
 
     if (json_object_get(note, "group") && members && strstr(members, "," SETUP_USER ",")) {
@@ -390,7 +393,11 @@ static int undo_kvm(struct setup *s, json_t *note, struct buffer *what, struct e
         buffer_add_text(what, " was changed since");
         return 0;
     }
-    return unlink(rule) < 0 ? error_errno(e, "cannot remove %s", rule) : 1;
+    if (unlink(rule) < 0)
+        return error_errno(e, "cannot remove %s", rule);
+    if (json_object_get(note, "directory"))
+        rmdir(directory); /* not while others are in it */
+    return 1;
 }
 
 const struct step setup_step_group = {"group", plan_group, make_group, undo_group};

@@ -36,6 +36,9 @@ extern const struct step setup_step_group, setup_step_user, setup_step_range, se
 /* Path of a file of the system that is set up, such as /etc/passwd; the caller frees it. */
 char *setup_path(const struct setup *s, const char *path);
 
+/* Makes the directory that path is in, and those above it, for all to read; not path itself. */
+int setup_make_parents(const char *path, struct error *e);
+
 /* Writes into the record, durably, that a step is about to make something; takes the reference. */
 int setup_note(struct setup *s, const char *step, json_t *note, struct error *e);
 

@@ -192,7 +192,7 @@ static bool is_set(const struct lines *l, const char *key, const char *line)
 static int plan_settings(struct setup *s, struct buffer *what, struct error *e)
 {
     json_t *wanted = wanted_lines(s, e), *line;
-    enum plan plan = PLAN_DONE;
+    int plan = PLAN_DONE;
     struct lines lines;
     const char *key;
     bool exists;

@@ -33,6 +33,19 @@ json_t *setup_noted(const struct setup *s, const char *step)
     return json_object_get(s->record, step);
 }
 
+int setup_make_parents(const char *path, struct error *e)
+{
+    cleanup_free char *copy = text_copy(path);
+
+    for (char *p = strchr(copy + 1, '/'); p; p = strchr(p + 1, '/')) {
+        *p = '\0';
+        if (mkdir(copy, 0755) < 0 && errno != EEXIST)
+            return error_errno(e, "cannot create directory %s", copy);
+        *p = '/';
+    }
+    return 0;
+}
+
 static int sync_directory(const char *path, struct error *e)
 {
     cleanup_fd int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -109,8 +122,11 @@ static int make_state(struct setup *s, struct error *e)
 
     *strrchr(parent, '/') = '\0';
     json_object_set_new(s->record, STATE, json_true());
-    if (file_remove_tree(unfinished, e) < 0 || file_make_directories(unfinished, e) < 0 ||
-        write_record(s, unfinished, e) < 0)
+    if (file_remove_tree(unfinished, e) < 0 || setup_make_parents(unfinished, e) < 0)
+        return -1;
+    if (mkdir(unfinished, 0700) < 0)
+        return error_errno(e, "cannot create %s", unfinished);
+    if (write_record(s, unfinished, e) < 0)
         return -1;
     if (rename(unfinished, s->home) < 0)
         return error_errno(e, "cannot create %s", s->home);
