@@ -14,9 +14,12 @@
 #define TOOL_MS 60000
 #define TOOL_WORDS 16
 
-/* subuid(5): 65536 ids are what one user gets by default, from 100000 up to 600100000. */
+/*
+ * login.defs(5): useradd(8) gives people 65536 ids each, from SUB_UID_MIN 100000 up to SUB_UID_MAX 600100000. We begin
+ * where a dozen of them would end.
+ */
 #define RANGE_SIZE 65536u
-#define RANGE_MIN 100000u
+#define RANGE_MIN 900000u
 #define RANGE_MAX 600100000u
 
 #define UDEV_DIRECTORY "/etc/udev/rules.d"

@@ -79,7 +79,7 @@ setup "first" "${all[@]}"
 expect "first: all was made" "$(grep -vc '^made ' <<<"$out")" 0
 expect_match "user" "$(getent passwd capsid)" "capsid:*:*:*::/var/lib/capsid:/usr/sbin/nologin"
 expect_match "group" "$(getent group capsid)" "capsid:*"
-expect "ids" "$(grep '^capsid:' /etc/subuid) $(grep '^capsid:' /etc/subgid)" "capsid:100000:65536 capsid:100000:65536"
+expect "ids" "$(grep '^capsid:' /etc/subuid) $(grep '^capsid:' /etc/subgid)" "capsid:900000:65536 capsid:900000:65536"
 expect "state directory" "$(stat -c '%U %a' /var/lib/capsid)" "root 700"
 expect "kernel" "$(sha256sum </var/lib/capsid/bin/vmlinux | cut -c 1-64)" "$sha"
 expect_match "setting" "$(cat /etc/capsid/capsid.conf)" "*kernel = /var/lib/capsid/bin/vmlinux*"
@@ -111,13 +111,13 @@ useradd --system --user-group --no-create-home capsid
 mkdir -p /etc/capsid /var/lib/capsid/images
 echo precious >/var/lib/capsid/images/precious
 printf '%s\n' '# of the administrator' '[capsid]' 'timeout = 7' 'kernel = /boot/own' '' '; the end' >/etc/capsid/capsid.conf
-printf 'someone:100000:65536\nelse:170000:10\n' | tee /etc/subuid >/etc/subgid
+printf 'someone:900000:65536\nelse:970000:10\n' | tee /etc/subuid >/etc/subgid
 before=$(state_of_system)
 setup "beside others" --kvm group --kernel "$TMPDIR/www/vmlinux" --kernel-sha256 "$sha"
 expect "beside others: the user was there" "$(said user)" "done"
-expect "beside others: a range behind theirs" "$(grep '^capsid:' /etc/subuid)" "capsid:170010:65536"
+expect "beside others: a range behind theirs" "$(grep '^capsid:' /etc/subuid)" "capsid:970010:65536"
 expect_match "beside others: group kvm" "$(id -nG capsid)" "*kvm*"
-expect "beside others: other settings stay" "$(grep -v ^kernel /etc/capsid/capsid.conf)" \
+expect "beside others: other settings stay" "$(grep -Ev '^(kernel|vm_uids)' /etc/capsid/capsid.conf)" \
 	$'# of the administrator\n[capsid]\ntimeout = 7\n\n; the end'
 expect "beside others: one setting is replaced" "$(grep -c ^kernel /etc/capsid/capsid.conf)" 1
 setup "another kernel" --kernel "$TMPDIR/www/other" --kernel-sha256 "$other"
@@ -129,7 +129,7 @@ sed -i 's|^kernel = .*|kernel = /boot/newer|' /etc/capsid/capsid.conf
 setup "changed since, remove" --remove
 expect_match "changed since: said" "$out" "*kernel was changed since*"
 expect "changed since: stays" "$(grep ^kernel /etc/capsid/capsid.conf)" "kernel = /boot/newer"
-complain "ids of others" "ids 100000-100009 are partly in use*" --vm-uids 100000-100009
+complain "ids of others" "ids 900000-900009 are partly in use*" --vm-uids 900000-900009
 userdel capsid
 rm -rf /etc/capsid /var/lib/capsid
 : >/etc/subuid
@@ -150,7 +150,7 @@ expect "ordinary user: status" $? 1
 expect_match "ordinary user: error" "$(cat "$TMPDIR/err")" \
 	"Error: setup needs root for *user capsid*/etc/capsid*--dry-run*without root capsid works*.local/share/capsid"
 HOME=/ setpriv --reuid 65534 --clear-groups /mnt/capsid setup --dry-run >"$TMPDIR/out" 2>"$TMPDIR/err"
-expect "ordinary user: may look" "$? $(grep -c '^to do' "$TMPDIR/out")" "0 4"
+expect_match "ordinary user: may look" "$? $(grep -c '^to do' "$TMPDIR/out")" "0 [45]"
 
 bad() {
 	complain "$1" "kernel: $2" --kernel "$3" --kernel-sha256 "${4:-$sha}"
