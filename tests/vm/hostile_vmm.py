@@ -2,7 +2,8 @@
 """Stands in for QEMU (CAPSID_QEMU): speaks enough of QMP, and plays a guest on the channel, well or badly.
 
 As the VMM that makes a snapshot it always behaves. As one that restores (-incoming) it does what the environment
-variable HOSTILE names, at that point of its life, and then stays until it is killed. A name that is not known here
+variable HOSTILE names, at that point of its life, and then stays until it is killed. With HOSTILE_ACCEL it does so with
+that accelerator only. A name that is not known here
 ends it with status 99 at once, so that a test notices.
 """
 
@@ -32,6 +33,8 @@ KNOWN = set("""
 """.split())
 if hostile and hostile not in KNOWN:
     sys.exit(99)
+if os.environ.get("HOSTILE_ACCEL", "") not in ("", arguments[arguments.index("-accel") + 1]):
+    hostile = ""
 
 
 def option(pattern):

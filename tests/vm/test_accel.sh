@@ -36,6 +36,29 @@ capsid run --accel tcg -l python -c 'print(2)' </dev/null
 expect "--accel tcg" "$(field stdout)" 2
 expect "an explicit choice is not remembered" "$(verdict)" "$probed"
 
+# poison: the cache says that KVM is fine.
+poison() {
+	printf '%s\nkvm\n%s\n%s\n' "$situation" "a lie of this test" "${1:-}" >"$cache"
+}
+# A snapshot made with KVM, whose restored guests do not become ready: everything begins anew, from the key. The VMM is a
+# double, so this runs everywhere.
+count=$(find "$CAPSID_HOME/snapshots" -mindepth 1 -maxdepth 1 | wc -l)
+for how in silent-hello die-in-load; do
+	poison
+	CAPSID_QEMU=$SRC/tests/vm/hostile_vmm.py capsid snapshot create --quiet -l python --force
+	expect "$how: a guest was ready with KVM" "$status $(verdict) $(sed -n 4p "$cache")" "0 kvm a guest was ready"
+	poison
+	HOSTILE=$how HOSTILE_ACCEL=kvm CAPSID_BOOT_TIMEOUT=5 CAPSID_QEMU=$SRC/tests/vm/hostile_vmm.py capsid run --quiet -l python -c 1 </dev/null
+	expect "$how: output" "$status $(field stdout)" "0 so far"
+	expect_match "$how: one warning" "$err" "Warning: no guest becomes ready with KVM, trying without: *"
+	expect "$how: one line" "$(wc -l <"$TMPDIR/err")" 1
+	expect "$how: remembered" "$(verdict)" tcg
+	expect_clean "$how"
+done
+expect "one key with KVM, and one without" "$(find "$CAPSID_HOME/snapshots" -mindepth 1 -maxdepth 1 | wc -l)" $((count + 2))
+rm -f "$cache"
+capsid doctor
+
 if [ ! -e /dev/kvm ]; then
 	capsid run --accel kvm -l python -c 'print(3)' </dev/null
 	expect_match "--accel kvm without KVM" "$status $err" "1 Error: *dev/kvm cannot be used: No such file*"
@@ -46,10 +69,6 @@ if [ "$probed" = kvm ]; then
 	finish
 fi
 
-# poison: the cache says that KVM is fine.
-poison() {
-	printf '%s\nkvm\n%s\n%s\n' "$situation" "a lie of this test" "${1:-}" >"$cache"
-}
 seconds_since() {
 	echo $((($(date +%s%N) - $1) / 1000000000))
 }
