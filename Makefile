@@ -27,14 +27,16 @@ endif
 PROTO_SRC := $(wildcard proto/*.c)
 INITD_SRC := $(wildcard initd/*.c)
 HOST_SRC := $(wildcard host/*.c host/*/*.c)
-HOST_LIB_SRC := $(filter-out host/main.c host/import-oci.c,$(HOST_SRC))
-# capsid itself reads no archive, and starts faster without the library for it.
-CAPSID_SRC := $(filter-out host/import-oci.c host/oci/%,$(HOST_SRC))
+HOST_LIB_SRC := $(filter-out host/main.c host/import-oci.c host/fetch.c,$(HOST_SRC))
+# capsid itself reads no archive and no URL, and starts faster without the libraries for them.
+CAPSID_SRC := $(filter-out host/import-oci.c host/fetch.c host/oci/%,$(HOST_SRC))
 IMPORT_SRC := host/import-oci.c $(wildcard host/oci/*.c host/base/*.c)
+FETCH_SRC := host/fetch.c $(wildcard host/base/*.c)
 
 HOST_PKGS := jansson libcrypto
 HOST_LIBS := $(shell pkg-config --libs $(HOST_PKGS) 2>/dev/null) -linih
 IMPORT_LIBS := $(HOST_LIBS) -Wl,--as-needed $(shell pkg-config --libs libarchive 2>/dev/null)
+FETCH_LIBS := $(IMPORT_LIBS) $(shell pkg-config --libs libcurl 2>/dev/null)
 HOST_CFLAGS := -Ihost -DCAPSID_VERSION='"$(VERSION)"'
 
 .PHONY: all help demo check bench lint install clean deps deps-check format kernel protocol-tables \
@@ -67,6 +69,7 @@ libjansson-dev   | JSON of the CLI, QMP and the stores
 libinih-dev      | configuration and language definitions
 libssl-dev       | SHA-256 (libcrypto)
 libarchive-dev   | reads the layers of OCI images
+libcurl4-openssl-dev | fetches what capsid setup installs
 linux-source-6.1 | the guest kernel
 xz-utils         | unpacks it
 lz4              | compresses parts of it
@@ -134,6 +137,11 @@ $(SHARE)/import-oci: $(IMPORT_SRC:%.c=$(B)/obj/%.o)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(IMPORT_LIBS)
 
+$(SHARE)/fetch: $(FETCH_SRC:%.c=$(B)/obj/%.o)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(FETCH_LIBS)
+
 $(B)/obj/host/%.o: host/%.c
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
@@ -198,7 +206,7 @@ $(B)/test/vmlinux-loopback: $(wildcard kernel-config/*) $(SHARE)/vmlinux
 	$(Q)kernel-config/build.sh --cache $(B)/kernel --output $@ --fragment test-vsock-loopback
 	@touch $@
 
-share: $(SHARE)/initd $(SHARE)/build-image $(SHARE)/npm-tree $(SHARE)/import-oci $(SHARE)/languages/.done $(SHARE)/programs/.done
+share: $(SHARE)/initd $(SHARE)/build-image $(SHARE)/npm-tree $(SHARE)/import-oci $(SHARE)/fetch $(SHARE)/languages/.done $(SHARE)/programs/.done
 $(SHARE)/initd: $(B)/initd
 	@mkdir -p $(@D)
 	$(Q)install -m 755 $< $@
@@ -255,7 +263,7 @@ install: all $(SHARE)/vmlinux
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/capsid/languages $(DESTDIR)$(PREFIX)/share/capsid/programs \
 		$(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 755 $(B)/capsid $(DESTDIR)$(PREFIX)/bin/
-	install -m 755 $(SHARE)/initd $(SHARE)/build-image $(SHARE)/npm-tree $(SHARE)/import-oci $(DESTDIR)$(PREFIX)/share/capsid/
+	install -m 755 $(SHARE)/initd $(SHARE)/build-image $(SHARE)/npm-tree $(SHARE)/import-oci $(SHARE)/fetch $(DESTDIR)$(PREFIX)/share/capsid/
 	install -m 644 $(SHARE)/vmlinux $(DESTDIR)$(PREFIX)/share/capsid/
 	install -m 644 $(SHARE)/languages/*.ini $(DESTDIR)$(PREFIX)/share/capsid/languages/
 	install -m 644 $(SHARE)/programs/* $(DESTDIR)$(PREFIX)/share/capsid/programs/

@@ -29,6 +29,11 @@ int64_t deadline_in_ms(int64_t ms)
     return clock_monotonic_ns() + ms * 1000000;
 }
 
+bool deadline_passed(int64_t deadline)
+{
+    return deadline != DEADLINE_NEVER && clock_monotonic_ns() >= deadline;
+}
+
 /* Rounded up, so that a wait never ends before its deadline. */
 static int poll_timeout(int64_t deadline)
 {

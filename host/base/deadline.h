@@ -9,6 +9,7 @@
 #include "base/error.h"
 
 #include <poll.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #define DEADLINE_NEVER INT64_MAX
@@ -18,6 +19,9 @@ int64_t clock_realtime_ns(void);
 
 /* The time ms milliseconds from now. */
 int64_t deadline_in_ms(int64_t ms);
+
+/* For loops that an fd which is always ready would keep from ever waiting. */
+bool deadline_passed(int64_t deadline);
 
 /* How the user's wish to stop reaches every wait: an fd that becomes readable. -1: nobody can cancel. */
 struct cancel {

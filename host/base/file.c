@@ -93,20 +93,19 @@ int file_make_directories(const char *path, struct error *e)
 
 static int remove_at(int parent, const char *name, dev_t device);
 
+/* Takes fd over. One fd for each level of the tree: who is out of them must still be able to clean up. */
 static int remove_entries(int fd, dev_t device)
 {
-    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    DIR *dir = copy < 0 ? NULL : fdopendir(copy);
+    DIR *dir = fdopendir(fd);
     int result = 0;
 
     if (!dir) {
-        if (copy >= 0)
-            close(copy);
+        close(fd);
         return -1;
     }
     for (struct dirent *d; (d = readdir(dir));)
         if (strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0 &&
-            remove_at(fd, d->d_name, device) < 0)
+            remove_at(dirfd(dir), d->d_name, device) < 0)
             result = -1;
     closedir(dir);
     return result;
@@ -120,6 +119,8 @@ static int remove_at(int parent, const char *name, dev_t device)
         return 0;
     if (errno != EISDIR && errno != EPERM)
         return -1;
+    if (unlinkat(parent, name, AT_REMOVEDIR) == 0 || errno == ENOENT) /* an empty one needs no fd */
+        return 0;
     cleanup_fd int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0) /* gone meanwhile is as good as removed */
         return errno == ENOENT ? 0 : -1;
@@ -129,7 +130,7 @@ static int remove_at(int parent, const char *name, dev_t device)
         errno = EXDEV;
         return -1;
     }
-    if (remove_entries(fd, device) < 0)
+    if (remove_entries(take_fd(&fd), device) < 0)
         return -1;
     return unlinkat(parent, name, AT_REMOVEDIR) < 0 && errno != ENOENT ? -1 : 0;
 }

@@ -8,6 +8,8 @@
 #include <fcntl.h>
 #include <string.h>
 
+#define KVM_TRIAL_MS 10000
+
 void machine_destroy(struct machine *m)
 {
     if (m->vm.driver)
@@ -70,10 +72,19 @@ static int open_disk(struct supervisor *s, const struct machine_spec *spec, cons
     return *ret < 0 ? -1 : 0;
 }
 
+/* A guest that KVM really runs is ready in a second; one that it does not run must not cost the whole patience. */
+static int64_t ready_deadline(const struct supervisor *s)
+{
+    int64_t ms = (int64_t)s->config.boot_timeout * 1000;
+
+    return deadline_in_ms(s->accel.open && s->accel.accel == ACCEL_KVM && ms > KVM_TRIAL_MS ? KVM_TRIAL_MS
+                                                                                            : ms);
+}
+
 static int launch(struct machine *m, struct supervisor *s, const struct machine_spec *spec,
                   const char *snapshot_directory, bool restore, struct error *e)
 {
-    int64_t deadline = deadline_in_ms((int64_t)s->config.boot_timeout * 1000), start = clock_monotonic_ns();
+    int64_t start = clock_monotonic_ns();
     cleanup_free char *vmm = supervisor_find_vmm(s, e);
 
     *m = MACHINE_NONE;
@@ -81,6 +92,7 @@ static int launch(struct machine *m, struct supervisor *s, const struct machine_
     if (!vmm || supervisor_decide_accel(s, e) < 0 ||
         open_disk(s, spec, snapshot_directory, restore, &disk, e) < 0)
         return -1;
+    int64_t deadline = ready_deadline(s);
     struct vm_spec vm = {.vmm = vmm,
                          .kernel = spec->kernel,
                          .kernel_args = s->config.kernel_args,
@@ -101,8 +113,10 @@ static int launch(struct machine *m, struct supervisor *s, const struct machine_
         result = get_ready(m, s, deadline, e);
     if (result < 0) {
         machine_destroy(m);
+        supervisor_accel_failed(s, e);
         return error_wrap(e, restore ? "the VM could not be restored" : "the VM could not be booted");
     }
+    supervisor_accel_works(s);
     log_debug("vm event=ready ms=%.1f", (double)(clock_monotonic_ns() - start) / 1e6);
     return 0;
 }

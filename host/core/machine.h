@@ -20,6 +20,11 @@ struct machine {
 
 #define MACHINE_NONE ((struct machine){.vm = VM_NONE, .guest = {.fd = -1, .vmm_pidfd = -1}})
 
+/*
+ * Both of the following tell the supervisor when a guest does not become ready with KVM, and fail; s->kvm_given_up
+ * tells the caller that it can begin anew without.
+ */
+
 /* Boots; with snapshot_directory, so that a snapshot can be made. Returns when the guest is ready and has
  * confirmed RESUME. */
 int machine_boot(struct machine *m, struct supervisor *s, const struct machine_spec *spec,

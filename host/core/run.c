@@ -84,6 +84,7 @@ struct task {
     uint32_t primed_job; /* in the snapshot; 0: none */
     int64_t end;         /* when the time for both phases is over */
     struct run_result *result;
+    unsigned kvm_given_up; /* the supervisor's, before the VM was started */
 };
 
 /* A file alone, whose name nobody asked to keep, gets the one that the language wants. */
@@ -253,7 +254,7 @@ static int run_phases(struct task *t, struct error *e)
     return start(t, deadline, e);
 }
 
-static int run_language(struct supervisor *s, struct task *t, struct error *e)
+static int run_language_once(struct supervisor *s, struct task *t, struct error *e)
 {
     const struct run_request *request = t->request;
     struct language *l = t->language;
@@ -272,6 +273,7 @@ static int run_language(struct supervisor *s, struct task *t, struct error *e)
     if (result == 0)
         result = program_init(&t->program, l, t->entry, request->args, request->env, e);
     int64_t start = clock_monotonic_ns();
+    t->kvm_given_up = s->kvm_given_up;
     if (result == 0)
         result = request->cold ? machine_boot(&m, s, &spec, NULL, e)
                                : machine_restore(&m, s, &spec, snapshot.directory, e);
@@ -286,6 +288,16 @@ static int run_language(struct supervisor *s, struct task *t, struct error *e)
     program_done(&t->program);
     snapshot_done(&snapshot);
     image_done(&image);
+    return result;
+}
+
+/* A VM that KVM does not run is found out before the program was given to it; then all is done again without. */
+static int run_language(struct supervisor *s, struct task *t, struct error *e)
+{
+    int result = run_language_once(s, t, e);
+
+    if (result < 0 && s->kvm_given_up != t->kvm_given_up)
+        result = run_language_once(s, t, e);
     return result;
 }
 

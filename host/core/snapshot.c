@@ -458,18 +458,31 @@ static int ensure(struct snapshot *ret, struct supervisor *s, const struct order
     return make(ret, s, o, e);
 }
 
-int snapshot_ensure(struct snapshot *ret, struct supervisor *s, const struct language *l,
-                    const struct image *image, const struct machine_spec *spec, bool force, bool *ret_made,
-                    struct error *e)
+/* The key depends on the accelerator, so it is computed here and not before. */
+static int ensure_for(struct snapshot *ret, struct supervisor *s, const struct language *l,
+                      const struct image *image, const struct machine_spec *spec, bool force, bool *made,
+                      struct error *e)
 {
     struct order o = {.language = l, .spec = spec, .inputs = inputs_collect(s, l, image, spec, e)};
-    bool made = false;
 
     if (!o.inputs)
         return -1;
     manifest_key(o.inputs, o.key);
-    int result = ensure(ret, s, &o, force, &made, e);
+    int result = ensure(ret, s, &o, force, made, e);
     json_decref(o.inputs);
+    return result;
+}
+
+int snapshot_ensure(struct snapshot *ret, struct supervisor *s, const struct language *l,
+                    const struct image *image, const struct machine_spec *spec, bool force, bool *ret_made,
+                    struct error *e)
+{
+    unsigned given_up = s->kvm_given_up;
+    bool made = false;
+    int result = ensure_for(ret, s, l, image, spec, force, &made, e);
+
+    if (result < 0 && s->kvm_given_up != given_up)
+        result = ensure_for(ret, s, l, image, spec, force, &made, e);
     if (ret_made)
         *ret_made = made;
     return result;

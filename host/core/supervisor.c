@@ -1,9 +1,12 @@
 #include "core/supervisor.h"
 
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "vmm/tsc.h"
 
+#include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,6 +37,37 @@ int supervisor_decide_accel(struct supervisor *s, struct error *e)
         return -1;
     s->accel_decided = true;
     return 0;
+}
+
+/* A pool's threads share the supervisor; the first of them to learn something about KVM writes it down. */
+static pthread_mutex_t accel_mutex = PTHREAD_MUTEX_INITIALIZER;
+
+void supervisor_accel_works(struct supervisor *s)
+{
+    struct error e = {0};
+
+    pthread_mutex_lock(&accel_mutex);
+    if (s->accel.open && accel_confirm(&s->accel, &s->home, &e) < 0)
+        log_warning("the choice of the accelerator is not remembered: %s", e.text);
+    pthread_mutex_unlock(&accel_mutex);
+}
+
+void supervisor_accel_failed(struct supervisor *s, const struct error *why)
+{
+    struct error e = {0};
+
+    if (why->kind != ERROR_TIMEOUT && why->kind != ERROR_VM_LOST)
+        return;
+    pthread_mutex_lock(&accel_mutex);
+    if (s->accel.open && s->accel.accel == ACCEL_KVM && s->driver == &qemu_driver &&
+        tsc_khz(&s->tsc_khz, &s->home, &e) == 0) {
+        log_warning("no guest becomes ready with KVM, trying without: %s", why->text);
+        s->accel.accel = ACCEL_TCG;
+        snprintf(s->accel.reason, sizeof(s->accel.reason),
+                 "a guest did not become ready with KVM, and did without");
+        s->kvm_given_up++;
+    }
+    pthread_mutex_unlock(&accel_mutex);
 }
 
 char *supervisor_find_vmm(const struct supervisor *s, struct error *e)

@@ -21,6 +21,7 @@ struct supervisor {
     struct accel_verdict accel;
     uint64_t tsc_khz; /* with TCG: see vmm/tsc.h */
     bool accel_decided;
+    unsigned kvm_given_up; /* how often; changes when work that depends on s->accel must begin anew */
 };
 
 /* Takes config over and opens the state directory. cancel_fd as in struct cancel. */
@@ -29,6 +30,17 @@ void supervisor_close(struct supervisor *s);
 
 /* Decides KVM or emulation once; the verdict is in s->accel, and what emulation needs to know beside it. */
 int supervisor_decide_accel(struct supervisor *s, struct error *e);
+
+/* A guest has become ready: KVM that this machine's owner did not ask for is trusted from now on, or the emulation
+ * that replaced it is remembered. */
+void supervisor_accel_works(struct supervisor *s);
+
+/*
+ * A guest did not become ready, because of *why. Where KVM was chosen by itself and has never worked since the host
+ * booted: warns, goes over to emulation and counts s->kvm_given_up. What was begun with KVM, the key of a snapshot
+ * for one, is then to be begun anew, once.
+ */
+void supervisor_accel_failed(struct supervisor *s, const struct error *why);
 
 /* Full path of the VMM's binary; the caller frees it. NULL, and an error with the remedy, when it is not
  * installed. */

@@ -38,7 +38,7 @@ static int wait_channel(struct guest *g, short events, int64_t deadline, struct 
 
     if (n < 0)
         return -1;
-    if (n == 0)
+    if (n == 0 || deadline_passed(deadline)) /* a guest that floods us is always ready */
         return error_set(e, ERROR_TIMEOUT, "the guest did not answer in time");
     if (!p[0].revents && p[1].revents)
         return error_set(e, ERROR_VM_LOST, "the VMM ended unexpectedly");

@@ -193,7 +193,7 @@ static int step(struct job *j, struct msg_exit *ret_exit, struct error *e)
 
     if (n < 0)
         return -1;
-    if (n == 0)
+    if (n == 0 || deadline_passed(j->deadline)) /* output without end is always ready */
         return error_set(e, ERROR_TIMEOUT, "the guest did not end the program in time");
     if (!p[0].revents && p[1].revents)
         return error_set(e, ERROR_VM_LOST, "the VMM ended unexpectedly");

@@ -67,8 +67,8 @@ static void remove_if_orphaned(const char *scratch)
     cleanup_fd int fd = open(owner, O_RDWR | O_CLOEXEC);
     struct error ignored = {0};
 
-    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0)
-        return;
+    if (fd < 0 ? errno != ENOENT : flock(fd, LOCK_EX | LOCK_NB) < 0)
+        return; /* its owner lives, or nobody can tell, for want of file descriptors for example */
     kill_recorded(scratch);
     if (remove_scratch(scratch, &ignored) < 0)
         log_warning("left-over directory could not be removed: %s", ignored.text);
@@ -111,6 +111,8 @@ static int make_scratch(struct home *h, struct error *e)
     if (h->owner_fd < 0 || h->record_fd < 0 || flock(h->owner_fd, LOCK_EX | LOCK_NB) < 0 ||
         rename(unfinished, final) < 0) {
         error_errno(e, "cannot create %s", owner);
+        close_fd(&h->owner_fd);
+        close_fd(&h->record_fd);
         remove_scratch(unfinished, &(struct error){0});
         return -1;
     }
@@ -144,10 +146,10 @@ void home_close(struct home *h)
 
     if (!h->path)
         return;
+    close_fd(&h->record_fd); /* removing needs an fd, and there may be no other */
     if (h->scratch && remove_scratch(h->scratch, &e) < 0)
         log_warning("%s", e.text);
     close_fd(&h->owner_fd);
-    close_fd(&h->record_fd);
     free(h->scratch);
     free(h->path);
     *h = (struct home){.owner_fd = -1, .record_fd = -1};

@@ -13,7 +13,8 @@
 #include <sys/wait.h>
 
 #define PROBE_DEADLINE_MS 3000
-#define EMULATED_NS 10000000 /* ten times what slow hardware takes, a tenth of what emulation does */
+#define CONFIRMED "a guest was ready" /* fourth line of the file */
+#define EMULATED_NS 10000000          /* ten times what slow hardware takes, a tenth of what emulation does */
 
 struct probe_result {
     int error; /* errno, or 0 */
@@ -98,7 +99,19 @@ static bool remembered(const char *path, const char *now, struct accel_verdict *
     if (!fgets(ret->reason, sizeof(ret->reason), f))
         return false;
     ret->reason[strcspn(ret->reason, "\n")] = '\0';
+    /* The probe's few instructions do not prove that a whole guest runs; emulation needs no proof. */
+    ret->open =
+        ret->accel == ACCEL_KVM && (!fgets(line, sizeof(line), f) || strcmp(line, CONFIRMED "\n") != 0);
     return true;
+}
+
+static int remember(const struct accel_verdict *v, const struct home *h, const char *now, struct error *e)
+{
+    cleanup_free char *path = home_path(h, "cache/accel");
+    cleanup_free char *text = text_format("%s\n%s\n%s\n%s\n", now, config_accel_name(v->accel), v->reason,
+                                          v->open ? "" : CONFIRMED);
+
+    return file_replace(path, h->scratch, text, strlen(text), 0600, e);
 }
 
 static int probe(struct accel_verdict *ret, const struct home *h, struct error *e)
@@ -111,8 +124,16 @@ static int probe(struct accel_verdict *ret, const struct home *h, struct error *
         return 0;
     run_probe(&p);
     judge(ret, &p);
-    cleanup_free char *text = text_format("%s\n%s\n%s\n", now, config_accel_name(ret->accel), ret->reason);
-    return file_replace(path, h->scratch, text, strlen(text), 0600, e);
+    ret->open = ret->accel == ACCEL_KVM;
+    return remember(ret, h, now, e);
+}
+
+int accel_confirm(struct accel_verdict *v, const struct home *h, struct error *e)
+{
+    cleanup_free char *now = situation();
+
+    v->open = false;
+    return remember(v, h, now, e);
 }
 
 int accel_decide(struct accel_verdict *ret, const struct home *h, enum accel_choice choice, struct error *e)

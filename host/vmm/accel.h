@@ -10,9 +10,12 @@
 #include "config/config.h"
 #include "store/home.h"
 
+#include <stdbool.h>
+
 struct accel_verdict {
     enum accel_choice accel; /* ACCEL_KVM or ACCEL_TCG */
     char reason[200];        /* one line for people */
+    bool open;               /* chosen here, and no guest has become ready with it since the host booted */
 };
 
 /*
@@ -20,5 +23,8 @@ struct accel_verdict {
  * there at all; it is used even when the probe finds it emulated. tcg: TCG.
  */
 int accel_decide(struct accel_verdict *ret, const struct home *h, enum accel_choice choice, struct error *e);
+
+/* Closes a verdict, because a guest is ready with it, and remembers it for this boot of the host's kernel. */
+int accel_confirm(struct accel_verdict *v, const struct home *h, struct error *e);
 
 #endif

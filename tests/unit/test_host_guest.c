@@ -166,6 +166,32 @@ START_TEST(a_job_gives_its_output_and_exit)
 }
 END_TEST
 
+/* Has the next byte ready before this one is taken. */
+static int answer_with_more(void *context, int channel, const void *data, size_t size, struct error *why)
+{
+    uint64_t *sent = context;
+
+    (void)channel, (void)data, (void)size, (void)why;
+    SAY(data, 1, .channel = 1, .offset = (*sent)++, .data = BYTES("a"));
+    usleep(1000);
+    return 0;
+}
+
+/* A connection that is always ready must not keep the host from looking at the clock. */
+START_TEST(output_without_end_ends_at_the_deadline)
+{
+    uint64_t sent = 1;
+    const struct job_io io = {.stdin_fd = -1, .on_output = answer_with_more, .context = &sent};
+    const struct msg_exec exec = {.argv = {.data = "yes", .size = 4}, .cwd = "/"};
+    struct msg_exit exit;
+
+    SAY(started, 1, .job = 1, .pid = 2);
+    SAY(data, 1, .channel = 1, .offset = 0, .data = BYTES("a"));
+    ck_assert_int_lt(guest_run_job(&guest, &exec, NULL, &io, deadline_in_ms(100), &exit, &e), 0);
+    ck_assert_int_eq(e.kind, ERROR_TIMEOUT);
+}
+END_TEST
+
 /* Each of these is a guest that breaks a rule after STARTED. */
 static void break_rule(int rule)
 {
@@ -302,6 +328,7 @@ int main(void)
     unit_add(&u, a_guest_that_is_not_made_unique_is_not_used);
     unit_add(&u, a_guest_made_unique_is_used);
     unit_add(&u, a_job_gives_its_output_and_exit);
+    unit_add(&u, output_without_end_ends_at_the_deadline);
     unit_add_loop(&u, a_rule_broken_loses_the_vm, 12);
     unit_add(&u, output_beyond_the_window_loses_the_vm);
     unit_add(&u, a_file_is_sent_as_the_windows_allow);

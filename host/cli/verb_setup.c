@@ -1,0 +1,149 @@
+/* capsid setup: prepares a machine, and undoes that. */
+#include "cli/cli.h"
+
+#include "base/cleanup.h"
+#include "base/text.h"
+#include "setup/setup.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Below: ids of people and services; above: what the kernel has. */
+#define VM_UID_MIN 1000
+#define VM_UID_MAX 4294967293u
+
+struct options {
+    struct setup_options setup;
+    bool remove;
+};
+
+static const struct cli_option setup_options[] = {
+    {"dry-run", 'n', NULL, "say what is done and what is to do, and change nothing"},
+    {"remove", 0, NULL, "undo what setup made, and only that"},
+    {"kvm", 0, "WHICH", "group, udev or none: how the user capsid gets at /dev/kvm (none)"},
+    {"vm-uids", 0, "FIRST-LAST", "user and group ids for VMs (65536 that are free)"},
+    {"kernel", 0, "FILE|URL", "install this guest kernel"},
+    {"kernel-sha256", 0, "HEX", "required with it"},
+    {"firecracker", 0, "FILE|URL", "install this Firecracker, a program or a release's .tgz"},
+    {"firecracker-sha256", 0, "HEX", "required with it; of the .tgz where it is one"},
+    {"jailer", 0, "FILE|URL", "install this jailer"},
+    {"jailer-sha256", 0, "HEX", "required with it"},
+    {"root", 0, "DIR", "set up the system in that directory, not the running one"},
+    {0},
+};
+
+static const char details[] = "Needs root, but for --dry-run. Run twice it does nothing the second time; "
+                              "killed in the middle, the next run\n"
+                              "goes on. What setup makes it writes down in setup.json in the state "
+                              "directory, for --remove. Images and\n"
+                              "snapshots, and whatever was there before, --remove leaves alone.\n";
+
+static int set_range(struct setup_options *o, const char *value, struct error *e)
+{
+    cleanup_free char *copy = text_copy(value);
+    char *dash = strchr(copy, '-');
+
+    if (dash) {
+        *dash = '\0';
+        if (text_to_u64(copy, VM_UID_MIN, VM_UID_MAX, &o->first) &&
+            text_to_u64(dash + 1, o->first, VM_UID_MAX, &o->last))
+            return 0;
+    }
+    return error_set(e, ERROR_USAGE, "--vm-uids is \"%.64s\", but must be FIRST-LAST, from %d to %u", value,
+                     VM_UID_MIN, VM_UID_MAX);
+}
+
+static int set_kvm(struct setup_options *o, const char *value, struct error *e)
+{
+    static const char *const names[] = {"none", "group", "udev"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(value, names[i]) == 0) {
+            o->kvm = (enum setup_kvm)i;
+            return 0;
+        }
+    }
+    return error_set(e, ERROR_USAGE, "--kvm is \"%.64s\", but must be group, udev or none", value);
+}
+
+static int set_source(struct setup_options *o, const char *name, const char *value, struct error *e)
+{
+    for (int i = 0; i < SETUP_SOURCES; i++) {
+        const char *source = setup_source_name(i);
+        size_t size = strlen(source);
+        if (strncmp(name, source, size) != 0)
+            continue;
+        if (name[size] == '\0') {
+            o->sources[i].from = value;
+            return 0;
+        }
+        if (strlen(value) != 64 || strspn(value, "0123456789abcdef") != 64)
+            return error_set(e, ERROR_USAGE, "--%s must be 64 lower-case hexadecimal digits", name);
+        o->sources[i].sha256 = value;
+        return 0;
+    }
+    return error_set(e, ERROR_USAGE, "unknown option --%s", name);
+}
+
+static int set_option(void *values, const char *name, const char *value, struct error *e)
+{
+    struct options *o = values;
+
+    if (strcmp(name, "dry-run") == 0)
+        o->setup.dry_run = true;
+    else if (strcmp(name, "remove") == 0)
+        o->remove = true;
+    else if (strcmp(name, "root") == 0)
+        o->setup.root = value;
+    else if (strcmp(name, "kvm") == 0)
+        return set_kvm(&o->setup, value, e);
+    else if (strcmp(name, "vm-uids") == 0)
+        return set_range(&o->setup, value, e);
+    else
+        return set_source(&o->setup, name, value, e);
+    return 0;
+}
+
+static int check(const struct setup_options *o, struct error *e)
+{
+    for (int i = 0; i < SETUP_SOURCES; i++) {
+        const struct setup_source *source = &o->sources[i];
+        const char *name = setup_source_name(i);
+        if (source->from && !source->sha256)
+            return error_set(e, ERROR_USAGE, "--%s needs --%s-sha256, what its publisher says it is", name,
+                             name);
+        if (source->sha256 && !source->from)
+            return error_set(e, ERROR_USAGE, "--%s-sha256 needs --%s", name, name);
+    }
+    if (o->root[0] && o->root[0] != '/')
+        return error_set(e, ERROR_USAGE, "--root must be an absolute path");
+    return 0;
+}
+
+static int run(struct cli *cli, void *values, int argc, char **argv, struct error *e)
+{
+    struct options *o = values;
+    struct cancel cancel = {.fd = cli->cancel_fd};
+    cleanup_free char *fetch = text_format("%s/fetch", cli->config.data);
+
+    if (argc > 0)
+        return error_set(e, ERROR_USAGE, "unexpected argument \"%.64s\"; see: capsid setup --help", argv[0]);
+    if (check(&o->setup, e) < 0)
+        return -1;
+    o->setup.home = cli->config.home;
+    o->setup.fetch = fetch;
+    o->setup.told = cli->json ? json_array() : NULL;
+    int result = o->remove ? setup_remove(&o->setup, &cancel, e) : setup_install(&o->setup, &cancel, e);
+    if (o->setup.told && result == 0)
+        result = cli_print_json(json_pack("{s:o}", "steps", o->setup.told), e);
+    else
+        json_decref(o->setup.told);
+    return result == 0 && fflush(stdout) != 0 ? error_errno(e, "cannot write standard output") : result;
+}
+
+static struct options values = {.setup = {.root = ""}};
+
+const struct cli_verb verb_setup = {
+    "setup", "",     "prepare this machine for capsid, or undo that", details, setup_options, set_option,
+    run,     &values};
