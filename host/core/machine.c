@@ -54,9 +54,11 @@ static int launch(struct machine *m, struct supervisor *s, const struct machine_
 {
     int64_t deadline = deadline_in_ms((int64_t)s->config.boot_timeout * 1000), start = clock_monotonic_ns();
     cleanup_free char *vmm = supervisor_find_vmm(s, e);
+    cleanup_free char *locks = home_path(&s->home, "locks");
+    cleanup_free char *jailer = NULL;
 
     *m = MACHINE_NONE;
-    if (!vmm || supervisor_decide_accel(s, e) < 0)
+    if (!vmm || supervisor_decide_accel(s, e) < 0 || supervisor_find_jailer(s, vmm, &jailer, e) < 0)
         return -1;
     struct vm_spec vm = {.vmm = vmm,
                          .kernel = spec->kernel,
@@ -66,9 +68,12 @@ static int launch(struct machine *m, struct supervisor *s, const struct machine_
                          .vcpus = spec->vcpus,
                          .accel = s->accel.accel,
                          .tsc_khz = s->tsc_khz,
-                         .scratch = s->home.scratch};
+                         .scratch = s->home.scratch,
+                         .jailer = jailer,
+                         .jailer_uid = s->config.jailer_uid,
+                         .locks = locks};
     int result = restore ? s->driver->restore(&m->vm, &vm, snapshot_directory, deadline, &s->cancel, e)
-                         : s->driver->start(&m->vm, &vm, snapshot_directory, e);
+                         : s->driver->start(&m->vm, &vm, snapshot_directory, deadline, &s->cancel, e);
     if (result == 0)
         result = home_record_child(&s->home, &m->vm.vmm, e);
     log_debug("vm event=%s driver=%s accel=%s ms=%.1f", restore ? "restored" : "started", s->driver->name,

@@ -20,6 +20,9 @@
 #define SNAPSHOT_MEMORY "memory"
 #define SNAPSHOT_STATE "state"
 
+/* How many user ids jailed VMs may share out among them. */
+#define JAILER_IDS 1024
+
 struct vm_spec {
     const char *vmm;         /* the VMM's binary */
     const char *kernel;      /* vmlinux */
@@ -30,16 +33,20 @@ struct vm_spec {
     uint64_t tsc_khz;        /* of the host, for an emulated guest; 0: unknown */
     enum accel_choice accel; /* ACCEL_KVM or ACCEL_TCG, decided */
     const char *scratch;     /* an existing directory for the VM's small files */
+    const char *jailer;      /* Firecracker's jailer; NULL: not used */
+    uint64_t jailer_uid;     /* with a jailer: the first of JAILER_IDS user ids, one for each VM */
+    const char *locks;       /* with a jailer: the directory of the locks on them */
 };
 
 struct vm {
     const struct vm_driver *driver;
     struct child vmm;
-    int channel_fd;    /* the host's end of the guest channel, until connect hands it out */
-    int control_fd;    /* the VMM's control connection */
-    bool control_open; /* its greeting was taken */
-    int state_fd;      /* where a snapshot's device state goes, or comes from */
-    int log_fd;        /* what the VMM prints */
+    int channel_fd;                     /* the host's end of the guest channel, until connect hands it out */
+    int control_fd;                     /* the VMM's control connection */
+    bool control_open;                  /* its greeting was taken */
+    int state_fd;                       /* where a snapshot's device state goes, or comes from */
+    int log_fd;                         /* what the VMM prints */
+    struct firecracker_vm *firecracker; /* owned; what only that driver knows */
 };
 
 #define VM_NONE                                                                                              \
@@ -49,7 +56,8 @@ struct vm_driver {
     const char *name;
 
     /* Boots. With snapshot_directory (existing and empty), the VM is one that snapshot can be called on. */
-    int (*start)(struct vm *vm, const struct vm_spec *spec, const char *snapshot_directory, struct error *e);
+    int (*start)(struct vm *vm, const struct vm_spec *spec, const char *snapshot_directory, int64_t deadline,
+                 const struct cancel *cancel, struct error *e);
 
     /* Stops the VM and completes the files in its snapshot directory. The VM can only be destroyed
      * afterwards. */
@@ -69,6 +77,6 @@ struct vm_driver {
     void (*destroy)(struct vm *vm);
 };
 
-extern const struct vm_driver qemu_driver;
+extern const struct vm_driver qemu_driver, firecracker_driver;
 
 #endif
