@@ -54,7 +54,6 @@ static int launch(struct machine *m, struct supervisor *s, const struct machine_
 {
     int64_t deadline = deadline_in_ms((int64_t)s->config.boot_timeout * 1000), start = clock_monotonic_ns();
     cleanup_free char *vmm = supervisor_find_vmm(s, e);
-    cleanup_free char *locks = home_path(&s->home, "locks");
     cleanup_free char *jailer = NULL;
 
     *m = MACHINE_NONE;
@@ -71,7 +70,7 @@ static int launch(struct machine *m, struct supervisor *s, const struct machine_
                          .scratch = s->home.scratch,
                          .jailer = jailer,
                          .jailer_uid = s->config.jailer_uid,
-                         .locks = locks};
+                         .home = &s->home};
     int result = restore ? s->driver->restore(&m->vm, &vm, snapshot_directory, deadline, &s->cancel, e)
                          : s->driver->start(&m->vm, &vm, snapshot_directory, deadline, &s->cancel, e);
     if (result == 0)

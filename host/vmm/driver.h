@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "config/config.h"
+#include "store/home.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -35,7 +36,7 @@ struct vm_spec {
     const char *scratch;     /* an existing directory for the VM's small files */
     const char *jailer;      /* Firecracker's jailer; NULL: not used */
     uint64_t jailer_uid;     /* with a jailer: the first of JAILER_IDS user ids, one for each VM */
-    const char *locks;       /* with a jailer: the directory of the locks on them */
+    struct home *home;       /* with a jailer: the state directory */
 };
 
 struct vm {

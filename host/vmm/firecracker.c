@@ -112,7 +112,10 @@ static int spawn(struct vm *vm, const struct vm_spec *spec, struct error *e)
                                      .stdin_fd = -1,
                                      .stdout_fd = vm->log_fd,
                                      .stderr_fd = vm->log_fd};
-    return child_spawn(&vm->vmm, &child, e);
+    if (child_spawn(&vm->vmm, &child, e) < 0)
+        return -1;
+    /* It changes its user, which takes the parent-death signal off it (prctl(2)); so it is on record from the start. */
+    return jailer ? home_record_child(spec->home, &vm->vmm, e) : 0;
 }
 
 static struct firecracker_api open_api(const struct vm *vm, const char *socket, int64_t deadline,

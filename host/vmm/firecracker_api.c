@@ -240,8 +240,9 @@ int firecracker_api_call(struct firecracker_api *a, const char *method, const ch
     headers = lib.slist_append(headers, "Expect:");
     lib.easy_setopt(a->curl, CURLOPT_URL, url);
     lib.easy_setopt(a->curl, CURLOPT_HTTPHEADER, headers);
-    lib.easy_setopt(a->curl, text ? CURLOPT_POST : CURLOPT_HTTPGET, 1L);
     lib.easy_setopt(a->curl, CURLOPT_POSTFIELDS, text);
+    if (!text) /* after POSTFIELDS, which alone would make it a POST */
+        lib.easy_setopt(a->curl, CURLOPT_HTTPGET, 1L);
     lib.easy_setopt(a->curl, CURLOPT_CUSTOMREQUEST, method);
     int result = attempt(a, ret, e);
     lib.easy_setopt(a->curl, CURLOPT_HTTPHEADER, NULL);

@@ -18,7 +18,7 @@
 static int take_uid(struct firecracker_jail *j, const struct vm_spec *spec, struct error *e)
 {
     for (unsigned i = 0; i < JAILER_IDS; i++) {
-        cleanup_free char *path = text_format("%s/jailer-uid-%u", spec->locks, i);
+        cleanup_free char *path = home_path(spec->home, "locks/jailer-uid-%u", i);
         int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
         if (fd < 0)
             return error_errno(e, "cannot open %s", path);
