@@ -78,12 +78,13 @@ expect "a snapshot of the current release" "$status" 0
 
 # ---- faults: an error that says what happened, in time, and nothing left -----------------------------
 
-# fault FAULT PATTERN ARGUMENT...
+# fault FAULT PATTERN ARGUMENT...; exit_status is what it must end with
+exit_status=1
 fault() {
 	local fault=$1 pattern=$2
 	shift 2
 	FAKE_FIRECRACKER_FAULT=$fault capsid "$@"
-	expect_match "$fault, $1 $2" "$status $err" "1 *$pattern*"
+	expect_match "$fault, $1 $2" "$status $err" "$exit_status *$pattern*"
 	expect_clean "$fault"
 }
 run=(run -l python -c 'print(1)')
@@ -105,15 +106,12 @@ fault refuse=/snapshot/create "PUT /snapshot/create: $refused" "${snapshot[@]}"
 fault garbage=/version 'the answer is not JSON' "${cold[@]}"
 fault flood=/version 'the answer is longer than' "${cold[@]}"
 export CAPSID_BOOT_TIMEOUT=2
+exit_status=124
 fault nosocket 'its API socket was not there in time' "${cold[@]}"
 fault hang=/actions 'PUT /actions: no answer in time' "${cold[@]}"
 fault hang=/snapshot/load 'PUT /snapshot/load: no answer in time' "${run[@]}"
 fault deaf 'the guest took no connection in time' "${run[@]}"
 unset CAPSID_BOOT_TIMEOUT
-
-# The API's own words, from its real checks.
-capsid run --no-snapshot --vcpus 33 -l python -c 'print(1)'
-expect_match "too many processors" "$status $err" '1 *PUT /machine-config: Machine config error: The number of vCPUs must be*'
 
 # Interrupted while the API hangs.
 FAKE_FIRECRACKER_FAULT=hang=/actions "$CAPSID" "${cold[@]}" >"$TMPDIR/out" 2>"$TMPDIR/err" &
