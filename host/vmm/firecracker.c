@@ -23,13 +23,13 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 
 #define GUEST_CID 3 /* the least that a guest may have (vsock(7)); each VM has a vsock of its own */
 #define CONNECT_RETRY_MS 5
 #define REPLY_LINE_MAX 32 /* "OK 4294967295\n" is all that may come */
 #define LAST_WORDS 2048
+#define LOG_MAX 65536
 
 /*
  * Firecracker adds root=/dev/vda and ro for a read-only root device by itself. No serial console: its output costs
@@ -57,16 +57,25 @@ static void firecracker_destroy(struct vm *vm)
     vm->firecracker = NULL;
 }
 
-/* The end of what the VMM printed. */
+/* A guest can make Firecracker log as much as it likes. So the log has its full size at once and cannot grow: what
+ * is written beyond fails (fcntl(2), F_SEAL_GROW). */
+static int open_log(struct error *e)
+{
+    cleanup_fd int fd = memfd_create("firecracker-log", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+    if (fd < 0 || ftruncate(fd, LOG_MAX) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK) < 0)
+        return error_errno(e, "cannot make a log for Firecracker");
+    return take_fd(&fd);
+}
+
+/* The end of what the VMM printed. It writes through the same open file, whose position so tells how much. */
 static void firecracker_diagnose(struct vm *vm, struct buffer *ret)
 {
     char text[LAST_WORDS];
-    struct stat st;
+    off_t end = vm->log_fd >= 0 ? lseek(vm->log_fd, 0, SEEK_CUR) : 0;
+    off_t from = end > (off_t)sizeof(text) ? end - (off_t)sizeof(text) : 0;
+    ssize_t n = end > 0 ? pread(vm->log_fd, text, (size_t)(end - from), from) : 0;
 
-    if (vm->log_fd < 0 || fstat(vm->log_fd, &st) < 0)
-        return;
-    off_t from = st.st_size > (off_t)sizeof(text) ? st.st_size - (off_t)sizeof(text) : 0;
-    ssize_t n = pread(vm->log_fd, text, sizeof(text), from);
     if (n > 0)
         buffer_add(ret, text, (size_t)n);
 }
@@ -104,9 +113,9 @@ static int spawn(struct vm *vm, const struct vm_spec *spec, struct error *e)
         NULL};
     const char *const plain[] = {vmm,       "--id",    j->id, "--api-sock", FIRECRACKER_API,
                                  "--level", "Warning", NULL};
-    vm->log_fd = memfd_create("firecracker-log", MFD_CLOEXEC);
+    vm->log_fd = open_log(e);
     if (vm->log_fd < 0)
-        return error_errno(e, "memfd_create");
+        return -1;
     const struct child_spec child = {.argv = jailer ? jailed : plain,
                                      .directory = j->root,
                                      .stdin_fd = -1,
@@ -338,6 +347,7 @@ static int firecracker_connect(struct vm *vm, int64_t deadline, const struct can
     if (result < 0)
         return explain(vm, e);
     /* The caller owns the connection; this is to close it, whoever holds it, before a snapshot. */
+    close_fd(&vm->channel_fd);
     if (vm->firecracker->snapshot_directory)
         vm->channel_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     return fd;

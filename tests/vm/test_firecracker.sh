@@ -4,17 +4,17 @@
 # refuses what the real one refuses, and runs the guest in QEMU.
 # shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
 . "$SRC/tests/vm/lib.sh"
-[ -r /dev/kvm ] && [ -w /dev/kvm ] || {
+if [ ! -r /dev/kvm ] || [ ! -w /dev/kvm ]; then
 	echo "SKIP: capsid wants /dev/kvm before it starts Firecracker"
 	exit 77
-}
+fi
 new_home
 export CAPSID_VMM=firecracker CAPSID_ACCEL=kvm CAPSID_FIRECRACKER=$SRC/tests/fake/firecracker CAPSID_JAILER=none
 
 # ---- programs, cold and from a snapshot --------------------------------------------------------------
 
-capsid run --no-snapshot -l python -c 'import sys; print("cold", sys.argv[1:])' a b
-expect "cold boot" "$status $(field stdout)" "0 cold ['a', 'b']"
+capsid run --no-snapshot -l python -c 'import sys; print("cold", sys.argv[1:])' -- a b
+expect "cold boot" "$status $(field stdout)$err" "0 cold ['a', 'b']"
 expect_clean "cold boot"
 
 capsid run -v -l python -c 'print("restored")'
@@ -42,12 +42,8 @@ expect_clean "restored"
 # A path that is far too long for a socket's address.
 long=$TMPDIR/$(printf 'x%.0s' {1..120})
 cp -a "$CAPSID_HOME" "$long"
-(
-	export CAPSID_HOME=$long
-	capsid run -l python -c 'print("far")'
-	expect "a long path of the state directory" "$status $(field stdout)" "0 far"
-	exit "$failures"
-) || failures=$((failures + $?))
+capsid run --home "$long" -l python -c 'print("far")'
+expect "a long path of the state directory" "$status $(field stdout)" "0 far"
 rm -rf "$long"
 
 # The state directory may move: a snapshot holds no path of it.
@@ -120,7 +116,7 @@ for _ in $(seq 200); do
 	compgen -G "$CAPSID_HOME/run/*/vm-*/vsock" >/dev/null && break
 	sleep 0.05
 done
-kill -INT "$pid"
+kill -TERM "$pid"
 wait "$pid"
 expect_match "interrupted" "$(cat "$TMPDIR/err")" '*interrupted*'
 expect_clean "interrupted"
