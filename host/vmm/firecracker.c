@@ -15,6 +15,7 @@
 #include "vmm/firecracker_api.h"
 #include "vmm/firecracker_jail.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -32,12 +33,12 @@
 #define LOG_MAX 65536
 
 /*
- * Firecracker adds root=/dev/vda and ro for a read-only root device by itself. No serial console: its output costs
- * more than the boot does (docs/prod-host-setup.md). reboot=k ends Firecracker, which knows no other reset.
+ * Firecracker adds root=/dev/vda and ro for a read-only root device by itself, and where its devices are: our kernel has
+ * no ACPI, so it finds them in the older of its two ways (docs/kernel-policy.md). No serial console: it would cost time
+ * at every restore (docs/prod-host-setup.md). reboot=k ends Firecracker, which knows no other reset.
  */
 #define KERNEL_COMMAND_LINE                                                                                  \
-    "rootfstype=erofs init=/sbin/initd 8250.nr_uarts=0 quiet loglevel=1 panic=-1 reboot=k pci=off nomodule " \
-    "i8042.noaux i8042.nomux i8042.dumbkbd"
+    "rootfstype=erofs init=/sbin/initd 8250.nr_uarts=0 quiet loglevel=1 panic=-1 reboot=k pci=off"
 
 struct firecracker_vm {
     struct firecracker_jail jail;
@@ -89,6 +90,9 @@ static int explain(struct vm *vm, struct error *e)
         return -1;
     firecracker_diagnose(vm, &words);
     char *text = words.size > 0 ? text_trim(words.data) : "", *last = strrchr(text, '\n');
+    for (char *p = text; *p; p++)
+        if (!isprint((unsigned char)*p) && *p != '\n')
+            *p = '?';
     size_t used = strlen(e->text);
     if (text[0])
         snprintf(e->text + used, sizeof(e->text) - used, " (its last words: %.300s)", last ? last + 1 : text);

@@ -121,6 +121,28 @@ wait "$pid"
 expect_match "interrupted" "$(cat "$TMPDIR/err")" '*interrupted*'
 expect_clean "interrupted"
 
+# The VMM is killed while a program runs; then the supervisor is.
+start_endless() {
+	"$CAPSID" run -l python -c 'import time; print("here", flush=True); time.sleep(100)' --raw </dev/null >"$TMPDIR/out" 2>"$TMPDIR/err" &
+	pid=$!
+	for _ in $(seq 400); do
+		grep -q here "$TMPDIR/out" && break
+		sleep 0.05
+	done
+	expect "a program runs" "$(cat "$TMPDIR/out")" "here"
+}
+start_endless
+read -r vmm _ <"$(echo "$CAPSID_HOME"/run/*/children)"
+kill -9 "$vmm"
+wait "$pid"
+expect "the VMM was killed" "$?" 1
+expect_clean "the VMM was killed"
+start_endless
+kill -9 "$pid"
+wait "$pid" 2>/dev/null
+capsid doctor
+expect_clean "the supervisor was killed"
+
 # ---- choice ------------------------------------------------------------------------------------------
 
 CAPSID_ACCEL=tcg capsid "${run[@]}"
