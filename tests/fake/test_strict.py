@@ -176,6 +176,9 @@ def test_command_lines():
     expect("jailer, bad id", run("jailer", "--id", "a_1", *good[2:])[1], "Invalid instance ID: a_1")
     expect("jailer, cgroups of the wrong version", run("jailer", *good, "--cgroup-version", "3")[1], "3 is an invalid cgroup version")
     expect("jailer, no base", run("jailer", *good, "--cgroup-version", "2", "--chroot-base-dir", "/none")[1], "Failed to canonicalize path /none")
+    os.environ["FAKE_FIRECRACKER_VERSION"] = "1.12.0"
+    expect("an old jailer wants a name", run("jailer", "--id", "a", "--exec-file", "/bin/true", *good[4:], "--cgroup-version", "2", "--chroot-base-dir", "/tmp")[1], "must contain")
+    del os.environ["FAKE_FIRECRACKER_VERSION"]
     expect("jailer, no program", run("jailer", "--id", "a", "--exec-file", "/none", *good[4:], "--cgroup-version", "2")[1], "Failed to canonicalize path /none")
 
 
