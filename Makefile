@@ -68,6 +68,7 @@ musl-tools       | initd is static against musl
 libjansson-dev   | JSON of the CLI, QMP and the stores
 libinih-dev      | configuration and language definitions
 libssl-dev       | SHA-256 (libcrypto)
+libcurl4-openssl-dev | speaks HTTP to Firecracker (capsid opens the library when it needs it)
 libarchive-dev   | reads the layers of OCI images
 libcurl4-openssl-dev | fetches what capsid setup installs
 linux-source-6.1 | the guest kernel

@@ -68,7 +68,8 @@ static void run_child(const struct child_spec *spec, pid_t parent, int error_fd)
     redirect(spec->stderr_fd, STDERR_FILENO);
     for (size_t i = 0; i < spec->kept_count; i++)
         fcntl(spec->kept_fds[i], F_SETFD, 0);
-    execvp(spec->argv[0], (char *const *)spec->argv);
+    if (!spec->directory || chdir(spec->directory) == 0)
+        execvp(spec->argv[0], (char *const *)spec->argv);
     int code = errno;
     if (write(error_fd, &code, sizeof(code)) < 0)
         _exit(126);

@@ -17,6 +17,7 @@
 
 struct child_spec {
     const char *const *argv; /* NULL-terminated; argv[0] is looked up in PATH */
+    const char *directory;   /* to run in; NULL: this process's own */
     int stdin_fd;            /* -1: /dev/null */
     int stdout_fd;           /* -1: /dev/null */
     int stderr_fd;           /* -1: /dev/null */

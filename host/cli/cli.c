@@ -19,6 +19,7 @@
 static const struct cli_option common[] = {
     {"home", 0, "DIR", "state directory (CAPSID_HOME)"},
     {"accel", 0, "WHICH", "auto, kvm or tcg (CAPSID_ACCEL)"},
+    {"vmm", 0, "WHICH", "qemu or firecracker (CAPSID_VMM)"},
     {"json", 0, NULL, "print the result as JSON"},
     {"quiet", 'q', NULL, "say nothing about progress"},
     {"verbose", 'v', NULL, "say more: every step with its time"},
@@ -143,7 +144,7 @@ static int set_common(struct cli *cli, const char *name, const char *value, stru
         log_set_level(LOG_QUIET);
     else if (strcmp(name, "verbose") == 0)
         log_set_level(LOG_DEBUG);
-    else if (strcmp(name, "home") == 0 || strcmp(name, "accel") == 0)
+    else if (strcmp(name, "home") == 0 || strcmp(name, "accel") == 0 || strcmp(name, "vmm") == 0)
         return config_set(&cli->config, name, value, "command line", e) < 0 ? -1 : 1;
     else
         return 0;

@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "core/snapshot.h"
 #include "image/image.h"
+#include "vmm/firecracker_api.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -55,7 +56,7 @@ static void check_qemu(struct report *r, struct supervisor *s)
 {
     struct error e = {0};
     cleanup_buffer struct buffer version = {0};
-    cleanup_free char *path = supervisor_find_vmm(s, &e);
+    cleanup_free char *path = supervisor_find_vmm_of(s, &qemu_driver, &e);
 
     if (path) {
         const char *argv[] = {path, "--version", NULL};
@@ -66,6 +67,33 @@ static void check_qemu(struct report *r, struct supervisor *s)
         }
     }
     tell(r, FAILURE, "qemu", "%s", e.text);
+}
+
+/* Firecracker need not be there, unless it is chosen. */
+static void check_firecracker(struct report *r, struct supervisor *s)
+{
+    struct error e = {0};
+    struct firecracker_version v;
+    cleanup_buffer struct buffer text = {0};
+    cleanup_free char *path = supervisor_find_vmm_of(s, &firecracker_driver, &e);
+
+    if (!path) {
+        tell(r, s->driver == &firecracker_driver ? FAILURE : FINE, "firecracker", "%s", e.text);
+        return;
+    }
+    const char *argv[] = {path, "--version", NULL};
+    if (child_capture(argv, 4096, deadline_in_ms(10000), &s->cancel, &text, &e) < 0) {
+        tell(r, FAILURE, "firecracker", "%s", e.text);
+        return;
+    }
+    text.data[strcspn(text.data, "\n")] = '\0';
+    if (firecracker_version_parse(text.data, &v) < 0 || !firecracker_version_at_least(&v, 1, 7))
+        tell(r, FAILURE, "firecracker", "%s (%.60s); 1.7 or later is needed", path, text.data);
+    else if (!firecracker_version_at_least(&v, 1, 16) || (v.major == 1 && v.minor == 16 && v.patch == 0))
+        tell(r, WARNING, "firecracker", "%s (%.60s); before 1.16.1 connections after a restore may hang",
+             path, text.data);
+    else
+        tell(r, FINE, "firecracker", "%s (%.60s)", path, text.data);
 }
 
 static void check_file(struct report *r, const char *name, const char *path, const char *remedy)
@@ -205,6 +233,7 @@ static int run(struct cli *cli, void *values, int argc, char **argv, struct erro
     r.checks = json_array();
     check_accelerator(&r, &s);
     check_qemu(&r, &s);
+    check_firecracker(&r, &s);
     check_data(&r, &s);
     check_builder(&r);
     check_stores(&r, &s);

@@ -21,6 +21,7 @@ static const struct {
     {"timeout", 1, 86400},
     {"max_output", 1, 1ull << 30},
     {"boot_timeout", 1, 3600},
+    {"jailer_uid", 1, 0xffff0000},
 };
 
 const char *config_accel_name(enum accel_choice accel)
@@ -47,6 +48,14 @@ static int set_accel(enum accel_choice *field, const char *key, const char *valu
         }
     }
     return error_set(e, ERROR_USAGE, "%s: %s is \"%s\", but must be auto, kvm or tcg", source, key, value);
+}
+
+static int set_vmm(char **field, const char *key, const char *value, const char *source, struct error *e)
+{
+    if (strcmp(value, "qemu") != 0 && strcmp(value, "firecracker") != 0)
+        return error_set(e, ERROR_USAGE, "%s: %s is \"%s\", but must be qemu or firecracker", source, key,
+                         value);
+    return set_path(field, key, value, source, e);
 }
 
 static int set_u64(uint64_t *field, const char *key, const char *value, const char *source, struct error *e)
@@ -207,5 +216,8 @@ void config_done(struct config *c)
     free(c->qemu);
     free(c->mirror);
     free(c->npm_registry);
+    free(c->vmm);
+    free(c->firecracker);
+    free(c->jailer);
     *c = (struct config){0};
 }

@@ -17,7 +17,7 @@
 
 enum accel_choice { ACCEL_AUTO, ACCEL_KVM, ACCEL_TCG };
 
-/* S(key, kind, default, "help"). Kinds: path, accel, u64 with its bounds in config.c. */
+/* S(key, kind, default, "help"). Kinds: path, accel, vmm, u64 with its bounds in config.c. */
 #define CONFIG_SETTINGS(S)                                                                                   \
     S(home, path, NULL, "state directory: images, snapshots, scratch")                                       \
     S(data, path, NULL, "directory with the kernel, initd, language definitions and the image builder")      \
@@ -29,7 +29,12 @@ enum accel_choice { ACCEL_AUTO, ACCEL_KVM, ACCEL_TCG };
     S(accel, accel, "auto", "auto, kvm or tcg")                                                              \
     S(timeout, u64, "30", "seconds that a program may run")                                                  \
     S(max_output, u64, "1048576", "bytes of stdout, and of stderr, kept for the JSON result")                \
-    S(boot_timeout, u64, "60", "seconds that a guest may take to become ready")
+    S(boot_timeout, u64, "60", "seconds that a guest may take to become ready")                              \
+    S(vmm, vmm, "qemu", "qemu or firecracker")                                                               \
+    S(firecracker, path, "firecracker", "Firecracker binary")                                                \
+    S(jailer, path, "",                                                                                      \
+      "Firecracker's jailer, for root; empty: the one beside Firecracker; none: no jailer")                  \
+    S(jailer_uid, u64, "64100", "first of 1024 user and group ids that jailed VMs take, one each")
 
 struct config {
     char *home;         /* owned */
@@ -43,6 +48,10 @@ struct config {
     uint64_t timeout;
     uint64_t max_output;
     uint64_t boot_timeout;
+    char *vmm;         /* owned */
+    char *firecracker; /* owned */
+    char *jailer;      /* owned */
+    uint64_t jailer_uid;
 };
 
 /* Reads all sources but the flags. On failure *c is empty. The caller ends it with config_done(). */

@@ -86,10 +86,11 @@ static int launch(struct machine *m, struct supervisor *s, const struct machine_
 {
     int64_t start = clock_monotonic_ns();
     cleanup_free char *vmm = supervisor_find_vmm(s, e);
+    cleanup_free char *jailer = NULL;
 
     *m = MACHINE_NONE;
     cleanup_fd int disk = -1;
-    if (!vmm || supervisor_decide_accel(s, e) < 0 ||
+    if (!vmm || supervisor_decide_accel(s, e) < 0 || supervisor_find_jailer(s, vmm, &jailer, e) < 0 ||
         open_disk(s, spec, snapshot_directory, restore, &disk, e) < 0)
         return -1;
     int64_t deadline = ready_deadline(s);
@@ -102,9 +103,12 @@ static int launch(struct machine *m, struct supervisor *s, const struct machine_
                          .accel = s->accel.accel,
                          .tsc_khz = s->tsc_khz,
                          .disk_fd = disk,
-                         .scratch = s->home.scratch};
+                         .scratch = s->home.scratch,
+                         .jailer = jailer,
+                         .jailer_uid = s->config.jailer_uid,
+                         .home = &s->home};
     int result = restore ? s->driver->restore(&m->vm, &vm, snapshot_directory, deadline, &s->cancel, e)
-                         : s->driver->start(&m->vm, &vm, snapshot_directory, e);
+                         : s->driver->start(&m->vm, &vm, snapshot_directory, deadline, &s->cancel, e);
     if (result == 0)
         result = home_record_child(&s->home, &m->vm.vmm, e);
     log_debug("vm event=%s driver=%s accel=%s ms=%.1f", restore ? "restored" : "started", s->driver->name,

@@ -14,6 +14,8 @@ int supervisor_open(struct supervisor *s, struct config *config, int cancel_fd, 
 {
     *s = (struct supervisor){.config = *config, .cancel = {.fd = cancel_fd}, .driver = &qemu_driver};
     *config = (struct config){0};
+    if (strcmp(s->config.vmm, firecracker_driver.name) == 0)
+        s->driver = &firecracker_driver;
     if (home_open(&s->home, s->config.home, e) < 0) {
         config_done(&s->config);
         return -1;
@@ -33,6 +35,10 @@ int supervisor_decide_accel(struct supervisor *s, struct error *e)
         return 0;
     if (accel_decide(&s->accel, &s->home, s->config.accel, e) < 0)
         return -1;
+    if (s->driver == &firecracker_driver && s->accel.accel != ACCEL_KVM)
+        return error_set(e, ERROR_GENERAL,
+                         "Firecracker needs KVM: %s; use --vmm qemu, or --accel kvm to insist",
+                         s->accel.reason);
     if (s->accel.accel == ACCEL_TCG && tsc_khz(&s->tsc_khz, &s->home, e) < 0)
         return -1;
     s->accel_decided = true;
@@ -70,25 +76,70 @@ void supervisor_accel_failed(struct supervisor *s, const struct error *why)
     pthread_mutex_unlock(&accel_mutex);
 }
 
-char *supervisor_find_vmm(const struct supervisor *s, struct error *e)
+static char *find_in_path(const char *name)
 {
-    const char *name = s->config.qemu, *path = getenv("PATH");
+    const char *path = getenv("PATH");
     cleanup_free char *copy = text_copy(path ? path : "/usr/local/bin:/usr/bin:/bin");
     char *state = NULL;
 
-    if (strchr(name, '/')) {
-        if (access(name, X_OK) == 0)
-            return text_copy(name);
-        error_errno(e, "cannot run QEMU, %s", name);
-        return NULL;
-    }
     for (char *directory = strtok_r(copy, ":", &state); directory; directory = strtok_r(NULL, ":", &state)) {
         char *candidate = text_format("%s/%s", directory, name);
         if (access(candidate, X_OK) == 0)
             return candidate;
         free(candidate);
     }
-    error_set(e, ERROR_GENERAL,
-              "%s is not installed; install the Debian package qemu-system-x86, or run: make deps", name);
     return NULL;
+}
+
+char *supervisor_find_vmm_of(const struct supervisor *s, const struct vm_driver *driver, struct error *e)
+{
+    bool qemu = driver == &qemu_driver;
+    const char *name = qemu ? s->config.qemu : s->config.firecracker;
+
+    if (strchr(name, '/')) {
+        if (access(name, X_OK) == 0)
+            return text_copy(name);
+        error_errno(e, "cannot run %s, %s", qemu ? "QEMU" : "Firecracker", name);
+        return NULL;
+    }
+    char *found = find_in_path(name);
+    if (found)
+        return found;
+    if (qemu)
+        error_set(e, ERROR_GENERAL,
+                  "%s is not installed; install the Debian package qemu-system-x86, or run: make deps", name);
+    else
+        error_set(e, ERROR_GENERAL,
+                  "%s is not installed; put a release of Firecracker in PATH, or set CAPSID_FIRECRACKER",
+                  name);
+    return NULL;
+}
+
+char *supervisor_find_vmm(const struct supervisor *s, struct error *e)
+{
+    return supervisor_find_vmm_of(s, s->driver, e);
+}
+
+int supervisor_find_jailer(const struct supervisor *s, const char *vmm, char **ret, struct error *e)
+{
+    const char *wanted = s->config.jailer;
+
+    *ret = NULL;
+    if (s->driver != &firecracker_driver || strcmp(wanted, "none") == 0)
+        return 0;
+    if (wanted[0]) {
+        if (geteuid() != 0)
+            return error_set(e, ERROR_USAGE, "the jailer needs root; run as root, or set jailer = none");
+        *ret = strchr(wanted, '/') ? text_copy(wanted) : find_in_path(wanted);
+        if (!*ret || access(*ret, X_OK) < 0)
+            return error_errno(e, "cannot run the jailer, %s", wanted);
+        return 0;
+    }
+    const char *name = strrchr(vmm, '/');
+    char *beside = text_format("%.*s/jailer", name ? (int)(name - vmm) : 1, name ? vmm : ".");
+    if (geteuid() == 0 && access(beside, X_OK) == 0)
+        *ret = beside;
+    else
+        free(beside);
+    return 0;
 }

@@ -45,5 +45,13 @@ void supervisor_accel_failed(struct supervisor *s, const struct error *why);
 /* Full path of the VMM's binary; the caller frees it. NULL, and an error with the remedy, when it is not
  * installed. */
 char *supervisor_find_vmm(const struct supervisor *s, struct error *e);
+char *supervisor_find_vmm_of(const struct supervisor *s, const struct vm_driver *driver, struct error *e);
+
+/*
+ * The jailer to start that VMM with, for the caller to free; NULL when there is none to use: with another VMM, with
+ * jailer = none, and unless configured, when it is not beside the VMM or this is not root. Fails when one is
+ * configured that cannot be used.
+ */
+int supervisor_find_jailer(const struct supervisor *s, const char *vmm, char **ret, struct error *e);
 
 #endif

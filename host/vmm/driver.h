@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "config/config.h"
+#include "store/home.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -20,6 +21,9 @@
 #define SNAPSHOT_MEMORY "memory"
 #define SNAPSHOT_STATE "state"
 #define SNAPSHOT_DISK "disk" /* of a VM that has a scratch disk */
+
+/* How many user ids jailed VMs may share out among them. */
+#define JAILER_IDS 1024
 
 struct vm_spec {
     const char *vmm;         /* the VMM's binary */
@@ -32,16 +36,20 @@ struct vm_spec {
     enum accel_choice accel; /* ACCEL_KVM or ACCEL_TCG, decided */
     int disk_fd;             /* scratch disk (vmm/disk.h), borrowed; -1: changes go to the guest's memory */
     const char *scratch;     /* an existing directory for the VM's small files */
+    const char *jailer;      /* Firecracker's jailer; NULL: not used */
+    uint64_t jailer_uid;     /* with a jailer: the first of JAILER_IDS user ids, one for each VM */
+    struct home *home;       /* with a jailer: the state directory */
 };
 
 struct vm {
     const struct vm_driver *driver;
     struct child vmm;
-    int channel_fd;    /* the host's end of the guest channel, until connect hands it out */
-    int control_fd;    /* the VMM's control connection */
-    bool control_open; /* its greeting was taken */
-    int state_fd;      /* where a snapshot's device state goes, or comes from */
-    int log_fd;        /* what the VMM prints */
+    int channel_fd;                     /* the host's end of the guest channel, until connect hands it out */
+    int control_fd;                     /* the VMM's control connection */
+    bool control_open;                  /* its greeting was taken */
+    int state_fd;                       /* where a snapshot's device state goes, or comes from */
+    int log_fd;                         /* what the VMM prints */
+    struct firecracker_vm *firecracker; /* owned; what only that driver knows */
 };
 
 #define VM_NONE                                                                                              \
@@ -51,7 +59,8 @@ struct vm_driver {
     const char *name;
 
     /* Boots. With snapshot_directory (existing and empty), the VM is one that snapshot can be called on. */
-    int (*start)(struct vm *vm, const struct vm_spec *spec, const char *snapshot_directory, struct error *e);
+    int (*start)(struct vm *vm, const struct vm_spec *spec, const char *snapshot_directory, int64_t deadline,
+                 const struct cancel *cancel, struct error *e);
 
     /* Stops the VM and completes the files in its snapshot directory. The VM can only be destroyed
      * afterwards. */
@@ -71,6 +80,6 @@ struct vm_driver {
     void (*destroy)(struct vm *vm);
 };
 
-extern const struct vm_driver qemu_driver;
+extern const struct vm_driver qemu_driver, firecracker_driver;
 
 #endif

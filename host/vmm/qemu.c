@@ -223,10 +223,11 @@ static int explain(struct vm *vm, struct error *e)
 }
 
 static int qemu_start(struct vm *vm, const struct vm_spec *spec, const char *snapshot_directory,
-                      struct error *e)
+                      int64_t deadline, const struct cancel *cancel, struct error *e)
 {
     cleanup_free char *memory = NULL;
 
+    (void)deadline, (void)cancel;
     *vm = VM_NONE;
     vm->driver = &qemu_driver;
     if (snapshot_directory) {

@@ -1,0 +1,370 @@
+/*
+ * The Firecracker driver, for Firecracker 1.7 and later: its API over a Unix socket for control, its vsock device
+ * as guest channel. What is cited below as docs/ is Firecracker's documentation.
+ *
+ * A snapshot is a memory file and a state file, written while the VM is paused. A restored VM maps the memory file
+ * privately (docs/snapshotting/snapshot-support.md). Connections to the guest do not survive: so the host's is
+ * closed before a snapshot, and made anew after a restore.
+ */
+#include "vmm/driver.h"
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "messages.h"
+#include "vmm/firecracker_api.h"
+#include "vmm/firecracker_jail.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#define GUEST_CID 3 /* the least that a guest may have (vsock(7)); each VM has a vsock of its own */
+#define CONNECT_RETRY_MS 5
+#define REPLY_LINE_MAX 32 /* "OK 4294967295\n" is all that may come */
+#define LAST_WORDS 2048
+#define LOG_MAX 65536
+
+/*
+ * Firecracker adds root=/dev/vda and ro for a read-only root device by itself, and where its devices are: our kernel has
+ * no ACPI, so it finds them in the older of its two ways (docs/kernel-policy.md). No serial console: it would cost time
+ * at every restore (docs/prod-host-setup.md). reboot=k ends Firecracker, which knows no other reset.
+ */
+#define KERNEL_COMMAND_LINE                                                                                  \
+    "rootfstype=erofs init=/sbin/initd 8250.nr_uarts=0 quiet loglevel=1 panic=-1 reboot=k pci=off"
+
+struct firecracker_vm {
+    struct firecracker_jail jail;
+    char *snapshot_directory; /* owned; where snapshot() leaves its files; NULL: it will not be called */
+};
+
+static void firecracker_destroy(struct vm *vm)
+{
+    child_kill(&vm->vmm);
+    close_fd(&vm->channel_fd);
+    close_fd(&vm->log_fd);
+    if (!vm->firecracker)
+        return;
+    firecracker_jail_close(&vm->firecracker->jail);
+    free(vm->firecracker->snapshot_directory);
+    free(vm->firecracker);
+    vm->firecracker = NULL;
+}
+
+/* A guest can make Firecracker log as much as it likes. So the log has its full size at once and cannot grow: what
+ * is written beyond fails (fcntl(2), F_SEAL_GROW). */
+static int open_log(struct error *e)
+{
+    cleanup_fd int fd = memfd_create("firecracker-log", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+    if (fd < 0 || ftruncate(fd, LOG_MAX) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK) < 0)
+        return error_errno(e, "cannot make a log for Firecracker");
+    return take_fd(&fd);
+}
+
+/* The end of what the VMM printed. It writes through the same open file, whose position so tells how much. */
+static void firecracker_diagnose(struct vm *vm, struct buffer *ret)
+{
+    char text[LAST_WORDS];
+    off_t end = vm->log_fd >= 0 ? lseek(vm->log_fd, 0, SEEK_CUR) : 0;
+    off_t from = end > (off_t)sizeof(text) ? end - (off_t)sizeof(text) : 0;
+    ssize_t n = end > 0 ? pread(vm->log_fd, text, (size_t)(end - from), from) : 0;
+
+    if (n > 0)
+        buffer_add(ret, text, (size_t)n);
+}
+
+/* Why a VMM went away is in the last line that it printed. */
+static int explain(struct vm *vm, struct error *e)
+{
+    cleanup_buffer struct buffer words = {0};
+
+    if (e->kind != ERROR_VM_LOST)
+        return -1;
+    firecracker_diagnose(vm, &words);
+    char *text = words.size > 0 ? text_trim(words.data) : "", *last = strrchr(text, '\n');
+    for (char *p = text; *p; p++)
+        if (!isprint((unsigned char)*p) && *p != '\n')
+            *p = '?';
+    size_t used = strlen(e->text);
+    if (text[0])
+        snprintf(e->text + used, sizeof(e->text) - used, " (its last words: %.300s)", last ? last + 1 : text);
+    return -1;
+}
+
+static int spawn(struct vm *vm, const struct vm_spec *spec, struct error *e)
+{
+    const struct firecracker_jail *j = &vm->firecracker->jail;
+    cleanup_free char *vmm = realpath(spec->vmm, NULL);
+    cleanup_free char *jailer = spec->jailer ? realpath(spec->jailer, NULL) : NULL;
+    char uid[16];
+
+    if (!vmm || (spec->jailer && !jailer))
+        return error_errno(e, "cannot find %s", vmm ? spec->jailer : spec->vmm);
+    snprintf(uid, sizeof(uid), "%u", j->uid);
+    /* Without --cgroup and with version 2 the jailer makes no cgroup that would have to be removed. */
+    const char *const jailed[] = {
+        jailer, "--id",  j->id,        "--exec-file",       vmm,          "--uid",
+        uid,    "--gid", uid,          "--chroot-base-dir", j->directory, "--cgroup-version",
+        "2",    "--",    "--api-sock", FIRECRACKER_API,     "--level",    "Warning",
+        NULL};
+    const char *const plain[] = {vmm,       "--id",    j->id, "--api-sock", FIRECRACKER_API,
+                                 "--level", "Warning", NULL};
+    vm->log_fd = open_log(e);
+    if (vm->log_fd < 0)
+        return -1;
+    const struct child_spec child = {.argv = jailer ? jailed : plain,
+                                     .directory = j->root,
+                                     .stdin_fd = -1,
+                                     .stdout_fd = vm->log_fd,
+                                     .stderr_fd = vm->log_fd};
+    if (child_spawn(&vm->vmm, &child, e) < 0)
+        return -1;
+    /* It changes its user, which takes the parent-death signal off it (prctl(2)); so it is on record from the start. */
+    return jailer ? home_record_child(spec->home, &vm->vmm, e) : 0;
+}
+
+static struct firecracker_api open_api(const struct vm *vm, const char *socket, int64_t deadline,
+                                       const struct cancel *cancel)
+{
+    return (struct firecracker_api){
+        .socket = socket, .vmm_pidfd = vm->vmm.pidfd, .deadline = deadline, .cancel = cancel};
+}
+
+/* The first request: asks the process itself, so that no file's version is taken for that of another. */
+static int check_version(struct firecracker_api *a, struct firecracker_version *ret, struct error *e)
+{
+    json_t *answer = NULL;
+
+    if (firecracker_api_call(a, "GET", "/version", NULL, &answer, e) < 0)
+        return -1;
+    const char *text = json_string_value(json_object_get(answer, "firecracker_version"));
+    int result = 0;
+    if (!text || firecracker_version_parse(text, ret) < 0)
+        result = error_set(e, ERROR_GENERAL, "Firecracker does not say its version; is this Firecracker?");
+    else if (!firecracker_version_at_least(ret, 1, 7))
+        result = error_set(e, ERROR_GENERAL, "Firecracker %u.%u.%u is too old; 1.7 or later is needed",
+                           ret->major, ret->minor, ret->patch);
+    json_decref(answer);
+    return result;
+}
+
+static int put(struct firecracker_api *a, const char *path, json_t *body, struct error *e)
+{
+    return firecracker_api_call(a, "PUT", path, body, NULL, e);
+}
+
+static int boot(struct firecracker_api *a, const struct vm_spec *spec, struct error *e)
+{
+    cleanup_free char *arguments =
+        text_format(KERNEL_COMMAND_LINE "%s%s", spec->kernel_args[0] ? " " : "", spec->kernel_args);
+
+    if (put(a, "/machine-config",
+            json_pack("{s:I, s:I, s:b, s:b}", "vcpu_count", (json_int_t)spec->vcpus, "mem_size_mib",
+                      (json_int_t)spec->memory_mib, "smt", 0, "track_dirty_pages", 0),
+            e) < 0 ||
+        put(a, "/boot-source",
+            json_pack("{s:s, s:s}", "kernel_image_path", FIRECRACKER_KERNEL, "boot_args", arguments),
+            e) < 0 ||
+        put(a, "/drives/root",
+            json_pack("{s:s, s:s, s:b, s:b}", "drive_id", "root", "path_on_host", FIRECRACKER_IMAGE,
+                      "is_root_device", 1, "is_read_only", 1),
+            e) < 0 ||
+        put(a, "/vsock", json_pack("{s:i, s:s}", "guest_cid", GUEST_CID, "uds_path", FIRECRACKER_VSOCK), e) <
+            0)
+        return -1;
+    return put(a, "/actions", json_pack("{s:s}", "action_type", "InstanceStart"), e);
+}
+
+static int load(struct firecracker_api *a, const struct firecracker_version *version, struct error *e)
+{
+    json_t *body = json_pack("{s:s, s:{s:s, s:s}, s:b}", "snapshot_path", SNAPSHOT_STATE, "mem_backend",
+                             "backend_type", "File", "backend_path", SNAPSHOT_MEMORY, "resume_vm", 1);
+
+    /* Before 1.16 the socket is where the snapshot says; made by this driver, that is the same relative name. */
+    if (firecracker_version_at_least(version, 1, 16))
+        json_object_set_new(body, "vsock_override", json_pack("{s:s}", "uds_path", FIRECRACKER_VSOCK));
+    return put(a, "/snapshot/load", body, e);
+}
+
+static int add_snapshot(struct firecracker_jail *j, const char *directory, struct error *e)
+{
+    static const char *const names[] = {SNAPSHOT_MEMORY, SNAPSHOT_STATE};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        cleanup_free char *path = text_format("%s/%s", directory, names[i]);
+        if (firecracker_jail_add(j, names[i], path, e) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* Starts the VMM and has it boot, or with from_snapshot load, a guest. */
+static int launch(struct vm *vm, const struct vm_spec *spec, const char *from_snapshot, int64_t deadline,
+                  const struct cancel *cancel, struct error *e)
+{
+    struct firecracker_jail *j = &vm->firecracker->jail;
+    struct firecracker_version version;
+
+    if (firecracker_jail_open(j, spec, e) < 0 ||
+        firecracker_jail_add(j, FIRECRACKER_IMAGE, spec->image, e) < 0 ||
+        (from_snapshot ? add_snapshot(j, from_snapshot, e)
+                       : firecracker_jail_add(j, FIRECRACKER_KERNEL, spec->kernel, e)) < 0 ||
+        spawn(vm, spec, e) < 0)
+        return -1;
+    cleanup_free char *socket = firecracker_jail_socket(j, FIRECRACKER_API);
+    struct firecracker_api a = open_api(vm, socket, deadline, cancel);
+    int result = check_version(&a, &version, e);
+    if (result == 0)
+        result = from_snapshot ? load(&a, &version, e) : boot(&a, spec, e);
+    firecracker_api_close(&a);
+    return result;
+}
+
+static int make(struct vm *vm, const struct vm_spec *spec, const char *to_snapshot, const char *from_snapshot,
+                int64_t deadline, const struct cancel *cancel, struct error *e)
+{
+    *vm = VM_NONE;
+    vm->driver = &firecracker_driver;
+    if (spec->disk_fd >= 0)
+        return error_set(e, ERROR_USAGE, "scratch disks (--disk, images with --size) need the VMM qemu");
+    vm->firecracker = memory_allocate(sizeof(*vm->firecracker));
+    *vm->firecracker =
+        (struct firecracker_vm){.jail = FIRECRACKER_JAIL_NONE, .snapshot_directory = text_copy(to_snapshot)};
+    if (launch(vm, spec, from_snapshot, deadline, cancel, e) == 0)
+        return 0;
+    explain(vm, e);
+    firecracker_destroy(vm);
+    return -1;
+}
+
+static int firecracker_start(struct vm *vm, const struct vm_spec *spec, const char *snapshot_directory,
+                             int64_t deadline, const struct cancel *cancel, struct error *e)
+{
+    return make(vm, spec, snapshot_directory, NULL, deadline, cancel, e);
+}
+
+static int firecracker_restore(struct vm *vm, const struct vm_spec *spec, const char *snapshot_directory,
+                               int64_t deadline, const struct cancel *cancel, struct error *e)
+{
+    return make(vm, spec, NULL, snapshot_directory, deadline, cancel, e);
+}
+
+static int firecracker_snapshot(struct vm *vm, int64_t deadline, const struct cancel *cancel, struct error *e)
+{
+    const char *directory = vm->firecracker->snapshot_directory;
+    struct firecracker_jail *j = &vm->firecracker->jail;
+    cleanup_free char *socket = firecracker_jail_socket(j, FIRECRACKER_API);
+    struct firecracker_api a = open_api(vm, socket, deadline, cancel);
+
+    if (vm->channel_fd >= 0)
+        shutdown(vm->channel_fd, SHUT_RDWR);
+    close_fd(&vm->channel_fd);
+    int result = firecracker_api_call(&a, "PATCH", "/vm", json_pack("{s:s}", "state", "Paused"), NULL, e);
+    if (result == 0)
+        result = put(&a, "/snapshot/create",
+                     json_pack("{s:s, s:s, s:s}", "snapshot_type", "Full", "snapshot_path", SNAPSHOT_STATE,
+                               "mem_file_path", SNAPSHOT_MEMORY),
+                     e);
+    firecracker_api_close(&a);
+    if (result == 0)
+        result = firecracker_jail_take(j, SNAPSHOT_MEMORY, directory, e) < 0 ||
+                         firecracker_jail_take(j, SNAPSHOT_STATE, directory, e) < 0
+                     ? -1
+                     : 0;
+    return result < 0 ? explain(vm, e) : 0;
+}
+
+/* Reads the line with which Firecracker says that the guest took the connection (docs/vsock.md): 1; 0: it broke
+ * off, because nobody listens in the guest. Byte by byte, since what follows is not for us. */
+static int read_reply(const struct vm *vm, int fd, int64_t deadline, const struct cancel *cancel,
+                      struct error *e)
+{
+    char line[REPLY_LINE_MAX];
+    size_t size = 0;
+
+    for (;;) {
+        struct pollfd p[] = {{.fd = fd, .events = POLLIN}, {.fd = vm->vmm.pidfd, .events = POLLIN}};
+        int n = deadline_poll(p, 2, deadline, cancel, e);
+        if (n <= 0)
+            return n < 0 ? -1 : error_set(e, ERROR_TIMEOUT, "the guest took no connection in time");
+        if (!p[0].revents)
+            return error_set(e, ERROR_VM_LOST, "Firecracker ended");
+        if (read(fd, line + size, 1) != 1)
+            return 0;
+        if (line[size] == '\n')
+            break;
+        if (++size == sizeof(line))
+            break;
+    }
+    unsigned port;
+    int end = 0;
+    line[size < sizeof(line) ? size : sizeof(line) - 1] = '\0';
+    if (sscanf(line, "OK %10u%n", &port, &end) != 1 || (size_t)end != size)
+        return error_set(e, ERROR_VM_LOST, "what listens on Firecracker's vsock socket is not Firecracker");
+    return 1;
+}
+
+/* As read_reply; 0 also when the socket is not there. */
+static int try_connect(const struct vm *vm, const struct sockaddr_un *address, int *ret_fd, int64_t deadline,
+                       const struct cancel *cancel, struct error *e)
+{
+    static const char request[] = "CONNECT %d\n";
+    cleanup_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    char line[REPLY_LINE_MAX];
+
+    if (fd < 0)
+        return error_errno(e, "socket");
+    int n = snprintf(line, sizeof(line), request, PROTO_PORT);
+    if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 ||
+        send(fd, line, (size_t)n, MSG_NOSIGNAL) != n)
+        return 0;
+    int result = read_reply(vm, fd, deadline, cancel, e);
+    if (result == 1)
+        *ret_fd = take_fd(&fd);
+    return result;
+}
+
+static int firecracker_connect(struct vm *vm, int64_t deadline, const struct cancel *cancel, struct error *e)
+{
+    cleanup_free char *path = firecracker_jail_socket(&vm->firecracker->jail, FIRECRACKER_VSOCK);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct pollfd vmm = {.fd = vm->vmm.pidfd, .events = POLLIN};
+    int fd = -1, result;
+
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+    while ((result = try_connect(vm, &address, &fd, deadline, cancel, e)) == 0) {
+        int64_t soon = deadline_in_ms(CONNECT_RETRY_MS);
+        int n = deadline_poll(&vmm, 1, soon < deadline ? soon : deadline, cancel, e);
+        if (n < 0)
+            return -1;
+        if (n > 0)
+            return error_set(e, ERROR_VM_LOST, "Firecracker ended"), explain(vm, e);
+        if (clock_monotonic_ns() >= deadline)
+            return error_set(e, ERROR_TIMEOUT, "the guest does not listen on vsock port %d", PROTO_PORT);
+    }
+    if (result < 0)
+        return explain(vm, e);
+    /* The caller owns the connection; this is to close it, whoever holds it, before a snapshot. */
+    close_fd(&vm->channel_fd);
+    if (vm->firecracker->snapshot_directory)
+        vm->channel_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    return fd;
+}
+
+const struct vm_driver firecracker_driver = {
+    .name = "firecracker",
+    .start = firecracker_start,
+    .snapshot = firecracker_snapshot,
+    .restore = firecracker_restore,
+    .connect = firecracker_connect,
+    .diagnose = firecracker_diagnose,
+    .destroy = firecracker_destroy,
+};

@@ -1,0 +1,137 @@
+#include "vmm/firecracker_jail.h"
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Takes the first user id that no other jailed VM of this state directory has. */
+static int take_uid(struct firecracker_jail *j, const struct vm_spec *spec, struct error *e)
+{
+    for (unsigned i = 0; i < JAILER_IDS; i++) {
+        cleanup_free char *path = home_path(spec->home, "locks/jailer-uid-%u", i);
+        int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        if (fd < 0)
+            return error_errno(e, "cannot open %s", path);
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+            j->uid_fd = fd;
+            j->uid = (unsigned)spec->jailer_uid + i;
+            return 0;
+        }
+        close(fd);
+    }
+    return error_set(e, ERROR_GENERAL, "all %d user ids for jailed VMs are taken", JAILER_IDS);
+}
+
+int firecracker_jail_open(struct firecracker_jail *j, const struct vm_spec *spec, struct error *e)
+{
+    *j = FIRECRACKER_JAIL_NONE;
+    /* "The maximum length is 64 characters", letters, digits and hyphens (Firecracker's docs/jailer.md, --id). */
+    cleanup_free char *template = text_format("%s/vm-XXXXXX", spec->scratch);
+    if (!mkdtemp(template))
+        return error_errno(e, "cannot create a directory in %s", spec->scratch);
+    j->directory = realpath(template, NULL);
+    if (!j->directory) {
+        rmdir(template);
+        return error_errno(e, "cannot find %s", template);
+    }
+    j->id = strrchr(j->directory, '/') + 1;
+    if (spec->jailer) {
+        cleanup_free char *vmm = realpath(spec->vmm, NULL);
+        if (!vmm)
+            return error_errno(e, "cannot find %s", spec->vmm);
+        j->root = text_format("%s/%s/%s/root", j->directory, strrchr(vmm, '/') + 1, j->id);
+        if (take_uid(j, spec, e) < 0)
+            return -1;
+    } else {
+        j->root = text_copy(j->directory);
+    }
+    if (file_make_directories(j->root, e) < 0)
+        return -1;
+    j->root_fd = open(j->root, O_DIRECTORY | O_PATH | O_CLOEXEC);
+    return j->root_fd < 0 ? error_errno(e, "cannot open %s", j->root) : 0;
+}
+
+void firecracker_jail_close(struct firecracker_jail *j)
+{
+    struct error e = {0};
+
+    if (j->directory && file_remove_tree(j->directory, &e) < 0)
+        log_warning("%s", e.text);
+    close_fd(&j->root_fd);
+    close_fd(&j->uid_fd);
+    free(j->directory);
+    free(j->root);
+    *j = FIRECRACKER_JAIL_NONE;
+}
+
+static int copy_into(const struct firecracker_jail *j, const char *name, int from, struct error *e)
+{
+    cleanup_fd int to = openat(j->root_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444);
+    ssize_t n;
+
+    if (to < 0 || fchmod(to, 0444) < 0)
+        return error_errno(e, "cannot create %s/%s", j->root, name);
+    do
+        n = sendfile(to, from, NULL, 1 << 30);
+    while (n > 0);
+    return n < 0 ? error_errno(e, "cannot write %s/%s", j->root, name) : 0;
+}
+
+/*
+ * The jail's user must be able to read the file. Whoever else could then read it is kept off by the directories
+ * above it, which are this user's alone; in the jail there is no other way to it than the link.
+ */
+static int link_into(const struct firecracker_jail *j, const char *name, const char *path, struct error *e)
+{
+    cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat st;
+
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return error_errno(e, "cannot open %s", path);
+    if ((st.st_mode & S_IROTH) == 0 && fchmod(fd, (st.st_mode & 07777) | 0444) < 0)
+        return error_errno(e, "cannot make %s readable for the jailed VMM", path);
+    if (linkat(AT_FDCWD, path, j->root_fd, name, AT_SYMLINK_FOLLOW) == 0)
+        return 0;
+    if (errno == EXDEV || errno == EMLINK)
+        return copy_into(j, name, fd, e);
+    return error_errno(e, "cannot link %s into %s", path, j->root);
+}
+
+int firecracker_jail_add(struct firecracker_jail *j, const char *name, const char *path, struct error *e)
+{
+    cleanup_free char *real = realpath(path, NULL);
+
+    if (!real)
+        return error_errno(e, "cannot open %s", path);
+    if (j->uid_fd >= 0)
+        return link_into(j, name, real, e);
+    return symlinkat(real, j->root_fd, name) < 0 ? error_errno(e, "cannot link %s into %s", real, j->root)
+                                                 : 0;
+}
+
+int firecracker_jail_take(struct firecracker_jail *j, const char *name, const char *directory,
+                          struct error *e)
+{
+    cleanup_free char *to = text_format("%s/%s", directory, name);
+
+    /* What the VMM made belongs to it; from now on it must not be able to change it. */
+    if (j->uid_fd >= 0 && (fchownat(j->root_fd, name, geteuid(), getegid(), AT_SYMLINK_NOFOLLOW) < 0 ||
+                           fchmodat(j->root_fd, name, 0444, 0) < 0))
+        return error_errno(e, "cannot take over %s/%s", j->root, name);
+    return renameat(j->root_fd, name, AT_FDCWD, to) < 0 ? error_errno(e, "cannot create %s", to) : 0;
+}
+
+char *firecracker_jail_socket(const struct firecracker_jail *j, const char *name)
+{
+    return text_format("/proc/self/fd/%d/%s", j->root_fd, name);
+}

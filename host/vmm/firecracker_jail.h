@@ -1,0 +1,49 @@
+/*
+ * firecracker_jail: the directory that one Firecracker process works in, and what is in it.
+ *
+ * Firecracker is told relative names only, the same for every VM: "image", "kernel", "memory", "state" and the
+ * sockets "api" and "vsock". A snapshot records the names of its image and of its vsock socket, so this is what
+ * lets a snapshot be restored many times at once, from anywhere, jailed or not. The host reaches the sockets
+ * through /proc/self/fd, because a path to them may be longer than a socket's address can be (unix(7)).
+ *
+ * Without a jailer the directory is the process's working directory, and the files are symbolic links. With one it
+ * is the root of its jail, and they are hard links or copies that its user can read.
+ */
+#ifndef CAPSID_FIRECRACKER_JAIL_H
+#define CAPSID_FIRECRACKER_JAIL_H
+
+#include "vmm/driver.h"
+
+#define FIRECRACKER_API "api"
+#define FIRECRACKER_VSOCK "vsock"
+#define FIRECRACKER_IMAGE "image"
+#define FIRECRACKER_KERNEL "kernel"
+
+struct firecracker_jail {
+    char *directory; /* owned; all of it is removed in the end */
+    char *root;      /* owned; what the VMM sees as its working directory, in or at directory */
+    int root_fd;
+    const char *id; /* the VM's name, the last part of directory */
+    int uid_fd;     /* the lock on uid; -1: no jailer */
+    unsigned uid;   /* also the group id */
+};
+
+#define FIRECRACKER_JAIL_NONE ((struct firecracker_jail){.root_fd = -1, .uid_fd = -1})
+
+/* Makes the directory, with a jailer also takes a user id. On failure the caller still ends it. */
+int firecracker_jail_open(struct firecracker_jail *j, const struct vm_spec *spec, struct error *e);
+
+/* Removes the directory. Accepts FIRECRACKER_JAIL_NONE and what failed to open. */
+void firecracker_jail_close(struct firecracker_jail *j);
+
+/* Gives the VMM the file at path, to read, under that name. */
+int firecracker_jail_add(struct firecracker_jail *j, const char *name, const char *path, struct error *e);
+
+/* Moves a file that the VMM made out into a directory on the same filesystem, as this process's own. */
+int firecracker_jail_take(struct firecracker_jail *j, const char *name, const char *directory,
+                          struct error *e);
+
+/* Path of a socket in the directory that fits a socket address, as long as the jail is open. The caller frees it. */
+char *firecracker_jail_socket(const struct firecracker_jail *j, const char *name);
+
+#endif

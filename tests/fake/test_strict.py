@@ -1,0 +1,191 @@
+"""Whether the doubles refuse what Firecracker and its jailer refuse. Run by tests/vm/test_firecracker_double.sh."""
+import contextlib, json, os, shutil, socket, subprocess, sys, tempfile, time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+DOUBLE = os.path.join(HERE, "firecracker")
+failures = 0
+
+
+def expect(what, got, wanted):
+    global failures
+    good = wanted in got if isinstance(wanted, str) and isinstance(got, str) else got == wanted
+    print("%s: %s%s" % ("ok" if good else "FAILED", what, "" if good else ": got %r, wanted %r" % (got, wanted)))
+    failures += not good
+
+
+class Api:
+    """One double in a directory of its own."""
+
+    def __init__(self, version="1.16.1", directory=None):
+        self.directory = directory or tempfile.mkdtemp()
+        for name in "image", "kernel":
+            open(os.path.join(self.directory, name), "a").close()
+        environment = {**os.environ, "FAKE_FIRECRACKER_VERSION": version}
+        environment.pop("FAKE_FIRECRACKER_FAULT", None)
+        self.process = subprocess.Popen([DOUBLE, "--id", "test", "--api-sock", "api"], cwd=self.directory, env=environment)
+        self.socket = socket.socket(socket.AF_UNIX)
+        while True:
+            try:
+                self.socket.connect(os.path.join(self.directory, "api"))
+                return
+            except OSError:
+                if self.process.poll() is not None:
+                    sys.exit("the double did not start")
+                time.sleep(0.005)
+
+    def send(self, method, path, body=None):
+        """Status, and the fault message or the parsed body."""
+        data = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        head = "%s %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % (method, path, len(data))
+        self.socket.sendall(head.encode() + data)
+        reply = self.socket.makefile("rb")
+        status, size = int(reply.readline().split()[1]), 0
+        for line in iter(reply.readline, b"\r\n"):
+            if line.lower().startswith(b"content-length:"):
+                size = int(line.split(b":")[1])
+        answer = json.loads(reply.read(size)) if size else None
+        return status, answer.get("fault_message", answer) if isinstance(answer, dict) else answer
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        self.socket.close()
+        shutil.rmtree(self.directory)
+
+
+@contextlib.contextmanager
+def api(*arguments):
+    a = Api(*arguments)
+    try:
+        yield a
+    finally:
+        a.close()
+
+
+MACHINE = {"vcpu_count": 1, "mem_size_mib": 128}
+BOOT = {"kernel_image_path": "kernel"}
+DRIVE = {"drive_id": "root", "path_on_host": "image", "is_root_device": True, "is_read_only": True}
+VSOCK = {"guest_cid": 3, "uds_path": "vsock"}
+LOAD = {"snapshot_path": "state", "mem_backend": {"backend_type": "File", "backend_path": "memory"}}
+BODY = "An error occurred when deserializing the json body of a request: "
+
+
+def refused(a, method, path, body, wanted):
+    status, text = a.send(method, path, body)
+    expect("%s %s %s" % (method, path, json.dumps(body) if not isinstance(body, bytes) else body), (status, wanted in str(text) or text), (400, True))
+
+
+def test_bodies(a):
+    cases = [
+        ("/machine-config", {**MACHINE, "ht_enabled": True}, "unknown field `ht_enabled`, expected one of `vcpu_count`, `mem_size_mib`, `smt`"),
+        ("/machine-config", {"vcpu_count": 1}, "missing field `mem_size_mib` at line 1 column 17."),
+        ("/machine-config", {**MACHINE, "vcpu_count": "1"}, 'invalid type: string "1", expected u8'),
+        ("/machine-config", {**MACHINE, "vcpu_count": 300}, "invalid value: integer `300`, expected u8"),
+        ("/machine-config", {**MACHINE, "vcpu_count": -1}, "invalid value: integer `-1`, expected u8"),
+        ("/machine-config", {**MACHINE, "mem_size_mib": 1.5}, "invalid type: floating point `1.5`, expected usize"),
+        ("/machine-config", {**MACHINE, "smt": "no"}, 'invalid type: string "no", expected a boolean'),
+        ("/machine-config", {**MACHINE, "smt": None}, "invalid type: null, expected a boolean"),
+        ("/boot-source", {}, "missing field `kernel_image_path`"),
+        ("/boot-source", {**BOOT, "boot_args": ["a"]}, "invalid type: sequence, expected a string"),
+        ("/drives/root", {**DRIVE, "is_root_device": 1}, "invalid type: integer `1`, expected a boolean"),
+        ("/drives/root", {**DRIVE, "cache_type": "Fast"}, "unknown variant `Fast`, expected `Unsafe` or `Writeback`"),
+        ("/drives/root", {"drive_id": "root"}, "missing field `is_root_device`"),
+        ("/vsock", {"uds_path": "v"}, "missing field `guest_cid`"),
+        ("/vsock", {**VSOCK, "guest_cid": 1 << 32}, "expected u32"),
+        ("/actions", {"action_type": "Start"}, "unknown variant `Start`, expected one of `FlushMetrics`, `InstanceStart`, `SendCtrlAltDel`"),
+        ("/snapshot/load", {"snapshot_path": "s"}, "missing field: either `mem_backend` or `mem_file_path` is required"),
+        ("/snapshot/load", {**LOAD, "mem_file_path": "m"}, "too many fields"),
+        ("/snapshot/load", {**LOAD, "mem_backend": {"backend_path": "m"}}, "missing field `backend_type`"),
+        ("/snapshot/load", {**LOAD, "mem_backend": {"backend_type": "Disk", "backend_path": "m"}}, "unknown variant `Disk`, expected `File` or `Uffd`"),
+        ("/snapshot/create", {"snapshot_path": "s"}, "missing field `mem_file_path`"),
+    ]
+    for path, body, wanted in cases:
+        refused(a, "PUT", path, body, wanted)
+    status, text = a.send("PUT", "/vsock", {**VSOCK, "cid": 3})
+    expect("the whole text", text, BODY + "unknown field `cid`, expected one of `vsock_id`, `guest_cid`, `uds_path` at line 1 column 43.")
+    refused(a, "PUT", "/vsock", b'{"guest_cid": 3, "guest_cid": 4, "uds_path": "v"}', "duplicate field `guest_cid`")
+    refused(a, "PUT", "/vsock", b"", "Empty PUT request.")
+    refused(a, "PUT", "/vsock", b"guest", "expected value at line 1 column 1")
+    refused(a, "GET", "/version", {}, "GET request cannot have a body.")
+    refused(a, "PUT", "/nothing", {}, "Invalid request method and/or path: PUT nothing.")
+    refused(a, "PUT", "/drives/ro-ot", {**DRIVE, "drive_id": "ro-ot"}, "alphanumeric characters and underscores")
+    refused(a, "PUT", "/drives/other", DRIVE, "The id from the path does not match the id from the body!")
+
+
+def test_values(a):
+    refused(a, "PUT", "/machine-config", {**MACHINE, "vcpu_count": 33}, "Machine config error: The number of vCPUs")
+    refused(a, "PUT", "/machine-config", {**MACHINE, "mem_size_mib": 0}, "Machine config error: The memory size (MiB) is either 0")
+    refused(a, "PUT", "/boot-source", {"kernel_image_path": "none"}, "Boot source error: The kernel file cannot be opened: No such file or directory (os error 2)")
+    refused(a, "PUT", "/drives/root", {**DRIVE, "path_on_host": "none"}, "Error manipulating the backing file: No such file or directory (os error 2) none")
+    refused(a, "PUT", "/drives/root", {"drive_id": "root", "is_root_device": True}, "Invalid block config")
+    expect("a root drive", a.send("PUT", "/drives/root", DRIVE), (204, None))
+    refused(a, "PUT", "/drives/second", {**DRIVE, "drive_id": "second"}, "A root block device already exists!")
+    expect("a vsock", a.send("PUT", "/vsock", VSOCK), (204, None))
+    expect("its socket is there at once", os.path.exists(os.path.join(a.directory, "vsock")), True)
+    expect("another in its place", a.send("PUT", "/vsock", {**VSOCK, "uds_path": "vsock2"}), (204, None))
+    expect("its socket is gone", os.path.exists(os.path.join(a.directory, "vsock")), False)
+    refused(a, "PUT", "/vsock", {**VSOCK, "uds_path": "image"}, "Error binding to the host-side Unix socket: Address already in use (os error 98)")
+
+
+def test_order(a):
+    before = "The requested operation is not supported before starting the microVM."
+    expect("version", a.send("GET", "/version"), (200, {"firecracker_version": "1.16.1"}))
+    expect("state", a.send("GET", "/")[1]["state"], "Not started")
+    expect("default machine", a.send("GET", "/machine-config")[1]["mem_size_mib"], 128)
+    refused(a, "PATCH", "/vm", {"state": "Paused"}, before)
+    refused(a, "PUT", "/snapshot/create", {"snapshot_path": "s", "mem_file_path": "m"}, before)
+    refused(a, "PUT", "/actions", {"action_type": "InstanceStart"}, "Start microvm error: Cannot start microvm without kernel configuration.")
+    expect("machine", a.send("PUT", "/machine-config", MACHINE), (204, None))
+    refused(a, "PUT", "/snapshot/load", LOAD, "Loading a microVM snapshot not allowed after configuring boot-specific resources.")
+
+
+def test_versions():
+    override = {**LOAD, "vsock_override": {"uds_path": "v"}}
+    for version in "1.7.0", "1.10.1", "1.15.0":
+        with api(version) as a:
+            refused(a, "PUT", "/snapshot/load", override, "unknown field `vsock_override`, expected one of `snapshot_path`, `mem_file_path`, `mem_backend`")
+    with api("1.12.0") as a:
+        refused(a, "PUT", "/snapshot/load", {**LOAD, "track_dirty_pages": False}, "unknown field `track_dirty_pages`")
+    with api("1.16.0") as a:
+        refused(a, "PUT", "/snapshot/load", override, "Failed to open snapshot file: No such file or directory (os error 2)")
+        expect("a failed load is the end", a.process.wait(10), 1)
+
+
+def test_snapshot_files():
+    for name, content in ("state", b"garbage"), ("state", b""):
+        with api() as a:
+            with open(os.path.join(a.directory, name), "wb") as f:
+                f.write(content)
+            refused(a, "PUT", "/snapshot/load", LOAD, "CRC64 validation failed")
+
+
+def test_command_lines():
+    def run(name, *words):
+        r = subprocess.run([os.path.join(HERE, name), *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
+        return r.returncode != 0, r.stdout + r.stderr
+
+    expect("--version", run("firecracker", "--version"), (False, "Firecracker v1.16.1\n\n"))
+    expect("an unknown option", run("firecracker", "--api-socket", "x")[1], "Found argument '--api-socket' which wasn't expected")
+    expect("no value", run("firecracker", "--id")[1], "The argument 'id' requires a value")
+    expect("a bad id", run("firecracker", "--id", "a_b")[1], "Invalid instance ID")
+    with tempfile.NamedTemporaryFile() as f:
+        expect("a used API socket", run("firecracker", "--api-sock", f.name)[1], "Failed to open the API socket")
+    good = ["--id", "a-1", "--exec-file", DOUBLE, "--uid", "1", "--gid", "1"]
+    expect("jailer without uid", run("jailer", *good[:4], "--gid", "1")[1], "Argument 'uid' required, but not found.")
+    expect("jailer, unknown option", run("jailer", *good, "--user", "1")[1], "Found argument '--user'")
+    expect("jailer, bad id", run("jailer", "--id", "a_1", *good[2:])[1], "Invalid instance ID: a_1")
+    expect("jailer, cgroups of the wrong version", run("jailer", *good, "--cgroup-version", "3")[1], "3 is an invalid cgroup version")
+    expect("jailer, no base", run("jailer", *good, "--cgroup-version", "2", "--chroot-base-dir", "/none")[1], "Failed to canonicalize path /none")
+    os.environ["FAKE_FIRECRACKER_VERSION"] = "1.12.0"
+    expect("an old jailer wants a name", run("jailer", "--id", "a", "--exec-file", "/bin/true", *good[4:], "--cgroup-version", "2", "--chroot-base-dir", "/tmp")[1], "must contain")
+    del os.environ["FAKE_FIRECRACKER_VERSION"]
+    expect("jailer, no program", run("jailer", "--id", "a", "--exec-file", "/none", *good[4:], "--cgroup-version", "2")[1], "Failed to canonicalize path /none")
+
+
+for test in test_bodies, test_values, test_order:
+    with api() as a:
+        test(a)
+test_versions()
+test_snapshot_files()
+test_command_lines()
+sys.exit(failures > 0)

@@ -1,0 +1,206 @@
+#!/bin/bash
+# timeout: 600
+# The Firecracker driver with real programs. tests/fake/firecracker, a strict double, stands in for Firecracker: it
+# refuses what the real one refuses, and runs the guest in QEMU.
+# shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
+. "$SRC/tests/vm/lib.sh"
+if [ ! -r /dev/kvm ] || [ ! -w /dev/kvm ]; then
+	echo "SKIP: capsid wants /dev/kvm before it starts Firecracker"
+	exit 77
+fi
+new_home
+export CAPSID_VMM=firecracker CAPSID_ACCEL=kvm CAPSID_FIRECRACKER=$SRC/tests/fake/firecracker CAPSID_JAILER=none
+
+# ---- programs, cold and from a snapshot --------------------------------------------------------------
+
+capsid run --no-snapshot -l python -c 'import sys; print("cold", sys.argv[1:])' -- a b
+expect "cold boot" "$status $(field stdout)$err" "0 cold ['a', 'b']"
+expect_clean "cold boot"
+
+capsid run -v -l python -c 'print("restored")'
+expect "first run from a snapshot" "$status $(field stdout)" "0 restored"
+expect "the interpreter was primed" "$(field primed)" "True"
+expect_match "the driver" "$err" '*event=restored driver=firecracker*'
+capsid run -l python -c 'import sys; print(sys.stdin.read()); sys.exit(3)' <<<'words'
+expect "input and exit status" "$status $(field exit_code) $(field stdout)" "3 3 words"
+
+# Two at once from one snapshot: each has its own sockets, and its own random numbers.
+program='import os, time; print(os.urandom(16).hex()); time.sleep(1)'
+for i in 1 2; do
+	"$CAPSID" run -l python -c "$program" </dev/null >"$TMPDIR/$i.json" 2>&1 &
+	pids[i]=$!
+done
+for i in 1 2; do
+	wait "${pids[$i]}" || fail "parallel restore $i: $(cat "$TMPDIR/$i.json")"
+	cp "$TMPDIR/$i.json" "$TMPDIR/out"
+	random[i]=$(field stdout)
+done
+expect "each got its random number" "${#random[1]} ${#random[2]}" "32 32"
+[ "${random[1]}" != "${random[2]}" ] || fail "two restored VMs share their random numbers"
+expect_clean "restored"
+
+# A path that is far too long for a socket's address.
+long=$TMPDIR/$(printf 'x%.0s' {1..120})
+cp -a "$CAPSID_HOME" "$long"
+capsid run --home "$long" -l python -c 'print("far")'
+expect "a long path of the state directory" "$status $(field stdout)" "0 far"
+rm -rf "$long"
+
+# The state directory may move: a snapshot holds no path of it.
+mv "$CAPSID_HOME" "$TMPDIR/elsewhere"
+CAPSID_HOME=$TMPDIR/elsewhere
+capsid run -l python -c 'print("moved")'
+expect "a moved state directory" "$status $(field stdout) $(grep -c '^Making' "$TMPDIR/err")" "0 moved 0"
+
+# ---- versions ----------------------------------------------------------------------------------------
+
+# To capsid all of these are one binary, so the snapshot is made anew for each: their formats differ.
+for version in 1.7.0 1.10.1 1.16.0; do
+	export FAKE_FIRECRACKER_VERSION=$version
+	rm -rf "$CAPSID_HOME"/snapshots/*
+	for i in 1 2; do # 1.7 and 1.10 know no vsock_override and refuse it
+		capsid run -l python -c 'print("hello")'
+		expect "version $version, run $i" "$status $(field stdout)" "0 hello"
+	done
+done
+FAKE_FIRECRACKER_VERSION=1.17.0 capsid run -l python -c 'print("hello")'
+expect_match "a snapshot of another release" "$status $err" '1 *Data format version is not supported*'
+FAKE_FIRECRACKER_VERSION=1.6.0 capsid run --no-snapshot -l python -c 'print("hello")'
+expect_match "an old release" "$status $err" '1 *Firecracker 1.6.0 is too old; 1.7 or later is needed*'
+unset FAKE_FIRECRACKER_VERSION
+rm -rf "$CAPSID_HOME"/snapshots/*
+capsid snapshot create --lang python
+expect "a snapshot of the current release" "$status" 0
+
+# ---- faults: an error that says what happened, in time, and nothing left -----------------------------
+
+# fault FAULT PATTERN ARGUMENT...; exit_status is what it must end with
+exit_status=1
+fault() {
+	local fault=$1 pattern=$2
+	shift 2
+	FAKE_FIRECRACKER_FAULT=$fault capsid "$@"
+	expect_match "$fault, $1 $2" "$status $err" "$exit_status *$pattern*"
+	expect_clean "$fault"
+}
+run=(run -l python -c 'print(1)')
+cold=(run --no-snapshot -l python -c 'print(1)')
+snapshot=(snapshot create --force --lang python)
+refused='Injected: this request is refused.'
+fault exit 'its last words: *a fault was injected: this is the end' "${cold[@]}"
+for path in /machine-config /boot-source /drives/root /vsock /actions; do
+	fault "refuse=$path" "PUT $path: $refused" "${cold[@]}"
+	fault "die=$path" "PUT $path: *ended before the answer" "${cold[@]}"
+done
+fault refuse=/snapshot/load "could not be restored: *PUT /snapshot/load: $refused" "${run[@]}"
+fault die=/snapshot/load 'PUT /snapshot/load: *ended before the answer' "${run[@]}"
+fault after=/snapshot/load 'Firecracker ended' "${run[@]}"
+fault after=/actions 'Firecracker ended' "${cold[@]}"
+fault refuse=/vm "PATCH /vm: $refused" "${snapshot[@]}"
+fault die=/snapshot/create 'PUT /snapshot/create: *ended before the answer' "${snapshot[@]}"
+fault refuse=/snapshot/create "PUT /snapshot/create: $refused" "${snapshot[@]}"
+fault garbage=/version 'the answer is not JSON' "${cold[@]}"
+fault flood=/version 'the answer is longer than' "${cold[@]}"
+export CAPSID_BOOT_TIMEOUT=2
+exit_status=124
+fault nosocket 'its API socket was not there in time' "${cold[@]}"
+fault hang=/actions 'PUT /actions: no answer in time' "${cold[@]}"
+fault hang=/snapshot/load 'PUT /snapshot/load: no answer in time' "${run[@]}"
+fault deaf 'the guest took no connection in time' "${run[@]}"
+unset CAPSID_BOOT_TIMEOUT
+
+# Interrupted while the API hangs.
+FAKE_FIRECRACKER_FAULT=hang=/actions "$CAPSID" "${cold[@]}" >"$TMPDIR/out" 2>"$TMPDIR/err" &
+pid=$!
+for _ in $(seq 200); do
+	compgen -G "$CAPSID_HOME/run/*/vm-*/vsock" >/dev/null && break
+	sleep 0.05
+done
+kill -TERM "$pid"
+wait "$pid"
+expect_match "interrupted" "$(cat "$TMPDIR/err")" '*interrupted*'
+expect_clean "interrupted"
+
+# The VMM is killed while a program runs; then the supervisor is.
+start_endless() {
+	"$CAPSID" run -l python -c 'import time; print("here", flush=True); time.sleep(100)' --raw </dev/null >"$TMPDIR/out" 2>"$TMPDIR/err" &
+	pid=$!
+	for _ in $(seq 400); do
+		grep -q here "$TMPDIR/out" && break
+		sleep 0.05
+	done
+	expect "a program runs" "$(cat "$TMPDIR/out")" "here"
+}
+start_endless
+read -r vmm _ <"$(echo "$CAPSID_HOME"/run/*/children)"
+kill -9 "$vmm"
+wait "$pid"
+expect "the VMM was killed" "$?" 1
+expect_clean "the VMM was killed"
+start_endless
+kill -9 "$pid"
+wait "$pid" 2>/dev/null
+capsid doctor
+expect_clean "the supervisor was killed"
+
+# ---- choice ------------------------------------------------------------------------------------------
+
+CAPSID_ACCEL=tcg capsid "${run[@]}"
+expect_match "no emulation" "$status $err" '1 *Firecracker needs KVM: as configured; use --vmm qemu*'
+capsid run --vmm xen -l python -c 1
+expect_match "an unknown VMM" "$err" '*vmm is "xen", but must be qemu or firecracker*'
+CAPSID_FIRECRACKER=no-such-program capsid "${run[@]}"
+expect_match "no Firecracker" "$status $err" '1 *no-such-program is not installed*CAPSID_FIRECRACKER*'
+capsid run --vmm qemu --accel tcg --no-snapshot -l python -c 'print("qemu")'
+expect "the flag beats the environment" "$status $(field stdout)" "0 qemu"
+capsid doctor
+expect_match "doctor" "$out" '*firecracker *Firecracker v1.16.1*'
+
+# ---- jailer ------------------------------------------------------------------------------------------
+
+if [ "$(id -u)" -ne 0 ]; then
+	CAPSID_JAILER=$SRC/tests/fake/jailer capsid "${run[@]}"
+	expect_match "a jailer without root" "$status $err" '* the jailer needs root*'
+	finish
+fi
+unset CAPSID_JAILER # it is found beside Firecracker
+capsid run --no-snapshot -l python -c 'print("jailed")'
+expect "jailed, cold" "$status $(field stdout)" "0 jailed"
+capsid run -l python -c 'print("jailed")'
+expect "jailed, from a snapshot made without a jailer" "$status $(field stdout)" "0 jailed"
+capsid snapshot create --force --lang python
+expect "jailed snapshot" "$status" 0
+capsid run -l python -c 'print("jailed")'
+expect "jailed, from that snapshot" "$status $(field stdout)" "0 jailed"
+expect "the snapshot's files are out of the jailed user's hands" \
+	"$(find "$CAPSID_HOME/snapshots" "$CAPSID_HOME/images" ! -uid 0 -o -type f -perm /022)" ""
+
+# Two at once have user ids of their own; and when their supervisors are killed, the next capsid removes them: a jailed
+# VMM is beyond the parent-death signal.
+jailed_uids() {
+	stat -c %u /proc/[0-9]* 2>/dev/null | awk '$1 >= 64100 && $1 < 64100 + 1024' | sort -u | tr '\n' ' '
+}
+pids=()
+for i in 1 2; do
+	"$CAPSID" run -l python -c 'import time; time.sleep(100)' </dev/null >"$TMPDIR/$i.json" 2>&1 &
+	pids+=($!)
+done
+for _ in $(seq 400); do
+	[ "$(jailed_uids)" = "64100 64101 " ] && break
+	sleep 0.05
+done
+expect "two jailed VMs" "$(jailed_uids)" "64100 64101 "
+kill -9 "${pids[@]}"
+wait "${pids[@]}" 2>/dev/null
+capsid doctor
+for _ in $(seq 100); do
+	[ -z "$(jailed_uids)" ] && break
+	sleep 0.05
+done
+expect "no jailed process is left" "$(jailed_uids)" ""
+expect_clean "jailed"
+
+FAKE_FIRECRACKER_FAULT=x CAPSID_JAILER=/bin/false capsid "${run[@]}"
+expect_match "a jailer that fails" "$status $err" '1 *Firecracker, GET /version: it ended*'
+expect_clean "a jailer that fails"
+finish
