@@ -16,8 +16,9 @@
 #include <stdint.h>
 
 enum accel_choice { ACCEL_AUTO, ACCEL_KVM, ACCEL_TCG };
+enum confine_choice { CONFINE_AUTO, CONFINE_STRICT, CONFINE_OFF };
 
-/* S(key, kind, default, "help"). Kinds: path, accel, u64 with its bounds in config.c. */
+/* S(key, kind, default, "help"). Kinds: path, accel, confine, u64 with its bounds in config.c. */
 #define CONFIG_SETTINGS(S)                                                                                   \
     S(home, path, NULL, "state directory: images, snapshots, scratch")                                       \
     S(data, path, NULL, "directory with the kernel, initd, language definitions and the image builder")      \
@@ -29,7 +30,9 @@ enum accel_choice { ACCEL_AUTO, ACCEL_KVM, ACCEL_TCG };
     S(accel, accel, "auto", "auto, kvm or tcg")                                                              \
     S(timeout, u64, "30", "seconds that a program may run")                                                  \
     S(max_output, u64, "1048576", "bytes of stdout, and of stderr, kept for the JSON result")                \
-    S(boot_timeout, u64, "60", "seconds that a guest may take to become ready")
+    S(boot_timeout, u64, "60", "seconds that a guest may take to become ready")                              \
+    S(confine, confine, "auto", "confinement of the VMM: auto (what this machine allows), strict or off")    \
+    S(vm_uids, path, "900000-965535", "user ids for VMs, where capsid runs as root: FIRST-LAST")
 
 struct config {
     char *home;         /* owned */
@@ -43,6 +46,8 @@ struct config {
     uint64_t timeout;
     uint64_t max_output;
     uint64_t boot_timeout;
+    enum confine_choice confine;
+    char *vm_uids; /* owned */
 };
 
 /* Reads all sources but the flags. On failure *c is empty. The caller ends it with config_done(). */

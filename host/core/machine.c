@@ -56,9 +56,10 @@ static int launch(struct machine *m, struct supervisor *s, const struct machine_
     cleanup_free char *vmm = supervisor_find_vmm(s, e);
 
     *m = MACHINE_NONE;
-    if (!vmm || supervisor_decide_accel(s, e) < 0)
+    if (!vmm || supervisor_decide_accel(s, e) < 0 || supervisor_decide_confinement(s, e) < 0)
         return -1;
     struct vm_spec vm = {.vmm = vmm,
+                         .confine = &s->confinement,
                          .kernel = spec->kernel,
                          .kernel_args = s->config.kernel_args,
                          .image = spec->image,

@@ -1,6 +1,7 @@
 #include "core/supervisor.h"
 
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "vmm/tsc.h"
 
@@ -20,6 +21,7 @@ int supervisor_open(struct supervisor *s, struct config *config, int cancel_fd, 
 
 void supervisor_close(struct supervisor *s)
 {
+    confine_done(&s->confinement);
     home_close(&s->home);
     config_done(&s->config);
 }
@@ -33,6 +35,19 @@ int supervisor_decide_accel(struct supervisor *s, struct error *e)
     if (s->accel.accel == ACCEL_TCG && tsc_khz(&s->tsc_khz, &s->home, e) < 0)
         return -1;
     s->accel_decided = true;
+    return 0;
+}
+
+int supervisor_decide_confinement(struct supervisor *s, struct error *e)
+{
+    if (s->confinement_decided)
+        return 0;
+    if (confine_decide(&s->confinement, &s->config, &s->home, e) < 0)
+        return -1;
+    cleanup_free char *missing = confine_missing(&s->confinement);
+    if (missing)
+        log_progress("The VMM is confined only in part, see: capsid doctor. Missing: %s", missing);
+    s->confinement_decided = true;
     return 0;
 }
 

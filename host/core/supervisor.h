@@ -9,6 +9,7 @@
 #include "base/deadline.h"
 #include "base/error.h"
 #include "config/config.h"
+#include "confine/confine.h"
 #include "store/home.h"
 #include "vmm/accel.h"
 #include "vmm/driver.h"
@@ -21,6 +22,8 @@ struct supervisor {
     struct accel_verdict accel;
     uint64_t tsc_khz; /* with TCG: see vmm/tsc.h */
     bool accel_decided;
+    struct confinement confinement;
+    bool confinement_decided;
 };
 
 /* Takes config over and opens the state directory. cancel_fd as in struct cancel. */
@@ -29,6 +32,9 @@ void supervisor_close(struct supervisor *s);
 
 /* Decides KVM or emulation once; the verdict is in s->accel, and what emulation needs to know beside it. */
 int supervisor_decide_accel(struct supervisor *s, struct error *e);
+
+/* Decides once how VMMs are confined: s->confinement. Says what is missing. */
+int supervisor_decide_confinement(struct supervisor *s, struct error *e);
 
 /* Full path of the VMM's binary; the caller frees it. NULL, and an error with the remedy, when it is not
  * installed. */
