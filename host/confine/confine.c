@@ -329,7 +329,7 @@ int confine_decide(struct confinement *c, const struct config *config, struct ho
     cleanup_free char *missing = confine_missing(c);
     if (config->confine == CONFINE_STRICT && missing) {
         confine_done(c);
-        return error_set(e, ERROR_GENERAL, "confine is strict, but this machine has not: %.800s", missing);
+        return error_set(e, ERROR_GENERAL, "confine is strict, but this is missing: %.600s; capsid doctor says why", missing);
     }
     return 0;
 }
@@ -346,7 +346,7 @@ char *confine_missing(const struct confinement *c)
 
     for (int i = 0; i < CONFINE_PARTS; i++)
         if (!c->have[i])
-            buffer_add_text(&b, "%s%s (%s)", b.size ? "; " : "", parts[i].name, c->reason[i]);
+            buffer_add_text(&b, "%s%s", b.size ? ", " : "", parts[i].name);
     return b.data;
 }
 

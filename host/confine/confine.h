@@ -74,7 +74,7 @@ const char *confine_part_name(enum confine_part part);
 int confine_decide(struct confinement *c, const struct config *config, struct home *home, struct error *e);
 void confine_done(struct confinement *c);
 
-/* "a (reason); b (reason)": all that is missing; the caller frees it. NULL: nothing is. */
+/* The names of all that is missing; the caller frees it. NULL: nothing is. */
 char *confine_missing(const struct confinement *c);
 
 /* As child_spawn(), confined; ret is for confine_release(), also after a failure. */

@@ -45,8 +45,8 @@ int supervisor_decide_confinement(struct supervisor *s, struct error *e)
     if (confine_decide(&s->confinement, &s->config, &s->home, e) < 0)
         return -1;
     cleanup_free char *missing = confine_missing(&s->confinement);
-    if (missing)
-        log_progress("The VMM is confined only in part, see: capsid doctor. Missing: %s", missing);
+    if (missing && !s->confinement.off)
+        log_progress("The VMM is confined only in part; missing: %s; see: capsid doctor", missing);
     s->confinement_decided = true;
     return 0;
 }
