@@ -329,7 +329,8 @@ int confine_decide(struct confinement *c, const struct config *config, struct ho
     cleanup_free char *missing = confine_missing(c);
     if (config->confine == CONFINE_STRICT && missing) {
         confine_done(c);
-        return error_set(e, ERROR_GENERAL, "confine is strict, but this is missing: %.600s; capsid doctor says why", missing);
+        return error_set(e, ERROR_GENERAL,
+                         "confine is strict, but this is missing: %.600s; capsid doctor says why", missing);
     }
     return 0;
 }
