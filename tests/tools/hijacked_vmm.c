@@ -26,7 +26,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define MARK "\n#targets of the "
+#define MARK "\n#targets of the test\n"
 #define FORKS 300
 #define SPACE (256ull << 30)
 
@@ -66,17 +66,19 @@ static void try_targets(void)
     static char self[4 << 20];
     int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
     ssize_t size = fd >= 0 ? read(fd, self, sizeof(self) - 1) : -1;
-    char *list = size > 0 ? memmem(self, (size_t)size, MARK "test\n", strlen(MARK "test\n")) : NULL;
+    char *end = self + (size > 0 ? size : 0), *list = NULL;
 
-    check(!list, "NO TARGETS");
+    /* The last one: the program has it in its own strings, too. */
+    for (char *p = self; (p = memmem(p, (size_t)(end - p), MARK, strlen(MARK))); p++)
+        list = p + strlen(MARK);
+    check(!list || strncmp(list, "read /", 6) != 0, "NO TARGETS");
     if (!list)
         return;
-    list += strlen(MARK "test\n");
     for (char *line = strtok(list, "\n"); line; line = strtok(NULL, "\n")) {
         if (strncmp(line, "read ", 5) == 0)
-            check(can_open(line + 5, O_RDONLY), line);
+            check(can_open(line + 5, O_RDONLY), strrchr(line, '/'));
         else if (strncmp(line, "write ", 6) == 0)
-            check(can_open(line + 6, O_WRONLY) || can_open(line + 6, O_RDWR), line);
+            check(can_open(line + 6, O_WRONLY) || can_open(line + 6, O_RDWR), strrchr(line, '/'));
         else if (strncmp(line, "abstract ", 9) == 0)
             check(can_connect(line + 9), line);
     }
@@ -193,11 +195,11 @@ int main(int argc, char **argv)
                                           "/proc/1/root/etc/passwd",
                                           "/dev/mem"};
 
+    try_targets();
     for (size_t i = 0; i < sizeof(secrets) / sizeof(secrets[0]); i++)
         check(can_open(secrets[i], O_RDONLY), secrets[i]);
     for (size_t i = 0; i < sizeof(domains) / sizeof(domains[0]); i++)
         check(socket(domains[i], SOCK_DGRAM | SOCK_CLOEXEC, 0) >= 0, "a socket");
-    try_targets();
     try_own_files(argc, argv);
     try_creation();
     try_privileges();
