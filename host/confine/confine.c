@@ -119,6 +119,15 @@ static void add_vmm(struct plan *p, const char *vmm)
         add_bind(p, resolved, true, false, false);
 }
 
+static void add_kvm(struct plan *p)
+{
+    struct stat st;
+
+    add_bind(p, "/dev/kvm", false, false, true);
+    if (stat("/dev/kvm", &st) == 0)
+        p->groups[p->group_count++] = st.st_gid;
+}
+
 static void plan_init(struct plan *p, const struct confinement *c, const struct confine_need *need)
 {
     static const char *const devices[] = {"/dev/null", "/dev/zero", "/dev/urandom"};
@@ -135,7 +144,7 @@ static void plan_init(struct plan *p, const struct confinement *c, const struct 
     for (size_t i = 0; i < sizeof(devices) / sizeof(devices[0]); i++)
         add_bind(p, devices[i], false, false, true);
     if (need->kvm)
-        add_bind(p, "/dev/kvm", false, false, true);
+        add_kvm(p);
     if (need->vmm)
         add_vmm(p, need->vmm);
     for (size_t i = 0; i < CONFINE_READABLE_MAX && need->readable[i]; i++)

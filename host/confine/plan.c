@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <limits.h>
 #include <linux/capability.h>
 #include <linux/mount.h>
@@ -166,7 +165,7 @@ static int drop_privileges(const struct plan *p, const char **ret_step)
     for (unsigned long i = 0; prctl(PR_CAPBSET_DROP, i, 0, 0, 0) == 0; i++)
         ;
     if (p->change_user) {
-        TRY("setgroups", setgroups(0, NULL));
+        TRY("setgroups", (int)syscall(SYS_setgroups, p->group_count, p->groups));
         TRY("setresgid", (int)syscall(SYS_setresgid, p->gid, p->gid, p->gid));
         TRY("setresuid", (int)syscall(SYS_setresuid, p->uid, p->uid, p->uid));
     }

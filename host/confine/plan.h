@@ -25,6 +25,8 @@ struct plan {
     bool change_user;
     uid_t uid, host_uid; /* of the VMM; outside the user namespace */
     gid_t gid, host_gid;
+    gid_t groups[1]; /* beside gid: that of /dev/kvm, where it is needed */
+    size_t group_count;
     char *stage; /* owned; any directory of the host, to mount on in the child only */
     struct plan_bind binds[PLAN_BINDS_MAX];
     unsigned bind_count;
