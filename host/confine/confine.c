@@ -119,13 +119,14 @@ static void add_vmm(struct plan *p, const char *vmm)
         add_bind(p, resolved, true, false, false);
 }
 
-static void add_kvm(struct plan *p)
+static void add_kvm(struct plan *p, const struct confinement *c)
 {
     struct stat st;
 
-    add_bind(p, "/dev/kvm", false, false, true);
-    if (stat("/dev/kvm", &st) == 0)
-        p->groups[p->group_count++] = st.st_gid;
+    if (c->have[CONFINE_USER] && geteuid() == 0 && stat("/dev/kvm", &st) == 0)
+        p->own_kvm = st.st_rdev;
+    else
+        add_bind(p, "/dev/kvm", false, false, true);
 }
 
 static void plan_init(struct plan *p, const struct confinement *c, const struct confine_need *need)
@@ -144,7 +145,7 @@ static void plan_init(struct plan *p, const struct confinement *c, const struct 
     for (size_t i = 0; i < sizeof(devices) / sizeof(devices[0]); i++)
         add_bind(p, devices[i], false, false, true);
     if (need->kvm)
-        add_kvm(p);
+        add_kvm(p, c);
     if (need->vmm)
         add_vmm(p, need->vmm);
     for (size_t i = 0; i < CONFINE_READABLE_MAX && need->readable[i]; i++)

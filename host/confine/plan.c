@@ -131,15 +131,23 @@ static int mount_proc(void)
                : mount("proc", "/proc", "proc", flags, NULL);
 }
 
+/* The host's node is for root, or for a group; this one is for this VM's user. */
+static int make_kvm(const struct plan *p)
+{
+    return mknod("/dev/kvm", S_IFCHR | 0600, p->own_kvm) < 0 || chown("/dev/kvm", p->uid, p->gid) < 0 ? -1
+                                                                                                      : 0;
+}
+
 /*
  * A root of its own. After pivot_root(2) the host's files are below PLAN_OLD_ROOT, each view is a bind mount out
  * of there, and then that place goes.
  */
 static int build_root(const struct plan *p, const char **ret_step)
 {
+    const unsigned long flags = MS_NOSUID | (p->own_kvm ? 0 : MS_NODEV);
+
     TRY("make mounts private", mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
-    TRY("mount tmpfs",
-        mount("capsid", p->stage, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=256k,nr_inodes=1k"));
+    TRY("mount tmpfs", mount("capsid", p->stage, "tmpfs", flags, "mode=0755,size=256k,nr_inodes=1k"));
     TRY("chdir", chdir(p->stage));
     TRY("mkdir", mkdir(&PLAN_OLD_ROOT[1], 0700));
     TRY("pivot_root", syscall(SYS_pivot_root, ".", &PLAN_OLD_ROOT[1]));
@@ -148,11 +156,12 @@ static int build_root(const struct plan *p, const char **ret_step)
         TRY(p->binds[i].path, bind_one(&p->binds[i]));
     for (unsigned i = 0; i < p->link_count; i++)
         TRY(p->links[i][0], symlink(p->links[i][1], p->links[i][0]));
+    if (p->own_kvm)
+        TRY("/dev/kvm", make_kvm(p));
     TRY("mount proc", mount_proc());
     TRY("leave the host's root", umount2(PLAN_OLD_ROOT, MNT_DETACH));
     TRY("rmdir", rmdir(PLAN_OLD_ROOT));
-    TRY("make the root read-only",
-        mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL));
+    TRY("make the root read-only", mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | flags, NULL));
     return 0;
 }
 
@@ -165,7 +174,7 @@ static int drop_privileges(const struct plan *p, const char **ret_step)
     for (unsigned long i = 0; prctl(PR_CAPBSET_DROP, i, 0, 0, 0) == 0; i++)
         ;
     if (p->change_user) {
-        TRY("setgroups", (int)syscall(SYS_setgroups, p->group_count, p->groups));
+        TRY("setgroups", (int)syscall(SYS_setgroups, 0, NULL));
         TRY("setresgid", (int)syscall(SYS_setresgid, p->gid, p->gid, p->gid));
         TRY("setresuid", (int)syscall(SYS_setresuid, p->uid, p->uid, p->uid));
     }

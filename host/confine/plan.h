@@ -25,8 +25,8 @@ struct plan {
     bool change_user;
     uid_t uid, host_uid; /* of the VMM; outside the user namespace */
     gid_t gid, host_gid;
-    gid_t groups[1]; /* beside gid: that of /dev/kvm, where it is needed */
-    size_t group_count;
+    dev_t
+        own_kvm; /* with change_user: the number of /dev/kvm, of which the VMM's user gets a node; 0: none */
     char *stage; /* owned; any directory of the host, to mount on in the child only */
     struct plan_bind binds[PLAN_BINDS_MAX];
     unsigned bind_count;
