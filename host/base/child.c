@@ -5,6 +5,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
+#include <linux/sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -51,60 +53,110 @@ static void redirect(int fd, int target)
         _exit(126);
 }
 
-/* Between fork and exec: only async-signal-safe calls. */
-static void run_child(const struct child_spec *spec, pid_t parent, int error_fd)
+/* What the child says when it could not become the program. The step is a text that the parent holds at the
+ * same address. */
+struct child_failure {
+    int code; /* errno */
+    const char *step;
+};
+
+static void give_up(int report_fd, const char *step)
 {
+    struct child_failure f = {.code = errno, .step = step};
+
+    _exit(write(report_fd, &f, sizeof(f)) == (ssize_t)sizeof(f) ? 127 : 126);
+}
+
+/* In a pid namespace of its own a child sees no parent to compare. The parent holds the other end of the pipe,
+ * so without it the pipe is broken (poll(2), POLLERR). */
+static void die_with_parent(int report_fd)
+{
+    struct pollfd p = {.fd = report_fd, .events = POLLOUT};
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (poll(&p, 1, 0) < 0 || (p.revents & POLLERR))
+        _exit(126);
+}
+
+/* Between fork and exec: only async-signal-safe calls. */
+static void run_child(const struct child_spec *spec, const int report[2])
+{
+    const struct child_isolation *isolation = spec->isolation;
+    const char *step = spec->argv[0];
     sigset_t none;
 
+    close(report[0]);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     signal(SIGPIPE, SIG_DFL);
     setsid();
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent) /* it died before prctl */
-        _exit(126);
+    die_with_parent(report[1]);
     redirect(spec->stdin_fd, STDIN_FILENO);
     redirect(spec->stdout_fd, STDOUT_FILENO);
     redirect(spec->stderr_fd, STDERR_FILENO);
+    if (isolation && close_range(STDERR_FILENO + 1, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
+        give_up(report[1], "close_range");
     for (size_t i = 0; i < spec->kept_count; i++)
         fcntl(spec->kept_fds[i], F_SETFD, 0);
-    if (!spec->directory || chdir(spec->directory) == 0)
+    if (spec->directory && chdir(spec->directory) < 0)
+        give_up(report[1], spec->directory);
+    if (isolation) {
+        if (isolation->enter && isolation->enter(isolation->context, &step) < 0)
+            give_up(report[1], step);
+        die_with_parent(report[1]); /* a change of user ended what was asked for (prctl(2)) */
+        if (isolation->rehearsal)
+            _exit(0);
+        execve(spec->argv[0], (char *const *)spec->argv, (char *const *)isolation->envp);
+    } else {
         execvp(spec->argv[0], (char *const *)spec->argv);
-    int code = errno;
-    if (write(error_fd, &code, sizeof(code)) < 0)
-        _exit(126);
-    _exit(127);
+    }
+    give_up(report[1], spec->argv[0]);
+}
+
+static pid_t fork_isolated(const struct child_isolation *isolation)
+{
+    if (!isolation)
+        return fork();
+    bool in_cgroup = isolation->cgroup_fd >= 0;
+    struct clone_args args = {.flags = isolation->namespaces | (in_cgroup ? CLONE_INTO_CGROUP : 0),
+                              .exit_signal = SIGCHLD,
+                              .cgroup = in_cgroup ? (unsigned)isolation->cgroup_fd : 0};
+    return (pid_t)syscall(SYS_clone3, &args, sizeof(args));
 }
 
 int child_spawn(struct child *ret, const struct child_spec *spec, struct error *e)
 {
-    int report[2], code = 0;
-    pid_t parent = getpid();
+    struct child_failure failure = {0};
+    int report[2];
 
     if (pipe2(report, O_CLOEXEC) < 0)
         return error_errno(e, "pipe");
-    pid_t pid = fork();
+    pid_t pid = fork_isolated(spec->isolation);
     if (pid == 0)
-        run_child(spec, parent, report[1]);
+        run_child(spec, report);
+    int cause = errno;
     close(report[1]);
     if (pid < 0) {
         close(report[0]);
+        errno = cause;
         return error_errno(e, "cannot start %s", spec->argv[0]);
     }
     ssize_t n;
     do
-        n = read(report[0], &code, sizeof(code));
+        n = read(report[0], &failure, sizeof(failure));
     while (n < 0 && errno == EINTR);
     close(report[0]);
 
     struct child c = {.pid = pid, .pidfd = pidfd_of(pid), .start_time = child_start_time(pid)};
-    if (n == sizeof(code) || c.pidfd < 0) {
-        int cause = n == sizeof(code) ? code : errno;
+    if (n == sizeof(failure) || c.pidfd < 0) {
+        cause = n == sizeof(failure) ? failure.code : errno;
         kill(pid, SIGKILL);
         waitpid(pid, NULL, 0);
         close_fd(&c.pidfd);
         errno = cause;
-        return error_errno(e, "cannot start %s", spec->argv[0]);
+        return n == sizeof(failure) && failure.step != spec->argv[0]
+                   ? error_errno(e, "cannot start %s: %s", spec->argv[0], failure.step)
+                   : error_errno(e, "cannot start %s", spec->argv[0]);
     }
     *ret = c;
     return 0;

@@ -15,14 +15,29 @@
 
 #define CHILD_KEPT_FDS_MAX 16
 
+/*
+ * How a child is set apart from this process. enter() runs in the child before the program does, when the child
+ * has its namespaces and file descriptors: it may make only async-signal-safe calls, and returns -1 with errno
+ * and the name of the step that failed.
+ */
+struct child_isolation {
+    uint64_t namespaces;     /* CLONE_NEW* of clone(2) */
+    int cgroup_fd;           /* directory of the cgroup (v2) it begins in; -1: this process's */
+    const char *const *envp; /* NULL-terminated, instead of this process's environment */
+    int (*enter)(const void *context, const char **ret_step);
+    const void *context;
+    bool rehearsal; /* end with status 0 instead of executing the program */
+};
+
 struct child_spec {
-    const char *const *argv; /* NULL-terminated; argv[0] is looked up in PATH */
-    const char *directory;   /* to run in; NULL: this process's own */
-    int stdin_fd;            /* -1: /dev/null */
-    int stdout_fd;           /* -1: /dev/null */
-    int stderr_fd;           /* -1: /dev/null */
-    const int *kept_fds;     /* these stay open in the child, under the same numbers */
-    size_t kept_count;       /* at most CHILD_KEPT_FDS_MAX */
+    const char *const *argv;                 /* NULL-terminated; argv[0] is looked up in PATH */
+    const char *directory;                   /* to run in; NULL: this process's own */
+    int stdin_fd;                            /* -1: /dev/null */
+    int stdout_fd;                           /* -1: /dev/null */
+    int stderr_fd;                           /* -1: /dev/null */
+    const int *kept_fds;                     /* these stay open in the child, under the same numbers */
+    size_t kept_count;                       /* at most CHILD_KEPT_FDS_MAX */
+    const struct child_isolation *isolation; /* NULL: none */
 };
 
 struct child {

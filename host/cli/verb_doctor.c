@@ -118,6 +118,28 @@ static void check_data(struct report *r, const struct supervisor *s)
              s->config.data);
 }
 
+/* A line for each part; the rest (no capabilities, no_new_privs, filter, limits, closed files) always holds. */
+static void check_confinement(struct report *r, struct supervisor *s)
+{
+    struct error e = {0};
+
+    if (supervisor_decide_confinement(s, &e) < 0) {
+        tell(r, FAILURE, "confinement", "%s", e.text);
+        return;
+    }
+    const struct confinement *c = &s->confinement;
+    for (enum confine_part part = 0; part < CONFINE_PARTS; part++)
+        if (c->have[part])
+            tell(r, FINE, "confinement", "%s", confine_part_name(part));
+        else
+            tell(r, WARNING, "confinement", "%s: missing, %s", confine_part_name(part), c->reason[part]);
+    if (c->off)
+        tell(r, WARNING, "confinement", "the VMM runs with all rights of this user");
+    else
+        tell(r, FINE, "confinement",
+             "no capabilities, no new privileges, system call filter, resource limits, no inherited files");
+}
+
 static bool in_path(const char *program)
 {
     cleanup_free char *copy = text_copy(getenv("PATH") ? getenv("PATH") : "/usr/bin:/bin");
@@ -234,6 +256,7 @@ static int run(struct cli *cli, void *values, int argc, char **argv, struct erro
     check_accelerator(&r, &s);
     check_qemu(&r, &s);
     check_firecracker(&r, &s);
+    check_confinement(&r, &s);
     check_data(&r, &s);
     check_builder(&r);
     check_stores(&r, &s);

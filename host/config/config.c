@@ -58,6 +58,20 @@ static int set_vmm(char **field, const char *key, const char *value, const char 
     return set_path(field, key, value, source, e);
 }
 
+static int set_confine(enum confine_choice *field, const char *key, const char *value, const char *source,
+                       struct error *e)
+{
+    static const char *const names[] = {"auto", "strict", "off"};
+
+    for (enum confine_choice c = CONFINE_AUTO; c <= CONFINE_OFF; c++) {
+        if (strcmp(value, names[c]) == 0) {
+            *field = c;
+            return 0;
+        }
+    }
+    return error_set(e, ERROR_USAGE, "%s: %s is \"%s\", but must be auto, strict or off", source, key, value);
+}
+
 static int set_u64(uint64_t *field, const char *key, const char *value, const char *source, struct error *e)
 {
     for (size_t i = 0; i < sizeof(bounds) / sizeof(bounds[0]); i++) {
@@ -219,5 +233,6 @@ void config_done(struct config *c)
     free(c->vmm);
     free(c->firecracker);
     free(c->jailer);
+    free(c->vm_uids);
     *c = (struct config){0};
 }

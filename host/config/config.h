@@ -16,8 +16,9 @@
 #include <stdint.h>
 
 enum accel_choice { ACCEL_AUTO, ACCEL_KVM, ACCEL_TCG };
+enum confine_choice { CONFINE_AUTO, CONFINE_STRICT, CONFINE_OFF };
 
-/* S(key, kind, default, "help"). Kinds: path, accel, vmm, u64 with its bounds in config.c. */
+/* S(key, kind, default, "help"). Kinds: path, accel, vmm, confine, u64 with its bounds in config.c. */
 #define CONFIG_SETTINGS(S)                                                                                   \
     S(home, path, NULL, "state directory: images, snapshots, scratch")                                       \
     S(data, path, NULL, "directory with the kernel, initd, language definitions and the image builder")      \
@@ -34,7 +35,9 @@ enum accel_choice { ACCEL_AUTO, ACCEL_KVM, ACCEL_TCG };
     S(firecracker, path, "firecracker", "Firecracker binary")                                                \
     S(jailer, path, "",                                                                                      \
       "Firecracker's jailer, for root; empty: the one beside Firecracker; none: no jailer")                  \
-    S(jailer_uid, u64, "64100", "first of 1024 user and group ids that jailed VMs take, one each")
+    S(jailer_uid, u64, "64100", "first of 1024 user and group ids that jailed VMs take, one each")           \
+    S(confine, confine, "auto", "confinement of the VMM: auto (what this machine allows), strict or off")    \
+    S(vm_uids, path, "900000-965535", "user ids for VMs, where capsid runs as root: FIRST-LAST")
 
 struct config {
     char *home;         /* owned */
@@ -52,6 +55,8 @@ struct config {
     char *firecracker; /* owned */
     char *jailer;      /* owned */
     uint64_t jailer_uid;
+    enum confine_choice confine;
+    char *vm_uids; /* owned */
 };
 
 /* Reads all sources but the flags. On failure *c is empty. The caller ends it with config_done(). */

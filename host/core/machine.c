@@ -90,11 +90,13 @@ static int launch(struct machine *m, struct supervisor *s, const struct machine_
 
     *m = MACHINE_NONE;
     cleanup_fd int disk = -1;
-    if (!vmm || supervisor_decide_accel(s, e) < 0 || supervisor_find_jailer(s, vmm, &jailer, e) < 0 ||
+    if (!vmm || supervisor_decide_accel(s, e) < 0 || supervisor_decide_confinement(s, e) < 0 ||
+        supervisor_find_jailer(s, vmm, &jailer, e) < 0 ||
         open_disk(s, spec, snapshot_directory, restore, &disk, e) < 0)
         return -1;
     int64_t deadline = ready_deadline(s);
     struct vm_spec vm = {.vmm = vmm,
+                         .confine = &s->confinement,
                          .kernel = spec->kernel,
                          .kernel_args = s->config.kernel_args,
                          .image = spec->image,

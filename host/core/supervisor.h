@@ -9,6 +9,7 @@
 #include "base/deadline.h"
 #include "base/error.h"
 #include "config/config.h"
+#include "confine/confine.h"
 #include "store/home.h"
 #include "vmm/accel.h"
 #include "vmm/driver.h"
@@ -22,6 +23,8 @@ struct supervisor {
     uint64_t tsc_khz; /* with TCG: see vmm/tsc.h */
     bool accel_decided;
     unsigned kvm_given_up; /* how often; changes when work that depends on s->accel must begin anew */
+    struct confinement confinement;
+    bool confinement_decided;
 };
 
 /* Takes config over and opens the state directory. cancel_fd as in struct cancel. */
@@ -41,6 +44,8 @@ void supervisor_accel_works(struct supervisor *s);
  * for one, is then to be begun anew, once.
  */
 void supervisor_accel_failed(struct supervisor *s, const struct error *why);
+/* Decides once how VMMs are confined: s->confinement. Says what is missing. */
+int supervisor_decide_confinement(struct supervisor *s, struct error *e);
 
 /* Full path of the VMM's binary; the caller frees it. NULL, and an error with the remedy, when it is not
  * installed. */

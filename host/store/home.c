@@ -16,6 +16,7 @@
 #define LOCK_RETRY_MS 20
 #define UNFINISHED "new-" /* beginning of the name of a scratch directory that is being made */
 #define MAKING_S 60
+#define CGROUP_KILL_MS 5000
 
 static const char *const directories[] = {"",       "/images", "/images/names", "/snapshots",
                                           "/cache", "/locks",  "/log",          "/run"};
@@ -48,6 +49,41 @@ static void kill_recorded(const char *scratch)
             child_kill_recorded(pid, start);
 }
 
+/* Removes the cgroups that the dead owner recorded, a path a line. */
+static void remove_recorded_cgroups(const char *scratch)
+{
+    cleanup_free char *path = text_format("%s/cgroups", scratch);
+    cleanup_file FILE *f = fopen(path, "re");
+    char line[4096];
+
+    while (f && fgets(line, sizeof(line), f)) {
+        line[strcspn(line, "\n")] = '\0';
+        if (line[0] == '/')
+            home_remove_cgroup(line);
+    }
+}
+
+void home_remove_cgroup(const char *path)
+{
+    cleanup_free char *kill = text_format("%s/cgroup.kill", path);
+    cleanup_free char *above = text_copy(path);
+    int64_t deadline = deadline_in_ms(CGROUP_KILL_MS);
+    struct error ignored = {0};
+
+    if (rmdir(path) < 0 && errno == EBUSY) {
+        cleanup_fd int fd = open(kill, O_WRONLY | O_CLOEXEC);
+        if (fd < 0 || write(fd, "1", 1) != 1)
+            log_warning("cannot kill what is in %s: %s", path, strerror(errno));
+        /* Killed processes leave it when they have ended. */
+        while (rmdir(path) < 0 && errno == EBUSY && clock_monotonic_ns() < deadline)
+            deadline_poll(NULL, 0, deadline_in_ms(1), NULL, &ignored);
+    }
+    if (access(path, F_OK) == 0)
+        log_warning("left-over cgroup %s could not be removed", path);
+    *strrchr(above, '/') = '\0';
+    rmdir(above); /* refused while another VM is in it, or a process */
+}
+
 /* A tree that an image build left may hold files of mapped user ids, which only a user namespace can remove.
  */
 static int remove_scratch(const char *path, struct error *e)
@@ -70,6 +106,7 @@ static void remove_if_orphaned(const char *scratch)
     if (fd < 0 ? errno != ENOENT : flock(fd, LOCK_EX | LOCK_NB) < 0)
         return; /* its owner lives, or nobody can tell, for want of file descriptors for example */
     kill_recorded(scratch);
+    remove_recorded_cgroups(scratch);
     if (remove_scratch(scratch, &ignored) < 0)
         log_warning("left-over directory could not be removed: %s", ignored.text);
 }
@@ -162,6 +199,16 @@ int home_record_child(struct home *h, const struct child *c, struct error *e)
 
     return file_write_fd(h->record_fd, line, (size_t)n) < 0 ? error_errno(e, "cannot write in %s", h->scratch)
                                                             : 0;
+}
+
+int home_record_cgroup(struct home *h, const char *path, struct error *e)
+{
+    cleanup_free char *record = text_format("%s/cgroups", h->scratch);
+    cleanup_free char *line = text_format("%s\n", path);
+    cleanup_fd int fd = open(record, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+
+    return fd < 0 || file_write_fd(fd, line, strlen(line)) < 0 ? error_errno(e, "cannot write %s", record)
+                                                               : 0;
 }
 
 int home_lock(const struct home *h, const char *name, const char *waiting_for, int64_t deadline,

@@ -10,7 +10,7 @@
  *
  * A process works in its scratch directory and renames what is finished into place. It holds a lock on
  * run/ID/owner as long as it lives, so the next process sees which scratch directories have lost their owner,
- * kills the processes recorded in them, and removes them.
+ * kills the processes and removes the cgroups recorded in them, and removes them.
  */
 #ifndef CAPSID_HOME_H
 #define CAPSID_HOME_H
@@ -39,6 +39,12 @@ char *home_path(const struct home *h, const char *format, ...) __attribute__((fo
 
 /* Records a child, so that it is ended should this process be killed in a way that spares the child. */
 int home_record_child(struct home *h, const struct child *c, struct error *e);
+
+/* Records a cgroup before it is made, so that it is removed, and all in it killed, should this process die. */
+int home_record_cgroup(struct home *h, const char *path, struct error *e);
+
+/* Kills all in a cgroup and removes it, and the directory above when it was the last there. */
+void home_remove_cgroup(const char *path);
 
 /*
  * Takes the lock of that name and returns its fd (close it to unlock). While another process holds it, waits

@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "config/config.h"
+#include "confine/confine.h"
 #include "store/home.h"
 
 #include <stdbool.h>
@@ -26,10 +27,11 @@
 #define JAILER_IDS 1024
 
 struct vm_spec {
-    const char *vmm;         /* the VMM's binary */
-    const char *kernel;      /* vmlinux */
-    const char *kernel_args; /* further words for its command line */
-    const char *image;       /* read-only root filesystem */
+    const struct confinement *confine; /* NULL: none */
+    const char *vmm;                   /* the VMM's binary */
+    const char *kernel;                /* vmlinux */
+    const char *kernel_args;           /* further words for its command line */
+    const char *image;                 /* read-only root filesystem */
     uint64_t memory_mib;
     uint64_t vcpus;
     uint64_t tsc_khz;        /* of the host, for an emulated guest; 0: unknown */
@@ -44,6 +46,7 @@ struct vm_spec {
 struct vm {
     const struct vm_driver *driver;
     struct child vmm;
+    struct confined confined;
     int channel_fd;                     /* the host's end of the guest channel, until connect hands it out */
     int control_fd;                     /* the VMM's control connection */
     bool control_open;                  /* its greeting was taken */
@@ -53,7 +56,12 @@ struct vm {
 };
 
 #define VM_NONE                                                                                              \
-    ((struct vm){.vmm = CHILD_NONE, .channel_fd = -1, .control_fd = -1, .state_fd = -1, .log_fd = -1})
+    ((struct vm){.vmm = CHILD_NONE,                                                                          \
+                 .confined = CONFINED_NONE,                                                                  \
+                 .channel_fd = -1,                                                                           \
+                 .control_fd = -1,                                                                           \
+                 .state_fd = -1,                                                                             \
+                 .log_fd = -1})
 
 struct vm_driver {
     const char *name;

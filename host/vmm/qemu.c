@@ -132,9 +132,9 @@ static void add_devices(struct command_line *c, const struct vm_spec *spec, cons
     add(c, "-device", text_copy("virtio-blk-device,drive=root"));
     /* Nothing of it outlives the VM, so nothing needs to be flushed. A full host disk is the guest's EIO. */
     if (spec->disk_fd >= 0) {
+        add(c, "-add-fd", text_format("fd=%d,set=1", spec->disk_fd));
         add(c, "-drive",
-            text_format("id=upper,file=/proc/self/fd/%d,if=none,format=raw,cache=unsafe,discard=unmap",
-                        spec->disk_fd));
+            text_copy("id=upper,file=/dev/fdset/1,if=none,format=raw,cache=unsafe,discard=unmap"));
         add(c, "-device", text_copy("virtio-blk-device,drive=upper,werror=report,rerror=report"));
     }
     add(c, "-chardev", text_format("socket,id=guest,fd=%d", fds->channel));
@@ -175,14 +175,49 @@ static int make_pair(int *ret_ours, int *ret_theirs, struct error *e)
 static void qemu_destroy(struct vm *vm)
 {
     child_kill(&vm->vmm);
+    confine_release(&vm->confined);
     close_fd(&vm->channel_fd);
     close_fd(&vm->control_fd);
     close_fd(&vm->state_fd);
     close_fd(&vm->log_fd);
 }
 
-static int spawn(struct vm *vm, const struct vm_spec *spec, const char *memory_file, bool incoming,
-                 struct error *e)
+static bool is_confined(const struct vm_spec *spec)
+{
+    return spec->confine && !spec->confine->off;
+}
+
+/* QEMU sees only what it opens by name; symlinks on the way are the host's matter, so names without them. */
+static int spawn_confined(struct vm *vm, const struct vm_spec *spec, const char *memory_file, bool incoming,
+                          struct child_spec *child, struct qemu_fds *fds, struct error *e)
+{
+    cleanup_free char *vmm = realpath(spec->vmm, NULL);
+    cleanup_free char *kernel = realpath(spec->kernel, NULL);
+    cleanup_free char *image = realpath(spec->image, NULL);
+    struct command_line c = {0};
+
+    if (!vmm || !kernel || !image)
+        return error_errno(e, "cannot find %s", !vmm ? spec->vmm : !kernel ? spec->kernel : spec->image);
+    struct vm_spec seen = *spec;
+    seen.vmm = vmm;
+    seen.kernel = kernel;
+    seen.image = image;
+    const struct confine_need need = {.readable = {kernel, image},
+                                      .writable = incoming ? NULL : memory_file,
+                                      .vmm = vmm,
+                                      .memory_mib = spec->memory_mib,
+                                      .vcpus = spec->vcpus,
+                                      .kvm = spec->accel == ACCEL_KVM};
+    build_command_line(&c, &seen, memory_file, incoming, fds);
+    child->argv = (const char *const *)c.words;
+    int result = confine_spawn(&vm->vmm, &vm->confined, spec->confine, &need, child, e);
+    command_line_done(&c);
+    return result;
+}
+
+/* memory_fd: kept open for QEMU; -1: none. */
+static int spawn(struct vm *vm, const struct vm_spec *spec, const char *memory_file, int memory_fd,
+                 bool incoming, struct error *e)
 {
     struct command_line c = {0};
     cleanup_fd int channel = -1;
@@ -193,16 +228,23 @@ static int spawn(struct vm *vm, const struct vm_spec *spec, const char *memory_f
         return error_errno(e, "memfd_create");
     if (make_pair(&vm->channel_fd, &channel, e) < 0 || make_pair(&vm->control_fd, &control, e) < 0)
         return -1;
-    build_command_line(&c, spec, memory_file, incoming,
-                       &(struct qemu_fds){.channel = channel, .control = control});
+    struct qemu_fds fds = {.channel = channel, .control = control};
 
-    int kept[] = {channel, control, spec->disk_fd};
-    struct child_spec child = {.argv = (const char *const *)c.words,
-                               .stdin_fd = -1,
+    int kept[4] = {channel, control};
+    size_t kept_count = 2;
+    if (memory_fd >= 0)
+        kept[kept_count++] = memory_fd;
+    if (spec->disk_fd >= 0)
+        kept[kept_count++] = spec->disk_fd;
+    struct child_spec child = {.stdin_fd = -1,
                                .stdout_fd = vm->log_fd,
                                .stderr_fd = vm->log_fd,
                                .kept_fds = kept,
-                               .kept_count = spec->disk_fd >= 0 ? 3 : 2};
+                               .kept_count = kept_count};
+    if (is_confined(spec))
+        return spawn_confined(vm, spec, memory_file, incoming, &child, &fds, e);
+    build_command_line(&c, spec, memory_file, incoming, &fds);
+    child.argv = (const char *const *)c.words;
     int result = child_spawn(&vm->vmm, &child, e);
     command_line_done(&c);
     return result;
@@ -222,6 +264,19 @@ static int explain(struct vm *vm, struct error *e)
     return error_set(e, e->kind, "%s: %s", e->text[0] ? "QEMU failed" : "QEMU", line);
 }
 
+/* A confined QEMU cannot create the file for the guest's memory; *path becomes its name without symlinks. */
+static int prepare_memory(char **path, struct error *e)
+{
+    cleanup_fd int fd = open(*path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    char *resolved = fd >= 0 ? realpath(*path, NULL) : NULL;
+
+    if (!resolved)
+        return error_errno(e, "cannot create %s", *path);
+    free(*path);
+    *path = resolved;
+    return 0;
+}
+
 static int qemu_start(struct vm *vm, const struct vm_spec *spec, const char *snapshot_directory,
                       int64_t deadline, const struct cancel *cancel, struct error *e)
 {
@@ -236,8 +291,12 @@ static int qemu_start(struct vm *vm, const struct vm_spec *spec, const char *sna
         vm->state_fd = open(state, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
         if (vm->state_fd < 0)
             return error_errno(e, "cannot create %s", state);
+        if (is_confined(spec) && prepare_memory(&memory, e) < 0) {
+            qemu_destroy(vm);
+            return -1;
+        }
     }
-    if (spawn(vm, spec, memory, false, e) < 0) {
+    if (spawn(vm, spec, memory, -1, false, e) < 0) {
         qemu_destroy(vm);
         return -1;
     }
@@ -287,19 +346,41 @@ static int qemu_snapshot(struct vm *vm, int64_t deadline, const struct cancel *c
     return 0;
 }
 
+/*
+ * QEMU up to 8.1 opens the memory for writing also where it only maps it privately. A confined one gets a copy
+ * that nobody can write, and of the state too: an inherited fd of a file on disk leads to the file.
+ */
+static int open_sealed(struct vm *vm, char **memory, const char *state, int *ret_memory_fd, struct error *e)
+{
+    *ret_memory_fd = confine_sealed_copy(*memory, e);
+    if (*ret_memory_fd < 0)
+        return -1;
+    free(*memory);
+    *memory = text_format("/proc/self/fd/%d", *ret_memory_fd);
+    vm->state_fd = confine_sealed_copy(state, e);
+    return vm->state_fd < 0 ? -1 : 0;
+}
+
 static int qemu_restore(struct vm *vm, const struct vm_spec *spec, const char *snapshot_directory,
                         int64_t deadline, const struct cancel *cancel, struct error *e)
 {
     cleanup_free char *memory = text_format("%s/" SNAPSHOT_MEMORY, snapshot_directory);
     cleanup_free char *state = text_format("%s/" SNAPSHOT_STATE, snapshot_directory);
+    cleanup_fd int memory_fd = -1;
 
     *vm = VM_NONE;
     vm->driver = &qemu_driver;
-    vm->state_fd = open(state, O_RDONLY | O_CLOEXEC);
-    if (vm->state_fd < 0)
-        return error_errno(e, "cannot open %s", state);
+    if (is_confined(spec)) {
+        if (open_sealed(vm, &memory, state, &memory_fd, e) < 0)
+            return -1;
+    } else {
+        vm->state_fd = open(state, O_RDONLY | O_CLOEXEC);
+        if (vm->state_fd < 0)
+            return error_errno(e, "cannot open %s", state);
+    }
     /* The guest runs on as soon as its state is loaded, because it ran when the state was saved. */
-    if (spawn(vm, spec, memory, true, e) < 0 || migrate(vm, "migrate-incoming", deadline, cancel, e) < 0) {
+    if (spawn(vm, spec, memory, memory_fd, true, e) < 0 ||
+        migrate(vm, "migrate-incoming", deadline, cancel, e) < 0) {
         if (e->kind != ERROR_CANCELLED)
             explain(vm, e);
         qemu_destroy(vm);

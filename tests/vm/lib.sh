@@ -7,6 +7,8 @@ set -u
 
 export CAPSID_HOME=$BUILD/test/home
 mkdir -p "$CAPSID_HOME"
+# What this machine cannot confine is said once; not in the middle of a test's output.
+[ -e "$CAPSID_HOME/cache/confinement" ] || "$CAPSID" doctor >/dev/null 2>&1
 failures=0
 
 fail() {

@@ -1,0 +1,16 @@
+/* cgroup: a cgroup (v2, cgroups(7)) for each VM. Private to confine/. */
+#ifndef CAPSID_CONFINE_CGROUP_H
+#define CAPSID_CONFINE_CGROUP_H
+
+#include "confine/confine.h"
+
+/* Finds where cgroups can be made and which controllers they get: c->cgroups and the have[] and reason[] of
+ * CONFINE_CGROUP and the controllers. */
+void cgroup_probe(struct confinement *c);
+
+/* Records, then makes and limits a cgroup: its path, which the caller frees, and an fd of it for
+ * struct child_isolation. */
+int cgroup_make(const struct confinement *c, const struct confine_need *need, char **ret_path, int *ret_fd,
+                struct error *e);
+
+#endif

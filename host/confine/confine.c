@@ -1,0 +1,391 @@
+#include "confine/confine.h"
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "confine/cgroup.h"
+#include "confine/plan.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+
+#define IDS_DIRECTORY "/run/capsid" /* all state directories of this machine share the ids */
+#define FILES_MAX 256
+#define PROCESSES_MAX 64
+#define ADDRESS_SPACE_MIB 6144 /* beside the guest's memory; most of it is reserved, never touched */
+#define FILE_SIZE_MIB 64
+
+static const struct {
+    const char *name;
+    uint64_t namespace;
+} parts[CONFINE_PARTS] = {
+    [CONFINE_USER] = {"own user id", 0},
+    [CONFINE_FILES] = {"own files", CLONE_NEWNS},
+    [CONFINE_PID] = {"own processes", CLONE_NEWPID},
+    [CONFINE_NET] = {"no network", CLONE_NEWNET},
+    [CONFINE_IPC] = {"own ipc", CLONE_NEWIPC},
+    [CONFINE_UTS] = {"own host name", CLONE_NEWUTS},
+    [CONFINE_CGROUP] = {"own cgroup", 0},
+    [CONFINE_MEMORY] = {"memory limit", 0},
+    [CONFINE_CPU] = {"cpu limit", 0},
+    [CONFINE_PIDS] = {"process limit", 0},
+    [CONFINE_IO] = {"io weight", 0},
+};
+
+const char *confine_part_name(enum confine_part part)
+{
+    return parts[part].name;
+}
+
+static uint64_t namespaces(const struct confinement *c)
+{
+    uint64_t flags = c->have[CONFINE_USER] && geteuid() != 0 ? CLONE_NEWUSER : 0;
+
+    for (int i = 0; i < CONFINE_PARTS; i++)
+        if (c->have[i])
+            flags |= parts[i].namespace;
+    return flags;
+}
+
+static void plan_done(struct plan *p)
+{
+    for (unsigned i = 0; i < p->bind_count; i++)
+        free(p->binds[i].path);
+    free(p->stage);
+}
+
+static void add_bind(struct plan *p, const char *path, bool directory, bool writable, bool device)
+{
+    if (p->bind_count < PLAN_BINDS_MAX)
+        p->binds[p->bind_count++] = (struct plan_bind){
+            .path = text_copy(path), .directory = directory, .writable = writable, .device = device};
+}
+
+static void add_limit(struct plan *p, int resource, uint64_t value)
+{
+    struct rlimit now;
+
+    /* Never more than there is already. */
+    if (getrlimit((__rlimit_resource_t)resource, &now) == 0 && now.rlim_max != RLIM_INFINITY &&
+        value > now.rlim_max)
+        value = now.rlim_max;
+    p->limits[p->limit_count].resource = resource;
+    p->limits[p->limit_count++].limit = (struct rlimit){value, value};
+}
+
+/* Programs, libraries and firmware: /usr, and what of the old top-level directories is not a link into it. */
+static void add_system(struct plan *p)
+{
+    static const char *const directories[] = {"/usr", "/lib", "/lib64", "/bin", "/lib32"};
+
+    for (size_t i = 0; i < sizeof(directories) / sizeof(directories[0]); i++) {
+        struct stat st;
+        ssize_t n = 0;
+        if (lstat(directories[i], &st) < 0)
+            continue;
+        if (S_ISDIR(st.st_mode)) {
+            add_bind(p, directories[i], true, false, false);
+            continue;
+        }
+        char *target = p->link_targets[p->link_count];
+        n = readlink(directories[i], target, sizeof(p->link_targets[0]) - 1);
+        if (n <= 0)
+            continue;
+        target[n] = '\0';
+        p->links[p->link_count][0] = directories[i];
+        p->links[p->link_count++][1] = target;
+    }
+}
+
+static void add_vmm(struct plan *p, const char *vmm)
+{
+    cleanup_free char *directory = text_copy(vmm);
+
+    if (strncmp(vmm, "/usr/", 5) == 0)
+        return;
+    add_bind(p, vmm, false, false, false);
+    *strrchr(directory, '/') = '\0';
+    cleanup_free char *firmware = text_format("%s/../share/qemu", directory);
+    cleanup_free char *resolved = realpath(firmware, NULL);
+    if (resolved && strncmp(resolved, "/usr/", 5) != 0)
+        add_bind(p, resolved, true, false, false);
+}
+
+static void add_kvm(struct plan *p, const struct confinement *c)
+{
+    struct stat st;
+
+    if (c->have[CONFINE_USER] && geteuid() == 0 && stat("/dev/kvm", &st) == 0)
+        p->own_kvm = st.st_rdev;
+    else
+        add_bind(p, "/dev/kvm", false, false, true);
+}
+
+static void plan_init(struct plan *p, const struct confinement *c, const struct confine_need *need)
+{
+    static const char *const devices[] = {"/dev/null", "/dev/zero", "/dev/urandom"};
+    bool root = geteuid() == 0;
+
+    *p = (struct plan){.user_namespace = !root && c->have[CONFINE_USER],
+                       .files = c->have[CONFINE_FILES],
+                       .uid = geteuid(),
+                       .host_uid = geteuid(),
+                       .gid = getegid(),
+                       .host_gid = getegid(),
+                       .stage = text_copy(c->home->scratch)};
+    add_system(p);
+    for (size_t i = 0; i < sizeof(devices) / sizeof(devices[0]); i++)
+        add_bind(p, devices[i], false, false, true);
+    if (need->kvm)
+        add_kvm(p, c);
+    if (need->vmm)
+        add_vmm(p, need->vmm);
+    for (size_t i = 0; i < CONFINE_READABLE_MAX && need->readable[i]; i++)
+        add_bind(p, need->readable[i], false, false, false);
+    if (need->writable)
+        add_bind(p, need->writable, false, true, false);
+
+    uint64_t memory = need->memory_mib << 20;
+    add_limit(p, RLIMIT_CORE, 0);
+    add_limit(p, RLIMIT_NOFILE, FILES_MAX);
+    add_limit(p, RLIMIT_AS, memory + ((uint64_t)ADDRESS_SPACE_MIB << 20));
+    add_limit(p, RLIMIT_FSIZE, memory + ((uint64_t)FILE_SIZE_MIB << 20));
+    /* The kernel counts per user and user namespace, so only of use where the VM has one for itself. */
+    if (c->have[CONFINE_USER])
+        add_limit(p, RLIMIT_NPROC, PROCESSES_MAX);
+}
+
+/* ---- ids ------------------------------------------------------------------------------------------- */
+
+/* Byte N of a file is locked as long as the id first + N is in use; the lock ends with its holder. */
+static int lock_id(const struct confinement *c, uint32_t *ret_id, struct error *e)
+{
+    uint32_t count = c->last_id - c->first_id + 1, start = (uint32_t)clock_monotonic_ns() % count;
+
+    if (mkdir(IDS_DIRECTORY, 0700) < 0 && errno != EEXIST)
+        return error_errno(e, "cannot create " IDS_DIRECTORY);
+    cleanup_fd int fd = open(IDS_DIRECTORY "/ids", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return error_errno(e, "cannot open " IDS_DIRECTORY "/ids");
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t n = (start + i) % count;
+        struct flock lock = {
+            .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)c->first_id + n, .l_len = 1};
+        if (fcntl(fd, F_OFD_SETLK, &lock) == 0) {
+            *ret_id = c->first_id + n;
+            return take_fd(&fd);
+        }
+        if (errno != EAGAIN && errno != EACCES)
+            return error_errno(e, "cannot lock " IDS_DIRECTORY "/ids");
+    }
+    return error_set(e, ERROR_GENERAL, "all user ids for VMs are in use; widen the setting vm_uids (%u-%u)",
+                     c->first_id, c->last_id);
+}
+
+/* The only file that a VM writes belongs to its user while it runs. */
+static int take_user(struct confined *ret, const struct confinement *c, struct plan *p,
+                     const struct confine_need *need, struct error *e)
+{
+    uint32_t id = 0;
+
+    if (geteuid() != 0 || !c->have[CONFINE_USER])
+        return 0;
+    ret->id_fd = lock_id(c, &id, e);
+    if (ret->id_fd < 0)
+        return -1;
+    p->change_user = true;
+    p->uid = p->gid = id;
+    if (!need->writable)
+        return 0;
+    if (chown(need->writable, id, id) < 0)
+        return error_errno(e, "cannot give %s to user %u", need->writable, id);
+    ret->writable = text_copy(need->writable);
+    return 0;
+}
+
+void confine_release(struct confined *c)
+{
+    if (c->writable && (chown(c->writable, geteuid(), getegid()) < 0))
+        c->writable[0] = '\0'; /* gone with its directory */
+    if (c->cgroup)
+        home_remove_cgroup(c->cgroup);
+    close_fd(&c->id_fd);
+    free(c->writable);
+    free(c->cgroup);
+    *c = CONFINED_NONE;
+}
+
+/* ---- spawn ----------------------------------------------------------------------------------------- */
+
+static int spawn(struct child *child, struct confined *ret, const struct confinement *c,
+                 const struct confine_need *need, const struct child_spec *spec, bool rehearsal,
+                 struct error *e)
+{
+    static const char *const environment[] = {"PATH=/usr/bin:/bin", "LC_ALL=C", NULL};
+    cleanup_fd int cgroup = -1;
+    struct plan p;
+
+    *ret = CONFINED_NONE;
+    if (c->have[CONFINE_CGROUP] && cgroup_make(c, need, &ret->cgroup, &cgroup, e) < 0)
+        return -1;
+    plan_init(&p, c, need);
+    int result = take_user(ret, c, &p, need, e);
+    struct child_isolation isolation = {.namespaces = namespaces(c),
+                                        .cgroup_fd = cgroup,
+                                        .envp = environment,
+                                        .enter = plan_enter,
+                                        .context = &p,
+                                        .rehearsal = rehearsal};
+    struct child_spec confined = *spec;
+    confined.isolation = &isolation;
+    if (result == 0)
+        result = child_spawn(child, &confined, e);
+    plan_done(&p);
+    return result;
+}
+
+int confine_spawn(struct child *child, struct confined *ret, const struct confinement *c,
+                  const struct confine_need *need, const struct child_spec *spec, struct error *e)
+{
+    *ret = CONFINED_NONE;
+    if (c->off)
+        return child_spawn(child, spec, e);
+    return spawn(child, ret, c, need, spec, false, e);
+}
+
+/* ---- what there is --------------------------------------------------------------------------------- */
+
+static int rehearse(const struct confinement *c, struct error *e)
+{
+    const char *const argv[] = {"confined", NULL};
+    const struct child_spec spec = {.argv = argv, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1};
+    const struct confine_need need = {.memory_mib = 64, .vcpus = 1};
+    struct child child = CHILD_NONE;
+    struct confined held;
+
+    int result = spawn(&child, &held, c, &need, &spec, true, e);
+    child_kill(&child);
+    confine_release(&held);
+    return result;
+}
+
+/* Everything at once works nearly everywhere. Where it does not, each part is tried on top of what works. */
+static void probe(struct confinement *c)
+{
+    static const enum confine_part order[] = {CONFINE_CGROUP, CONFINE_USER, CONFINE_PID,  CONFINE_NET,
+                                              CONFINE_IPC,    CONFINE_UTS,  CONFINE_FILES};
+    struct error e = {0};
+    bool cgroup = c->have[CONFINE_CGROUP];
+
+    for (size_t i = 1; i < sizeof(order) / sizeof(order[0]); i++)
+        c->have[order[i]] = true;
+    if (rehearse(c, &e) == 0)
+        return;
+    for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++)
+        c->have[order[i]] = false;
+    for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
+        struct error why = {0};
+        if (order[i] == CONFINE_CGROUP && !cgroup)
+            continue;
+        c->have[order[i]] = true;
+        if (rehearse(c, &why) == 0)
+            continue;
+        c->have[order[i]] = false;
+        snprintf(c->reason[order[i]], sizeof(c->reason[0]), "%.150s", why.text);
+    }
+    /* A user of its own could not reach the files in the state directory by their own names. */
+    if (geteuid() == 0 && c->have[CONFINE_USER] && !c->have[CONFINE_FILES]) {
+        c->have[CONFINE_USER] = false;
+        snprintf(c->reason[CONFINE_USER], sizeof(c->reason[0]), "needs own files");
+    }
+}
+
+static int parse_ids(struct confinement *c, const char *text, struct error *e)
+{
+    cleanup_free char *copy = text_copy(text);
+    char *dash = strchr(copy, '-');
+    uint64_t first = 0, last = 0;
+
+    if (dash)
+        *dash = '\0';
+    if (!dash || !text_to_u64(copy, 1, INT32_MAX, &first) || !text_to_u64(dash + 1, first, INT32_MAX, &last))
+        return error_set(e, ERROR_USAGE,
+                         "vm_uids is \"%.64s\", but must be two user ids, as in 900000-965535", text);
+    c->first_id = (uint32_t)first;
+    c->last_id = (uint32_t)last;
+    return 0;
+}
+
+int confine_decide(struct confinement *c, const struct config *config, struct home *home, struct error *e)
+{
+    *c = (struct confinement){.home = home, .off = config->confine == CONFINE_OFF};
+    if (parse_ids(c, config->vm_uids, e) < 0)
+        return -1;
+    if (c->off) {
+        for (int i = 0; i < CONFINE_PARTS; i++)
+            snprintf(c->reason[i], sizeof(c->reason[i]), "confine is off");
+        return 0;
+    }
+    cgroup_probe(c);
+    probe(c);
+    cleanup_free char *missing = confine_missing(c);
+    if (config->confine == CONFINE_STRICT && missing) {
+        confine_done(c);
+        return error_set(e, ERROR_GENERAL,
+                         "confine is strict, but this is missing: %.600s; capsid doctor says why", missing);
+    }
+    return 0;
+}
+
+void confine_done(struct confinement *c)
+{
+    free(c->cgroups);
+    *c = (struct confinement){.off = true};
+}
+
+char *confine_missing(const struct confinement *c)
+{
+    struct buffer b = {0};
+
+    for (int i = 0; i < CONFINE_PARTS; i++)
+        if (!c->have[i])
+            buffer_add_text(&b, "%s%s", b.size ? ", " : "", parts[i].name);
+    return b.data;
+}
+
+int confine_sealed_copy(const char *path, struct error *e)
+{
+    cleanup_fd int from = open(path, O_RDONLY | O_CLOEXEC);
+    cleanup_fd int to = memfd_create("capsid-sealed", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    struct stat st;
+
+    if (from < 0 || fstat(from, &st) < 0)
+        return error_errno(e, "cannot open %s", path);
+    if (to < 0 || ftruncate(to, st.st_size) < 0)
+        return error_errno(e, "cannot load %s into memory", path);
+    for (off_t at = 0; at < st.st_size;) {
+        off_t data = lseek(from, at, SEEK_DATA);
+        if (data < 0 && errno == ENXIO)
+            break; /* a hole up to the end */
+        off_t end = data < 0 ? -1 : lseek(from, data, SEEK_HOLE);
+        if (end < 0 || lseek(to, data, SEEK_SET) < 0)
+            return error_errno(e, "cannot read %s", path);
+        for (at = data; at < end;) {
+            ssize_t n = sendfile(to, from, &at, (size_t)(end - at));
+            if (n <= 0 && !(n < 0 && errno == EINTR))
+                return error_set(e, ERROR_CORRUPT, "%s cannot be read to its end", path);
+        }
+    }
+    if (lseek(to, 0, SEEK_SET) < 0 ||
+        fcntl(to, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+        return error_errno(e, "cannot seal the copy of %s", path);
+    return take_fd(&to);
+}

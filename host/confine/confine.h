@@ -1,0 +1,91 @@
+/*
+ * confine: a VMM sees the files it needs and nothing else of the host, so that a guest that takes its VMM over
+ * has won little.
+ *
+ * Root gives each VM a user id of its own; an ordinary user a user namespace. Then: mount, pid, net, ipc and uts
+ * namespaces; a root of its own with read-only views (mount_setattr(2), Linux 5.12); no capabilities and no way
+ * to new ones; a system call filter; resource limits; a cgroup (v2) with the controllers that there are.
+ */
+#ifndef CAPSID_CONFINE_H
+#define CAPSID_CONFINE_H
+
+#include "base/child.h"
+#include "base/error.h"
+#include "config/config.h"
+#include "store/home.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* What can be had, or not, each on its own. */
+enum confine_part {
+    CONFINE_USER, /* root: own user id per VM; others: a user namespace */
+    CONFINE_FILES,
+    CONFINE_PID,
+    CONFINE_NET,
+    CONFINE_IPC,
+    CONFINE_UTS,
+    CONFINE_CGROUP, /* a cgroup of its own: all its processes can be killed at once */
+    CONFINE_MEMORY, /* controllers of the cgroup */
+    CONFINE_CPU,
+    CONFINE_PIDS,
+    CONFINE_IO,
+    CONFINE_PARTS
+};
+
+#define CONFINE_READABLE_MAX 8
+
+/* What this machine allows. Decided once; afterwards several threads may read it. */
+struct confinement {
+    bool off;
+    bool have[CONFINE_PARTS];
+    char reason[CONFINE_PARTS][160]; /* of what is missing */
+    uint32_t first_id, last_id;      /* user and group ids for VMs */
+    char *cgroups;                   /* owned; the directory for the cgroups of VMs, NULL: none */
+    struct home *home;               /* borrowed; where cgroups are recorded */
+};
+
+/* What one VMM needs. All borrowed. */
+struct confine_need {
+    const char *readable[CONFINE_READABLE_MAX]; /* absolute paths of files, seen under the same names */
+    const char *writable;                       /* a file; NULL: none */
+    const char *vmm;                            /* absolute path of the program */
+    uint64_t memory_mib;
+    uint64_t vcpus;
+    bool kvm;
+};
+
+/* What one confined VMM holds besides its process. */
+struct confined {
+    char *cgroup;   /* owned; NULL: none */
+    char *writable; /* owned; to be given back to this process's user; NULL: none */
+    int id_fd;      /* holds the lock on the VM's user id; -1: none */
+};
+
+#define CONFINED_NONE ((struct confined){.id_fd = -1})
+
+/* For doctor and messages: "own user id", "memory limit", ... */
+const char *confine_part_name(enum confine_part part);
+
+/*
+ * Finds out what there is, as config says: auto takes what there is; strict fails when anything is missing; off
+ * takes nothing. The caller ends it with confine_done().
+ */
+int confine_decide(struct confinement *c, const struct config *config, struct home *home, struct error *e);
+void confine_done(struct confinement *c);
+
+/* The names of all that is missing; the caller frees it. NULL: nothing is. */
+char *confine_missing(const struct confinement *c);
+
+/* As child_spawn(), confined; ret is for confine_release(), also after a failure. */
+int confine_spawn(struct child *child, struct confined *ret, const struct confinement *c,
+                  const struct confine_need *need, const struct child_spec *spec, struct error *e);
+
+/* After the process has ended. Accepts CONFINED_NONE. */
+void confine_release(struct confined *c);
+
+/* A copy of a file in memory that nobody can write (memfd_create(2), seals); -1 with an error. An fd of a file on
+ * disk could be opened for writing by the user who owns the file. */
+int confine_sealed_copy(const char *path, struct error *e);
+
+#endif
