@@ -66,7 +66,8 @@ static int launch(struct machine *m, struct supervisor *s, const struct machine_
                          .vcpus = spec->vcpus,
                          .accel = s->accel.accel,
                          .tsc_khz = s->tsc_khz,
-                         .scratch = s->home.scratch};
+                         .scratch = s->home.scratch,
+                         .template = spec->template};
     int result = restore ? s->driver->restore(&m->vm, &vm, snapshot_directory, deadline, &s->cancel, e)
                          : s->driver->start(&m->vm, &vm, snapshot_directory, e);
     if (result == 0)

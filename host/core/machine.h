@@ -10,6 +10,7 @@ struct machine_spec {
     const char *image;  /* path of the image file */
     uint64_t memory_mib;
     uint64_t vcpus;
+    const struct vm_template *template; /* restores from it; NULL: from the files of the snapshot */
 };
 
 struct machine {

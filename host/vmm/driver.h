@@ -20,6 +20,13 @@
 #define SNAPSHOT_MEMORY "memory"
 #define SNAPSHOT_STATE "state"
 
+/* What the files of a snapshot hold, verified, in memory files that nobody can write any more (memfd_create(2),
+ * sealed). Borrowed fds; core/template.h makes them. */
+struct vm_template {
+    int memory_fd;
+    int state_fd;
+};
+
 struct vm_spec {
     const char *vmm;         /* the VMM's binary */
     const char *kernel;      /* vmlinux */
@@ -27,9 +34,10 @@ struct vm_spec {
     const char *image;       /* read-only root filesystem */
     uint64_t memory_mib;
     uint64_t vcpus;
-    uint64_t tsc_khz;        /* of the host, for an emulated guest; 0: unknown */
-    enum accel_choice accel; /* ACCEL_KVM or ACCEL_TCG, decided */
-    const char *scratch;     /* an existing directory for the VM's small files */
+    uint64_t tsc_khz;                   /* of the host, for an emulated guest; 0: unknown */
+    enum accel_choice accel;            /* ACCEL_KVM or ACCEL_TCG, decided */
+    const char *scratch;                /* an existing directory for the VM's small files */
+    const struct vm_template *template; /* restore from this; NULL: from the files of the snapshot */
 };
 
 struct vm {

@@ -5,7 +5,8 @@
  * Channel and QMP are socket pairs made before QEMU starts, so there is no socket in the filesystem to guard
  * or remove. A snapshot is the RAM in a file of its own, written in place (share=on), and the device state as
  * a migration stream without RAM (x-ignore-shared). A restored VM maps the same file privately (share=off):
- * pages are read when touched and copied when written.
+ * pages are read when touched and copied when written. Or it maps a sealed memory file in the same way, which it
+ * inherits and opens as /proc/self/fd/N.
  */
 #include "vmm/driver.h"
 
@@ -187,13 +188,13 @@ static int spawn(struct vm *vm, const struct vm_spec *spec, const char *memory_f
     build_command_line(&c, spec, memory_file, incoming,
                        &(struct qemu_fds){.channel = channel, .control = control});
 
-    int kept[] = {channel, control};
+    int kept[] = {channel, control, incoming && spec->template ? spec->template->memory_fd : -1};
     struct child_spec child = {.argv = (const char *const *)c.words,
                                .stdin_fd = -1,
                                .stdout_fd = vm->log_fd,
                                .stderr_fd = vm->log_fd,
                                .kept_fds = kept,
-                               .kept_count = 2};
+                               .kept_count = kept[2] >= 0 ? 3 : 2};
     int result = child_spawn(&vm->vmm, &child, e);
     command_line_done(&c);
     return result;
@@ -280,8 +281,12 @@ static int qemu_snapshot(struct vm *vm, int64_t deadline, const struct cancel *c
 static int qemu_restore(struct vm *vm, const struct vm_spec *spec, const char *snapshot_directory,
                         int64_t deadline, const struct cancel *cancel, struct error *e)
 {
-    cleanup_free char *memory = text_format("%s/" SNAPSHOT_MEMORY, snapshot_directory);
-    cleanup_free char *state = text_format("%s/" SNAPSHOT_STATE, snapshot_directory);
+    const struct vm_template *t = spec->template;
+    cleanup_free char *memory = t ? text_format("/proc/self/fd/%d", t->memory_fd)
+                                  : text_format("%s/" SNAPSHOT_MEMORY, snapshot_directory);
+    /* Opened anew also when it is open: each VM reads the state from its own position. */
+    cleanup_free char *state = t ? text_format("/proc/self/fd/%d", t->state_fd)
+                                 : text_format("%s/" SNAPSHOT_STATE, snapshot_directory);
 
     *vm = VM_NONE;
     vm->driver = &qemu_driver;
