@@ -1,3 +1,4 @@
+/* also: threads */
 /* core/pool, core/template: VMs by a driver that has no VMM, each with a thread for a guest. */
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -22,7 +23,7 @@
 /* ---- guests -------------------------------------------------------------------------------------- */
 
 struct fake {
-    int fd; /* the guest's end */
+    atomic_int fd; /* the guest's end */
     pthread_t thread;
     atomic_bool mute; /* does not answer PING any more */
 };
@@ -118,7 +119,7 @@ static void fake_destroy(struct vm *vm)
 
     shutdown(f->fd, SHUT_RDWR);
     pthread_join(f->thread, NULL);
-    close_fd(&f->fd);
+    close(f->fd);
     atomic_fetch_sub(&alive, 1);
 }
 
