@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "core/program.h"
 #include "core/usage.h"
 
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 30000
 #define MEMORY_RETRY_MS 500
+#define WARM_MS 20000
 #define VMM_OVERHEAD (64u << 20)    /* bytes that a VMM may take beside its guest's memory */
 #define MEMORY_EXPECTED (16u << 20) /* bytes of a VM whose like was never measured */
 
@@ -158,6 +160,36 @@ static void restore_failed(struct pool *p, struct pool_target *t, const struct e
         pool_refuse(p, t, e);
 }
 
+static int drop(void *context, int channel, const void *data, size_t size, struct error *e)
+{
+    (void)context, (void)channel, (void)data, (void)size, (void)e;
+    return 0;
+}
+
+/*
+ * The first program that an emulated guest starts costs several times what later ones do, because QEMU translates
+ * the guest's code as it is met. So a VM that nobody waits for starts one before it is given out. A waiting
+ * interpreter starts nothing. An image without that program is as warm after failing to start it.
+ */
+static int warm(struct machine *m, const struct supervisor *s, const struct cancel *cancel, struct error *e)
+{
+    static const char program[] = "/bin/true";
+    const struct job_io io = {.stdin_fd = -1, .on_output = drop};
+    const struct msg_exec exec = {.argv = {.data = program, .size = sizeof(program)},
+                                  .cwd = "/",
+                                  .uid = PROGRAM_UID,
+                                  .gid = PROGRAM_UID};
+    struct msg_exit end;
+
+    if (s->accel.accel != ACCEL_TCG)
+        return 0;
+    m->guest.cancel = cancel;
+    if (guest_run_job(&m->guest, &exec, NULL, &io, deadline_in_ms(WARM_MS), &end, e) < 0 &&
+        e->kind != ERROR_GENERAL)
+        return error_wrap(e, "the VM could not be warmed");
+    return 0;
+}
+
 /* With the lock held, which is given up meanwhile. */
 static void restore(struct pool_keeper *k, struct pool_target *t)
 {
@@ -169,9 +201,14 @@ static void restore(struct pool_keeper *k, struct pool_target *t)
     *vm = (struct pool_vm){.machine = MACHINE_NONE, .target = t, .state = POOL_WARMING, .id = ++p->last_id};
     p->vms[p->vm_count++] = vm;
     t->filled = vm->id;
+    bool waited_for = t->waiters;
     pthread_mutex_unlock(&p->lock);
     int result = run_load(&vm->machine, &k->supervisor, &t->run, template_files(template), &e);
     template_unref(template);
+    if (result == 0 && !waited_for && t->run.snapshot.primed_job == 0)
+        result = warm(&vm->machine, &k->supervisor, &k->supervisor.cancel, &e);
+    if (result < 0)
+        machine_destroy(&vm->machine);
     uint64_t memory = result == 0 ? usage_anonymous(vm->machine.vm.vmm.pid) : 0;
     pthread_mutex_lock(&p->lock);
     if (result < 0) {
