@@ -189,11 +189,11 @@ static void round_trips(unsigned rounds)
         return;
     check(file_read(path, 1 << 20, &probe, &error), path);
     probe.size--; /* the NUL that file_read() adds */
-    struct pool *p = open_pool("python", 2, 4, &t);
+    struct pool *p = open_pool("sh", 2, 4, &t);
     for (unsigned i = 0; i < rounds; i++)
         round_trip(p, t, &probe, &r);
     pool_close(p);
-    printf("%s from a pool, python's image; %u fresh VMs; median, 10th .. 90th percentile\n", TRUE, rounds);
+    printf("%s from a pool, the image of sh; %u fresh VMs; median, 10th .. 90th percentile\n", TRUE, rounds);
     row("take and first run in a fresh VM", &r.first);
     double again = row("run again in the same VM", &r.again), echo = row("echo (PING)", &r.echo);
     double spawn = row("bare fork, exec and wait inside the guest", &r.spawn);
