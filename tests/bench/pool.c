@@ -379,7 +379,9 @@ int main(int argc, char **argv)
     printf("python, print of a token, a fresh VM for each run\n");
     unsigned failed = each(clients, run_load_of, runs);
     if (!tokens && idles[0]) {
-        printf("pools that nobody uses, for %u s\n", seconds);
+        printf(
+            "pools that nobody uses, for %u s; a VM alone counts what it maps of the template as its own\n",
+            seconds);
         each(idles, visit_idle, seconds);
     }
     supervisor_close(&supervisor);
