@@ -254,9 +254,10 @@ format:
 
 include tests/tests.mk
 
-bench: all kernel guest-programs
+bench: all kernel guest-programs bench-programs
 	$(Q)tests/bench/run
 	$(Q)tests/bench/initd
+	$(Q)CAPSID_DATA=$(abspath $(SHARE)) PROBE=$(T)/guest/probe $(T)/bench/pool
 
 # ---- install, clean ------------------------------------------------------------------------------
 

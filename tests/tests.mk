@@ -6,7 +6,9 @@
 #                                                    initd upon doubles with "links: initd"
 #   tests/guest/X.c        build/test/guest/X        static, musl
 #   tests/tools/X.c        build/test/tools/X        gcc, proto
+#   tests/bench/X.c        build/test/bench/X        gcc, proto and host
 #
+# A unit test with "also: threads" in its head is built a second time, with the thread sanitizer.
 # tests/unit/test_proto_X.c is linked without the host, so that the protocol is tested on its own.
 
 T := $(B)/test
@@ -23,6 +25,8 @@ NS_BIN := $(NS_SRC:tests/%.c=$(T)/%)
 FUZZ_BIN := $(FUZZ_SRC:tests/%.c=$(T)/%)
 GUEST_BIN := $(GUEST_SRC:tests/%.c=$(T)/%)
 TOOL_BIN := $(TOOL_SRC:tests/%.c=$(T)/%)
+BENCH_BIN := $(patsubst tests/%.c,$(T)/%,$(wildcard tests/bench/*.c))
+THREADS_BIN := $(patsubst tests/unit/%.c,$(T)/threads/%,$(if $(UNIT_SRC),$(shell grep -l '/[*] also: threads [*]/' $(UNIT_SRC))))
 
 UNIT_PROTO_BIN := $(filter $(T)/unit/test_proto_%,$(UNIT_BIN))
 UNIT_HOST_BIN := $(filter-out $(UNIT_PROTO_BIN),$(UNIT_BIN))
@@ -35,9 +39,10 @@ CHECK_CFLAGS = $(shell pkg-config --cflags check)
 CHECK_LIBS = $(shell pkg-config --libs check)
 TEST_CFLAGS := -Itests
 
-.PHONY: test-programs unit-programs ns-programs fuzz-programs guest-programs tool-programs golden print-lint-flags
-test-programs: unit-programs ns-programs fuzz-programs guest-programs tool-programs
-unit-programs: $(UNIT_BIN)
+.PHONY: test-programs unit-programs ns-programs fuzz-programs guest-programs tool-programs bench-programs golden print-lint-flags
+test-programs: unit-programs ns-programs fuzz-programs guest-programs tool-programs bench-programs
+unit-programs: $(UNIT_BIN) $(THREADS_BIN)
+bench-programs: $(BENCH_BIN)
 ns-programs: $(NS_BIN)
 fuzz-programs: $(FUZZ_BIN)
 guest-programs: $(GUEST_BIN)
@@ -70,6 +75,19 @@ $(UNIT_HOST_BIN): $(T)/%: $(T)/san/tests/%.o $(T)/san/host.a $(SAN_PROTO)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(SANITIZE) $(LDFLAGS) -o $@ $^ $(IMPORT_LIBS) $(CHECK_LIBS)
 
+# The thread sanitizer and the others exclude each other.
+THREADS_HOST := $(filter-out host/cli/% host/oci/%,$(HOST_LIB_SRC))
+
+$(T)/threads/obj/%.o: %.c tests/tests.mk
+	$(call say,CC threads,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) $(HOST_CFLAGS) $(TEST_CFLAGS) $(CHECK_CFLAGS) -fsanitize=thread -O1 -g -c -o $@ $<
+
+$(THREADS_BIN): $(T)/threads/%: $(T)/threads/obj/tests/unit/%.o $(THREADS_HOST:%.c=$(T)/threads/obj/%.o) \
+		$(PROTO_SRC:%.c=$(T)/threads/obj/%.o)
+	$(call say,LD,$@)
+	$(Q)$(CC) -fsanitize=thread $(LDFLAGS) -o $@ $^ $(HOST_LIBS) $(CHECK_LIBS)
+
 # ---- ns and tools: plain objects ------------------------------------------------------------------
 
 # No sanitizers: these tests clone into namespaces, where the leak checker cannot work.
@@ -82,6 +100,11 @@ $(NS_BIN): $(T)/%: $(T)/obj/tests/%.o $(NS_LIB_SRC:%.c=$(T)/obj/%.o) $(PROTO_OBJ
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(CHECK_LIBS)
+
+$(BENCH_BIN): $(T)/%: tests/%.c $(HOST_LIB_SRC:%.c=$(B)/obj/%.o) $(PROTO_OBJ) tests/tests.mk
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) $(HOST_CFLAGS) $(CFLAGS) $(LDFLAGS) -MF $@.d -o $@ $(filter %.c %.o,$^) $(IMPORT_LIBS)
 
 $(TOOL_BIN): $(T)/%: $(T)/obj/tests/%.o $(PROTO_OBJ)
 	$(call say,LD,$@)
@@ -156,4 +179,4 @@ print-lint-flags:
 	@printf '%s\n' "WARN='-std=gnu11 -D_GNU_SOURCE $(WARN)'" "PKG_CFLAGS='$(shell pkg-config --cflags $(HOST_PKGS) 2>/dev/null)'" \
 		"CC='$(CC)'" "MUSL_CC='$(MUSL_CC)'" "FUZZ_CC='$(FUZZ_CC)'"
 
--include $(shell find $(T)/san $(T)/obj $(T)/fuzzobj $(T)/guest -name '*.d' 2>/dev/null)
+-include $(shell find $(T)/san $(T)/obj $(T)/fuzzobj $(T)/guest $(T)/threads $(T)/bench -name '*.d' 2>/dev/null)

@@ -18,6 +18,7 @@ enum error_kind {
     ERROR_TIMEOUT,          /* a deadline passed */
     ERROR_CANCELLED,        /* the user interrupted */
     ERROR_VM_LOST,          /* the VMM or the guest went away, or broke the protocol */
+    ERROR_BUSY,             /* a bound is reached; later it may work */
 };
 
 struct error {

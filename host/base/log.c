@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 static enum log_level current = LOG_PROGRESS;
 static int64_t started_ns;
@@ -15,15 +17,18 @@ void log_set_level(enum log_level level)
     started_ns = clock_monotonic_ns();
 }
 
-/* One write per line, so that lines of several processes on one stderr do not mix. */
+/* One write per line, so that lines of several processes or threads on one stderr do not mix. */
 static void print_line(const char *prefix, const char *format, va_list args)
 {
     char line[1400];
     int saved = errno;
-    int used = snprintf(line, sizeof(line), "%s", prefix);
+    size_t used = (size_t)snprintf(line, sizeof(line), "%s", prefix);
+    int text = vsnprintf(line + used, sizeof(line) - used - 1, format, args);
 
-    vsnprintf(line + used, sizeof(line) - (size_t)used, format, args);
-    fprintf(stderr, "%s\n", line);
+    used += text > 0 ? strnlen(line + used, sizeof(line) - used) : 0;
+    line[used++] = '\n';
+    while (write(STDERR_FILENO, line, used) < 0 && errno == EINTR)
+        ;
     errno = saved;
 }
 

@@ -1,5 +1,5 @@
 /*
- * log: one line on stderr per event. Only the top layers (cli/, core/) log above debug; libraries return
+ * log: (any thread; the level is set before there are several) one line on stderr per event. Only the top layers (cli/, core/) log above debug; libraries return
  * errors. Progress is for people: a line that says what a long step is doing.
  */
 #ifndef CAPSID_LOG_H

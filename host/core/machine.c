@@ -108,7 +108,8 @@ static int launch(struct machine *m, struct supervisor *s, const struct machine_
                          .scratch = s->home.scratch,
                          .jailer = jailer,
                          .jailer_uid = s->config.jailer_uid,
-                         .home = &s->home};
+                         .home = &s->home,
+                         .template = spec->template};
     int result = restore ? s->driver->restore(&m->vm, &vm, snapshot_directory, deadline, &s->cancel, e)
                          : s->driver->start(&m->vm, &vm, snapshot_directory, deadline, &s->cancel, e);
     if (result == 0)

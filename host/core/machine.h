@@ -10,7 +10,8 @@ struct machine_spec {
     const char *image;  /* path of the image file */
     uint64_t memory_mib;
     uint64_t vcpus;
-    uint64_t disk_mib; /* of its scratch disk; 0: none, changes go to the guest's memory */
+    uint64_t disk_mib;                  /* of its scratch disk; 0: none, changes go to the guest's memory */
+    const struct vm_template *template; /* restores from it; NULL: from the files of the snapshot */
 };
 
 struct machine {

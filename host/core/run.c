@@ -2,13 +2,12 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
-#include "core/machine.h"
 #include "core/program.h"
-#include "core/snapshot.h"
-#include "image/image.h"
 
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -78,13 +77,12 @@ static int set_end(struct run_phase *ret, const struct msg_exit *m, struct error
 struct task {
     struct guest *guest;
     const struct run_request *request;
-    struct language *language; /* ENV of an imported image is added to it */
+    const struct language *language;
     struct program program;
     char *entry;         /* owned; the main file's name */
     uint32_t primed_job; /* in the snapshot; 0: none */
     int64_t end;         /* when the time for both phases is over */
     struct run_result *result;
-    unsigned kvm_given_up; /* the supervisor's, before the VM was started */
 };
 
 /* A file alone, whose name nobody asked to keep, gets the one that the language wants. */
@@ -254,53 +252,6 @@ static int run_phases(struct task *t, struct error *e)
     return start(t, deadline, e);
 }
 
-static int run_language_once(struct supervisor *s, struct task *t, struct error *e)
-{
-    const struct run_request *request = t->request;
-    struct language *l = t->language;
-    struct machine_spec spec = {.kernel = s->config.kernel,
-                                .memory_mib = request->memory_mib ? request->memory_mib : l->memory,
-                                .vcpus = request->vcpus ? request->vcpus : l->vcpus};
-    struct snapshot snapshot = {0};
-    struct machine m = MACHINE_NONE;
-    struct image image = {0};
-    int result = image_ensure(&image, &s->config, &s->home, l, false, &s->cancel, e);
-
-    spec.image = image.path;
-    spec.disk_mib = request->disk_mib ? request->disk_mib : image.disk_mib;
-    if (result == 0 && !request->cold)
-        result = snapshot_ensure(&snapshot, s, l, &image, &spec, false, NULL, e);
-    if (result == 0)
-        result = program_init(&t->program, l, t->entry, request->args, request->env, e);
-    int64_t start = clock_monotonic_ns();
-    t->kvm_given_up = s->kvm_given_up;
-    if (result == 0)
-        result = request->cold ? machine_boot(&m, s, &spec, NULL, e)
-                               : machine_restore(&m, s, &spec, snapshot.directory, e);
-    if (result < 0)
-        snapshot_explain(&snapshot, e);
-    t->result->load_ns = clock_monotonic_ns() - start;
-    t->guest = &m.guest;
-    t->primed_job = snapshot.primed_job;
-    if (result == 0)
-        result = run_phases(t, e);
-    machine_destroy(&m);
-    program_done(&t->program);
-    snapshot_done(&snapshot);
-    image_done(&image);
-    return result;
-}
-
-/* A VM that KVM does not run is found out before the program was given to it; then all is done again without. */
-static int run_language(struct supervisor *s, struct task *t, struct error *e)
-{
-    int result = run_language_once(s, t, e);
-
-    if (result < 0 && s->kvm_given_up != t->kvm_given_up)
-        result = run_language_once(s, t, e);
-    return result;
-}
-
 /* ---- which language, which file -------------------------------------------------------------- */
 
 struct main_file {
@@ -378,27 +329,150 @@ static char *find_entry(const struct run_request *r, const struct language *l, s
     return text_copy(name);
 }
 
-int run_program(struct supervisor *s, const struct run_request *request, struct run_result *ret,
-                struct error *e)
+/* ---- the steps of a run ---------------------------------------------------------------------- */
+
+void run_result_init(struct run_result *r)
+{
+    static atomic_llong last;
+    long long seen = atomic_load(&last), next;
+
+    do { /* several at the same time get different ids */
+        next = clock_realtime_ns();
+        next = next > seen ? next : seen + 1;
+    } while (!atomic_compare_exchange_weak(&last, &seen, next));
+    *r = (struct run_result){0};
+    snprintf(r->trace_id, sizeof(r->trace_id), "tr-%lld", next);
+}
+
+int run_find_language(struct language *ret, const struct supervisor *s, const struct run_request *r,
+                      struct error *e)
+{
+    return find_language(ret, s->config.data, r, e);
+}
+
+int run_target_open(struct run_target *ret, struct supervisor *s, struct language *l,
+                    const struct run_request *r, struct error *e)
+{
+    *ret = (struct run_target){.language = *l,
+                               .spec = {.kernel = s->config.kernel,
+                                        .memory_mib = r->memory_mib ? r->memory_mib : l->memory,
+                                        .vcpus = r->vcpus ? r->vcpus : l->vcpus}};
+    *l = (struct language){0};
+    int result = image_ensure(&ret->image, &s->config, &s->home, &ret->language, false, &s->cancel, e);
+    ret->spec.image = ret->image.path;
+    ret->spec.disk_mib = r->disk_mib ? r->disk_mib : ret->image.disk_mib;
+    if (result == 0 && !r->cold)
+        result = snapshot_ensure(&ret->snapshot, s, &ret->language, &ret->image, &ret->spec, false, NULL, e);
+    if (result < 0)
+        run_target_done(ret);
+    return result;
+}
+
+void run_target_done(struct run_target *t)
+{
+    snapshot_done(&t->snapshot);
+    image_done(&t->image);
+    language_done(&t->language);
+    *t = (struct run_target){0};
+}
+
+int run_load(struct machine *m, struct supervisor *s, const struct run_target *t,
+             const struct vm_template *template, struct error *e)
+{
+    struct machine_spec spec = t->spec;
+
+    spec.template = template;
+    return t->snapshot.directory ? machine_restore(m, s, &spec, t->snapshot.directory, e)
+                                 : machine_boot(m, s, &spec, NULL, e);
+}
+
+int run_on_machine(struct machine *m, const struct supervisor *s, const struct run_target *target,
+                   const struct run_request *request, struct run_result *ret, struct error *e)
 {
     struct run_request r = *request;
-    struct language l;
+    struct task t = {.guest = &m->guest,
+                     .request = &r,
+                     .language = &target->language,
+                     .primed_job = target->snapshot.primed_job,
+                     .result = ret};
+    int result = -1;
 
-    *ret = (struct run_result){0};
-    snprintf(ret->trace_id, sizeof(ret->trace_id), "tr-%lld", (long long)clock_realtime_ns());
     if (r.timeout == 0)
         r.timeout = s->config.timeout;
     if (r.build_timeout == 0)
         r.build_timeout = r.timeout;
-    if (find_language(&l, s->config.data, &r, e) < 0)
-        return -1;
-    struct task t = {.request = &r, .language = &l, .entry = find_entry(&r, &l, e), .result = ret};
-    int result = t.entry ? run_language(s, &t, e) : -1;
-    const struct run_phase *last = run_last_phase(ret);
-    log_debug("run trace_id=%s language=%s end=%s load_ms=%.1f build_ms=%.1f exec_ms=%.1f", ret->trace_id,
-              l.name, last->end ? last->end : "failed", (double)ret->load_ns / 1e6,
-              (double)ret->build.ns / 1e6, (double)ret->run.ns / 1e6);
+    t.entry = find_entry(&r, t.language, e);
+    if (t.entry)
+        result = program_init(&t.program, t.language, t.entry, r.args, r.env, e);
+    if (result == 0)
+        result = run_phases(&t, e);
+    program_done(&t.program);
     free(t.entry);
+    return result;
+}
+
+int run_check(const struct run_request *r, const struct language *l, struct error *e)
+{
+    cleanup_free char *entry = find_entry(r, l, e);
+
+    return entry ? 0 : -1;
+}
+
+void run_log(const struct run_result *r, const char *language)
+{
+    const struct run_phase *last = run_last_phase(r);
+
+    log_debug("run trace_id=%s language=%s end=%s load_ms=%.1f build_ms=%.1f exec_ms=%.1f", r->trace_id,
+              language, last->end ? last->end : "failed", (double)r->load_ns / 1e6, (double)r->build.ns / 1e6,
+              (double)r->run.ns / 1e6);
+}
+
+/* *ret_again: KVM did not run the VM and was given up, before the program was given to it; so all can begin anew. */
+static int load_and_run(struct supervisor *s, const struct run_target *target, const struct run_request *r,
+                        struct run_result *ret, bool *ret_again, struct error *e)
+{
+    struct machine m = MACHINE_NONE;
+    unsigned given_up = s->kvm_given_up;
+    int64_t start = clock_monotonic_ns();
+    int result = run_load(&m, s, target, NULL, e);
+
+    ret->load_ns = clock_monotonic_ns() - start;
+    *ret_again = result < 0 && s->kvm_given_up != given_up;
+    if (result < 0)
+        snapshot_explain(&target->snapshot, e);
+    else
+        result = run_on_machine(&m, s, target, r, ret, e);
+    machine_destroy(&m);
+    return result;
+}
+
+static int run_once(struct supervisor *s, const struct run_request *request, struct run_result *ret,
+                    bool *ret_again, struct error *e)
+{
+    struct run_target target = {0};
+    struct language l;
+
+    *ret_again = false;
+    if (find_language(&l, s->config.data, request, e) < 0)
+        return -1;
+    cleanup_free char *name = text_copy(l.name);
+    int result = run_check(request, &l, e);
+    if (result == 0)
+        result = run_target_open(&target, s, &l, request, e);
+    if (result == 0)
+        result = load_and_run(s, &target, request, ret, ret_again, e);
+    run_log(ret, name);
+    run_target_done(&target);
     language_done(&l);
     return result;
+}
+
+int run_program(struct supervisor *s, const struct run_request *request, struct run_result *ret,
+                struct error *e)
+{
+    bool again;
+
+    run_result_init(ret);
+    int result = run_once(s, request, ret, &again, e);
+    return result < 0 && again ? run_once(s, request, ret, &again, e) : result;
 }

@@ -2,9 +2,10 @@
 #ifndef CAPSID_RUN_H
 #define CAPSID_RUN_H
 
+#include "core/machine.h"
+#include "core/snapshot.h"
 #include "core/sources.h"
 #include "core/supervisor.h"
-#include "guest/guest.h"
 #include "language/language.h"
 
 /* Exit codes that are not the program's own (timeout(1), sh(1)). */
@@ -72,6 +73,46 @@ static inline const struct run_phase *run_last_phase(const struct run_result *r)
  */
 int run_program(struct supervisor *s, const struct run_request *request, struct run_result *ret,
                 struct error *e);
+
+/*
+ * The steps of run_program(), for those who take the machine from elsewhere (core/pool.h). All of them may be called
+ * by several threads, each with a copy of the supervisor of its own (core/supervisor.h).
+ */
+
+/* What programs run on: a language with its image and, unless booted, its snapshot. Serves any number of runs. */
+struct run_target {
+    struct language language;
+    struct image image;
+    struct snapshot snapshot; /* directory NULL: there is none, VMs are booted */
+    struct machine_spec spec; /* borrows from the image and from the supervisor's settings */
+};
+
+/* The language that a request asks for, by its name or by the main file's extension. */
+int run_find_language(struct language *ret, const struct supervisor *s, const struct run_request *r,
+                      struct error *e);
+
+/* Fails when a request names no main file, or one that is not there. */
+int run_check(const struct run_request *r, const struct language *l, struct error *e);
+
+/* Makes image and snapshot where they are missing; takes l over. Of the request only memory_mib, vcpus and cold count. */
+int run_target_open(struct run_target *ret, struct supervisor *s, struct language *l,
+                    const struct run_request *r, struct error *e);
+void run_target_done(struct run_target *t);
+
+/* Boots or restores a VM for one run; template as in struct vm_spec. The caller destroys the machine. */
+int run_load(struct machine *m, struct supervisor *s, const struct run_target *t,
+             const struct vm_template *template, struct error *e);
+
+/* A new result with its trace id. */
+void run_result_init(struct run_result *r);
+
+/* Runs the program of the request; the machine can only be destroyed afterwards. ret was made by run_result_init();
+ * load_ns is the caller's to fill in. */
+int run_on_machine(struct machine *m, const struct supervisor *s, const struct run_target *target,
+                   const struct run_request *request, struct run_result *ret, struct error *e);
+
+/* One line about the run at debug level. */
+void run_log(const struct run_result *r, const char *language);
 
 /* Keeps the first max bytes of each output channel; an on_output for run_request. */
 struct run_output {

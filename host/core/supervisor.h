@@ -1,7 +1,11 @@
 /*
  * supervisor: what every operation needs: settings, the state directory, the way to cancel. The CLI, and
- * whatever else comes to serve users, makes one and passes it down. A struct supervisor belongs to one
- * thread.
+ * whatever else comes to serve users, makes one and passes it down.
+ *
+ * Threads: after supervisor_decide_accel() nothing here changes any more. A thread, or a request that can be
+ * cancelled by itself, works on a plain copy of the struct in which it sets cancel; the copy is not closed, and
+ * ends before the original. VMMs die with the thread that started them (PR_SET_PDEATHSIG), so only threads that
+ * outlive their VMs boot or restore.
  */
 #ifndef CAPSID_SUPERVISOR_H
 #define CAPSID_SUPERVISOR_H

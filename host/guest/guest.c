@@ -74,6 +74,51 @@ int guest_quiesce(struct guest *g, int64_t deadline, struct error *e)
     return 0;
 }
 
+/* 1: f is the PONG that is waited for. */
+static int take_pong(struct guest *g, const struct frame *f, struct error *e)
+{
+    struct msg_pong m;
+
+    if (g->ping == 0 || f->type != MSG_PONG || f->stream != g->ping)
+        return channel_violation(e, f, "unexpected");
+    if (!msg_pong_decode(&m, f->payload, f->length) || m.token != g->ping)
+        return channel_violation(e, f, "invalid");
+    g->ping = 0;
+    return 1;
+}
+
+int guest_ping_begin(struct guest *g, struct error *e)
+{
+    uint32_t stream = channel_new_stream(g);
+    const struct msg_ping m = {.token = stream};
+    uint8_t out[64];
+
+    /* A deadline in the past: a guest that takes nothing more does not hold the caller up. */
+    if (channel_send(g, out, msg_ping_frame(&m, stream, out, sizeof(out)), 0, e) < 0)
+        return -1;
+    g->ping = stream;
+    return 0;
+}
+
+int guest_ping_poll(struct guest *g, struct error *e)
+{
+    struct frame f;
+
+    if (channel_fill(g, e) < 0)
+        return -1;
+    int n = channel_next(g, &f, e);
+    return n <= 0 ? n : take_pong(g, &f, e);
+}
+
+int guest_ping(struct guest *g, int64_t deadline, struct error *e)
+{
+    struct frame f;
+
+    if (g->ping == 0 && guest_ping_begin(g, e) < 0)
+        return -1;
+    return channel_receive(g, &f, deadline, e) < 0 || take_pong(g, &f, e) < 0 ? -1 : 0;
+}
+
 /* The rest of a file's content, as the guest's windows allow. */
 static int send_content(struct guest *g, uint32_t stream, const uint8_t *data, size_t sent, size_t size,
                         int64_t deadline, struct error *e)

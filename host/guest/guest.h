@@ -25,6 +25,7 @@ struct guest {
     uint8_t state;              /* of WELCOME: PROTO_STATE_... */
     uint64_t init_ns, ready_ns; /* of WELCOME */
     char build[64];             /* of WELCOME */
+    uint32_t ping;              /* stream of a PING under way; 0: none */
 };
 
 /* Takes fd over and makes it non-blocking. */
@@ -39,6 +40,15 @@ int guest_hello(struct guest *g, int64_t deadline, struct error *e);
 int guest_resume(struct guest *g, int64_t deadline, struct error *e);
 
 int guest_quiesce(struct guest *g, int64_t deadline, struct error *e);
+
+/*
+ * PING and PONG, to see that an idle guest still answers. guest_ping_begin() sends without waiting; guest_ping_poll()
+ * takes what has come and tells whether the answer was there (1) or is not yet (0). guest_ping() waits for it, and
+ * begins when nothing is under way.
+ */
+int guest_ping_begin(struct guest *g, struct error *e);
+int guest_ping_poll(struct guest *g, struct error *e);
+int guest_ping(struct guest *g, int64_t deadline, struct error *e);
 
 /* Makes a regular file of any size, or a directory: mode has the type bits. flags as in WRITE_FILE; missing
  * parents are made. */

@@ -26,6 +26,13 @@
 /* How many user ids jailed VMs may share out among them. */
 #define JAILER_IDS 1024
 
+/* What the files of a snapshot hold, verified, in memory files that nobody can write any more (memfd_create(2),
+ * sealed). Borrowed fds; core/template.h makes them. */
+struct vm_template {
+    int memory_fd;
+    int state_fd;
+};
+
 struct vm_spec {
     const struct confinement *confine; /* NULL: none */
     const char *vmm;                   /* the VMM's binary */
@@ -41,6 +48,7 @@ struct vm_spec {
     const char *jailer;      /* Firecracker's jailer; NULL: not used */
     uint64_t jailer_uid;     /* with a jailer: the first of JAILER_IDS user ids, one for each VM */
     struct home *home;       /* with a jailer: the state directory */
+    const struct vm_template *template; /* restore from this; NULL: from the files of the snapshot */
 };
 
 struct vm {

@@ -1,0 +1,525 @@
+#include "core/pool_parts.h"
+
+#include "base/cleanup.h"
+#include "base/text.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define MAX_VMS 64
+#define MAX_WAITERS 256
+#define MEMORY_RESERVE (256u << 20)
+#define CHECK_MS 5000
+
+unsigned pool_count(const struct pool *p, const struct pool_target *t, enum pool_vm_state state)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < p->vm_count; i++)
+        count += p->vms[i]->state == state && (!t || p->vms[i]->target == t);
+    return count;
+}
+
+unsigned pool_count_waiters(const struct pool_target *t)
+{
+    unsigned count = 0;
+
+    for (const struct pool_waiter *w = t->waiters; w; w = w->next)
+        count++;
+    return count;
+}
+
+/* ---- VMs that become ready, and those who wait for them ------------------------------------------ */
+
+/* Both what the guest says and the end of the VMM wake the watcher. */
+static int watch(struct pool *p, struct pool_vm *vm)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data = {.u64 = vm->id}};
+
+    if (epoll_ctl(p->watch_fd, EPOLL_CTL_ADD, vm->machine.guest.fd, &event) < 0)
+        return -1;
+    return vm->machine.guest.vmm_pidfd < 0
+               ? 0
+               : epoll_ctl(p->watch_fd, EPOLL_CTL_ADD, vm->machine.guest.vmm_pidfd, &event);
+}
+
+static void unwatch(struct pool *p, const struct pool_vm *vm)
+{
+    epoll_ctl(p->watch_fd, EPOLL_CTL_DEL, vm->machine.guest.fd, NULL);
+    if (vm->machine.guest.vmm_pidfd >= 0)
+        epoll_ctl(p->watch_fd, EPOLL_CTL_DEL, vm->machine.guest.vmm_pidfd, NULL);
+}
+
+static void take_waiter(struct pool *p, struct pool_target *t, struct pool_waiter *w)
+{
+    struct pool_waiter **place = &t->waiters;
+
+    while (*place != w)
+        place = &(*place)->next;
+    *place = w->next;
+    p->waiting--;
+}
+
+static void wake(struct pool_waiter *w)
+{
+    w->done = true;
+    if (eventfd_write(w->fd, 1) < 0)
+        abort(); /* an eventfd that nobody wrote to takes this, unless the program is broken */
+}
+
+void pool_offer(struct pool *p, struct pool_vm *vm)
+{
+    struct pool_target *t = vm->target;
+    struct pool_waiter *w = t->waiters;
+
+    if (w) {
+        take_waiter(p, t, w);
+        vm->state = POOL_TAKEN;
+        w->given = vm;
+        wake(w);
+        return;
+    }
+    vm->state = POOL_READY;
+    vm->next_check = deadline_in_ms(p->options.check_interval_ms);
+    vm->ping_deadline = 0;
+    /* More than are wanted there are when those who waited have given up. */
+    if (p->closing || pool_count(p, t, POOL_READY) > t->size || watch(p, vm) < 0)
+        pool_doom(p, vm);
+}
+
+void pool_doom(struct pool *p, struct pool_vm *vm)
+{
+    if (vm->state == POOL_READY)
+        unwatch(p, vm);
+    vm->state = POOL_DOOMED;
+    pthread_cond_signal(&p->work);
+}
+
+void pool_refuse(struct pool *p, struct pool_target *t, const struct error *e)
+{
+    while (t->waiters) {
+        struct pool_waiter *w = t->waiters;
+        take_waiter(p, t, w);
+        w->error = *e;
+        wake(w);
+    }
+}
+
+/* The oldest, so that none gets old. */
+static struct pool_vm *take_ready(struct pool *p, const struct pool_target *t)
+{
+    struct pool_vm *oldest = NULL;
+
+    for (unsigned i = 0; i < p->vm_count; i++) {
+        struct pool_vm *vm = p->vms[i];
+        if (vm->target == t && vm->state == POOL_READY && (!oldest || vm->id < oldest->id))
+            oldest = vm;
+    }
+    if (oldest) {
+        unwatch(p, oldest);
+        oldest->state = POOL_TAKEN;
+        pthread_cond_signal(&p->work);
+    }
+    return oldest;
+}
+
+/* ---- taking -------------------------------------------------------------------------------------- */
+
+static int refuse_at_once(const struct pool *p, struct pool_target *t, struct error *e)
+{
+    if (p->closing)
+        return error_set(e, ERROR_CANCELLED, "the pool was closed");
+    if (t->failed >= POOL_FAILURES_TOLD && clock_monotonic_ns() < t->retry_at) {
+        *e = t->counts.failure;
+        return -1;
+    }
+    if (p->waiting >= p->options.max_waiters)
+        return error_set(e, ERROR_BUSY, "%u others wait for a VM already, which is the limit", p->waiting);
+    return 0;
+}
+
+static void enqueue(struct pool *p, struct pool_target *t, struct pool_waiter *w, bool in_front)
+{
+    struct pool_waiter **place = &t->waiters;
+
+    while (*place && !in_front)
+        place = &(*place)->next;
+    w->next = *place;
+    *place = w;
+    p->waiting++;
+    pthread_cond_signal(&p->work);
+}
+
+/* With the lock held, which is given up meanwhile. */
+static int wait_turn(struct pool *p, struct pool_target *t, bool in_front, int64_t deadline,
+                     const struct cancel *cancel, struct pool_vm **ret, struct error *e)
+{
+    cleanup_fd int fd = eventfd(0, EFD_CLOEXEC);
+    struct pool_waiter w = {.fd = fd};
+
+    if (fd < 0)
+        return error_errno(e, "eventfd");
+    enqueue(p, t, &w, in_front);
+    pthread_mutex_unlock(&p->lock);
+    int n = deadline_wait_fd(fd, POLLIN, deadline, cancel, e);
+    pthread_mutex_lock(&p->lock);
+    if (!w.done)
+        take_waiter(p, t, &w);
+    if (n < 0) {
+        if (w.given)
+            pool_offer(p, w.given);
+        return -1;
+    }
+    if (w.given) {
+        *ret = w.given;
+        return 0;
+    }
+    if (w.done) {
+        *e = w.error;
+        return -1;
+    }
+    return error_set(e, ERROR_BUSY, "no VM became free in time%s",
+                     p->memory_bound                       ? "; memory is at its bound"
+                     : t->counts.failure.kind && t->failed ? "; the last one could not be restored"
+                                                           : "");
+}
+
+/* A VM that is the caller's, but may have died. */
+static int acquire(struct pool *p, struct pool_target *t, bool in_front, int64_t deadline,
+                   const struct cancel *cancel, struct pool_vm **ret, struct error *e)
+{
+    if (p->closing)
+        return error_set(e, ERROR_CANCELLED, "the pool was closed");
+    if ((in_front || !t->waiters) && (*ret = take_ready(p, t)))
+        return 0;
+    if (refuse_at_once(p, t, e) < 0)
+        return -1;
+    return wait_turn(p, t, in_front, deadline, cancel, ret, e);
+}
+
+/* Asks the VM whether it is alive. */
+static bool answers(struct pool *p, struct pool_vm *vm, const struct cancel *cancel, struct error *e)
+{
+    struct error why = {0};
+
+    vm->machine.guest.cancel = cancel;
+    if (guest_ping(&vm->machine.guest, deadline_in_ms(p->options.check_deadline_ms), &why) == 0)
+        return true;
+    *e = why;
+    return false;
+}
+
+int pool_take(struct pool *p, struct pool_target *t, int64_t deadline, const struct cancel *cancel,
+              struct pool_vm **ret, struct error *e)
+{
+    struct pool_vm *vm = NULL;
+    bool retry = false, good = false;
+
+    pthread_mutex_lock(&p->lock);
+    p->callers++;
+    while (!good && acquire(p, t, retry, deadline, cancel, &vm, e) == 0) {
+        pthread_mutex_unlock(&p->lock);
+        good = answers(p, vm, cancel, e);
+        pthread_mutex_lock(&p->lock);
+        if (good)
+            break;
+        if (e->kind == ERROR_TIMEOUT)
+            t->counts.unanswered++;
+        else
+            t->counts.lost += e->kind == ERROR_VM_LOST;
+        pool_doom(p, vm);
+        if (e->kind == ERROR_CANCELLED)
+            break;
+        retry = true; /* it was this caller's turn, and still is */
+    }
+    if (good) {
+        *ret = vm;
+        t->counts.served++;
+    } else if (e->kind == ERROR_BUSY) {
+        t->counts.refused++;
+    }
+    p->callers--;
+    pthread_cond_broadcast(&p->left);
+    pthread_mutex_unlock(&p->lock);
+    return good ? 0 : -1;
+}
+
+struct machine *pool_machine(struct pool_vm *vm)
+{
+    return &vm->machine;
+}
+
+void pool_discard(struct pool *p, struct pool_vm *vm)
+{
+    pthread_mutex_lock(&p->lock);
+    pool_doom(p, vm);
+    pthread_mutex_unlock(&p->lock);
+}
+
+int pool_run(struct pool *p, struct pool_target *t, const struct run_request *r, int64_t wait_deadline,
+             const struct cancel *cancel, struct run_result *ret, struct error *e)
+{
+    struct pool_vm *vm = NULL;
+    int64_t start = clock_monotonic_ns();
+
+    run_result_init(ret);
+    if (run_check(r, &t->run.language, e) < 0 || pool_take(p, t, wait_deadline, cancel, &vm, e) < 0)
+        return -1;
+    ret->load_ns = clock_monotonic_ns() - start;
+    int result = run_on_machine(&vm->machine, p->supervisor, &t->run, r, ret, e);
+    pool_discard(p, vm);
+    run_log(ret, t->run.language.name);
+    return result;
+}
+
+/* ---- opening and closing ------------------------------------------------------------------------- */
+
+static struct pool_options complete(const struct pool_options *given)
+{
+    struct pool_options o = *given;
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+
+    o.max_vms = o.max_vms ? o.max_vms : MAX_VMS;
+    o.max_waiters = o.max_waiters ? o.max_waiters : MAX_WAITERS;
+    o.keepers = o.keepers ? o.keepers : processors > 0 ? (unsigned)processors : 1;
+    o.memory_reserve = o.memory_reserve ? o.memory_reserve : MEMORY_RESERVE;
+    o.check_interval_ms = o.check_interval_ms ? o.check_interval_ms : CHECK_MS;
+    o.check_deadline_ms = o.check_deadline_ms ? o.check_deadline_ms : CHECK_MS;
+    return o;
+}
+
+int pool_thread(pthread_t *ret, void *(*run)(void *), void *context, struct error *e)
+{
+    sigset_t all, before;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failed = pthread_create(ret, NULL, run, context);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = failed;
+    return failed ? error_errno(e, "cannot start a thread") : 0;
+}
+
+static int start_threads(struct pool *p, struct error *e)
+{
+    if (pool_thread(&p->watcher, pool_watch, p, e) < 0)
+        return -1;
+    p->watched = true;
+    for (unsigned i = 0; i < p->options.keepers; i++) {
+        p->keepers[i].pool = p;
+        p->keepers[i].supervisor = *p->supervisor;
+        /* The template was made with this accelerator: no other can restore it, so none is tried. */
+        p->keepers[i].supervisor.accel.open = false;
+        p->keepers[i].supervisor.cancel = p->stop;
+        if (pool_thread(&p->keepers[i].thread, pool_keep, &p->keepers[i], e) < 0)
+            return -1;
+        p->keeper_count++;
+    }
+    return 0;
+}
+
+static void init_locks(struct pool *p)
+{
+    pthread_condattr_t attributes;
+
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_mutex_init(&p->lock, NULL);
+    pthread_cond_init(&p->work, &attributes);
+    pthread_cond_init(&p->left, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
+static void pool_free(struct pool *p)
+{
+    for (struct pool_target *t = p->targets, *next; t; t = next) {
+        next = t->next;
+        run_target_done(&t->run);
+        template_unref(t->template);
+        free(t);
+    }
+    pthread_cond_destroy(&p->left);
+    pthread_cond_destroy(&p->work);
+    pthread_mutex_destroy(&p->lock);
+    close_fd(&p->stop_fd);
+    close_fd(&p->watch_fd);
+    free(p->keepers);
+    free(p->vms);
+    free(p);
+}
+
+int pool_open(struct pool **ret, struct supervisor *s, const struct pool_options *options, struct error *e)
+{
+    if (supervisor_decide_accel(s, e) < 0 || supervisor_decide_confinement(s, e) < 0)
+        return -1;
+    struct pool *p = memory_allocate(sizeof(*p));
+    p->options = complete(options);
+    p->supervisor = s;
+    p->vms = memory_allocate(p->options.max_vms * sizeof(struct pool_vm *));
+    p->keepers = memory_allocate(p->options.keepers * sizeof(*p->keepers));
+    p->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    p->watch_fd = epoll_create1(EPOLL_CLOEXEC);
+    p->stop.fd = p->stop_fd;
+    init_locks(p);
+    int result =
+        p->stop_fd < 0 || p->watch_fd < 0 ? error_errno(e, "cannot open the pool") : start_threads(p, e);
+    if (result < 0) {
+        pool_close(p);
+        return -1;
+    }
+    *ret = p;
+    return 0;
+}
+
+void pool_close(struct pool *p)
+{
+    const struct error closed = {.kind = ERROR_CANCELLED, .text = "the pool was closed"};
+
+    if (!p)
+        return;
+    pthread_mutex_lock(&p->lock);
+    p->closing = true;
+    for (struct pool_target *t = p->targets; t; t = t->next)
+        pool_refuse(p, t, &closed);
+    for (unsigned i = 0; i < p->vm_count; i++)
+        if (p->vms[i]->state == POOL_READY)
+            pool_doom(p, p->vms[i]);
+    if (p->stop_fd >= 0 && eventfd_write(p->stop_fd, 1) < 0)
+        abort(); /* see wake() */
+    pthread_cond_broadcast(&p->work);
+    pthread_mutex_unlock(&p->lock);
+    if (p->watched)
+        pthread_join(p->watcher, NULL);
+    for (unsigned i = 0; i < p->keeper_count; i++)
+        pthread_join(p->keepers[i].thread, NULL);
+    pthread_mutex_lock(&p->lock);
+    while (p->callers > 0)
+        pthread_cond_wait(&p->left, &p->lock);
+    pthread_mutex_unlock(&p->lock);
+    pool_free(p);
+}
+
+/* ---- targets ------------------------------------------------------------------------------------- */
+
+/* The template of another target with the same snapshot. */
+static struct template *find_template(struct pool *p, const char *key)
+{
+    struct template *found = NULL;
+
+    pthread_mutex_lock(&p->lock);
+    for (struct pool_target *t = p->targets; t && !found; t = t->next)
+        if (strcmp(t->run.snapshot.key, key) == 0)
+            found = template_ref(t->template);
+    pthread_mutex_unlock(&p->lock);
+    return found;
+}
+
+int pool_add(struct pool *p, struct run_target *target, unsigned size, struct pool_target **ret,
+             struct error *e)
+{
+    struct run_target run = *target;
+
+    *target = (struct run_target){0};
+    if (!run.snapshot.directory) {
+        run_target_done(&run);
+        return error_set(e, ERROR_USAGE, "a pool needs a snapshot to restore from");
+    }
+    struct template *template = find_template(p, run.snapshot.key);
+    if (!template && template_load(&template, &run.snapshot, &p->supervisor->cancel, e) < 0) {
+        error_wrap(e, "the snapshot of %s cannot be used", run.language.name);
+        run_target_done(&run);
+        return -1;
+    }
+    struct pool_target *t = memory_allocate(sizeof(*t)), **place;
+    *t = (struct pool_target){.run = run, .template = template, .size = size};
+    pthread_mutex_lock(&p->lock);
+    for (place = &p->targets; *place; place = &(*place)->next)
+        ;
+    *place = t;
+    pthread_cond_broadcast(&p->work);
+    pthread_mutex_unlock(&p->lock);
+    *ret = t;
+    return 0;
+}
+
+struct pool_target *pool_find(struct pool *p, const char *language, uint64_t memory_mib, uint64_t vcpus)
+{
+    struct pool_target *t;
+
+    pthread_mutex_lock(&p->lock);
+    for (t = p->targets; t; t = t->next)
+        if (strcmp(t->run.language.name, language) == 0 &&
+            (memory_mib == 0 || t->run.spec.memory_mib == memory_mib) &&
+            (vcpus == 0 || t->run.spec.vcpus == vcpus))
+            break;
+    pthread_mutex_unlock(&p->lock);
+    return t;
+}
+
+const struct run_target *pool_run_target(const struct pool_target *t)
+{
+    return &t->run;
+}
+
+/* ---- what there is ------------------------------------------------------------------------------- */
+
+static void count(const struct pool *p, const struct pool_target *t, struct pool_stats *ret)
+{
+    int64_t retry = t->retry_at - clock_monotonic_ns();
+
+    *ret = t->counts;
+    ret->size = t->size;
+    ret->ready = pool_count(p, t, POOL_READY);
+    ret->warming = pool_count(p, t, POOL_WARMING);
+    ret->taken = pool_count(p, t, POOL_TAKEN);
+    ret->ending = pool_count(p, t, POOL_DOOMED) + pool_count(p, t, POOL_ENDING);
+    ret->waiting = pool_count_waiters(t);
+    ret->template_size = template_size(t->template);
+    ret->retry_ms = t->retry_at && retry > 0 ? retry / 1000000 + 1 : 0;
+    ret->memory_bound = p->memory_bound;
+    for (unsigned i = 0; i < p->vm_count; i++)
+        if (p->vms[i]->target == t)
+            ret->memory += p->vms[i]->memory;
+}
+
+void pool_stats(struct pool *p, const struct pool_target *t, struct pool_stats *ret)
+{
+    pthread_mutex_lock(&p->lock);
+    count(p, t, ret);
+    pthread_mutex_unlock(&p->lock);
+}
+
+void pool_each(struct pool *p,
+               void (*visit)(const struct pool_target *t, const struct pool_stats *s, void *context),
+               void *context)
+{
+    struct pool_stats s;
+
+    pthread_mutex_lock(&p->lock);
+    for (struct pool_target *t = p->targets; t; t = t->next) { /* targets stay as long as the pool */
+        count(p, t, &s);
+        pthread_mutex_unlock(&p->lock);
+        visit(t, &s, context);
+        pthread_mutex_lock(&p->lock);
+    }
+    pthread_mutex_unlock(&p->lock);
+}
+
+size_t pool_pids(struct pool *p, const struct pool_target *t, bool idle, pid_t *ret, size_t max)
+{
+    size_t used = 0;
+
+    pthread_mutex_lock(&p->lock);
+    for (unsigned i = 0; i < p->vm_count && used < max; i++) {
+        const struct pool_vm *vm = p->vms[i];
+        if (vm->target == t && (vm->state == POOL_READY || (!idle && vm->state == POOL_TAKEN)))
+            ret[used++] = vm->machine.vm.vmm.pid;
+    }
+    pthread_mutex_unlock(&p->lock);
+    return used;
+}

@@ -1,0 +1,280 @@
+/* The keepers: threads that restore and destroy VMs. */
+#include "core/pool_parts.h"
+
+#include "base/log.h"
+#include "base/text.h"
+#include "core/program.h"
+#include "core/usage.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+#define BACKOFF_MIN_MS 100
+#define BACKOFF_MAX_MS 30000
+#define MEMORY_RETRY_MS 500
+#define WARM_MS 20000
+#define VMM_OVERHEAD (64u << 20)    /* bytes that a VMM may take beside its guest's memory */
+#define MEMORY_EXPECTED (16u << 20) /* bytes of a VM whose like was never measured */
+
+/* Bytes of an idle VM of the target, as far as one was seen. */
+static uint64_t expected_memory(const struct pool *p, const struct pool_target *t)
+{
+    uint64_t most = 0;
+
+    for (unsigned i = 0; i < p->vm_count; i++) {
+        const struct pool_vm *vm = p->vms[i];
+        if (vm->target == t && vm->state == POOL_READY && vm->memory > most)
+            most = vm->memory;
+    }
+    return most ? most : MEMORY_EXPECTED;
+}
+
+/* Whether one more VM of the target keeps within memory_max. */
+static bool within_memory_max(const struct pool *p, const struct pool_target *t)
+{
+    uint64_t sum = expected_memory(p, t);
+
+    for (unsigned i = 0; i < p->vm_count; i++)
+        sum += p->vms[i]->state == POOL_WARMING ? expected_memory(p, p->vms[i]->target) : p->vms[i]->memory;
+    return p->options.memory_max == 0 || sum <= p->options.memory_max;
+}
+
+/* Whether the machine has the memory that the VM may come to take, and those that are being restored. */
+static bool machine_has_memory(const struct pool *p, const struct pool_target *t)
+{
+    uint64_t needed = (t->run.spec.memory_mib << 20) + VMM_OVERHEAD, available = usage_memory_available();
+
+    for (unsigned i = 0; i < p->vm_count; i++)
+        if (p->vms[i]->state == POOL_WARMING)
+            needed += (p->vms[i]->target->run.spec.memory_mib << 20) + VMM_OVERHEAD;
+    return available >= needed && available - needed >= p->options.memory_reserve;
+}
+
+/* More VMs are wanted than are ready or on the way. */
+static bool wants(const struct pool *p, const struct pool_target *t, bool *ret_waited_for)
+{
+    unsigned waiters = pool_count_waiters(t), warming = pool_count(p, t, POOL_WARMING);
+
+    *ret_waited_for = waiters > warming;
+    return (waiters > t->size ? waiters : t->size) > warming + pool_count(p, t, POOL_READY);
+}
+
+/* The target to restore a VM of: one that is waited for, or else one that is short; of several the one whose turn was
+ * longest ago. */
+static struct pool_target *choose(const struct pool *p, int64_t now, bool *ret_waited_for, int64_t *wake)
+{
+    struct pool_target *best = NULL;
+
+    *ret_waited_for = false;
+    for (struct pool_target *t = p->targets; t; t = t->next) {
+        bool waited_for;
+        if (!wants(p, t, &waited_for))
+            continue;
+        if (t->retry_at > now) {
+            *wake = t->retry_at < *wake ? t->retry_at : *wake;
+            continue;
+        }
+        if (!best || waited_for > *ret_waited_for ||
+            (waited_for == *ret_waited_for && t->filled < best->filled)) {
+            best = t;
+            *ret_waited_for = waited_for;
+        }
+    }
+    return best;
+}
+
+/* Dooms an idle VM of another target that nobody waits for, of the one with the most. */
+static bool evict_for(struct pool *p, const struct pool_target *t)
+{
+    struct pool_vm *victim = NULL;
+    unsigned most = 0;
+
+    for (unsigned i = 0; i < p->vm_count; i++) {
+        struct pool_vm *vm = p->vms[i];
+        unsigned ready =
+            vm->state == POOL_READY && vm->target != t ? pool_count(p, vm->target, POOL_READY) : 0;
+        if (ready > most) {
+            most = ready;
+            victim = vm;
+        }
+    }
+    if (victim) {
+        victim->target->counts.evicted++;
+        pool_doom(p, victim);
+    }
+    return victim;
+}
+
+/* The target of which a VM may be restored now; NULL: none, look again at *wake or when something changes. */
+static struct pool_target *find_work(struct pool *p, int64_t *wake)
+{
+    int64_t now = clock_monotonic_ns();
+    bool waited_for;
+    struct pool_target *t = choose(p, now, &waited_for, wake);
+
+    p->memory_bound = false;
+    if (!t)
+        return NULL;
+    if (p->vm_count >= p->options.max_vms || !within_memory_max(p, t)) {
+        p->memory_bound = p->vm_count < p->options.max_vms;
+        /* One is enough at a time: what is being destroyed makes room soon. */
+        bool soon = pool_count(p, NULL, POOL_DOOMED) + pool_count(p, NULL, POOL_ENDING) > 0;
+        if (!soon && waited_for && pool_count(p, t, POOL_WARMING) == 0 && evict_for(p, t))
+            *wake = now;
+        else if (p->memory_bound)
+            *wake = now + (int64_t)MEMORY_RETRY_MS * 1000000;
+        return NULL;
+    }
+    if (!machine_has_memory(p, t)) {
+        p->memory_bound = true;
+        *wake = now + (int64_t)MEMORY_RETRY_MS * 1000000;
+        return NULL;
+    }
+    return t;
+}
+
+static void forget(struct pool *p, struct pool_vm *vm)
+{
+    for (unsigned i = 0; i < p->vm_count; i++)
+        if (p->vms[i] == vm)
+            p->vms[i] = p->vms[--p->vm_count];
+    free(vm);
+}
+
+static void restore_failed(struct pool *p, struct pool_target *t, const struct error *e)
+{
+    int64_t wait = BACKOFF_MIN_MS;
+
+    if (p->closing)
+        return;
+    for (unsigned i = 0; i < t->failed && wait < BACKOFF_MAX_MS; i++)
+        wait *= 2;
+    wait = wait < BACKOFF_MAX_MS ? wait : BACKOFF_MAX_MS;
+    t->failed++;
+    t->counts.failures++;
+    t->counts.failure = *e;
+    t->retry_at = deadline_in_ms(wait);
+    log_debug("pool event=restore_failed language=%s failures=%u retry_ms=%lld why=\"%s\"",
+              t->run.language.name, t->failed, (long long)wait, e->text);
+    if (t->failed >= POOL_FAILURES_TOLD)
+        pool_refuse(p, t, e);
+}
+
+static int drop(void *context, int channel, const void *data, size_t size, struct error *e)
+{
+    (void)context, (void)channel, (void)data, (void)size, (void)e;
+    return 0;
+}
+
+/*
+ * The first program that an emulated guest starts costs several times what later ones do, because QEMU translates
+ * the guest's code as it is met. So a VM that nobody waits for starts one before it is given out. A waiting
+ * interpreter starts nothing. An image without that program is as warm after failing to start it.
+ */
+static int warm(struct machine *m, const struct supervisor *s, const struct cancel *cancel, struct error *e)
+{
+    static const char program[] = "/bin/true";
+    const struct job_io io = {.stdin_fd = -1, .on_output = drop};
+    const struct msg_exec exec = {.argv = {.data = program, .size = sizeof(program)},
+                                  .cwd = "/",
+                                  .uid = PROGRAM_UID,
+                                  .gid = PROGRAM_UID};
+    struct msg_exit end;
+
+    if (s->accel.accel != ACCEL_TCG)
+        return 0;
+    m->guest.cancel = cancel;
+    if (guest_run_job(&m->guest, &exec, NULL, &io, deadline_in_ms(WARM_MS), &end, e) < 0 &&
+        e->kind != ERROR_GENERAL)
+        return error_wrap(e, "the VM could not be warmed");
+    return 0;
+}
+
+/* With the lock held, which is given up meanwhile. */
+static void restore(struct pool_keeper *k, struct pool_target *t)
+{
+    struct pool *p = k->pool;
+    struct pool_vm *vm = memory_allocate(sizeof(*vm));
+    struct template *template = template_ref(t->template);
+    struct error e = {0};
+
+    *vm = (struct pool_vm){.machine = MACHINE_NONE, .target = t, .state = POOL_WARMING, .id = ++p->last_id};
+    p->vms[p->vm_count++] = vm;
+    t->filled = vm->id;
+    bool waited_for = t->waiters;
+    pthread_mutex_unlock(&p->lock);
+    int result = run_load(&vm->machine, &k->supervisor, &t->run, template_files(template), &e);
+    template_unref(template);
+    if (result == 0 && !waited_for && t->run.snapshot.primed_job == 0)
+        result = warm(&vm->machine, &k->supervisor, &k->supervisor.cancel, &e);
+    if (result < 0)
+        machine_destroy(&vm->machine);
+    uint64_t memory = result == 0 ? usage_anonymous(vm->machine.vm.vmm.pid) : 0;
+    pthread_mutex_lock(&p->lock);
+    if (result < 0) {
+        forget(p, vm);
+        restore_failed(p, t, &e);
+        return;
+    }
+    t->failed = 0;
+    t->retry_at = 0;
+    t->counts.restored++;
+    vm->memory = memory;
+    vm->machine.guest.cancel = &p->stop;
+    if (p->closing)
+        pool_doom(p, vm);
+    else
+        pool_offer(p, vm);
+}
+
+static struct pool_vm *find_doomed(const struct pool *p)
+{
+    for (unsigned i = 0; i < p->vm_count; i++)
+        if (p->vms[i]->state == POOL_DOOMED)
+            return p->vms[i];
+    return NULL;
+}
+
+static void destroy(struct pool *p, struct pool_vm *vm)
+{
+    vm->state = POOL_ENDING;
+    pthread_mutex_unlock(&p->lock);
+    machine_destroy(&vm->machine);
+    pthread_mutex_lock(&p->lock);
+    vm->target->counts.destroyed++;
+    forget(p, vm);
+    pthread_cond_broadcast(&p->work);
+}
+
+static void wait_for_work(struct pool *p, int64_t wake)
+{
+    const struct timespec until = {.tv_sec = wake / 1000000000, .tv_nsec = wake % 1000000000};
+
+    if (wake == DEADLINE_NEVER)
+        pthread_cond_wait(&p->work, &p->lock);
+    else if (wake > clock_monotonic_ns())
+        pthread_cond_timedwait(&p->work, &p->lock, &until);
+}
+
+/* Ends only when there is no VM any more, because VMMs die with the thread that started them. */
+void *pool_keep(void *keeper)
+{
+    struct pool_keeper *k = keeper;
+    struct pool *p = k->pool;
+
+    pthread_mutex_lock(&p->lock);
+    while (!p->closing || p->vm_count > 0) {
+        struct pool_vm *vm = find_doomed(p);
+        int64_t wake = DEADLINE_NEVER;
+        struct pool_target *t = vm || p->closing ? NULL : find_work(p, &wake);
+        if (vm)
+            destroy(p, vm);
+        else if (t)
+            restore(k, t);
+        else
+            wait_for_work(p, wake);
+    }
+    pthread_cond_broadcast(&p->work);
+    pthread_mutex_unlock(&p->lock);
+    return NULL;
+}
