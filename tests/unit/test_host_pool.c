@@ -173,7 +173,8 @@ static void setup(void)
     snprintf(directory, sizeof(directory), "%.40s/pool-XXXXXX", base ? base : "/tmp");
     ck_assert_ptr_nonnull(mkdtemp(directory));
     e = (struct error){0};
-    supervisor = (struct supervisor){.config = {.qemu = text_copy("/bin/true"),
+    supervisor = (struct supervisor){.config = {.firecracker = text_copy("/bin/true"),
+                                                .jailer = text_copy("none"),
                                                 .kernel = text_copy("/dev/null"),
                                                 .kernel_args = text_copy(""),
                                                 .boot_timeout = 20,

@@ -1,0 +1,21 @@
+#!/bin/bash
+# timeout: 1800
+# A waiting interpreter does exactly what a new one does: python, sh, and one more language that is another every day. With
+# PRIMED_LANGUAGES=all (or names) all of them (or these).
+# shellcheck disable=SC1091 # lib.sh sets CAPSID_HOME and failures
+. "$SRC/tests/vm/lib.sh"
+turns=(bash lua nodejs perl php r ruby tcl)
+today=${turns[$(($(date +%s) / 86400 % ${#turns[@]}))]}
+
+read -ra names <<<"${PRIMED_LANGUAGES:-sh $today}"
+if [ -z "${PRIMED_LANGUAGES:-}" ]; then
+	printf 'languages: python %s\n' "${names[*]}"
+	python3 "$SRC/tests/vm/primed.py" --keep python || fail "python"
+fi
+
+# The others' images are not kept, but what was downloaded for them is.
+mkdir -p "$TMPDIR/home/cache" "$CAPSID_HOME/cache/packages"
+ln -s "$CAPSID_HOME/cache/packages" "$TMPDIR/home/cache/packages"
+export CAPSID_HOME=$TMPDIR/home
+python3 "$SRC/tests/vm/primed.py" "${names[@]}" || fail "${names[*]}"
+finish
