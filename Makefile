@@ -96,6 +96,7 @@ docker-registry    | a registry on loopback in the tests of OCI images
 busybox-static     | what those images are made of
 e2fsprogs          | ext4 disks in the tests of real guests
 python3            | JSON checks in the tests of real guests
+chromium           | drives the page of the HTTP server
 endef
 export DEPS DEPS_TEST
 
