@@ -11,7 +11,7 @@ DevTools protocol: https://chromedevtools.github.io/devtools-protocol/; with --r
 JSON that ends with a NUL, read from descriptor 3 and written to 4 (Chromium, content/browser/devtools/devtools_pipe_handler.cc)."""
 import base64, fcntl, json, os, select, signal, subprocess, sys, tempfile, time, urllib.request
 
-WAIT = 120  # seconds that anything may take; only a failure takes so long
+WAIT = int(os.environ.get("PAGE_WAIT", "120"))  # seconds that anything may take; only a failure takes so long
 failures = 0
 
 
@@ -196,11 +196,15 @@ def check_looks(b, what):
             expect("%s, %s, %d px: contrast of at least 4.5 (%.1f at %s)" % (what, scheme, width, ratio, where), ratio >= 4.5, True)
             expect("%s, %s, %d px: nothing is wider than the page" % (what, scheme, width),
                    b.js("[document.documentElement.scrollWidth, ...[...document.querySelectorAll('body *')].filter((e) => e.getClientRects().length)"
-                        ".map((e) => e.getBoundingClientRect().right)].filter((x) => x > innerWidth)"), [])
+                        ".map((e) => e.getBoundingClientRect().right)].filter((x) => x > %d)" % width), [])
             b.screenshot("%s/%s-%s-%d.png" % (os.environ["TMPDIR"], what, scheme, width))
         grounds.add(b.js("getComputedStyle(document.body).backgroundColor"))
     expect("%s: two schemes" % what, len(grounds), 2)
     b.view(1200, 800)
+
+
+def post(url):
+    urllib.request.urlopen(urllib.request.Request(url, data=b"{}")).read()
 
 
 def check_run(b, url):
@@ -210,7 +214,7 @@ def check_run(b, url):
     b.until("output arrives", "document.getElementById('output').textContent.includes('first')")
     expect("while the program runs", (b.text("status"), b.js("document.getElementById('cancel').disabled")), ("Running Python…", False))
     b.key("Enter", 2)  # no second run meanwhile
-    urllib.request.urlopen(urllib.request.Request(url + "/test/release", data=b"{}")).read()
+    post(url + "/test/release")
     b.until("the run has ended", "document.getElementById('cancel').disabled")
     expect("all of the output", b.output(), [["stdout", "first\nsecond\n"]])
     facts = b.facts()
@@ -296,7 +300,7 @@ def check_errors(b):
     b.js("document.getElementById('timeout').value = '30'")
 
 
-def check_token(b):
+def check_token(b, url):
     expect("no token is asked for", b.js("document.getElementById('token-form').hidden"), True)
     b.program("token")
     b.run()
@@ -309,6 +313,14 @@ def check_token(b):
         b.run("%s token: the run has ended" % token)
         expect("%s token" % token, (b.js("document.getElementById('error').hidden"), b.js("sessionStorage.getItem('capsid-token')")),
                (token == "right", "right" if token == "right" else None))
+    post(url + "/test/lock")
+    b.js("sessionStorage.clear()")
+    b.call("Page.navigate", url=url)
+    b.until("a server that is locked altogether: a token is asked for", "document.activeElement?.id === 'token'")
+    expect("and why", b.text("error"), "a token is missing or unknown (E003) Trace: tr-9.")
+    b.type("right\n")
+    b.until("with the token, languages are there", "!document.getElementById('run').disabled")
+    expect("and the focus", (b.focused(), b.js("document.getElementById('error').hidden")), ("code", True))
     expect("the token is nowhere else", b.js("[localStorage.length, document.cookie, document.body.innerText.includes('right')]"), [0, "", False])
 
 
@@ -327,7 +339,8 @@ def check_keyboard(b, url):
     expect("letters choose a language", (b.value("language"), b.value("code")), ("sh", "echo hello $((6*7))\n"))
     b.type("python")
     b.js("document.getElementById('code').focus()")
-    expect("the focus can be seen", b.js("parseFloat(getComputedStyle(document.activeElement).outlineWidth) >= 2"), True)
+    expect("the focus can be seen", b.js("(({outlineWidth, outlineStyle}) => [parseFloat(outlineWidth) >= 2, outlineStyle])"
+                                        "(getComputedStyle(document.activeElement))"), [True, "solid"])
     b.key("a", 2)
     b.key("Tab")
     b.type("x")
@@ -347,6 +360,8 @@ def check_keyboard(b, url):
 
 def check_page(b):
     expect("every control has a name", b.js("[...document.querySelectorAll('input, select, textarea')].filter((e) => !e.labels.length).map((e) => e.id)"), [])
+    expect("nothing moves", b.js("[...document.querySelectorAll('*')].map((e) => getComputedStyle(e)).filter((s) => "
+                                 "s.transitionDuration !== '0s' || s.animationName !== 'none' || s.scrollBehavior !== 'auto').length"), 0)
     expect("no inline script or style", b.js("document.querySelectorAll('style, [style], script:not([src])').length"), 0)
     expect("nothing comes from elsewhere", b.js("performance.getEntriesByType('resource').filter((e) => !e.name.startsWith(location.origin)).length"), 0)
 
@@ -363,7 +378,7 @@ def check_double(b, url, stop):
     b.run()
     check_looks(b, "page")
     check_errors(b)
-    check_token(b)
+    check_token(b, url)
     stop()
     b.program("echo")
     b.run()

@@ -4,7 +4,7 @@
     page_server.py PAGE-DIRECTORY
 
 The first word of a program says what happens: see RUNS. GET /test/log is what was asked for; POST /test/release lets
-a program that waits go on. Ends when its standard input ends."""
+a program that waits go on; after POST /test/lock everything but the page itself wants the token "right". Ends when its standard input ends."""
 import base64, http.server, json, os, select, sys, threading
 
 CSP = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
@@ -19,6 +19,7 @@ END = {"status": "success", "stdout": "", "stderr": "", "exit_code": 0, "exec_ti
        "load_time": "209ms", "phase": "run", "memory_peak": 16568320, "trace_id": "tr-1"}
 log = []
 release = threading.Event()
+locked = threading.Event()
 
 
 class Gone(Exception):
@@ -51,7 +52,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 raise Gone
         release.clear()
 
+    def refused(self):
+        if self.headers.get("Authorization") == "Bearer right":
+            return False
+        self.error(401, "E003", "a token is missing or unknown")
+        return True
+
     def do_GET(self):
+        if locked.is_set() and self.path not in FILES and self.refused():
+            return
         if self.path == "/health":
             self.answer(200, {"status": "ok", "version": "double"})
         elif self.path == "/api/v1/languages":
@@ -70,13 +79,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path == "/test/release":
             release.set()
             return self.answer(200, {})
+        if self.path == "/test/lock":
+            locked.set()
+            return self.answer(200, {})
         request = json.loads(body)
         log.append({"request": request, "token": self.headers.get("Authorization"), "gone": False})
         run = RUNS.get(request["code"].split()[0])
         if isinstance(run, tuple):
             return self.error(*run[:3], **(run[3] if len(run) > 3 else {}))
-        if request["code"].startswith("token") and self.headers.get("Authorization") != "Bearer right":
-            return self.error(401, "E003", "a token is missing or unknown")
+        if request["code"].startswith("token") and self.refused():
+            return
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.end_headers()

@@ -454,7 +454,7 @@ function on_editor_key(event) {
 	} else if (event.key === 'Tab' && !event.shiftKey && !leaving) {
 		event.preventDefault();
 		// Unlike setting the value, this can be undone with Ctrl+Z.
-		document.execCommand('insertText', false, language?.name === 'make' || language?.name === 'go' ? '\t' : '    ');
+		document.execCommand('insertText', false, language?.name === 'go' ? '\t' : '    ');
 	} else if (event.key !== 'Shift') {
 		leaving = false;
 	}
@@ -487,9 +487,8 @@ $('token-form').addEventListener('submit', (event) => {
 	$('token').value = '';
 	$('token-form').hidden = true;
 	complain('');
-	if (language)
-		$('run').focus();
-	else
+	$('code').focus();
+	if (!language)
 		load_languages();
 	state();
 });
