@@ -142,7 +142,12 @@ def run_cut(h):
     h.text("stdout", "so far\n")
 
 
+def run_silent(h):
+    h.event("end", END)
+
+
 RUNS = {
+    "silent": run_silent,
     "wait": run_wait, "mixed": run_mixed, "flood": run_flood, "flicker": run_flicker, "cut": run_cut,
     "busy": (503, "E002", "all VMs are busy.", {"Retry_After": "7"}),
     "large": (413, "E005", "the program is too large"),

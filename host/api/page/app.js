@@ -171,7 +171,8 @@ const output = {
 			box.scrollTop = box.scrollHeight;
 	},
 
-	finish() {
+	/* ended: whether there is a result, so that there will be no more output. */
+	finish(ended) {
 		for (const channel of ['stdout', 'stderr']) {
 			const rest = (this.held[channel] || '') + (this.decoders[channel]?.decode() || '');
 			if (rest)
@@ -181,7 +182,7 @@ const output = {
 		this.paint();
 		if (this.dropped)
 			this.note(`${this.dropped} further characters are not shown.`);
-		else if (!this.shown)
+		else if (ended && !this.shown)
 			this.note('Nothing was printed.');
 	},
 
@@ -244,7 +245,7 @@ function list(facts) {
 function show_end(result) {
 	const end = ENDS[result.end] || result.end;
 	list([
-		['Exit code', result.exit_code], ['End', end], ['Signal', result.signal], ['Phase', result.phase], ['Load', result.load_time],
+		['Exit code', result.exit_code], ['End', end], ['Signal', result.signal], ['Phase', result.phase], ['Compile', result.compile?.time], ['Load', result.load_time],
 		['Exec', result.exec_time], ['Memory', result.memory_peak && `${(result.memory_peak / 1048576).toFixed(1)} MiB`],
 		['Output', result.truncated ? 'cut' : undefined], ['Note', result.note], ['Trace', result.trace_id],
 	]);
@@ -321,7 +322,7 @@ async function run() {
 	clearInterval(clock);
 	$('clock').textContent = '';
 	running = null;
-	output.finish();
+	output.finish(result !== null);
 	buttons();
 	finish(request, result, failure);
 }
@@ -451,7 +452,7 @@ function on_editor_key(event) {
 		return;
 	if (event.key === 'Escape') {
 		leaving = true;
-	} else if (event.key === 'Tab' && !event.shiftKey && !leaving) {
+	} else if (event.key === 'Tab' && !event.shiftKey && !leaving && !running) { // Esc would cancel the run
 		event.preventDefault();
 		// Unlike setting the value, this can be undone with Ctrl+Z.
 		document.execCommand('insertText', false, language?.name === 'go' ? '\t' : '    ');
