@@ -271,6 +271,10 @@ def check_languages(b):
     b.program("echo typed")
     choose(b, "bare")
     expect("a language without one", (b.value("code"), b.js("document.getElementById('example').disabled")), ("", True))
+    expect("nor an image", b.js("document.getElementById('not-installed').hidden"), False)
+    b.program("echo")
+    b.run()
+    expect("after a run there is one", b.js("document.getElementById('not-installed').hidden"), True)
     choose(b, "sh")
     expect("what was typed is kept", b.value("code"), "echo typed")
     b.js("document.getElementById('stdin').value = 'some input'")
@@ -289,8 +293,8 @@ def check_languages(b):
 def check_errors(b):
     b.quiet("what works")
     for program, words in (
-            ("busy", "all VMs are busy. (E002) Try again in 7 s. Trace: tr-9."),
-            ("large", "the program is too large (E005) Trace: tr-9."),
+            ("busy", "all VMs are busy (E010). Try again in 7 s. Trace: tr-9"),
+            ("large", "the program is too large (E005). Trace: tr-9"),
             ("cut", "The connection ended before the program did; what it printed so far is below.")):
         b.program(program)
         b.run()
@@ -307,7 +311,7 @@ def check_token(b, url):
     expect("no token is asked for", b.js("document.getElementById('token-form').hidden"), True)
     b.program("token")
     b.run()
-    expect("without a token", (b.text("error"), b.focused()), ("a token is missing or unknown (E003) Trace: tr-9.", "token"))
+    expect("without a token", (b.text("error"), b.focused()), ("a token is missing or unknown (E003). Trace: tr-9", "token"))
     check_looks(b, "token")
     for token in ("wrong", "right"):
         b.js("document.getElementById('token').focus()")
@@ -320,7 +324,7 @@ def check_token(b, url):
     b.js("sessionStorage.clear()")
     b.call("Page.navigate", url=url)
     b.until("a server that is locked altogether: a token is asked for", "document.activeElement?.id === 'token'")
-    expect("and why", b.text("error"), "a token is missing or unknown (E003) Trace: tr-9.")
+    expect("and why", b.text("error"), "a token is missing or unknown (E003). Trace: tr-9")
     b.type("right\n")
     b.until("with the token, languages are there", "!document.getElementById('run').disabled")
     expect("and the focus", (b.focused(), b.js("document.getElementById('error').hidden")), ("code", True))

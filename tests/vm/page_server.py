@@ -11,9 +11,9 @@ CSP = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 
 FILES = {"/": ("index.html", "text/html; charset=utf-8"), "/app.js": ("app.js", "text/javascript; charset=utf-8"),
          "/style.css": ("style.css", "text/css; charset=utf-8"), "/icon.svg": ("icon.svg", "image/svg+xml")}
 LANGUAGES = [
-    {"name": "python", "title": "Python", "aliases": ["py"], "hello": 'print("hello", 6*7)\n'},
-    {"name": "sh", "title": "POSIX shell", "aliases": [], "hello": "echo hello $((6*7))\n"},
-    {"name": "bare", "title": "Without an example", "aliases": [], "hello": None},
+    {"name": "python", "title": "Python", "aliases": ["py"], "hello": 'print("hello", 6*7)\n', "installed": True},
+    {"name": "sh", "title": "POSIX shell", "aliases": [], "hello": "echo hello $((6*7))\n", "installed": True},
+    {"name": "bare", "title": "Without an example", "aliases": [], "hello": None, "installed": False},
 ]
 END = {"status": "success", "stdout": "", "stderr": "", "exit_code": 0, "exec_time": "45ms", "end": "exited", "truncated": False,
        "load_time": "209ms", "phase": "run", "memory_peak": 16568320, "trace_id": "tr-1"}
@@ -27,16 +27,17 @@ class Gone(Exception):
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    def answer(self, status, body, kind="application/json", **headers):
+    def answer(self, status, body, kind="application/json"):
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
-        for name, value in {"Content-Type": kind, "Content-Length": str(len(data)), "Content-Security-Policy": CSP, **headers}.items():
-            self.send_header(name.replace("_", "-"), value)
+        for name, value in {"Content-Type": kind, "Content-Length": str(len(data)), "Content-Security-Policy": CSP}.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(data)
 
-    def error(self, status, code, message, **headers):
-        self.answer(status, {"error": {"code": code, "message": message}, "trace_id": "tr-9"}, **headers)
+    def error(self, status, code, message, retry_after=None):
+        more = {"retry_after": retry_after} if retry_after else {}
+        self.answer(status, {"status": "error", "error": {"code": code, "message": message, **more}, "trace_id": "tr-9"})
 
     def event(self, name, data):
         self.wfile.write(b"event: %s\ndata: %s\n\n" % (name.encode(), json.dumps(data).encode()))
@@ -86,7 +87,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         log.append({"request": request, "token": self.headers.get("Authorization"), "gone": False})
         run = RUNS.get(request["code"].split()[0])
         if isinstance(run, tuple):
-            return self.error(*run[:3], **(run[3] if len(run) > 3 else {}))
+            return self.error(*run)
         if request["code"].startswith("token") and self.refused():
             return
         self.send_response(200)
@@ -149,7 +150,7 @@ def run_silent(h):
 RUNS = {
     "silent": run_silent,
     "wait": run_wait, "mixed": run_mixed, "flood": run_flood, "flicker": run_flicker, "cut": run_cut,
-    "busy": (503, "E002", "all VMs are busy.", {"Retry_After": "7"}),
+    "busy": (503, "E010", "all VMs are busy", 7),
     "large": (413, "E005", "the program is too large"),
 }
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -31,26 +31,24 @@ class ServerError extends Error {
 	}
 }
 
-/* The words of an error's body; a body that is none of the server's says only the status. */
-async function explain(response) {
+/* An error's body in words; null if it is none of the server's. */
+function words(body) {
+	const error = body?.error;
+	if (!error?.message)
+		return null;
+	const wait = error.retry_after ? ` Try again in ${error.retry_after} s.` : '';
+	return `${error.message} (${error.code}).${wait} Trace: ${body.trace_id}`;
+}
+
+/* What the server refuses with; a body of something between it and the page says only the status. */
+async function refusal(response) {
 	let body = null;
 	try {
 		body = await response.json();
 	} catch {
-		// not JSON: something between the page and the server has answered
+		// not JSON
 	}
-	const error = body && typeof body.error === 'object' && body.error ? body.error : body || {};
-	const said = error.message || (typeof error.error === 'string' ? error.error : '');
-	let text = said || `The server answered ${response.status} ${response.statusText}`.trim();
-	const code = error.code || body?.code;
-	if (code)
-		text += ` (${code})`;
-	const wait = response.headers.get('Retry-After');
-	if (wait)
-		text += ` Try again in ${wait} s.`;
-	if (body?.trace_id)
-		text += ` Trace: ${body.trace_id}.`;
-	return new ServerError(text, response.status);
+	return new ServerError(words(body) || `The server answered ${response.status} ${response.statusText}`.trim(), response.status);
 }
 
 /* fetch() with the token, that throws unless the server is content. */
@@ -73,7 +71,7 @@ async function ask(path, options = {}) {
 		sessionStorage.removeItem(TOKEN_KEY);
 		$('token-form').hidden = false;
 	}
-	throw await explain(response);
+	throw await refusal(response);
 }
 
 /* Events of a text/event-stream, as {name, data}: the parts of the format that a server of ours uses. */
@@ -268,14 +266,9 @@ async function follow(request, signal) {
 		else if (event.name === 'end')
 			return JSON.parse(event.data);
 		else if (event.name === 'error')
-			throw new ServerError(error_words(JSON.parse(event.data)), 0);
+			throw new ServerError(words(JSON.parse(event.data)) || 'The server gave up on the run without saying why.', 0);
 	}
 	throw new ServerError('The connection ended before the program did; what it printed so far is below.', 0);
-}
-
-function error_words(body) {
-	const error = typeof body.error === 'object' && body.error ? body.error : body;
-	return `${error.message || error.error || 'The run failed.'}${error.code ? ` (${error.code})` : ''}`;
 }
 
 function request_of() {
@@ -329,6 +322,8 @@ async function run() {
 
 function finish(request, result, failure) {
 	if (result) {
+		languages.find((l) => l.name === request.language).installed = true;
+		$('not-installed').hidden = language.installed;
 		show_end(result);
 		remember(request, result);
 	} else if (failure.name === 'AbortError') {
@@ -401,6 +396,7 @@ function choose(name, code) {
 	$('language').value = name;
 	$('code').value = code ?? drafts.get(name) ?? language.hello ?? '';
 	$('example').disabled = !language.hello;
+	$('not-installed').hidden = language.installed;
 }
 
 async function load_languages() {
