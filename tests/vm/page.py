@@ -435,7 +435,7 @@ def check_real(b, url):
 
 
 def take_screenshot(b, url, path):
-    b.view(1200, 860)
+    b.view(1200, 820)
     b.open(url)
     for program in ("print(sum(range(100)))", "import sys\nfor n in range(4):\n\bprint('line', n)\nprint('a warning', file=sys.stderr)"):
         b.program(program.replace("\n\b", "\n    "))

@@ -414,10 +414,7 @@ async function load_languages() {
 		return;
 	}
 	languages.sort((a, b) => a.title.localeCompare(b.title));
-	$('language').replaceChildren(...languages.map((l) => {
-		const names = [l.name, ...(l.aliases || [])].filter((n) => n.toLowerCase() !== l.title.toLowerCase());
-		return new Option(names.length ? `${l.title} (${names.join(', ')})` : l.title, l.name);
-	}));
+	$('language').replaceChildren(...languages.map((l) => new Option(`${l.title} (${l.name})`, l.name)));
 	$('language').disabled = false;
 	complain('');
 	say('Nothing has run yet.');
