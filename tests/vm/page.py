@@ -240,6 +240,14 @@ def check_output(b):
     b.program("silent")
     b.run()
     expect("no output", b.output(), [["note", "Nothing was printed."]])
+    b.program("compiler")
+    b.run()
+    facts = b.facts()
+    expect("a compiler's words", (b.output(), facts.get("Phase"), facts.get("Compile")), ([["stderr", "expected ;\n"]], "compile", "374ms"))
+    b.program("endless")
+    b.run()
+    facts = b.facts()
+    expect("over its time", (facts.get("End"), facts.get("Note")), ("over its time limit", "Execution timeout exceeded (2s)"))
     b.program("flicker")
     b.run()
     expect("so are many changes", len(b.output()), 501)
@@ -295,6 +303,7 @@ def check_errors(b):
     for program, words in (
             ("busy", "all VMs are busy (E010). Try again in 7 s. Trace: tr-9"),
             ("large", "the program is too large (E005). Trace: tr-9"),
+            ("fails", "the guest does not answer (E006). Trace: tr-1"),
             ("cut", "The connection ended before the program did; what it printed so far is below.")):
         b.program(program)
         b.run()
@@ -378,6 +387,8 @@ def check_page(b):
 
 def check_double(b, url, stop):
     b.open(url)
+    b.until("the server's state", "document.getElementById('server').textContent === "
+            "'Server: ok · version 0.0.0 · 1 of 4 workers busy · 0 of 64 places in the queue taken · pool: 3 ready, 1 in use'")
     check_page(b)
     check_run(b, url)
     check_output(b)
@@ -406,6 +417,7 @@ WATCH = """new MutationObserver((_, o) => { window.early = !document.getElementB
 
 def check_real(b, url):
     b.open(url)
+    b.until("the server's state", "document.getElementById('server').textContent.startsWith('Server: ok · version ')")
     check_page(b)
     example = b.value("code")
     expect("the example of Python", example.strip() != "", True)

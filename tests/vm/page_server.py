@@ -15,8 +15,8 @@ LANGUAGES = [
     {"name": "sh", "title": "POSIX shell", "aliases": [], "hello": "echo hello $((6*7))\n", "installed": True},
     {"name": "bare", "title": "Without an example", "aliases": [], "hello": None, "installed": False},
 ]
-END = {"status": "success", "stdout": "", "stderr": "", "exit_code": 0, "exec_time": "45ms", "end": "exited", "truncated": False,
-       "load_time": "209ms", "phase": "run", "memory_peak": 16568320, "trace_id": "tr-1"}
+END = {"status": "success", "exit_code": 0, "exec_time": "45ms", "end": "exited", "truncated": False, "load_time": "209ms", "phase": "run",
+       "compile": None, "memory_peak": 16568320, "trace_id": "tr-1", "message": None}
 log = []
 release = threading.Event()
 locked = threading.Event()
@@ -63,7 +63,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if locked.is_set() and self.path not in FILES and self.refused():
             return
         if self.path == "/health":
-            self.answer(200, {"status": "ok", "version": "double"})
+            self.answer(200, {"status": "ok", "version": "0.0.0", "uptime_seconds": 1, "pool": {"ready": 3, "in use": 1},
+                              "queue": {"workers": 4, "busy": 1, "waiting": 0, "limit": 64}})
         elif self.path == "/api/v1/languages":
             self.answer(200, {"languages": LANGUAGES})
         elif self.path == "/test/log":
@@ -95,6 +96,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.close_connection = True
         try:
+            self.event("start", {"trace_id": "tr-1"})
             if run:
                 run(self)
             else:
@@ -147,8 +149,21 @@ def run_silent(h):
     h.event("end", END)
 
 
+def run_compiler(h):
+    h.event("stderr", {"data": "expected ;\n", "phase": "compile"})
+    h.event("end", {**END, "phase": "compile", "compile": {"time": "374ms"}, "exit_code": 1, "status": "error"})
+
+
+def run_endless(h):
+    h.event("end", {**END, "exit_code": 124, "end": "timed_out", "message": "Execution timeout exceeded (2s)"})
+
+
+def run_fails(h):
+    h.event("error", {"status": "error", "error": {"code": "E006", "message": "the guest does not answer"}, "trace_id": "tr-1"})
+
+
 RUNS = {
-    "silent": run_silent,
+    "silent": run_silent, "compiler": run_compiler, "endless": run_endless, "fails": run_fails,
     "wait": run_wait, "mixed": run_mixed, "flood": run_flood, "flicker": run_flicker, "cut": run_cut,
     "busy": (503, "E010", "all VMs are busy", 7),
     "large": (413, "E005", "the program is too large"),

@@ -245,7 +245,7 @@ function show_end(result) {
 	list([
 		['Exit code', result.exit_code], ['End', end], ['Signal', result.signal], ['Phase', result.phase], ['Compile', result.compile?.time], ['Load', result.load_time],
 		['Exec', result.exec_time], ['Memory', result.memory_peak && `${(result.memory_peak / 1048576).toFixed(1)} MiB`],
-		['Output', result.truncated ? 'cut' : undefined], ['Note', result.note], ['Trace', result.trace_id],
+		['Output', result.truncated ? 'cut' : undefined], ['Note', result.message], ['Trace', result.trace_id],
 	]);
 	say(`Finished: exit code ${result.exit_code}, ${end}, load ${result.load_time}, exec ${result.exec_time}.`);
 }
@@ -430,8 +430,12 @@ async function state() {
 		const parts = [`Server: ${health.status}`];
 		if (health.version)
 			parts.push(`version ${health.version}`);
+		if (health.queue) {
+			const { workers, busy, waiting, limit } = health.queue;
+			parts.push(`${busy} of ${workers} workers busy`, `${waiting} of ${limit} places in the queue taken`);
+		}
 		if (health.pool)
-			parts.push(`pool: ${Object.entries(health.pool).map(([k, v]) => `${v} ${k}`).join(', ')}`);
+			parts.push(`pool: ${Object.entries(health.pool).map(([name, count]) => `${count} ${name}`).join(', ')}`);
 		$('server').textContent = parts.join(' · ');
 	} catch (e) {
 		$('server').textContent = e.status ? `Server: ${e.message}` : 'Server: not reachable';
