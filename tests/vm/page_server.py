@@ -7,7 +7,8 @@ The first word of a program says what happens: see RUNS. GET /test/log is what w
 a program that waits go on; after POST /test/lock everything but the page itself wants the token "right". Ends when its standard input ends."""
 import base64, http.server, json, os, select, sys, threading
 
-CSP = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+CSP = ("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; "
+       "form-action 'none'; frame-ancestors 'none'")  # as of host/api/http.c
 FILES = {"/": ("index.html", "text/html; charset=utf-8"), "/app.js": ("app.js", "text/javascript; charset=utf-8"),
          "/style.css": ("style.css", "text/css; charset=utf-8"), "/icon.svg": ("icon.svg", "image/svg+xml")}
 LANGUAGES = [

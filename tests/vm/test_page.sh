@@ -23,26 +23,43 @@ if [ ! -e "$SRC/host/cli/verb_api.c" ]; then
 	finish
 fi
 need_snapshot
-"$CAPSID" api --port 0 >"$TMPDIR/server" 2>"$TMPDIR/server.log" &
-server=$!
-for _ in $(seq 600); do
-	url=$(sed -n 's|^listening on \(http://[^ ]*\)$|\1|p' "$TMPDIR/server")
-	if [ -n "$url" ] || ! kill -0 $server 2>/dev/null; then
-		break
-	fi
-	sleep 0.1
+
+# serve OPTIONS...: sets server and url.
+serve() {
+	"$CAPSID" api --port 0 "$@" >"$TMPDIR/server" 2>"$TMPDIR/server.log" &
+	server=$!
+	for _ in $(seq 600); do
+		url=$(sed -n 's|^listening on \(http://[^ ]*\)$|\1|p' "$TMPDIR/server")
+		if [ -n "$url" ] || ! kill -0 $server 2>/dev/null; then
+			break
+		fi
+		sleep 0.1
+	done
+	[ -n "$url" ] || fail "the server did not begin: $(cat "$TMPDIR/server.log")"
+}
+
+stop() {
+	kill $server 2>/dev/null
+	wait $server
+	expect "the server's end" $? 0
+	[ "$failures" -eq 0 ] || cat "$TMPDIR/server.log"
+}
+
+serve
+page real "$url"
+for _ in $(seq 100); do
+	[ -n "$(processes_of_home)" ] || break
+	sleep 0.05
 done
-if [ -z "$url" ]; then
-	fail "the server did not begin: $(cat "$TMPDIR/server.log")"
-else
-	page real "$url"
-	if [ -n "${PLAYGROUND_PNG:-}" ]; then
-		page screenshot "$url" "$PLAYGROUND_PNG"
-	fi
-fi
-kill $server 2>/dev/null
-wait $server
-expect "the server's end" $? 0
+expect "no VM is left while the server runs on" "$(processes_of_home)" ""
+[ -z "${PLAYGROUND_PNG:-}" ] || page screenshot "$url" "$PLAYGROUND_PNG"
+stop
+
+new=$("$CAPSID" api --new-token page)
+sed -n 's/^line: *//p' <<<"$new" >"$TMPDIR/tokens"
+chmod 600 "$TMPDIR/tokens"
+serve --tokens "$TMPDIR/tokens"
+PAGE_TOKEN=$(sed -n 's/^token: *//p' <<<"$new") page token "$url"
+stop
 expect_clean "afterwards"
-[ "$failures" -eq 0 ] || cat "$TMPDIR/server.log"
 finish
