@@ -91,12 +91,12 @@ clang-format       | layout
 shellcheck         | shell scripts
 file               | asserts that initd is static
 mandoc             | checks the manual page
+chromium           | drives the page of the HTTP server
 git                | tells which files are the project's
 docker-registry    | a registry on loopback in the tests of OCI images
 busybox-static     | what those images are made of
 e2fsprogs          | ext4 disks in the tests of real guests
 python3            | JSON checks in the tests of real guests
-chromium           | drives the page of the HTTP server
 endef
 export DEPS DEPS_TEST
 
