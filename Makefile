@@ -95,6 +95,7 @@ clang-format       | layout
 shellcheck         | shell scripts
 file               | asserts that initd is static
 mandoc             | checks the manual page
+chromium           | drives the page of the HTTP server
 git                | tells which files are the project's
 docker-registry    | a registry on loopback in the tests of OCI images
 busybox-static     | what those images are made of
