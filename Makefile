@@ -32,9 +32,9 @@ HOST_LIB_SRC := $(filter-out host/main.c host/import-oci.c,$(HOST_SRC))
 CAPSID_SRC := $(filter-out host/import-oci.c host/oci/%,$(HOST_SRC))
 IMPORT_SRC := host/import-oci.c $(wildcard host/oci/*.c host/base/*.c)
 
-HOST_PKGS := jansson libcrypto
+HOST_PKGS := jansson libcrypto libmicrohttpd
 HOST_LIBS := $(shell pkg-config --libs $(HOST_PKGS) 2>/dev/null) -linih
-IMPORT_LIBS := $(HOST_LIBS) -Wl,--as-needed $(shell pkg-config --libs libarchive 2>/dev/null)
+IMPORT_LIBS := -Wl,--as-needed $(HOST_LIBS) $(shell pkg-config --libs libarchive 2>/dev/null)
 HOST_CFLAGS := -Ihost -DCAPSID_VERSION='"$(VERSION)"'
 
 .PHONY: all help demo check bench lint install clean deps deps-check format kernel protocol-tables \
@@ -64,6 +64,7 @@ make             | this file
 pkg-config       | finds the libraries
 musl-tools       | initd is static against musl
 libjansson-dev   | JSON of the CLI, QMP and the stores
+libmicrohttpd-dev | HTTP of capsid api
 libinih-dev      | configuration and language definitions
 libssl-dev       | SHA-256 (libcrypto)
 libarchive-dev   | reads the layers of OCI images
@@ -125,7 +126,23 @@ deps-check: deps
 HOST_OBJ := $(HOST_SRC:%.c=$(B)/obj/%.o)
 PROTO_OBJ := $(PROTO_SRC:%.c=$(B)/obj/%.o)
 
-$(B)/capsid: $(CAPSID_SRC:%.c=$(B)/obj/%.o) $(PROTO_OBJ)
+# Files that are part of the program, see host/api/assets.h.
+API_ASSETS := host/api/openapi.json $(wildcard host/api/page/*)
+API_ASSETS_OBJ := $(B)/obj/api_assets.o
+
+$(B)/obj/api_assets.S: $(API_ASSETS) Makefile
+	@mkdir -p $(@D)
+	$(Q){ n=0; for file in $(API_ASSETS); do \
+		printf '.section .rodata\nname%d: .asciz "%s"\ndata%d: .incbin "%s"\nend%d:\n' \
+			$$n "$${file#host/api/}" $$n "$$file" $$n; \
+		printf '.section .data.rel.ro,"aw"\n.quad name%d, data%d, end%d\n' $$n $$n $$n; n=$$((n + 1)); done; \
+	printf '.quad 0, 0, 0\n.section .note.GNU-stack,"",%%progbits\n'; } | \
+	sed '1i .section .data.rel.ro,"aw"\n.balign 8\n.globl api_assets\napi_assets:' >$@
+$(API_ASSETS_OBJ): $(B)/obj/api_assets.S
+	$(call say,AS,$<)
+	$(Q)$(CC) -c -o $@ $<
+
+$(B)/capsid: $(CAPSID_SRC:%.c=$(B)/obj/%.o) $(PROTO_OBJ) $(API_ASSETS_OBJ)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(HOST_LIBS)
 

@@ -6,7 +6,7 @@
 #include <string.h>
 
 static const struct cli_verb *const verbs[] = {&verb_run,       &verb_host,      &verb_snapshot, &verb_rootfs,
-                                               &verb_languages, &verb_benchmark, &verb_doctor};
+                                               &verb_languages, &verb_benchmark, &verb_doctor,   &verb_api};
 #define VERB_COUNT (sizeof(verbs) / sizeof(verbs[0]))
 
 static int print_help(void)
