@@ -27,14 +27,15 @@ endif
 PROTO_SRC := $(wildcard proto/*.c)
 INITD_SRC := $(wildcard initd/*.c)
 HOST_SRC := $(wildcard host/*.c host/*/*.c)
-HOST_LIB_SRC := $(filter-out host/main.c host/import-oci.c,$(HOST_SRC))
-# capsid itself reads no archive, and starts faster without the library for it.
-CAPSID_SRC := $(filter-out host/import-oci.c host/oci/%,$(HOST_SRC))
+HOST_LIB_SRC := $(filter-out host/main.c host/import-oci.c host/capsid-api.c,$(HOST_SRC))
+# capsid itself reads no archive and speaks no HTTP, and starts faster without the libraries for it.
+CAPSID_SRC := $(filter-out host/import-oci.c host/oci/% host/capsid-api.c host/api/% host/cli/verb_api.c,$(HOST_SRC))
+API_SRC := $(filter-out host/main.c host/import-oci.c host/oci/%,$(HOST_SRC))
 IMPORT_SRC := host/import-oci.c $(wildcard host/oci/*.c host/base/*.c)
 
 HOST_PKGS := jansson libcrypto libmicrohttpd
-HOST_LIBS := $(shell pkg-config --libs $(HOST_PKGS) 2>/dev/null) -linih
-IMPORT_LIBS := -Wl,--as-needed $(HOST_LIBS) $(shell pkg-config --libs libarchive 2>/dev/null)
+HOST_LIBS := -Wl,--as-needed $(shell pkg-config --libs $(HOST_PKGS) 2>/dev/null) -linih
+IMPORT_LIBS := $(HOST_LIBS) $(shell pkg-config --libs libarchive 2>/dev/null)
 HOST_CFLAGS := -Ihost -DCAPSID_VERSION='"$(VERSION)"'
 
 .PHONY: all help demo check bench lint install clean deps deps-check format kernel protocol-tables \
@@ -97,6 +98,7 @@ docker-registry    | a registry on loopback in the tests of OCI images
 busybox-static     | what those images are made of
 e2fsprogs          | ext4 disks in the tests of real guests
 python3            | JSON checks in the tests of real guests
+python3-jsonschema | answers of the HTTP API against its OpenAPI description
 endef
 export DEPS DEPS_TEST
 
@@ -142,8 +144,13 @@ $(API_ASSETS_OBJ): $(B)/obj/api_assets.S
 	$(call say,AS,$<)
 	$(Q)$(CC) -c -o $@ $<
 
-$(B)/capsid: $(CAPSID_SRC:%.c=$(B)/obj/%.o) $(PROTO_OBJ) $(API_ASSETS_OBJ)
+$(B)/capsid: $(CAPSID_SRC:%.c=$(B)/obj/%.o) $(PROTO_OBJ)
 	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(HOST_LIBS)
+
+$(SHARE)/capsid-api: $(API_SRC:%.c=$(B)/obj/%.o) $(PROTO_OBJ) $(API_ASSETS_OBJ)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(HOST_LIBS)
 
 $(SHARE)/import-oci: $(IMPORT_SRC:%.c=$(B)/obj/%.o)
@@ -215,7 +222,7 @@ $(B)/test/vmlinux-loopback: $(wildcard kernel-config/*) $(SHARE)/vmlinux
 	$(Q)kernel-config/build.sh --cache $(B)/kernel --output $@ --fragment test-vsock-loopback
 	@touch $@
 
-share: $(SHARE)/initd $(SHARE)/build-image $(SHARE)/npm-tree $(SHARE)/import-oci $(SHARE)/languages/.done $(SHARE)/programs/.done
+share: $(SHARE)/initd $(SHARE)/build-image $(SHARE)/npm-tree $(SHARE)/import-oci $(SHARE)/capsid-api $(SHARE)/languages/.done $(SHARE)/programs/.done
 $(SHARE)/initd: $(B)/initd
 	@mkdir -p $(@D)
 	$(Q)install -m 755 $< $@
@@ -270,13 +277,15 @@ bench: all kernel guest-programs
 
 install: all $(SHARE)/vmlinux
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/capsid/languages $(DESTDIR)$(PREFIX)/share/capsid/programs \
-		$(DESTDIR)$(PREFIX)/share/man/man1
+		$(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/lib/systemd/system
 	install -m 755 $(B)/capsid $(DESTDIR)$(PREFIX)/bin/
-	install -m 755 $(SHARE)/initd $(SHARE)/build-image $(SHARE)/npm-tree $(SHARE)/import-oci $(DESTDIR)$(PREFIX)/share/capsid/
+	install -m 755 $(SHARE)/initd $(SHARE)/build-image $(SHARE)/npm-tree $(SHARE)/import-oci $(SHARE)/capsid-api $(DESTDIR)$(PREFIX)/share/capsid/
 	install -m 644 $(SHARE)/vmlinux $(DESTDIR)$(PREFIX)/share/capsid/
 	install -m 644 $(SHARE)/languages/*.ini $(DESTDIR)$(PREFIX)/share/capsid/languages/
 	install -m 644 $(SHARE)/programs/* $(DESTDIR)$(PREFIX)/share/capsid/programs/
 	install -m 644 host/man/capsid.1 $(DESTDIR)$(PREFIX)/share/man/man1/
+	sed 's|/usr/local|$(PREFIX)|' host/api/capsid-api.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/capsid-api.service
+	install -m 644 host/api/capsid-api.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/
 
 clean:
 	$(Q)find $(B) -mindepth 1 -maxdepth 1 ! -name kernel -exec rm -rf {} + 2>/dev/null || true

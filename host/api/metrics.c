@@ -37,7 +37,7 @@ void metrics_run(struct metrics *m, const char *end, int64_t load_ns, int64_t ex
     for (unsigned i = 0; ends[i]; i++)
         if (strcmp(ends[i], end) == 0)
             m->ends[i]++;
-    if (strcmp(end, "failed") == 0)
+    if (strcmp(end, "failed") == 0 || load_ns == 0)
         return;
     metrics_observe(&m->load, load_ns);
     metrics_observe(&m->exec, exec_ns);

@@ -162,11 +162,13 @@ static json_t *run_one(struct exchange *x, struct backend *b, size_t which)
     else
         exchange_fail(x, &e);
     const struct run_phase *last = run_last_phase(&o.result);
-    metrics_run(&x->server->metrics, result == 0 ? last->end : "failed", o.result.load_ns, last->ns,
-                o.result.primed);
-    if (j && x->streaming) {
+    metrics_run(&x->server->metrics,
+                result == 0                 ? last->end
+                : e.kind == ERROR_CANCELLED ? "cancelled"
+                                            : "failed",
+                o.result.load_ns, last->ns, o.result.primed);
+    if (j && x->streaming)
         end_stream(&o, json_incref(j));
-    }
     close_fd(&request.stdin_fd);
     one_run_done(&o);
     return j;
