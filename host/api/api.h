@@ -23,7 +23,7 @@ struct api_options {
     int (*reload)(struct config *ret, struct error *e);
 };
 
-/* Serves until SIGTERM or SIGINT. Prints "listening on http://ADDRESS:PORT" on standard output when it is ready. */
+/* Serves until SIGTERM or SIGINT. Prints "listening on http://ADDRESS:PORT" for each socket on standard output, and "ready". */
 int api_serve(const struct api_options *options, const struct config *config, struct error *e);
 
 #endif

@@ -111,7 +111,7 @@ static int count_passed(void)
     return (int)n;
 }
 
-static int print_where(int fd, struct error *e)
+static int print_one(int fd, struct error *e)
 {
     union address a = {0};
     socklen_t size = sizeof(a);
@@ -132,7 +132,7 @@ static int print_where(int fd, struct error *e)
 
 int listen_open(const struct api_options *o, int ret[static LISTEN_MAX], int *ret_count, struct error *e)
 {
-    int count = count_passed(), result = 0;
+    int count = count_passed();
 
     for (int i = 0; i < count; i++)
         ret[i] = FIRST_PASSED_FD + i;
@@ -146,12 +146,16 @@ int listen_open(const struct api_options *o, int ret[static LISTEN_MAX], int *re
         }
         count += o->socket != NULL;
     }
-    for (int i = 0; result == 0 && i < count; i++)
-        result = print_where(ret[i], e);
     *ret_count = count;
-    if (result < 0)
-        listen_close(o, ret, count);
-    return result;
+    return 0;
+}
+
+int listen_print(const int *fds, int count, struct error *e)
+{
+    for (int i = 0; i < count; i++)
+        if (print_one(fds[i], e) < 0)
+            return -1;
+    return 0;
 }
 
 void listen_close(const struct api_options *o, const int *fds, int count)

@@ -8,9 +8,12 @@
 
 /*
  * Opens the sockets that the options ask for; or takes those that systemd hands in (LISTEN_FDS, sd_listen_fds(3)),
- * and then no others. Prints where it listens on standard output. The caller closes them.
+ * and then no others. The caller closes them.
  */
 int listen_open(const struct api_options *o, int ret[static LISTEN_MAX], int *ret_count, struct error *e);
+
+/* Prints where they listen on standard output. */
+int listen_print(const int *fds, int count, struct error *e);
 
 /* Closes them and removes the Unix socket that listen_open() made. */
 void listen_close(const struct api_options *o, const int *fds, int count);

@@ -189,6 +189,8 @@ static int serve(struct api_server *s, const int *fds, int count, struct config 
             break;
         }
     }
+    if (result >= 0)
+        result = listen_print(fds, count, e) < 0 ? -1 : result;
     if (result >= 0) {
         printf("ready\n");
         fflush(stdout);
