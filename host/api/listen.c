@@ -160,10 +160,9 @@ int listen_print(const int *fds, int count, struct error *e)
 
 void listen_close(const struct api_options *o, const int *fds, int count)
 {
-    union address a = {0};
-    socklen_t size = sizeof(a);
-
     for (int i = 0; i < count; i++) {
+        union address a = {0};
+        socklen_t size = sizeof(a);
         if (o->socket && getsockname(fds[i], &a.any, &size) == 0 && a.any.sa_family == AF_UNIX &&
             strcmp(a.local.sun_path, o->socket) == 0)
             unlink(o->socket);

@@ -201,8 +201,10 @@ static int serve(struct api_server *s, const int *fds, int count, struct config 
     }
     for (enum route_lane lane = LANE_RUN; lane < LANE_COUNT; lane++)
         queue_close(&s->lanes[lane]);
-    for (int i = 0; i < started; i++)
+    for (int i = 0; i < started; i++) {
+        MHD_quiesce_daemon(daemons[i]); /* or it would close the socket, which is its caller's */
         MHD_stop_daemon(daemons[i]);
+    }
     close_fd(&signals);
     close_fd(&signal_fd);
     return result < 0 ? -1 : 0;
