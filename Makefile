@@ -27,15 +27,16 @@ endif
 PROTO_SRC := $(wildcard proto/*.c)
 INITD_SRC := $(wildcard initd/*.c)
 HOST_SRC := $(wildcard host/*.c host/*/*.c)
-HOST_LIB_SRC := $(filter-out host/main.c host/import-oci.c host/fetch.c,$(HOST_SRC))
-# capsid itself reads no archive and no URL, and starts faster without the libraries for them.
-CAPSID_SRC := $(filter-out host/import-oci.c host/fetch.c host/oci/%,$(HOST_SRC))
+HOST_LIB_SRC := $(filter-out host/main.c host/import-oci.c host/fetch.c host/capsid-api.c,$(HOST_SRC))
+# capsid itself reads no archive and no URL and serves no HTTP, and starts faster without the libraries for them.
+CAPSID_SRC := $(filter-out host/import-oci.c host/fetch.c host/oci/% host/capsid-api.c host/api/% host/cli/verb_api.c,$(HOST_SRC))
+API_SRC := $(filter-out host/main.c host/import-oci.c host/fetch.c host/oci/%,$(HOST_SRC))
 IMPORT_SRC := host/import-oci.c $(wildcard host/oci/*.c host/base/*.c)
 FETCH_SRC := host/fetch.c $(wildcard host/base/*.c)
 
-HOST_PKGS := jansson libcrypto
-HOST_LIBS := $(shell pkg-config --libs $(HOST_PKGS) 2>/dev/null) -linih
-IMPORT_LIBS := $(HOST_LIBS) -Wl,--as-needed $(shell pkg-config --libs libarchive 2>/dev/null)
+HOST_PKGS := jansson libcrypto libmicrohttpd
+HOST_LIBS := -Wl,--as-needed $(shell pkg-config --libs $(HOST_PKGS) 2>/dev/null) -linih
+IMPORT_LIBS := $(HOST_LIBS) $(shell pkg-config --libs libarchive 2>/dev/null)
 FETCH_LIBS := $(IMPORT_LIBS) $(shell pkg-config --libs libcurl 2>/dev/null)
 HOST_CFLAGS := -Ihost -DCAPSID_VERSION='"$(VERSION)"'
 
@@ -66,11 +67,11 @@ make             | this file
 pkg-config       | finds the libraries
 musl-tools       | initd is static against musl
 libjansson-dev   | JSON of the CLI, QMP and the stores
+libmicrohttpd-dev | HTTP of capsid api
 libinih-dev      | configuration and language definitions
 libssl-dev       | SHA-256 (libcrypto)
-libcurl4-openssl-dev | speaks HTTP to Firecracker (capsid opens the library when it needs it)
+libcurl4-openssl-dev | speaks HTTP to Firecracker (opened when it is needed), fetches what capsid setup installs
 libarchive-dev   | reads the layers of OCI images
-libcurl4-openssl-dev | fetches what capsid setup installs
 linux-source-6.1 | the guest kernel
 xz-utils         | unpacks it
 lz4              | compresses parts of it
@@ -101,6 +102,7 @@ docker-registry    | a registry on loopback in the tests of OCI images
 busybox-static     | what those images are made of
 e2fsprogs          | ext4 disks in the tests of real guests
 python3            | JSON checks in the tests of real guests
+python3-jsonschema | answers of the HTTP API against its OpenAPI description
 endef
 export DEPS DEPS_TEST
 
@@ -130,8 +132,29 @@ deps-check: deps
 HOST_OBJ := $(HOST_SRC:%.c=$(B)/obj/%.o)
 PROTO_OBJ := $(PROTO_SRC:%.c=$(B)/obj/%.o)
 
+# Files that are part of the program, see host/api/assets.h.
+API_ASSETS := host/api/openapi.json $(wildcard host/api/page/*)
+API_ASSETS_OBJ := $(B)/obj/api_assets.o
+
+$(B)/obj/api_assets.S: $(API_ASSETS) Makefile
+	@mkdir -p $(@D)
+	$(Q){ n=0; for file in $(API_ASSETS); do \
+		printf '.section .rodata\nname%d: .asciz "%s"\ndata%d: .incbin "%s"\nend%d:\n' \
+			$$n "$${file#host/api/}" $$n "$$file" $$n; \
+		printf '.section .data.rel.ro,"aw"\n.quad name%d, data%d, end%d\n' $$n $$n $$n; n=$$((n + 1)); done; \
+	printf '.quad 0, 0, 0\n.section .note.GNU-stack,"",%%progbits\n'; } | \
+	sed '1i .section .data.rel.ro,"aw"\n.balign 8\n.globl api_assets\napi_assets:' >$@
+$(API_ASSETS_OBJ): $(B)/obj/api_assets.S
+	$(call say,AS,$<)
+	$(Q)$(CC) -c -o $@ $<
+
 $(B)/capsid: $(CAPSID_SRC:%.c=$(B)/obj/%.o) $(PROTO_OBJ)
 	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(HOST_LIBS)
+
+$(SHARE)/capsid-api: $(API_SRC:%.c=$(B)/obj/%.o) $(PROTO_OBJ) $(API_ASSETS_OBJ)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(HOST_LIBS)
 
 $(SHARE)/import-oci: $(IMPORT_SRC:%.c=$(B)/obj/%.o)
@@ -208,7 +231,7 @@ $(B)/test/vmlinux-loopback: $(wildcard kernel-config/*) $(SHARE)/vmlinux
 	$(Q)kernel-config/build.sh --cache $(B)/kernel --output $@ --fragment test-vsock-loopback
 	@touch $@
 
-share: $(SHARE)/initd $(SHARE)/build-image $(SHARE)/npm-tree $(SHARE)/import-oci $(SHARE)/fetch $(SHARE)/languages/.done $(SHARE)/programs/.done
+share: $(SHARE)/initd $(SHARE)/build-image $(SHARE)/npm-tree $(SHARE)/import-oci $(SHARE)/fetch $(SHARE)/capsid-api $(SHARE)/languages/.done $(SHARE)/programs/.done
 $(SHARE)/initd: $(B)/initd
 	@mkdir -p $(@D)
 	$(Q)install -m 755 $< $@
@@ -264,13 +287,15 @@ bench: all kernel guest-programs bench-programs
 
 install: all $(SHARE)/vmlinux
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/capsid/languages $(DESTDIR)$(PREFIX)/share/capsid/programs \
-		$(DESTDIR)$(PREFIX)/share/man/man1
+		$(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/lib/systemd/system
 	install -m 755 $(B)/capsid $(DESTDIR)$(PREFIX)/bin/
-	install -m 755 $(SHARE)/initd $(SHARE)/build-image $(SHARE)/npm-tree $(SHARE)/import-oci $(SHARE)/fetch $(DESTDIR)$(PREFIX)/share/capsid/
+	install -m 755 $(SHARE)/initd $(SHARE)/build-image $(SHARE)/npm-tree $(SHARE)/import-oci $(SHARE)/fetch $(SHARE)/capsid-api $(DESTDIR)$(PREFIX)/share/capsid/
 	install -m 644 $(SHARE)/vmlinux $(DESTDIR)$(PREFIX)/share/capsid/
 	install -m 644 $(SHARE)/languages/*.ini $(DESTDIR)$(PREFIX)/share/capsid/languages/
 	install -m 644 $(SHARE)/programs/* $(DESTDIR)$(PREFIX)/share/capsid/programs/
 	install -m 644 host/man/capsid.1 $(DESTDIR)$(PREFIX)/share/man/man1/
+	sed 's|/usr/local|$(PREFIX)|' host/api/capsid-api.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/capsid-api.service
+	install -m 644 host/api/capsid-api.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/
 
 clean:
 	$(Q)find $(B) -mindepth 1 -maxdepth 1 ! -name kernel -exec rm -rf {} + 2>/dev/null || true

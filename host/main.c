@@ -1,9 +1,13 @@
 /* The table of verbs. */
 #include "cli/cli.h"
+#include "base/cleanup.h"
+#include "base/text.h"
 #include "core/run.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct cli_verb *const verbs[] = {&verb_run,    &verb_host,      &verb_snapshot,
                                                &verb_rootfs, &verb_languages, &verb_benchmark,
@@ -16,9 +20,26 @@ static int print_help(void)
         "capsid: runs untrusted programs, each in a microVM of its own\n\nUsage: capsid VERB [options]\n\n");
     for (size_t i = 0; i < VERB_COUNT; i++)
         printf("  %-10s %s\n", verbs[i]->name, verbs[i]->summary);
+    printf("  %-10s %s\n", "api", "serve the HTTP API");
     printf("\ncapsid VERB --help tells more, and so does the manual page capsid(1).\n\n"
            "Example: capsid run --lang python --code \"print('Hello')\"\n");
     return fflush(stdout) == 0 ? 0 : RUN_EXIT_ERROR;
+}
+
+/* Becomes the program capsid-api, see there. It must not look for the data directory beside itself. */
+static int become_api(char **argv)
+{
+    struct error e = {0};
+    struct config c;
+
+    if (config_load(&c, &e) < 0)
+        return cli_fail(&e);
+    cleanup_free char *path = text_format("%s/capsid-api", c.data);
+    setenv("CAPSID_DATA", c.data, 1);
+    config_done(&c);
+    execv(path, argv);
+    error_errno(&e, "cannot run %s (is it installed? make builds it)", path);
+    return cli_fail(&e);
 }
 
 int main(int argc, char **argv)
@@ -33,6 +54,8 @@ int main(int argc, char **argv)
     }
     if (strcmp(verb, "rootfs") == 0 && argc > 2 && strcmp(argv[2], "from-docker") == 0)
         return cli_run_verb(&verb_from_docker, argc - 2, argv + 2);
+    if (strcmp(verb, "api") == 0)
+        return become_api(argv + 1);
     for (size_t i = 0; i < VERB_COUNT; i++)
         if (strcmp(verbs[i]->name, verb) == 0)
             return cli_run_verb(verbs[i], argc - 1, argv + 1);

@@ -59,7 +59,7 @@ $(T)/san/%.o: %.c tests/tests.mk
 	$(Q)$(CC) $(CFLAGS_ALL) $(HOST_CFLAGS) $(TEST_CFLAGS) $(CHECK_CFLAGS) $(SANITIZE) -c -o $@ $<
 
 # An archive: a test that defines a function of the host itself, as a double, gets its own.
-$(T)/san/host.a: $(SAN_HOST)
+$(T)/san/host.a: $(SAN_HOST) $(API_ASSETS_OBJ)
 	$(call say,AR,$@)
 	@mkdir -p $(@D)
 	$(Q)rm -f $@
@@ -122,7 +122,7 @@ $(T)/fuzzobj/%.o: %.c tests/tests.mk
 	@mkdir -p $(@D)
 	$(Q)$(FUZZ_CC) $(CFLAGS_ALL) $(HOST_CFLAGS) $(TEST_CFLAGS) -fsanitize=fuzzer-no-link $(FUZZ_FLAGS) -c -o $@ $<
 
-$(T)/fuzzobj/host.a: $(FUZZ_HOST)
+$(T)/fuzzobj/host.a: $(FUZZ_HOST) $(API_ASSETS_OBJ)
 	$(call say,AR,$@)
 	@mkdir -p $(@D)
 	$(Q)rm -f $@

@@ -171,6 +171,32 @@ char *text_base64(const void *data, size_t size)
     return out;
 }
 
+bool text_base64_decode(const char *s, size_t size, struct buffer *ret)
+{
+    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    size_t padding = size && s[size - 1] == '=' ? (size > 1 && s[size - 2] == '=' ? 2 : 1) : 0;
+    unsigned v = 0;
+
+    if (size % 4)
+        return false;
+    for (size_t i = 0; i < size; i++) {
+        const char *at = i < size - padding && s[i] ? strchr(alphabet, s[i]) : NULL;
+        if (!at && i < size - padding)
+            return false;
+        v = v << 6 | (at ? (unsigned)(at - alphabet) : 0);
+        if (i % 4 != 3)
+            continue;
+        const unsigned char bytes[3] = {(unsigned char)(v >> 16), (unsigned char)(v >> 8), (unsigned char)v};
+        size_t count = i == size - 1 ? 3 - padding : 3;
+        for (size_t j = count; j < 3; j++)
+            if (bytes[j])
+                return false; /* bits that stand for nothing: another text would mean the same */
+        buffer_add(ret, bytes, count);
+        v = 0;
+    }
+    return true;
+}
+
 const char *text_bytes(uint64_t size, char out[static 24])
 {
     static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};

@@ -37,6 +37,9 @@ size_t text_utf8_prefix(const char *data, size_t size);
 /* Standard base64 with padding (RFC 4648 section 4); the caller frees it. */
 char *text_base64(const void *data, size_t size);
 
+/* The opposite: adds to *ret; false, and *ret is undefined, when s is not exactly what text_base64() makes. */
+bool text_base64_decode(const char *s, size_t size, struct buffer *ret);
+
 /* size as "12.3 MB" (powers of 1000) into out. */
 const char *text_bytes(uint64_t size, char out[static 24]);
 

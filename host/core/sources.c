@@ -75,6 +75,72 @@ int sources_add_code(struct sources *s, struct buffer *content, const char *told
     return count_size(s, f->content.size, told ? told : "the program", e);
 }
 
+static int check_name(const char *name, struct error *e)
+{
+    size_t size = strlen(name);
+    int depth = 0;
+
+    if (size == 0 || size > NAME_MAX_BYTES || text_utf8_prefix(name, size) != size)
+        return error_set(e, ERROR_USAGE, "file name \"%.64s\": must be 1 to %d bytes of UTF-8", name,
+                         NAME_MAX_BYTES);
+    for (size_t i = 0; i < size; i++)
+        if ((unsigned char)name[i] < ' ' || name[i] == 127)
+            return error_set(e, ERROR_USAGE, "a file name holds a control character");
+    if (name[0] == '/')
+        return error_set(e, ERROR_USAGE, "file name \"%.64s\": must be relative", name);
+    for (const char *part = name; part; depth++) {
+        size_t length = strcspn(part, "/");
+        if (length == 0 || length > 255 || (length == 1 && part[0] == '.') ||
+            (length == 2 && part[0] == '.' && part[1] == '.'))
+            return error_set(e, ERROR_USAGE,
+                             "file name \"%.64s\": has a part that is empty, \".\", \"..\" or too long",
+                             name);
+        part = part[length] ? part + length + 1 : NULL;
+    }
+    if (depth > SOURCES_DEPTH_MAX)
+        return error_set(e, ERROR_USAGE, "file name \"%.64s\": more than %d directories within each other",
+                         name, SOURCES_DEPTH_MAX);
+    return 0;
+}
+
+static const struct source_file *find_any(const struct sources *s, const char *name)
+{
+    for (size_t i = 0; i < s->count; i++)
+        if (s->files[i].name && strcmp(s->files[i].name, name) == 0)
+            return &s->files[i];
+    return NULL;
+}
+
+int sources_add_named(struct sources *s, const char *name, bool executable, struct buffer *content,
+                      struct error *e)
+{
+    cleanup_free char *path = text_copy(name);
+
+    if (check_name(name, e) < 0)
+        return -1;
+    for (char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        const struct source_file *parent = find_any(s, path);
+        if (parent && !S_ISDIR(parent->mode))
+            return error_set(e, ERROR_USAGE, "file name \"%.64s\": \"%.64s\" is a file, not a directory",
+                             name, path);
+        if (!parent && !add_entry(s, path, name, S_IFDIR | 0755, e))
+            return -1;
+        *slash = '/';
+    }
+    if (find_any(s, name))
+        return error_set(e, ERROR_USAGE, "file name \"%.64s\": given twice", name);
+    if (content->size > SOURCES_FILE_SIZE_MAX)
+        return error_set(e, ERROR_USAGE, "file \"%.64s\": larger than %u MiB", name,
+                         SOURCES_FILE_SIZE_MAX >> 20);
+    struct source_file *f = add_entry(s, name, name, S_IFREG | (executable ? 0755 : 0644), e);
+    if (!f)
+        return -1;
+    f->content = *content;
+    *content = (struct buffer){0};
+    return count_size(s, f->content.size, name, e);
+}
+
 static int add_directory(struct sources *s, int fd, const char *name, const char *told, int depth,
                          struct error *e);
 

@@ -40,6 +40,13 @@ int sources_add_code(struct sources *s, struct buffer *content, const char *told
  */
 int sources_add_path(struct sources *s, const char *path, bool alone, struct error *e);
 
+/*
+ * Adds a file of that relative path, and the directories above it that are not there yet; takes content over. A name
+ * that leads elsewhere, has an empty, "." or ".." part, control characters, or is taken, is an error.
+ */
+int sources_add_named(struct sources *s, const char *name, bool executable, struct buffer *content,
+                      struct error *e);
+
 /* The regular file of that name, NULL: there is none. */
 const struct source_file *sources_find(const struct sources *s, const char *name);
 

@@ -9,10 +9,10 @@ capsid --version
 expect_match "version" "$out" "capsid [0-9]*.[0-9]*.[0-9]*"
 capsid --help
 expect "help: status" "$status" 0
-for verb in run host snapshot rootfs doctor; do
+for verb in run host snapshot rootfs doctor api; do
 	expect_match "help names $verb" "$out" "*  $verb *"
 done
-for verb in run host snapshot rootfs doctor; do
+for verb in run host snapshot rootfs doctor api; do
 	capsid $verb --help
 	expect "$verb --help: status" "$status" 0
 	expect_match "$verb --help: usage" "$out" "capsid $verb: *Usage: capsid $verb *--help*"

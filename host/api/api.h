@@ -1,0 +1,29 @@
+/* api: the HTTP server. docs of its paths: openapi.json beside this file. */
+#ifndef CAPSID_API_H
+#define CAPSID_API_H
+
+#include "api/tokens.h"
+#include "config/config.h"
+
+struct api_options {
+    const char *address; /* borrowed, as all strings here; numeric */
+    uint64_t port;       /* 0: any free one */
+    const char *socket;  /* Unix socket; NULL: none */
+    bool no_tcp;
+    const char *tokens;         /* file; NULL: none */
+    struct token_limits limits; /* of clients for which the file has none */
+    bool anonymous;             /* without tokens also where others can reach it */
+    const char *cors;           /* origin whose pages may use the API, "*": any; NULL: none */
+    uint64_t workers;           /* programs at a time; 0: as the machine has processors, twice */
+    uint64_t queue;             /* requests that wait for one */
+    uint64_t queue_seconds;     /* how long at most */
+    uint64_t timeout_max;       /* seconds that a request may ask for */
+    uint64_t grace_seconds;     /* that running work gets at shutdown */
+    /* Loads the settings anew, for SIGHUP. */
+    int (*reload)(struct config *ret, struct error *e);
+};
+
+/* Serves until SIGTERM or SIGINT. Prints "listening on http://ADDRESS:PORT" for each socket on standard output, and "ready". */
+int api_serve(const struct api_options *options, const struct config *config, struct error *e);
+
+#endif

@@ -1,0 +1,66 @@
+/*
+ * body: the JSON bodies of requests, checked against tables of fields before anything is done with them. Pure:
+ * knows no HTTP and opens nothing, so that it can be tested and fuzzed alone.
+ */
+#ifndef CAPSID_API_BODY_H
+#define CAPSID_API_BODY_H
+
+#include "api/refusal.h"
+#include "core/sources.h"
+
+#include <stdbool.h>
+
+#define BODY_SIZE_MAX (48u << 20)  /* bytes: the largest program, with escapes or base64 */
+#define BODY_DEPTH_MAX 16          /* arrays and objects within each other */
+#define BODY_VALUES_MAX 20000      /* members and elements; each takes some 100 bytes of memory */
+#define BODY_STDIN_MAX (1u << 20)  /* bytes of one standard input */
+#define BODY_BATCH_MAX 64          /* standard inputs of one request */
+#define BODY_WORDS_MAX 256         /* args; variables of env */
+#define BODY_WORDS_SIZE_MAX 131072 /* bytes of all of them */
+
+struct body_limits {
+    uint64_t timeout; /* seconds, the longest that may be asked for */
+    uint64_t memory;  /* MiB */
+    uint64_t vcpus;
+    uint64_t output; /* bytes of each channel */
+};
+
+/* What POST /execute and /run ask for. */
+struct body_run {
+    char *language; /* owned, as all strings here; NULL: as the main file's extension says */
+    struct sources sources;
+    char *entry; /* NULL: the only file, or the first of several */
+    char *cwd;
+    char **args; /* ends with NULL */
+    char **env;
+    struct buffer *stdins;
+    size_t stdin_count; /* 0: none */
+    bool batch;         /* stdin is a list: one run and one result for each */
+    json_t *stdin_echo; /* as it was given; NULL: none */
+    uint64_t timeout;   /* this and what follows: 0 is as configured */
+    uint64_t build_timeout;
+    uint64_t memory;
+    uint64_t vcpus;
+    uint64_t max_output;
+    bool cold;
+    bool unprimed;
+    bool detached; /* answer with an operation at once */
+};
+
+int body_run_parse(struct body_run *ret, const char *data, size_t size, const struct body_limits *limits,
+                   struct refusal *r);
+void body_run_done(struct body_run *b);
+
+/* What POST /snapshots and /rootfs ask for. */
+struct body_create {
+    char *language;
+    uint64_t memory;
+    uint64_t vcpus;
+    bool force;
+};
+
+int body_create_parse(struct body_create *ret, const char *data, size_t size,
+                      const struct body_limits *limits, bool snapshot, struct refusal *r);
+void body_create_done(struct body_create *b);
+
+#endif

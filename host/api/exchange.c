@@ -1,0 +1,247 @@
+#include "api/server.h"
+
+#include "base/cleanup.h"
+#include "base/log.h"
+
+#include <string.h>
+#include <sys/eventfd.h>
+
+struct exchange *exchange_new(struct api_server *s, const char *method, const char *path)
+{
+    struct exchange *x = memory_allocate(sizeof(*x));
+
+    x->server = s;
+    x->references = 1;
+    snprintf(x->method, sizeof(x->method), "%s", method);
+    x->path = text_copy(path);
+    x->started_ns = clock_monotonic_ns();
+    x->cancel_fd = -1;
+    pthread_mutex_init(&x->lock, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&x->drained, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    return x;
+}
+
+void exchange_ref(struct exchange *x)
+{
+    x->references++;
+}
+
+void exchange_unref(struct exchange *x)
+{
+    if (--x->references > 0)
+        return;
+    x->server->bodies -= x->body.size;
+    buffer_free(&x->body);
+    buffer_free(&x->answer.body);
+    buffer_free(&x->out);
+    body_run_done(&x->run);
+    body_create_done(&x->create);
+    json_decref(x->result);
+    close_fd(&x->cancel_fd);
+    pthread_cond_destroy(&x->drained);
+    pthread_mutex_destroy(&x->lock);
+    free(x->path);
+    free(x);
+}
+
+int exchange_begin_work(struct exchange *x)
+{
+    struct api_server *s = x->server;
+
+    if (s->stopping)
+        return refuse(&x->refusal, REFUSAL_STOPPING, "the server is shutting down");
+    x->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (x->cancel_fd < 0)
+        return refuse(&x->refusal, REFUSAL_OVERLOAD, "the server has too many files open");
+    if (tokens_begin_work(s->tokens, x->client, &x->refusal) < 0)
+        return -1;
+    pthread_mutex_lock(&s->lock);
+    x->id = ++s->next_id;
+    x->working = true;
+    x->flight_next = s->in_flight;
+    if (s->in_flight)
+        s->in_flight->flight_before = x;
+    s->in_flight = x;
+    pthread_mutex_unlock(&s->lock);
+    return 0;
+}
+
+static void end_work(struct exchange *x)
+{
+    struct api_server *s = x->server;
+
+    if (!x->working)
+        return;
+    pthread_mutex_lock(&s->lock);
+    x->working = false;
+    *(x->flight_before ? &x->flight_before->flight_next : &s->in_flight) = x->flight_next;
+    if (x->flight_next)
+        x->flight_next->flight_before = x->flight_before;
+    pthread_mutex_unlock(&s->lock);
+    tokens_end_work(s->tokens, x->client);
+}
+
+void exchange_work(struct exchange *x, struct backend *b)
+{
+    int64_t now = clock_monotonic_ns();
+
+    metrics_observe(&x->server->metrics.queue_wait, now - x->queued_ns);
+    if (!b)
+        refuse(&x->refusal, REFUSAL_FAILED, "the server cannot use its state directory; its log says why");
+    else if (x->cancelled)
+        refuse(&x->refusal, REFUSAL_CANCELLED, "cancelled before it began");
+    else {
+        if (x->operation[0])
+            operations_begin(&x->server->operations, x->operation);
+        x->work(x, b);
+    }
+    exchange_finish(x);
+}
+
+void exchange_finish(struct exchange *x)
+{
+    struct api_server *s = x->server;
+
+    end_work(x);
+    if (x->refusal.kind && !x->streaming)
+        exchange_answer(x, refusal_status(x->refusal.kind), refusal_json(&x->refusal, x->trace.id));
+    if (x->operation[0]) {
+        operations_end(&s->operations, x->operation, x->cancelled, x->result,
+                       x->refusal.kind ? &x->refusal : NULL, x->trace.id);
+        log_progress("operation %s: %s trace_id=%s client=%s", x->operation,
+                     x->refusal.kind ? x->refusal.text : "done", x->trace.id, x->client_name);
+    }
+    if (x->key[0] && !x->operation[0])
+        keys_end(&s->keys, x->client_name, x->key, x->streaming ? NULL : &x->answer);
+    pthread_mutex_lock(&x->lock);
+    x->done = true;
+    http_resume(x);
+    pthread_mutex_unlock(&x->lock);
+    exchange_unref(x);
+}
+
+void exchange_cancel(struct exchange *x)
+{
+    const uint64_t one = 1;
+
+    pthread_mutex_lock(&x->lock);
+    x->cancelled = true;
+    /* The counter cannot overflow, and is readable from the first write on. */
+    if (x->cancel_fd >= 0 && write(x->cancel_fd, &one, sizeof(one)) < 0)
+        log_debug("eventfd is readable already");
+    pthread_cond_broadcast(&x->drained);
+    pthread_mutex_unlock(&x->lock);
+    for (enum route_lane lane = LANE_RUN; lane < LANE_COUNT; lane++) {
+        if (x->server->lanes[lane].threads && queue_remove(&x->server->lanes[lane], x)) {
+            refuse(&x->refusal, x->server->stopping ? REFUSAL_STOPPING : REFUSAL_CANCELLED,
+                   x->server->stopping ? "the server is shutting down" : "cancelled before it began");
+            exchange_finish(x);
+            return;
+        }
+    }
+}
+
+void exchange_cancel_id(struct api_server *s, uint64_t id)
+{
+    struct exchange *x;
+
+    pthread_mutex_lock(&s->lock);
+    for (x = s->in_flight; x && x->id != id; x = x->flight_next)
+        ;
+    if (x)
+        exchange_ref(x);
+    pthread_mutex_unlock(&s->lock);
+    if (!x)
+        return;
+    exchange_cancel(x);
+    exchange_unref(x);
+}
+
+void exchange_cancel_all(struct api_server *s)
+{
+    for (uint64_t id = 0; id != UINT64_MAX;) {
+        uint64_t lowest = UINT64_MAX;
+        pthread_mutex_lock(&s->lock);
+        for (struct exchange *x = s->in_flight; x; x = x->flight_next)
+            if (x->id > id && x->id < lowest)
+                lowest = x->id;
+        pthread_mutex_unlock(&s->lock);
+        id = lowest;
+        if (id != UINT64_MAX)
+            exchange_cancel_id(s, id);
+    }
+}
+
+void exchange_answer(struct exchange *x, int status, json_t *j)
+{
+    cleanup_free char *text = json_dumps(j, JSON_COMPACT);
+
+    json_decref(j);
+    x->answer.status = text ? status : 500;
+    x->answer.type = "application/json";
+    x->answer.body.size = 0;
+    buffer_add_text(&x->answer.body, "%s\n", text ? text : "{\"code\":\"E006\"}");
+}
+
+int exchange_fail(struct exchange *x, const struct error *e)
+{
+    struct api_server *s = x->server;
+
+    switch (e->kind) {
+    case ERROR_UNKNOWN_LANGUAGE:
+        return refuse(&x->refusal, REFUSAL_UNKNOWN_LANGUAGE, "%.600s", e->text);
+    case ERROR_USAGE:
+        return refuse(&x->refusal, REFUSAL_INVALID, "%.600s", e->text);
+    case ERROR_NOT_FOUND:
+        return refuse(&x->refusal, REFUSAL_NOT_FOUND, "%.600s", e->text);
+    case ERROR_CANCELLED:
+        if (s->stopping)
+            return refuse(&x->refusal, REFUSAL_STOPPING, "the server is shutting down");
+        return refuse(&x->refusal, REFUSAL_CANCELLED, "cancelled");
+    default:
+        log_warning("trace_id=%s: %s", x->trace.id, e->text);
+        /* Paths and the like are for those who run the server. */
+        if (s->options->tokens)
+            return refuse(&x->refusal, REFUSAL_FAILED, "the server could not do it; its log says why");
+        return refuse(&x->refusal, REFUSAL_FAILED, "%.600s", e->text);
+    }
+}
+
+int exchange_detach(struct exchange *x, const char *kind, enum route_lane lane,
+                    int (*work)(struct exchange *, struct backend *))
+{
+    struct api_server *s = x->server;
+    struct exchange *twin = exchange_new(s, x->method, x->path);
+
+    twin->route = x->route;
+    twin->work = work;
+    twin->trace = x->trace;
+    twin->client = x->client;
+    memcpy(twin->client_name, x->client_name, sizeof(twin->client_name));
+    twin->run = x->run;
+    twin->create = x->create;
+    x->run = (struct body_run){0};
+    x->create = (struct body_create){0};
+    if (exchange_begin_work(twin) == 0) {
+        if (operations_add(&s->operations, kind, twin->client_name, twin->id, twin->operation) < 0)
+            refuse(&twin->refusal, REFUSAL_OVERLOAD, "too many operations that are not finished");
+        else if (queue_push(&s->lanes[lane], twin)) {
+            snprintf(x->answer.location, sizeof(x->answer.location), "/api/v1/operations/%s",
+                     twin->operation);
+            exchange_answer(x, 202, operations_show(&s->operations, x->client_name, twin->operation));
+            return 0;
+        } else {
+            refuse(&twin->refusal, REFUSAL_OVERLOAD, "too many requests wait already");
+            operations_forget(&s->operations, twin->operation);
+        }
+        twin->operation[0] = '\0';
+        twin->refusal.retry_after = 5;
+    }
+    x->refusal = twin->refusal;
+    exchange_finish(twin);
+    return -1;
+}

@@ -1,0 +1,153 @@
+/* The table of paths, and the small handlers. */
+#include "api/server.h"
+
+#include "base/cleanup.h"
+
+#include <string.h>
+
+static int get_health(struct exchange *x)
+{
+    struct api_server *s = x->server;
+    bool stopping = s->stopping;
+    size_t waiting;
+    unsigned busy;
+
+    queue_state(&s->lanes[LANE_RUN], &waiting, &busy);
+    exchange_answer(x, stopping ? 503 : 200,
+                    json_pack("{s:s, s:s, s:I, s:{s:I, s:I, s:I, s:I}}", "status",
+                              stopping ? "stopping" : "ok", "version", CAPSID_VERSION, "uptime_seconds",
+                              (json_int_t)((clock_monotonic_ns() - s->started_ns) / 1000000000), "queue",
+                              "workers", (json_int_t)s->lanes[LANE_RUN].thread_count, "busy",
+                              (json_int_t)busy, "waiting", (json_int_t)waiting, "limit",
+                              (json_int_t)s->lanes[LANE_RUN].limit));
+    return 0;
+}
+
+static int get_metrics(struct exchange *x)
+{
+    metrics_write(x->server, &x->answer.body);
+    x->answer.status = 200;
+    x->answer.type = "text/plain; version=0.0.4; charset=utf-8";
+    return 0;
+}
+
+/* ---- lists --------------------------------------------------------------------------------------- */
+
+static int answer_or_fail(struct exchange *x, json_t *j, const struct error *e)
+{
+    if (!j)
+        return exchange_fail(x, e);
+    exchange_answer(x, 200, j);
+    return 0;
+}
+
+static int list_languages(struct exchange *x, struct backend *b)
+{
+    struct error e = {0};
+
+    return answer_or_fail(x, backend_languages(b, &e), &e);
+}
+
+static int show_language(struct exchange *x, struct backend *b)
+{
+    struct error e = {0};
+    json_t *j = backend_language(b, x->argument, &e);
+
+    if (!j && e.kind == ERROR_UNKNOWN_LANGUAGE)
+        return refuse(&x->refusal, REFUSAL_NOT_FOUND, "%.600s", e.text);
+    return answer_or_fail(x, j, &e);
+}
+
+static int list_images(struct exchange *x, struct backend *b)
+{
+    struct error e = {0};
+
+    return answer_or_fail(x, backend_images(b, &e), &e);
+}
+
+static int list_snapshots(struct exchange *x, struct backend *b)
+{
+    struct error e = {0};
+
+    return answer_or_fail(x, backend_snapshots(b, &e), &e);
+}
+
+/* ---- what takes minutes -------------------------------------------------------------------------- */
+
+static int make_image(struct exchange *x, struct backend *b)
+{
+    struct error e = {0};
+
+    x->result = backend_create_image(b, &x->create, x->cancel_fd, &e);
+    return x->result ? 0 : exchange_fail(x, &e);
+}
+
+static int make_snapshot(struct exchange *x, struct backend *b)
+{
+    struct error e = {0};
+
+    x->result = backend_create_snapshot(b, &x->create, x->cancel_fd, &e);
+    return x->result ? 0 : exchange_fail(x, &e);
+}
+
+static int create(struct exchange *x, bool snapshot)
+{
+    if (body_create_parse(&x->create, x->body.data, x->body.size, &x->server->limits, snapshot, &x->refusal) <
+        0)
+        return -1;
+    return exchange_detach(x, snapshot ? "snapshot" : "rootfs", LANE_MAKE,
+                           snapshot ? make_snapshot : make_image);
+}
+
+static int post_image(struct exchange *x)
+{
+    return create(x, false);
+}
+
+static int post_snapshot(struct exchange *x)
+{
+    return create(x, true);
+}
+
+static int list_operations(struct exchange *x)
+{
+    exchange_answer(x, 200, operations_show(&x->server->operations, x->client_name, NULL));
+    return 0;
+}
+
+static int show_operation(struct exchange *x)
+{
+    json_t *j = operations_show(&x->server->operations, x->client_name, x->argument);
+
+    if (!j)
+        return refuse(&x->refusal, REFUSAL_NOT_FOUND, "there is no such operation, or it was forgotten");
+    exchange_answer(x, 200, j);
+    return 0;
+}
+
+/* What is finished stays as it is: to cancel twice is to cancel once. */
+static int cancel_operation(struct exchange *x)
+{
+    uint64_t id;
+
+    if (operations_find(&x->server->operations, x->client_name, x->argument, &id) == 0 && id)
+        exchange_cancel_id(x->server, id);
+    return show_operation(x);
+}
+
+const struct route api_routes[] = {
+    {"GET", "/health", LANE_NONE, true, false, false, get_health, NULL},
+    {"GET", "/metrics", LANE_NONE, false, false, false, get_metrics, NULL},
+    {"GET", "/api/v1/languages", LANE_LIST, false, false, false, NULL, list_languages},
+    {"GET", "/api/v1/languages/{}", LANE_LIST, false, false, false, NULL, show_language},
+    {"POST", "/api/v1/execute", LANE_RUN, false, true, true, handle_execute, NULL},
+    {"POST", "/api/v1/run", LANE_RUN, false, true, true, handle_run, NULL},
+    {"GET", "/api/v1/rootfs", LANE_LIST, false, false, false, NULL, list_images},
+    {"POST", "/api/v1/rootfs", LANE_NONE, false, true, false, post_image, NULL},
+    {"GET", "/api/v1/snapshots", LANE_LIST, false, false, false, NULL, list_snapshots},
+    {"POST", "/api/v1/snapshots", LANE_NONE, false, true, false, post_snapshot, NULL},
+    {"GET", "/api/v1/operations", LANE_NONE, false, false, false, list_operations, NULL},
+    {"GET", "/api/v1/operations/{}", LANE_NONE, false, false, false, show_operation, NULL},
+    {"DELETE", "/api/v1/operations/{}", LANE_NONE, false, false, false, cancel_operation, NULL},
+    {0},
+};

@@ -1,0 +1,465 @@
+/* Between libmicrohttpd and the exchanges. Its threads only parse, check and write; they never wait. */
+#include "api/server.h"
+
+#include "base/cleanup.h"
+#include "base/log.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/epoll.h>
+
+#define CONNECTIONS_MAX 2000
+#define CONNECTION_MEMORY 32768 /* bytes; the head of a request must fit, or the answer is 431 */
+#define IDLE_SECONDS 60
+#define DRAIN_MAX (1 << 20) /* a refused body up to this size is read, so that the connection lives on */
+#define STREAM_BLOCK 16384
+
+static const char csp[] = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+                          "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+static const char *header(struct exchange *x, const char *name)
+{
+    return MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, name);
+}
+
+/* ---- waiting ------------------------------------------------------------------------------------- */
+
+void http_suspend(struct exchange *x)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    struct epoll_event event = {.events = EPOLLRDHUP | EPOLLONESHOT, .data.u64 = x->id};
+
+    MHD_suspend_connection(x->connection);
+    x->suspended = true;
+    /* Without it, a client that goes away is noticed when its answer is written. */
+    x->watched = info && epoll_ctl(x->server->watch_fd, EPOLL_CTL_ADD, info->connect_fd, &event) == 0;
+}
+
+void http_resume(struct exchange *x)
+{
+    if (!x->suspended)
+        return;
+    if (x->watched) {
+        const union MHD_ConnectionInfo *info =
+            MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+        epoll_ctl(x->server->watch_fd, EPOLL_CTL_DEL, info->connect_fd, NULL);
+    }
+    x->suspended = x->watched = false;
+    MHD_resume_connection(x->connection);
+}
+
+/* ---- answers ------------------------------------------------------------------------------------- */
+
+static void add(struct MHD_Response *r, const char *name, const char *value)
+{
+    if (value && value[0])
+        MHD_add_response_header(r, name, value);
+}
+
+static void add_cors(struct exchange *x, struct MHD_Response *r)
+{
+    const char *allowed = x->server->options->cors, *origin = header(x, "Origin");
+
+    if (!allowed)
+        return;
+    if (strcmp(allowed, "*") != 0)
+        add(r, "Vary", "Origin");
+    if (!origin || (strcmp(allowed, "*") != 0 && strcmp(allowed, origin) != 0))
+        return;
+    add(r, "Access-Control-Allow-Origin", allowed);
+    add(r, "Access-Control-Expose-Headers",
+        "X-Request-Id, traceparent, Location, Retry-After, Idempotency-Replayed");
+    if (!x->answer.preflight)
+        return;
+    add(r, "Access-Control-Allow-Methods", x->answer.allow);
+    add(r, "Access-Control-Allow-Headers",
+        "Authorization, Content-Type, Accept, Idempotency-Key, X-Request-Id, traceparent");
+    add(r, "Access-Control-Max-Age", "600");
+}
+
+static enum MHD_Result send_response(struct exchange *x, struct MHD_Response *r, unsigned status)
+{
+    const struct answer *a = &x->answer;
+    char seconds[16];
+
+    add(r, "Content-Type", status == 304 || status == 204 ? NULL : a->type);
+    add(r, "X-Request-Id", x->trace.id);
+    add(r, "traceparent", x->trace.parent);
+    add(r, "X-Content-Type-Options", "nosniff");
+    add(r, "Cache-Control", a->etag[0] ? "no-cache" : "no-store");
+    add(r, "ETag", a->etag);
+    add(r, "Allow", a->allow);
+    add(r, "Location", a->location);
+    if (a->page) {
+        add(r, "Content-Security-Policy", csp);
+        add(r, "Referrer-Policy", "no-referrer");
+        add(r, "X-Frame-Options", "DENY");
+    }
+    if (a->replayed)
+        add(r, "Idempotency-Replayed", "true");
+    if (status == 401)
+        add(r, "WWW-Authenticate", "Bearer");
+    if (x->refusal.retry_after || status == 503) {
+        snprintf(seconds, sizeof(seconds), "%d", x->refusal.retry_after ? x->refusal.retry_after : 1);
+        add(r, "Retry-After", seconds);
+    }
+    if (x->server->stopping)
+        add(r, "Connection", "close");
+    add_cors(x, r);
+    enum MHD_Result result = MHD_queue_response(x->connection, status, r);
+    MHD_destroy_response(r);
+    return result;
+}
+
+static enum MHD_Result send_answer(struct exchange *x)
+{
+    struct answer *a = &x->answer;
+    struct MHD_Response *r =
+        a->fixed ? MHD_create_response_from_buffer(a->fixed_size, (void *)(uintptr_t)a->fixed,
+                                                   MHD_RESPMEM_PERSISTENT)
+                 : MHD_create_response_from_buffer(a->body.size, a->body.data, MHD_RESPMEM_MUST_COPY);
+
+    return r ? send_response(x, r, (unsigned)a->status) : MHD_NO;
+}
+
+static enum MHD_Result send_refusal(struct exchange *x)
+{
+    exchange_answer(x, refusal_status(x->refusal.kind), refusal_json(&x->refusal, x->trace.id));
+    return send_answer(x);
+}
+
+static enum MHD_Result send_stream(struct exchange *x)
+{
+    struct MHD_Response *r =
+        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, stream_read, x, NULL);
+
+    x->stream_queued = true;
+    x->answer.status = 200;
+    x->answer.type = x->stream == STREAM_SSE ? "text/event-stream" : "application/x-ndjson";
+    if (!r)
+        return MHD_NO;
+    add(r, "X-Accel-Buffering", "no"); /* nginx would hold events back */
+    return send_response(x, r, 200);
+}
+
+/* ---- checks of the head -------------------------------------------------------------------------- */
+
+/* A page of elsewhere whose name was made to mean this machine (DNS rebinding) names itself as the host. */
+static int check_host(struct exchange *x)
+{
+    static const char *const names[] = {"localhost", "127.0.0.1", "[::1]"};
+    const char *host = header(x, "Host");
+
+    if (!x->server->check_host || !host)
+        return 0;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        size_t size = strlen(names[i]);
+        if (strncasecmp(host, names[i], size) == 0 && (!host[size] || host[size] == ':'))
+            return 0;
+    }
+    return refuse(
+        &x->refusal, REFUSAL_WRONG_HOST,
+        "this server is for this machine only; the Host header must be localhost, 127.0.0.1 or [::1]");
+}
+
+static int check_body_head(struct exchange *x)
+{
+    const char *type = header(x, "Content-Type"), *length = header(x, "Content-Length");
+    uint64_t size = 0;
+
+    if (!x->route->body)
+        return 0;
+    size_t word = type ? strcspn(type, "; \t") : 0;
+    if (word != strlen("application/json") || strncasecmp(type, "application/json", word) != 0)
+        return refuse(&x->refusal, REFUSAL_MEDIA_TYPE,
+                      "the body must be JSON: Content-Type: application/json");
+    if (length && text_to_u64(length, 0, UINT64_MAX, &size) && size > BODY_SIZE_MAX)
+        return refuse(&x->refusal, REFUSAL_TOO_LARGE, "the body is larger than %u MiB", BODY_SIZE_MAX >> 20);
+    return 0;
+}
+
+static void choose_stream(struct exchange *x)
+{
+    const char *accept = header(x, "Accept");
+
+    if (!x->route->streams || !accept)
+        return;
+    if (strcasestr(accept, "text/event-stream"))
+        x->stream = STREAM_SSE;
+    else if (strcasestr(accept, "application/x-ndjson"))
+        x->stream = STREAM_NDJSON;
+}
+
+static int check_key(struct exchange *x)
+{
+    const char *key = header(x, "Idempotency-Key");
+    size_t size = key ? strlen(key) : 0;
+
+    if (!key || strcmp(x->method, "POST") != 0)
+        return 0;
+    if (size == 0 || size > KEY_SIZE_MAX)
+        return refuse(&x->refusal, REFUSAL_INVALID, "an Idempotency-Key has 1 to %d bytes", KEY_SIZE_MAX);
+    if (x->stream)
+        return refuse(&x->refusal, REFUSAL_INVALID,
+                      "a stream cannot have an Idempotency-Key: it is not kept");
+    return 0;
+}
+
+/* Everything that is known before the body. 1: the answer is set; 0 go on; -1 refused. */
+static int check_head(struct exchange *x)
+{
+    struct api_server *s = x->server;
+    bool get = strcmp(x->method, "GET") == 0 || strcmp(x->method, "HEAD") == 0;
+
+    if (check_host(x) < 0)
+        return -1;
+    if (get && page_find(x->path, header(x, "If-None-Match"), &x->answer))
+        return 1;
+    x->route = route_find(api_routes, x->method, x->path, x->argument, x->answer.allow, &x->refusal);
+    if (!x->route && strcmp(x->method, "OPTIONS") == 0 && x->refusal.kind == REFUSAL_METHOD) {
+        x->refusal = (struct refusal){0};
+        x->answer.status = 204;
+        x->answer.preflight = true;
+        return 1;
+    }
+    if (!x->route)
+        return -1;
+    x->answer.allow[0] = '\0';
+    if (!x->route->open) {
+        x->client = tokens_check(s->tokens, header(x, "Authorization"), &x->refusal);
+        if (x->client < 0) {
+            x->client = 0;
+            return -1;
+        }
+        tokens_name(s->tokens, x->client, x->client_name);
+        if (tokens_take_request(s->tokens, x->client, x->started_ns, &x->refusal) < 0)
+            return -1;
+    }
+    choose_stream(x);
+    return check_body_head(x) < 0 ? -1 : check_key(x);
+}
+
+/* ---- one request --------------------------------------------------------------------------------- */
+
+static int take_body(struct exchange *x, const char *data, size_t size)
+{
+    struct api_server *s = x->server;
+
+    if (!x->route->body)
+        return 0; /* of a GET or DELETE: of no meaning */
+    if (x->body.size + size > BODY_SIZE_MAX)
+        return refuse(&x->refusal, REFUSAL_TOO_LARGE, "the body is larger than %u MiB", BODY_SIZE_MAX >> 20);
+    if (atomic_fetch_add(&s->bodies, size) + size > BODIES_MAX) {
+        s->bodies -= size;
+        return refuse(&x->refusal, REFUSAL_OVERLOAD, "the server holds too many requests");
+    }
+    buffer_add(&x->body, data, size);
+    return 0;
+}
+
+/* 1: the answer was given before; 0: do it; -1 refused. */
+static int begin_key(struct exchange *x)
+{
+    char digest[DIGEST_HEX_SIZE], whole[DIGEST_HEX_SIZE];
+    const char *key = header(x, "Idempotency-Key");
+
+    if (!key || strcmp(x->method, "POST") != 0)
+        return 0;
+    digest_bytes(x->body.data ? x->body.data : "", x->body.size, digest);
+    cleanup_free char *text = text_format("%s %s", x->path, digest);
+    digest_bytes(text, strlen(text), whole);
+    int result = keys_begin(&x->server->keys, x->client_name, key, whole, &x->answer, &x->refusal);
+    if (result == 0)
+        snprintf(x->key, sizeof(x->key), "%s", key);
+    return result;
+}
+
+static void release_key(struct exchange *x, const struct answer *answer)
+{
+    if (x->key[0])
+        keys_end(&x->server->keys, x->client_name, x->key, answer);
+    x->key[0] = '\0';
+}
+
+static enum MHD_Result enqueue(struct exchange *x)
+{
+    if (exchange_begin_work(x) < 0) {
+        release_key(x, NULL);
+        return send_refusal(x);
+    }
+    exchange_ref(x);
+    pthread_mutex_lock(&x->lock);
+    http_suspend(x);
+    pthread_mutex_unlock(&x->lock);
+    if (queue_push(&x->server->lanes[x->route->lane], x))
+        return MHD_YES;
+    x->refusal.retry_after = 1;
+    refuse(&x->refusal, REFUSAL_OVERLOAD, "too many requests wait already");
+    exchange_finish(x);
+    return MHD_YES;
+}
+
+static enum MHD_Result dispatch(struct exchange *x)
+{
+    x->dispatched = true;
+    if (x->refused_early)
+        return send_refusal(x);
+    int known = begin_key(x);
+    if (known != 0)
+        return known < 0 ? send_refusal(x) : send_answer(x);
+    x->work = x->route->work;
+    if (x->route->prepare && x->route->prepare(x) < 0) {
+        release_key(x, NULL);
+        return send_refusal(x);
+    }
+    if (x->route->lane == LANE_NONE || x->answer.status) {
+        release_key(x, &x->answer);
+        return send_answer(x);
+    }
+    return enqueue(x);
+}
+
+/* After it was suspended. */
+static enum MHD_Result go_on(struct exchange *x)
+{
+    pthread_mutex_lock(&x->lock);
+    bool stream = x->streaming && !x->stream_queued, done = x->done;
+    if (!stream && !done)
+        http_suspend(x);
+    pthread_mutex_unlock(&x->lock);
+    if (stream)
+        return send_stream(x);
+    return done ? send_answer(x) : MHD_YES;
+}
+
+static struct exchange *begin(struct api_server *s, struct MHD_Connection *connection, const char *method,
+                              const char *path)
+{
+    struct exchange *x = exchange_new(s, method, path);
+
+    s->exchanges++;
+    x->connection = connection;
+    strcpy(x->client_name, "-");
+    trace_begin(&x->trace, header(x, "X-Request-Id"), header(x, "traceparent"));
+    return x;
+}
+
+static enum MHD_Result on_head(struct exchange *x)
+{
+    const char *length = header(x, "Content-Length");
+    uint64_t size = 0;
+    int result = check_head(x);
+
+    if (result > 0)
+        return x->answer.fixed || x->answer.preflight ? send_answer(x) : MHD_NO;
+    if (result == 0)
+        return MHD_YES;
+    x->refused_early = true;
+    /* Small bodies are read first: an answer before them ends the connection, and may be lost with it. */
+    if (length && text_to_u64(length, 0, UINT64_MAX, &size) && size > DRAIN_MAX)
+        return send_refusal(x);
+    return MHD_YES;
+}
+
+static enum MHD_Result on_request(void *server, struct MHD_Connection *connection, const char *url,
+                                  const char *method, const char *version, const char *data, size_t *size,
+                                  void **context)
+{
+    struct exchange *x = *context;
+
+    (void)version;
+    if (!x) {
+        *context = x = begin(server, connection, method, url);
+        return on_head(x);
+    }
+    if (*size > 0) {
+        if (!x->refused_early && take_body(x, data, *size) < 0)
+            x->refused_early = true;
+        *size = 0;
+        return MHD_YES;
+    }
+    return x->dispatched ? go_on(x) : dispatch(x);
+}
+
+static void on_completed(void *server, struct MHD_Connection *connection, void **context,
+                         enum MHD_RequestTerminationCode why)
+{
+    struct api_server *s = server;
+    struct exchange *x = *context;
+
+    (void)connection;
+    if (!x)
+        return;
+    *context = NULL;
+    pthread_mutex_lock(&x->lock);
+    x->connection = NULL;
+    bool done = x->done || !x->working;
+    pthread_cond_broadcast(&x->drained);
+    pthread_mutex_unlock(&x->lock);
+    if (!done)
+        exchange_cancel(x);
+    int64_t ns = clock_monotonic_ns() - x->started_ns;
+    bool quiet = !x->route || x->route->open;
+    metrics_request(&s->metrics, x->route ? (unsigned)(x->route - api_routes) : METRICS_ROUTES,
+                    x->answer.status, ns);
+    (quiet ? log_debug : log_progress)("%s %s %d %.1fms trace_id=%s client=%s%s", x->method,
+                                       x->route ? x->route->pattern : "-", x->answer.status, (double)ns / 1e6,
+                                       x->trace.id, x->client_name,
+                                       why == MHD_REQUEST_TERMINATED_COMPLETED_OK ? "" : " not-delivered");
+    s->exchanges--;
+    exchange_unref(x);
+}
+
+/* ---- daemons ------------------------------------------------------------------------------------- */
+
+static int hex(char c)
+{
+    const char digits[] = "0123456789abcdef";
+    const char *at = c ? strchr(digits, c | 0x20) : NULL;
+
+    return at ? (int)(at - digits) : -1;
+}
+
+/* Percent-decoding; a NUL stays encoded, so that no text ends before its end. */
+static size_t unescape(void *server, struct MHD_Connection *connection, char *s)
+{
+    char *to = s;
+
+    (void)server, (void)connection;
+    for (const char *from = s; *from;) {
+        int high = from[0] == '%' ? hex(from[1]) : -1, low = high >= 0 ? hex(from[2]) : -1;
+        if (low < 0 || high + low == 0) {
+            *to++ = *from++;
+            continue;
+        }
+        *to++ = (char)(high << 4 | low);
+        from += 3;
+    }
+    *to = '\0';
+    return (size_t)(to - s);
+}
+
+static void log_message(void *server, const char *format, va_list args)
+{
+    char line[400];
+
+    (void)server;
+    vsnprintf(line, sizeof(line), format, args);
+    line[strcspn(line, "\n")] = '\0';
+    log_debug("http: %s", line);
+}
+
+struct MHD_Daemon *http_start(struct api_server *s, int fd)
+{
+    const unsigned flags =
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG | MHD_USE_TURBO;
+
+    return MHD_start_daemon(flags, 0, NULL, NULL, on_request, s, MHD_OPTION_EXTERNAL_LOGGER, log_message, s,
+                            MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
+                            MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
+                            IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+                            MHD_OPTION_UNESCAPE_CALLBACK, unescape, s, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+                            MHD_OPTION_END);
+}

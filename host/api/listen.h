@@ -1,0 +1,27 @@
+/* listen: the sockets of the server, and what it tells systemd. */
+#ifndef CAPSID_API_LISTEN_H
+#define CAPSID_API_LISTEN_H
+
+#include "api/api.h"
+
+#define LISTEN_MAX 4
+
+/*
+ * Opens the sockets that the options ask for; or takes those that systemd hands in (LISTEN_FDS, sd_listen_fds(3)),
+ * and then no others. The caller closes them.
+ */
+int listen_open(const struct api_options *o, int ret[static LISTEN_MAX], int *ret_count, struct error *e);
+
+/* Prints where they listen on standard output. */
+int listen_print(const int *fds, int count, struct error *e);
+
+/* Closes them and removes the Unix socket that listen_open() made. */
+void listen_close(const struct api_options *o, const int *fds, int count);
+
+/* True when others than this machine's users can reach one of them. */
+bool listen_is_public(const int *fds, int count);
+
+/* Tells systemd the state, as sd_notify(3) does; does nothing without it. */
+void listen_notify(const char *state);
+
+#endif

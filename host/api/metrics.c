@@ -1,0 +1,164 @@
+#include "api/server.h"
+
+#include "base/cleanup.h"
+
+#include <dirent.h>
+#include <string.h>
+
+static const double bounds[METRICS_BUCKETS] = {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
+                                               0.1,    0.25,  0.5,    1,     2.5,  10,    60};
+
+static const int statuses[METRICS_STATUSES] = {200, 202, 204, 304, 400, 401, 404, 405, 406,
+                                               409, 413, 415, 421, 422, 429, 500, 503, 0};
+
+static const char *const ends[16] = {"exited",        "signalled", "timed_out", "cpu_time", "output_limit",
+                                     "out_of_memory", "cancelled", "vm_lost",   "failed",   NULL};
+
+void metrics_observe(struct histogram *h, int64_t ns)
+{
+    unsigned i = 0;
+
+    while (i < METRICS_BUCKETS && (double)ns / 1e9 > bounds[i])
+        i++;
+    h->buckets[i]++;
+    h->sum_us += (unsigned long long)(ns > 0 ? ns / 1000 : 0);
+}
+
+void metrics_request(struct metrics *m, unsigned route, int status, int64_t ns)
+{
+    for (unsigned i = 0; i < METRICS_STATUSES && statuses[i]; i++)
+        if (statuses[i] == status)
+            m->requests[route < METRICS_ROUTES ? route : METRICS_ROUTES][i]++;
+    metrics_observe(&m->duration, ns);
+}
+
+void metrics_run(struct metrics *m, const char *end, int64_t load_ns, int64_t exec_ns, int primed)
+{
+    for (unsigned i = 0; ends[i]; i++)
+        if (strcmp(ends[i], end) == 0)
+            m->ends[i]++;
+    if (strcmp(end, "failed") == 0 || load_ns == 0)
+        return;
+    metrics_observe(&m->load, load_ns);
+    metrics_observe(&m->exec, exec_ns);
+    m->primed += (unsigned long long)primed;
+}
+
+static void head(struct buffer *out, const char *name, const char *type, const char *help)
+{
+    buffer_add_text(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static void value(struct buffer *out, const char *name, const char *type, const char *help, double v)
+{
+    head(out, name, type, help);
+    buffer_add_text(out, "%s %.17g\n", name, v);
+}
+
+static void histogram(struct buffer *out, const char *name, const char *help, struct histogram *h)
+{
+    unsigned long long sum = 0;
+
+    head(out, name, "histogram", help);
+    for (unsigned i = 0; i < METRICS_BUCKETS; i++) {
+        sum += h->buckets[i];
+        buffer_add_text(out, "%s_bucket{le=\"%g\"} %llu\n", name, bounds[i], sum);
+    }
+    sum += h->buckets[METRICS_BUCKETS];
+    buffer_add_text(out, "%s_bucket{le=\"+Inf\"} %llu\n%s_sum %.6f\n%s_count %llu\n", name, sum, name,
+                    (double)h->sum_us / 1e6, name, sum);
+}
+
+static void write_requests(struct metrics *m, struct buffer *out)
+{
+    head(out, "capsid_http_requests_total", "counter", "Requests answered, by path and status.");
+    for (unsigned r = 0; r <= METRICS_ROUTES; r++) {
+        const struct route *route = r < METRICS_ROUTES ? &api_routes[r] : NULL;
+        if (route && !route->method) {
+            r = METRICS_ROUTES;
+            route = NULL;
+        }
+        for (unsigned i = 0; statuses[i]; i++)
+            if (m->requests[r][i])
+                buffer_add_text(out,
+                                "capsid_http_requests_total{method=\"%s\",path=\"%s\",status=\"%d\"} %llu\n",
+                                route ? route->method : "", route ? route->pattern : "", statuses[i],
+                                (unsigned long long)m->requests[r][i]);
+    }
+}
+
+static void write_lanes(struct api_server *s, struct buffer *out)
+{
+    static const char *const names[LANE_COUNT] = {"", "run", "make", "list"};
+    size_t length[LANE_COUNT];
+    unsigned busy[LANE_COUNT];
+
+    for (enum route_lane l = LANE_RUN; l < LANE_COUNT; l++)
+        queue_state(&s->lanes[l], &length[l], &busy[l]);
+    head(out, "capsid_queue_length", "gauge", "Requests that wait for a worker.");
+    for (enum route_lane l = LANE_RUN; l < LANE_COUNT; l++)
+        buffer_add_text(out, "capsid_queue_length{lane=\"%s\"} %zu\n", names[l], length[l]);
+    head(out, "capsid_queue_limit", "gauge", "How many may wait.");
+    for (enum route_lane l = LANE_RUN; l < LANE_COUNT; l++)
+        buffer_add_text(out, "capsid_queue_limit{lane=\"%s\"} %zu\n", names[l], s->lanes[l].limit);
+    head(out, "capsid_workers", "gauge", "Workers.");
+    for (enum route_lane l = LANE_RUN; l < LANE_COUNT; l++)
+        buffer_add_text(out, "capsid_workers{lane=\"%s\"} %u\n", names[l], s->lanes[l].thread_count);
+    head(out, "capsid_workers_busy", "gauge", "Workers that work.");
+    for (enum route_lane l = LANE_RUN; l < LANE_COUNT; l++)
+        buffer_add_text(out, "capsid_workers_busy{lane=\"%s\"} %u\n", names[l], busy[l]);
+}
+
+static double open_files(void)
+{
+    cleanup_dir DIR *d = opendir("/proc/self/fd");
+    int count = -3; /* ".", ".." and the directory itself */
+
+    while (d && readdir(d))
+        count++;
+    return count;
+}
+
+static double resident_bytes(void)
+{
+    cleanup_file FILE *f = fopen("/proc/self/statm", "re");
+    unsigned long long total = 0, resident = 0;
+
+    if (!f || fscanf(f, "%llu %llu", &total, &resident) != 2)
+        return 0;
+    return (double)resident * (double)sysconf(_SC_PAGESIZE);
+}
+
+void metrics_write(struct api_server *s, struct buffer *out)
+{
+    struct metrics *m = &s->metrics;
+    unsigned pending, finished;
+
+    head(out, "capsid_build_info", "gauge", "The version.");
+    buffer_add_text(out, "capsid_build_info{version=\"%s\"} 1\n", CAPSID_VERSION);
+    write_requests(m, out);
+    histogram(out, "capsid_http_request_duration_seconds", "From a request's head to the end of its answer.",
+              &m->duration);
+    head(out, "capsid_runs_total", "counter", "Programs run, by how they ended; failed: did not get to run.");
+    for (unsigned i = 0; ends[i]; i++)
+        buffer_add_text(out, "capsid_runs_total{end=\"%s\"} %llu\n", ends[i], (unsigned long long)m->ends[i]);
+    value(out, "capsid_runs_primed_total", "counter", "Programs that a waiting interpreter took.",
+          (double)m->primed);
+    histogram(out, "capsid_run_load_seconds", "Until a run's guest was ready.", &m->load);
+    histogram(out, "capsid_run_exec_seconds", "How long programs ran.", &m->exec);
+    histogram(out, "capsid_queue_wait_seconds", "How long requests waited for a worker.", &m->queue_wait);
+    write_lanes(s, out);
+    operations_count(&s->operations, &pending, &finished);
+    head(out, "capsid_operations", "gauge", "Operations that are remembered.");
+    buffer_add_text(out,
+                    "capsid_operations{state=\"pending\"} %u\ncapsid_operations{state=\"finished\"} %u\n",
+                    pending, finished);
+    value(out, "capsid_http_exchanges", "gauge", "Requests that are being read, worked on or answered.",
+          s->exchanges);
+    value(out, "capsid_http_bodies_bytes", "gauge", "Bytes of request bodies that are held.",
+          (double)s->bodies);
+    value(out, "capsid_uptime_seconds", "gauge", "How long the server runs.",
+          (double)(clock_monotonic_ns() - s->started_ns) / 1e9);
+    value(out, "process_open_fds", "gauge", "Open file descriptors.", open_files());
+    value(out, "process_resident_memory_bytes", "gauge", "Resident memory.", resident_bytes());
+}

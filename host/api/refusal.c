@@ -1,0 +1,48 @@
+#include "api/refusal.h"
+
+#include "base/text.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+    const char *code, *name;
+    int status;
+} kinds[] = {{"", "", 500},
+#define REFUSAL_ROW(name, code, status) {code, #name, status},
+             REFUSALS(REFUSAL_ROW)
+#undef REFUSAL_ROW
+};
+
+int refuse(struct refusal *r, enum refusal_kind kind, const char *format, ...)
+{
+    va_list args;
+
+    r->kind = kind;
+    va_start(args, format);
+    vsnprintf(r->text, sizeof(r->text), format, args);
+    va_end(args);
+    return -1;
+}
+
+int refusal_status(enum refusal_kind kind)
+{
+    return kinds[kind].status;
+}
+
+const char *refusal_code(enum refusal_kind kind)
+{
+    return kinds[kind].code;
+}
+
+json_t *refusal_json(const struct refusal *r, const char *trace_id)
+{
+    size_t valid = text_utf8_prefix(r->text, strlen(r->text));
+    json_t *error = json_pack("{s:s, s:s%}", "code", kinds[r->kind].code, "message", r->text, valid);
+
+    if (r->retry_after)
+        json_object_set_new(error, "retry_after", json_integer(r->retry_after));
+    return json_pack("{s:s, s:o, s:s, s:s%, s:s}", "status", "error", "error", error, "code",
+                     kinds[r->kind].code, "message", r->text, valid, "trace_id", trace_id);
+}

@@ -1,0 +1,38 @@
+/* route: which handler a method and a path have. Pure. */
+#ifndef CAPSID_API_ROUTE_H
+#define CAPSID_API_ROUTE_H
+
+#include "api/refusal.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct exchange;
+struct backend;
+
+/* Who does the work: the thread that speaks HTTP, for what never waits; or workers. */
+enum route_lane { LANE_NONE, LANE_RUN, LANE_MAKE, LANE_LIST, LANE_COUNT };
+
+struct route {
+    const char *method;
+    const char *pattern; /* path; a last part "{}" stands for any one part that is not empty */
+    enum route_lane lane;
+    bool open;                         /* needs no token */
+    bool body;                         /* takes a JSON body */
+    bool streams;                      /* can answer with a stream of events */
+    int (*prepare)(struct exchange *); /* never waits; 0, or -1 with the exchange's refusal set */
+    int (*work)(struct exchange *, struct backend *); /* the same in a worker */
+};
+
+#define ROUTE_ARGUMENT_MAX 128
+#define ROUTE_ALLOW_MAX 64
+
+/*
+ * HEAD is as GET. The table ends with a row without a method. argument gets what stood for "{}". NULL with a refusal:
+ * no such path; or no such method, and then allow lists those there are.
+ */
+const struct route *route_find(const struct route *table, const char *method, const char *path,
+                               char argument[static ROUTE_ARGUMENT_MAX], char allow[static ROUTE_ALLOW_MAX],
+                               struct refusal *r);
+
+#endif

@@ -1,0 +1,251 @@
+/* POST /api/v1/execute and /api/v1/run. */
+#include "api/server.h"
+
+#include "base/cleanup.h"
+#include "core/result.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+/* One run of an exchange's program, and what it printed. */
+struct one_run {
+    struct exchange *exchange;
+    struct run_output outputs[2]; /* of the program; of the build */
+    struct run_result result;
+    struct buffer carry[2]; /* of a stream: the beginning of a character that is not whole yet */
+};
+
+static void one_run_done(struct one_run *o)
+{
+    for (int i = 0; i < 2; i++) {
+        run_output_free(&o->outputs[i]);
+        buffer_free(&o->carry[i]);
+    }
+}
+
+/* ---- streams ------------------------------------------------------------------------------------- */
+
+static int send_text(struct exchange *x, int channel, const char *phase, const char *data, size_t size)
+{
+    json_t *j = json_object();
+
+    if (text_utf8_prefix(data, size) == size) {
+        json_object_set_new(j, "data", json_stringn(data, size));
+    } else {
+        cleanup_free char *encoded = text_base64(data, size);
+        json_object_set_new(j, "data", json_string(encoded));
+        json_object_set_new(j, "encoding", json_string("base64"));
+    }
+    if (phase)
+        json_object_set_new(j, "phase", json_string(phase));
+    return stream_event(x, channel == 1 ? "stdout" : "stderr", j);
+}
+
+/* Output as it comes. A character that is cut waits for its rest. */
+static int on_output(void *context, int channel, const void *data, size_t size, struct error *e)
+{
+    struct one_run *o = context;
+    struct buffer *carry = &o->carry[channel - 1];
+
+    buffer_add(carry, data, size);
+    size_t valid = text_utf8_prefix(carry->data, carry->size);
+    size_t now = carry->size - valid < 4 ? valid : carry->size;
+    int result = now ? send_text(o->exchange, channel, NULL, carry->data, now) : 0;
+    memmove(carry->data, carry->data + now, carry->size - now);
+    carry->size -= now;
+    return result < 0 ? error_set(e, ERROR_CANCELLED, "the client went away") : 0;
+}
+
+/* What is left to say: cut characters, a failed compiler's words, and how it ended. */
+static void end_stream(struct one_run *o, json_t *j)
+{
+    const struct run_result *r = &o->result;
+    struct exchange *x = o->exchange;
+    cleanup_free char *message = NULL;
+
+    for (int i = 0; i < 2; i++)
+        if (o->carry[i].size)
+            send_text(x, i + 1, NULL, o->carry[i].data, o->carry[i].size);
+    for (int i = 0; run_last_phase(r) == &r->build && i < 2; i++)
+        if (o->outputs[1].channel[i].size)
+            send_text(x, i + 1, "compile", o->outputs[1].channel[i].data, o->outputs[1].channel[i].size);
+    for (int i = 0; i < 4; i++)
+        json_object_del(j, (const char *[]){"stdout", "stderr", "stdout_encoding", "stderr_encoding"}[i]);
+    if (result_is(run_last_phase(r), "timed_out"))
+        message = result_timeout_message(r);
+    else if (r->note[0])
+        message = text_copy(r->note);
+    json_object_set_new(j, "message", message ? json_string(message) : json_null());
+    stream_event(x, "end", j);
+}
+
+/* ---- one run ------------------------------------------------------------------------------------- */
+
+/* An fd with the bytes to be read, -1 for none; the caller closes it. */
+static int open_stdin(const struct body_run *b, size_t which, int *ret, struct error *e)
+{
+    *ret = -1;
+    if (which >= b->stdin_count)
+        return 0;
+    const struct buffer *s = &b->stdins[which];
+    *ret = memfd_create("stdin", MFD_CLOEXEC);
+    if (*ret < 0 || file_write_fd(*ret, s->data ? s->data : "", s->size) < 0 || lseek(*ret, 0, SEEK_SET) < 0)
+        return error_errno(e, "cannot hold the standard input");
+    return 0;
+}
+
+static const char *status_of(const struct run_phase *p)
+{
+    if (result_is(p, "timed_out"))
+        return "timeout";
+    return result_is(p, "exited") && p->exit_code == 0 ? "success" : "error";
+}
+
+static json_t *describe(struct one_run *o, size_t which)
+{
+    struct exchange *x = o->exchange;
+    const struct run_result *r = &o->result;
+    const struct run_phase *last = run_last_phase(r);
+    bool timed_out = result_is(last, "timed_out");
+    cleanup_free char *message = timed_out ? result_timeout_message(r) : NULL;
+    json_t *j = result_json(r, o->outputs);
+
+    json_object_set_new(j, "status", json_string(status_of(last)));
+    json_object_set_new(j, "trace_id", json_string(x->trace.id));
+    /* The names that POST /run had in older documents. */
+    json_object_set_new(j, "executionTime", json_integer((json_int_t)((last->ns + 500000) / 1000000)));
+    json_object_set_new(j, "exception",
+                        message      ? json_string(message)
+                        : r->note[0] ? json_string(r->note)
+                                     : json_null());
+    json_object_set_new(j, "timed_out", json_boolean(timed_out));
+    json_object_set_new(j, "state",
+                        json_string(strcmp(status_of(last), "success") == 0 ? "SUCCESS" : "FAILED"));
+    if (x->run.stdin_echo)
+        json_object_set(j, "stdin",
+                        x->run.batch ? json_array_get(x->run.stdin_echo, which) : x->run.stdin_echo);
+    return j;
+}
+
+/* NULL: the refusal is set. */
+static json_t *run_one(struct exchange *x, struct backend *b, size_t which)
+{
+    const struct body_run *body = &x->run;
+    size_t max = body->max_output ? body->max_output : x->server->limits.output;
+    struct one_run o = {.exchange = x, .outputs = {{.max = max}, {.max = max}}};
+    struct run_request request = {
+        .language = body->language,
+        .sources = &body->sources,
+        .entry = body->entry,
+        .args = (const char *const *)body->args,
+        .env = (const char *const *)body->env,
+        .cwd = body->cwd,
+        .timeout = body->timeout,
+        .build_timeout = body->build_timeout,
+        .memory_mib = body->memory,
+        .vcpus = body->vcpus,
+        .cold = body->cold,
+        .unprimed = body->unprimed,
+        .on_output = x->streaming ? on_output : run_output_add,
+        .context = x->streaming ? (void *)&o : (void *)&o.outputs[0],
+        .on_build_output = run_output_add,
+        .build_context = &o.outputs[1],
+    };
+    struct error e = {0};
+    json_t *j = NULL;
+    int result = open_stdin(body, which, &request.stdin_fd, &e);
+
+    if (result == 0)
+        result = backend_execute(b, &request, x->cancel_fd, &o.result, &e);
+    if (result == 0)
+        j = describe(&o, which);
+    else
+        exchange_fail(x, &e);
+    const struct run_phase *last = run_last_phase(&o.result);
+    metrics_run(&x->server->metrics,
+                result == 0                 ? last->end
+                : e.kind == ERROR_CANCELLED ? "cancelled"
+                                            : "failed",
+                o.result.load_ns, last->ns, o.result.primed);
+    if (j && x->streaming)
+        end_stream(&o, json_incref(j));
+    close_fd(&request.stdin_fd);
+    one_run_done(&o);
+    return j;
+}
+
+/* ---- the two paths ------------------------------------------------------------------------------- */
+
+static void finish(struct exchange *x, json_t *j)
+{
+    if (x->operation[0])
+        x->result = j;
+    else if (x->streaming)
+        json_decref(j);
+    else
+        exchange_answer(x, 200, j);
+}
+
+int work_execute(struct exchange *x, struct backend *b)
+{
+    struct error e = {0};
+
+    if (x->run.language && backend_check_language(b, x->run.language, &e) < 0)
+        return exchange_fail(x, &e);
+    if (x->stream) {
+        stream_begin(x);
+        stream_event(x, "start", json_pack("{s:s}", "trace_id", x->trace.id));
+    }
+    json_t *j = run_one(x, b, 0);
+    if (j)
+        finish(x, j);
+    else if (x->streaming)
+        stream_event(x, "error", refusal_json(&x->refusal, x->trace.id));
+    return j ? 0 : -1;
+}
+
+int work_run(struct exchange *x, struct backend *b)
+{
+    json_t *all = json_array();
+
+    if (!x->run.batch) {
+        json_decref(all);
+        return work_execute(x, b);
+    }
+    for (size_t i = 0; i < x->run.stdin_count; i++) {
+        json_t *j = run_one(x, b, i);
+        if (!j) {
+            json_decref(all);
+            return -1;
+        }
+        json_array_append_new(all, j);
+    }
+    finish(x, all);
+    return 0;
+}
+
+static int prepare(struct exchange *x, int (*work)(struct exchange *, struct backend *))
+{
+    if (body_run_parse(&x->run, x->body.data, x->body.size, &x->server->limits, &x->refusal) < 0)
+        return -1;
+    if (x->run.batch && (x->stream || work == work_execute))
+        return refuse(&x->refusal, REFUSAL_INVALID,
+                      "\"stdin\" as a list is for POST /api/v1/run without a stream");
+    if (x->run.detached && x->stream)
+        return refuse(&x->refusal, REFUSAL_INVALID,
+                      "\"wait\": false cannot be streamed; ask for application/json");
+    if (x->run.detached)
+        return exchange_detach(x, "run", LANE_RUN, work);
+    x->work = work;
+    return 0;
+}
+
+int handle_execute(struct exchange *x)
+{
+    return prepare(x, work_execute);
+}
+
+int handle_run(struct exchange *x)
+{
+    return prepare(x, work_run);
+}

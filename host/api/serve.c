@@ -1,0 +1,245 @@
+/* The server's life: start, signals, what is done every second, and its end. */
+#include "api/listen.h"
+#include "api/server.h"
+
+#include "base/cleanup.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#define SIGNAL_ID 0          /* in the events of watch_fd: the signals' pipe; exchanges begin at 1 */
+#define TICK_MS 500          /* how often queues are looked through */
+#define MAKE_QUEUE 16        /* images and snapshots that wait to be made */
+#define LIST_QUEUE 512       /* lists that wait to be read */
+#define ANSWER_GRACE_MS 3000 /* at the end: for answers to get to their clients */
+#define CANCEL_GRACE_S 20    /* at the end: for VMs to go away */
+#define MEMORY_MAX_MIB 65536
+#define VCPUS_MAX 32
+
+static int signal_fd = -1;
+
+static void on_signal(int number)
+{
+    unsigned char byte = (unsigned char)number;
+    int saved = errno;
+
+    if (write(signal_fd, &byte, 1) < 0)
+        byte = 0; /* the pipe is full of signals */
+    errno = saved;
+}
+
+static int catch_signals(int watch_fd, struct error *e)
+{
+    const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    struct sigaction action = {.sa_handler = on_signal};
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = SIGNAL_ID};
+    int channel[2];
+
+    if (pipe2(channel, O_CLOEXEC | O_NONBLOCK) < 0)
+        return error_errno(e, "pipe");
+    signal_fd = channel[1];
+    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+        sigaction(signals[i], &action, NULL);
+    if (epoll_ctl(watch_fd, EPOLL_CTL_ADD, channel[0], &event) < 0)
+        return error_errno(e, "epoll_ctl");
+    return channel[0];
+}
+
+/* The old settings are freed by the caller at the end: workers may be copying them. */
+static void reload(struct api_server *s, struct config *own)
+{
+    struct config fresh;
+    struct error e = {0};
+
+    listen_notify("RELOADING=1");
+    if (tokens_reload(s->tokens, &e) < 0)
+        log_warning("tokens are as before: %s", e.text);
+    e = (struct error){0};
+    if (s->options->reload(&fresh, &e) < 0) {
+        log_warning("settings are as before: %s", e.text);
+    } else {
+        pthread_mutex_lock(&s->lock);
+        config_done(own);
+        *own = fresh;
+        s->config = own;
+        s->limits.output = own->max_output;
+        s->generation++;
+        pthread_mutex_unlock(&s->lock);
+        log_progress("Settings and tokens were read anew");
+    }
+    listen_notify("READY=1");
+}
+
+static void expire(struct api_server *s)
+{
+    int64_t before = clock_monotonic_ns() - (int64_t)s->options->queue_seconds * 1000000000;
+
+    for (enum route_lane lane = LANE_RUN; lane < LANE_COUNT; lane++) {
+        if (lane == LANE_MAKE)
+            continue;
+        for (struct exchange *x; (x = queue_expired(&s->lanes[lane], before));) {
+            x->refusal.retry_after = 5;
+            refuse(&x->refusal, REFUSAL_OVERLOAD, "no worker was free for %llu seconds",
+                   (unsigned long long)s->options->queue_seconds);
+            exchange_finish(x);
+        }
+    }
+}
+
+/* Looks at what happened for a while. Returns the signal that asks to end, or 0. */
+static int watch(struct api_server *s, int signals, struct config *own, int wait_ms)
+{
+    struct epoll_event events[64];
+    int n = epoll_wait(s->watch_fd, events, 64, wait_ms), end = 0;
+    unsigned char number;
+
+    for (int i = 0; i < n; i++) {
+        if (events[i].data.u64 != SIGNAL_ID) {
+            log_debug("client of exchange %llu went away", (unsigned long long)events[i].data.u64);
+            exchange_cancel_id(s, events[i].data.u64);
+            continue;
+        }
+        while (read(signals, &number, 1) == 1) {
+            if (number == SIGHUP)
+                reload(s, own);
+            else
+                end = number;
+        }
+    }
+    expire(s);
+    return end;
+}
+
+static bool is_idle(struct api_server *s)
+{
+    pthread_mutex_lock(&s->lock);
+    bool idle = !s->in_flight;
+    pthread_mutex_unlock(&s->lock);
+    return idle;
+}
+
+/* New work is refused; what runs gets the grace; then it is cancelled. A second signal shortens the grace. */
+static void drain(struct api_server *s, struct MHD_Daemon *const *daemons, int count, int signals,
+                  struct config *own)
+{
+    int64_t end = deadline_in_ms((int64_t)s->options->grace_seconds * 1000);
+
+    s->stopping = true;
+    listen_notify("STOPPING=1");
+    log_progress("Shutting down: running programs get %llu seconds",
+                 (unsigned long long)s->options->grace_seconds);
+    while (!is_idle(s) && clock_monotonic_ns() < end && !watch(s, signals, own, 50))
+        ;
+    for (int64_t last = deadline_in_ms(CANCEL_GRACE_S * 1000); !is_idle(s) && clock_monotonic_ns() < last;) {
+        exchange_cancel_all(s);
+        watch(s, signals, own, 50);
+    }
+    for (int i = 0; i < count; i++)
+        MHD_quiesce_daemon(daemons[i]);
+    for (int64_t last = deadline_in_ms(ANSWER_GRACE_MS); s->exchanges > 0 && clock_monotonic_ns() < last;)
+        watch(s, signals, own, 10);
+}
+
+static int open_lanes(struct api_server *s, struct error *e)
+{
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned workers = (unsigned)s->options->workers;
+
+    if (workers == 0)
+        workers = processors < 1 ? 2 : processors > 32 ? 64 : (unsigned)processors * 2;
+    if (queue_open(&s->lanes[LANE_RUN], s, workers, (size_t)s->options->queue) < 0 ||
+        queue_open(&s->lanes[LANE_MAKE], s, 1, MAKE_QUEUE) < 0 ||
+        queue_open(&s->lanes[LANE_LIST], s, 1, LIST_QUEUE) < 0)
+        return error_set(e, ERROR_GENERAL, "cannot start %u worker threads; choose fewer with --workers",
+                         workers);
+    return 0;
+}
+
+static int check_safety(struct api_server *s, const int *fds, int count, struct error *e)
+{
+    bool open = listen_is_public(fds, count);
+
+    s->check_host = !open && !s->options->tokens;
+    if (!open || s->options->tokens)
+        return 0;
+    if (!s->options->anonymous)
+        return error_set(e, ERROR_USAGE,
+                         "others could reach the server and run programs: give --tokens FILE, or "
+                         "--anonymous if that is meant, or bind to 127.0.0.1");
+    log_warning("everyone who can reach this server can run programs on it");
+    return 0;
+}
+
+static int serve(struct api_server *s, const int *fds, int count, struct config *own, struct error *e)
+{
+    struct MHD_Daemon *daemons[LISTEN_MAX];
+    int started = 0, result = open_lanes(s, e), signals = -1;
+
+    if (result == 0)
+        result = signals = catch_signals(s->watch_fd, e);
+    for (; result >= 0 && started < count; started++) {
+        daemons[started] = http_start(s, fds[started]);
+        if (!daemons[started]) {
+            result = error_set(e, ERROR_GENERAL, "the HTTP server cannot be started");
+            break;
+        }
+    }
+    if (result >= 0)
+        result = listen_print(fds, count, e) < 0 ? -1 : result;
+    if (result >= 0) {
+        printf("ready\n");
+        fflush(stdout);
+        listen_notify("READY=1");
+        while (!watch(s, signals, own, TICK_MS))
+            ;
+        drain(s, daemons, started, signals, own);
+    }
+    for (enum route_lane lane = LANE_RUN; lane < LANE_COUNT; lane++)
+        queue_close(&s->lanes[lane]);
+    for (int i = 0; i < started; i++) {
+        MHD_quiesce_daemon(daemons[i]); /* or it would close the socket, which is its caller's */
+        MHD_stop_daemon(daemons[i]);
+    }
+    close_fd(&signals);
+    close_fd(&signal_fd);
+    return result < 0 ? -1 : 0;
+}
+
+int api_serve(const struct api_options *options, const struct config *config, struct error *e)
+{
+    struct api_server *s = memory_allocate(sizeof(*s));
+    struct config own = {0};
+    int fds[LISTEN_MAX], count = 0, result = -1;
+
+    s->options = options;
+    s->config = config;
+    s->started_ns = clock_monotonic_ns();
+    s->limits = (struct body_limits){options->timeout_max, MEMORY_MAX_MIB, VCPUS_MAX, config->max_output};
+    s->watch_fd = epoll_create1(EPOLL_CLOEXEC);
+    pthread_mutex_init(&s->lock, NULL);
+    operations_open(&s->operations);
+    keys_open(&s->keys);
+    s->tokens = tokens_open(options->tokens, &options->limits, e);
+    struct backend *probe =
+        s->tokens ? backend_open(config, e) : NULL; /* a bad state directory is told now */
+    if (probe && listen_open(options, fds, &count, e) == 0) {
+        result = check_safety(s, fds, count, e);
+        if (result == 0)
+            result = serve(s, fds, count, &own, e);
+        listen_close(options, fds, count);
+    }
+    backend_close(probe);
+    tokens_close(s->tokens);
+    keys_close(&s->keys);
+    operations_close(&s->operations);
+    pthread_mutex_destroy(&s->lock);
+    close_fd(&s->watch_fd);
+    config_done(&own);
+    free(s);
+    return result;
+}

@@ -1,0 +1,176 @@
+/*
+ * server: what the parts of the HTTP API share. An exchange is one request and its answer; it is seen by the thread
+ * that speaks HTTP and by the worker that has it, each with a reference.
+ *
+ * Locks, in the order in which they may be taken: server.lock, exchange.lock; those of queues, tokens, operations,
+ * keys and metrics are leaves.
+ */
+#ifndef CAPSID_API_SERVER_H
+#define CAPSID_API_SERVER_H
+
+#include "api/api.h"
+#include "api/backend.h"
+#include "api/body.h"
+#include "api/keys.h"
+#include "api/metrics.h"
+#include "api/operations.h"
+#include "api/queue.h"
+#include "api/route.h"
+#include "api/trace.h"
+
+#include <microhttpd.h>
+#include <stdatomic.h>
+
+#define BODIES_MAX (256u << 20)   /* bytes of all bodies that are held at a time */
+#define STREAM_HELD_MAX (1 << 20) /* bytes of a stream that wait for its client; then the program waits */
+
+struct answer {
+    int status;
+    const char *type;
+    struct buffer body;
+    const char *fixed; /* instead of body: not owned, lives for ever */
+    size_t fixed_size;
+    char etag[72];
+    char allow[ROUTE_ALLOW_MAX];
+    char location[128];
+    bool page;     /* of the playground */
+    bool replayed; /* for an Idempotency-Key */
+    bool preflight;
+};
+
+enum stream_kind { STREAM_NONE, STREAM_SSE, STREAM_NDJSON };
+
+struct exchange {
+    struct api_server *server;
+    atomic_int references;
+    uint64_t id;
+    const struct route *route;
+    int (*work)(struct exchange *, struct backend *);
+    char method[16];
+    char *path; /* owned */
+    char argument[ROUTE_ARGUMENT_MAX];
+    struct trace trace;
+    int client;
+    char client_name[65];
+    int64_t started_ns, queued_ns;
+
+    struct buffer body;
+    bool dispatched;
+    bool refused_early; /* the rest of the body is dropped */
+    struct refusal refusal;
+    struct answer answer;
+    char key[256]; /* Idempotency-Key that this request holds; "": none */
+
+    struct body_run run;
+    struct body_create create;
+    char operation[OPERATION_ID_MAX]; /* of one without a connection */
+    json_t *result;                   /* of that */
+    bool working;                     /* counted in tokens, and listed as in flight */
+    int cancel_fd;                    /* -1: not yet; readable: stop */
+    atomic_bool cancelled;
+
+    pthread_mutex_t lock;
+    pthread_cond_t drained;
+    struct MHD_Connection *connection; /* NULL: none, or gone */
+    bool suspended, watched, done;
+    enum stream_kind stream;
+    bool streaming;     /* the stream has begun */
+    bool stream_queued; /* and HTTP knows */
+    struct buffer out;  /* of it, from out_start */
+    size_t out_start;
+
+    struct exchange *next;                        /* in a queue */
+    struct exchange *flight_next, *flight_before; /* in flight */
+};
+
+struct api_server {
+    const struct api_options *options;
+    const struct config *config; /* under lock; replaced by a reload */
+    unsigned generation;
+    struct body_limits limits;
+    struct tokens *tokens;
+    struct queue lanes[LANE_COUNT];
+    struct metrics metrics;
+    struct operations operations;
+    struct keys keys;
+    atomic_bool stopping;
+    atomic_size_t bodies;
+    atomic_int exchanges; /* that have a connection */
+    bool check_host;      /* only this machine's names are right */
+    int64_t started_ns;
+    int watch_fd; /* epoll: clients that may go away */
+
+    pthread_mutex_t lock;
+    struct exchange *in_flight;
+    uint64_t next_id;
+};
+
+/* ---- exchange.c ---------------------------------------------------------------------------------- */
+
+struct exchange *exchange_new(struct api_server *s, const char *method, const char *path);
+void exchange_ref(struct exchange *x);
+void exchange_unref(struct exchange *x);
+
+/* Counts it as worked on and lists it; -1 with a refusal. */
+int exchange_begin_work(struct exchange *x);
+
+/* What a worker does with one; takes its reference. */
+void exchange_work(struct exchange *x, struct backend *b);
+
+/* Ends it, worked on or not: answer or refusal are set. Takes the worker's reference. */
+void exchange_finish(struct exchange *x);
+
+/* Asks it to stop, wherever it is. */
+void exchange_cancel(struct exchange *x);
+
+/* Cancels the one with that id; all of them. */
+void exchange_cancel_id(struct api_server *s, uint64_t id);
+void exchange_cancel_all(struct api_server *s);
+
+/* Sets a JSON answer; takes the reference. */
+void exchange_answer(struct exchange *x, int status, json_t *j);
+
+/* Sets the refusal for an error of the program's core; always -1. */
+int exchange_fail(struct exchange *x, const struct error *e);
+
+/*
+ * Queues x's twin without a connection, which takes over run and create, as an operation of that kind; answers 202.
+ */
+int exchange_detach(struct exchange *x, const char *kind, enum route_lane lane,
+                    int (*work)(struct exchange *, struct backend *));
+
+/* ---- stream.c ------------------------------------------------------------------------------------ */
+
+/* Begins the stream: from here on the answer is 200. */
+void stream_begin(struct exchange *x);
+
+/* Sends an event; takes the reference. Waits while the client has much to read; -1: it is gone, or cancelled. */
+int stream_event(struct exchange *x, const char *name, json_t *data);
+
+/* Reads what is there: as MHD_ContentReaderCallback. */
+ssize_t stream_read(void *exchange, uint64_t position, char *out, size_t max);
+
+/* ---- http.c -------------------------------------------------------------------------------------- */
+
+/* Suspends the connection; from now on its client may go away, which cancels. */
+void http_suspend(struct exchange *x);
+/* Under exchange.lock. */
+void http_resume(struct exchange *x);
+
+struct MHD_Daemon *http_start(struct api_server *s, int fd);
+
+/* ---- handlers ------------------------------------------------------------------------------------ */
+
+extern const struct route api_routes[];
+
+int handle_execute(struct exchange *x);
+int handle_run(struct exchange *x);
+int work_execute(struct exchange *x, struct backend *b);
+int work_run(struct exchange *x, struct backend *b);
+int handle_create_image(struct exchange *x);
+int handle_create_snapshot(struct exchange *x);
+
+/* The embedded file for a path, as an answer; false: there is none. */
+bool page_find(const char *path, const char *if_none_match, struct answer *ret);
+
+#endif

@@ -1,0 +1,63 @@
+/* Streams of events: server-sent events (HTML standard, section 9.2) or a JSON object a line. */
+#include "api/server.h"
+
+#include "base/cleanup.h"
+
+#include <string.h>
+
+void stream_begin(struct exchange *x)
+{
+    pthread_mutex_lock(&x->lock);
+    x->streaming = true;
+    pthread_mutex_unlock(&x->lock);
+}
+
+int stream_event(struct exchange *x, const char *name, json_t *data)
+{
+    if (x->stream == STREAM_NDJSON) {
+        json_t *whole = json_pack("{s:s}", "event", name);
+        json_object_update(whole, data);
+        json_decref(data);
+        data = whole;
+    }
+    cleanup_free char *text = json_dumps(data, JSON_COMPACT);
+    json_decref(data);
+    pthread_mutex_lock(&x->lock);
+    while (x->out.size - x->out_start > STREAM_HELD_MAX && !x->cancelled && x->connection)
+        pthread_cond_wait(&x->drained, &x->lock);
+    bool gone = x->cancelled || !x->connection;
+    if (!gone && text) {
+        if (x->stream == STREAM_NDJSON)
+            buffer_add_text(&x->out, "%s\n", text);
+        else
+            buffer_add_text(&x->out, "event: %s\ndata: %s\n\n", name, text);
+        http_resume(x);
+    }
+    pthread_mutex_unlock(&x->lock);
+    return gone ? -1 : 0;
+}
+
+ssize_t stream_read(void *exchange, uint64_t position, char *out, size_t max)
+{
+    struct exchange *x = exchange;
+
+    (void)position;
+    pthread_mutex_lock(&x->lock);
+    size_t size = x->out.size - x->out_start;
+    ssize_t result = 0;
+    size = size < max ? size : max;
+    if (size > 0) {
+        memcpy(out, x->out.data + x->out_start, size);
+        x->out_start += size;
+        if (x->out_start == x->out.size)
+            x->out.size = x->out_start = 0;
+        pthread_cond_broadcast(&x->drained);
+        result = (ssize_t)size;
+    } else if (x->done) {
+        result = MHD_CONTENT_READER_END_OF_STREAM;
+    } else {
+        http_suspend(x);
+    }
+    pthread_mutex_unlock(&x->lock);
+    return result;
+}

@@ -1,0 +1,78 @@
+/* links: host */
+/* What a client may send as a body, a path or an id: the first byte chooses. */
+#include "api/body.h"
+#include "api/server.h"
+#include "api/trace.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void check(bool fine)
+{
+    if (!fine)
+        abort();
+}
+
+/* Whatever was accepted keeps to the limits, and leads nowhere but below the program's directory. */
+static void check_run(const struct body_run *b, const struct body_limits *limits)
+{
+    check(b->sources.count > 0 && b->sources.count <= SOURCES_FILES_MAX &&
+          b->sources.size <= SOURCES_SIZE_MAX);
+    check(b->timeout <= limits->timeout && b->memory <= limits->memory && b->vcpus <= limits->vcpus);
+    check(b->stdin_count <= BODY_BATCH_MAX);
+    for (size_t i = 0; i < b->sources.count; i++) {
+        const char *name = b->sources.files[i].name;
+        check(!name || (name[0] != '/' && strncmp(name, "../", 3) != 0 && !strstr(name, "/../")));
+    }
+    for (size_t i = 0; i < b->stdin_count; i++)
+        check(b->stdins[i].size <= BODY_STDIN_MAX);
+}
+
+static void parse(const char *text, size_t size)
+{
+    const struct body_limits limits = {.timeout = 300, .memory = 1024, .vcpus = 4, .output = 1000};
+    struct body_create create;
+    struct refusal r = {0};
+    struct body_run run;
+
+    if (body_run_parse(&run, text, size, &limits, &r) == 0) {
+        check_run(&run, &limits);
+        body_run_done(&run);
+    } else {
+        json_t *j = refusal_json(&r, "t");
+        check(r.kind && j && !strchr(r.text, '\n'));
+        json_decref(j);
+    }
+    if (body_create_parse(&create, text, size, &limits, size % 2, &r) == 0) {
+        check(create.language != NULL);
+        body_create_done(&create);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    char argument[ROUTE_ARGUMENT_MAX], allow[ROUTE_ALLOW_MAX];
+    struct refusal r = {0};
+    struct answer a = {0};
+    struct trace t;
+
+    if (size < 1)
+        return -1;
+    if (data[0] == '{') {
+        parse((const char *)data, size);
+        return 0;
+    }
+    char *text = malloc(size);
+    memcpy(text, data + 1, size - 1);
+    text[size - 1] = '\0';
+    const struct route *found =
+        route_find(api_routes, data[0] % 2 ? "GET" : "POST", text, argument, allow, &r);
+    check(!found == !!r.kind && strlen(argument) < sizeof(argument));
+    page_find(text, text, &a);
+    trace_begin(&t, text, text);
+    check(strlen(t.parent) == 55 && strlen(t.id) > 0 && strlen(t.id) <= TRACE_ID_MAX);
+    free(text);
+    return 0;
+}

@@ -1,0 +1,185 @@
+/* api/body: requests that are right, and all the ways in which they are not. */
+#include "api/body.h"
+#include "base/cleanup.h"
+
+#include "unit.h"
+
+#include <string.h>
+
+static const struct body_limits limits = {.timeout = 300, .memory = 1024, .vcpus = 4, .output = 1000};
+
+static enum refusal_kind parse(const char *text)
+{
+    struct refusal r = {0};
+    struct body_run b;
+    size_t size = strlen(text);
+    char *exact = unit_exact(text, size);
+
+    if (body_run_parse(&b, exact, size, &limits, &r) == 0)
+        body_run_done(&b);
+    free(exact);
+    ck_assert_msg(r.kind == REFUSAL_NONE || (r.text[0] && !strchr(r.text, '\n')), "message of %s", text);
+    return r.kind;
+}
+
+START_TEST(a_whole_request_is_taken_apart)
+{
+    static const char text[] =
+        "{\"language\": \"py\", \"files\": [{\"name\": \"src/main.py\", \"content\": \"1\"}, {\"name\": "
+        "\"run\", "
+        "\"content\": \"AAE=\", \"encoding\": \"base64\", \"executable\": true}], \"stdin\": [\"a\", "
+        "\"bc\"], \"args\": "
+        "[\"x\", \"y z\"], \"env\": {\"A\": \"b\"}, \"timeout\": 7, \"build_timeout\": 3, \"memory_mib\": "
+        "64, \"vcpus\": "
+        "2, \"max_output\": 10, \"snapshot\": false, \"prime\": true, \"wait\": false, \"cwd\": null}";
+    struct refusal r = {0};
+    struct body_run b;
+
+    ck_assert_msg(body_run_parse(&b, text, strlen(text), &limits, &r) == 0, "%s", r.text);
+    ck_assert_str_eq(b.language, "py");
+    ck_assert_uint_eq(b.sources.count, 3); /* with the directory */
+    ck_assert_str_eq(b.sources.files[0].name, "src");
+    ck_assert_str_eq(b.entry, "src/main.py");
+    const struct source_file *f = sources_find(&b.sources, "run");
+    ck_assert(f && f->content.size == 2 && memcmp(f->content.data, "\0\1", 2) == 0 && (f->mode & 0111));
+    ck_assert(b.batch && b.stdin_count == 2 && b.stdins[1].size == 2);
+    ck_assert_str_eq(b.args[1], "y z");
+    ck_assert_str_eq(b.env[0], "A=b");
+    ck_assert(!b.args[2] && !b.env[1] && !b.cwd);
+    ck_assert(b.timeout == 7 && b.build_timeout == 3 && b.memory == 64 && b.vcpus == 2 && b.max_output == 10);
+    ck_assert(b.cold && !b.unprimed && b.detached);
+    body_run_done(&b);
+}
+END_TEST
+
+START_TEST(one_file_gets_the_name_of_its_language)
+{
+    static const char text[] = "{\"language\": \"c\", \"files\": {\"x.c\": \"int x;\"}}";
+    struct refusal r = {0};
+    struct body_run b;
+
+    ck_assert(body_run_parse(&b, text, strlen(text), &limits, &r) == 0);
+    ck_assert(!b.entry && b.sources.count == 1 && !b.batch && b.stdin_count == 0);
+    body_run_done(&b);
+}
+END_TEST
+
+#define CODE "\"language\": \"c\", \"code\": \"1\""
+#define FILES "\"language\": \"c\", \"files\": "
+
+static const struct {
+    const char *text;
+    enum refusal_kind kind;
+} cases[] = {
+    {"{" CODE "}", REFUSAL_NONE},
+    {"{" CODE ", \"timeout\": 300, \"stdin\": \"\"}", REFUSAL_NONE},
+    {"{\"lang\": \"c\", \"code\": \"\"}", REFUSAL_NONE},
+    {"{\"files\": [{\"name\": \"a.c\", \"content\": \"\"}]}", REFUSAL_NONE},
+    {"", REFUSAL_INVALID},
+    {"{", REFUSAL_INVALID},
+    {"[]", REFUSAL_INVALID},
+    {"1", REFUSAL_INVALID},
+    {"{} x", REFUSAL_INVALID},
+    {"{}", REFUSAL_INVALID},
+    {"{" CODE ", \"code\": \"2\"}", REFUSAL_INVALID},
+    {"{" CODE ", \"lang\": \"c\"}", REFUSAL_INVALID},
+    {"{" CODE ", \"x\": 1}", REFUSAL_INVALID},
+    {"{" CODE ", \"timeout\": 0}", REFUSAL_INVALID},
+    {"{" CODE ", \"timeout\": 301}", REFUSAL_INVALID},
+    {"{" CODE ", \"timeout\": -1}", REFUSAL_INVALID},
+    {"{" CODE ", \"timeout\": 1.0}", REFUSAL_INVALID},
+    {"{" CODE ", \"timeout\": \"1\"}", REFUSAL_INVALID},
+    {"{" CODE ", \"timeout\": 99999999999999999999}", REFUSAL_INVALID},
+    {"{" CODE ", \"vcpus\": 5}", REFUSAL_INVALID},
+    {"{" CODE ", \"prime\": 1}", REFUSAL_INVALID},
+    {"{" CODE ", \"args\": \"a\"}", REFUSAL_INVALID},
+    {"{" CODE ", \"args\": [1]}", REFUSAL_INVALID},
+    {"{" CODE ", \"env\": {\"1A\": \"a\"}}", REFUSAL_INVALID},
+    {"{" CODE ", \"env\": {\"A\": 1}}", REFUSAL_INVALID},
+    {"{" CODE ", \"stdin\": 1}", REFUSAL_INVALID},
+    {"{" CODE ", \"stdin\": []}", REFUSAL_INVALID},
+    {"{" CODE ", \"stdin\": \"a\", \"stdin_encoding\": \"base64\"}", REFUSAL_INVALID},
+    {"{" CODE ", \"stdin\": \"a\", \"stdin_encoding\": \"utf-16\"}", REFUSAL_INVALID},
+    {"{" CODE ", \"entry\": \"a\"}", REFUSAL_INVALID},
+    {"{" CODE ", \"files\": {\"a\": \"\"}}", REFUSAL_INVALID},
+    {"{\"language\": \"c\", \"code\": \"a\\u0000\"}", REFUSAL_INVALID},
+    {"{\"language\": \"\", \"code\": \"a\"}", REFUSAL_INVALID},
+    {"{\"code\": \"a\"}", REFUSAL_INVALID},
+    {"{" FILES "[]}", REFUSAL_INVALID},
+    {"{" FILES "[{}]}", REFUSAL_INVALID},
+    {"{" FILES "[{\"name\": \"a\", \"content\": 1}]}", REFUSAL_INVALID},
+    {"{" FILES "{\"../a\": \"\"}}", REFUSAL_INVALID},
+    {"{" FILES "{\"/a\": \"\"}}", REFUSAL_INVALID},
+    {"{" FILES "{\"a/./b\": \"\"}}", REFUSAL_INVALID},
+    {"{" FILES "{\"a\": \"\", \"a/b\": \"\"}}", REFUSAL_INVALID},
+    {"{" FILES "{\"a/b\": \"\", \"a\": \"\"}}", REFUSAL_INVALID},
+    {"{" FILES "{\"a\\nb\": \"\"}}", REFUSAL_INVALID},
+    {"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[", REFUSAL_INVALID},
+};
+
+START_TEST(each_is_taken_or_refused)
+{
+    ck_assert_msg(parse(cases[_i].text) == cases[_i].kind, "%s", cases[_i].text);
+}
+END_TEST
+
+/* A body of one string of that many bytes. */
+static char *long_body(const char *field, size_t size)
+{
+    cleanup_free char *filler = memory_allocate(size + 1);
+
+    memset(filler, 'x', size);
+    return text_format("{\"language\": \"c\", \"code\": \"1\", \"%s\": \"%s\"}", field, filler);
+}
+
+START_TEST(standard_input_has_a_limit)
+{
+    char *fits = long_body("stdin", BODY_STDIN_MAX), *over = long_body("stdin", BODY_STDIN_MAX + 1);
+
+    ck_assert_int_eq(parse(fits), REFUSAL_NONE);
+    ck_assert_int_eq(parse(over), REFUSAL_TOO_LARGE);
+    free(fits);
+    free(over);
+}
+END_TEST
+
+START_TEST(values_are_counted_before_they_are_parsed)
+{
+    struct buffer text = {0};
+
+    buffer_add_text(&text, "{\"args\": [");
+    for (int i = 0; i < BODY_VALUES_MAX; i++)
+        buffer_add_text(&text, "1,");
+    ck_assert_int_eq(parse(text.data),
+                     REFUSAL_INVALID); /* and not "unexpected end": it did not get that far */
+    buffer_free(&text);
+}
+END_TEST
+
+START_TEST(what_is_made_needs_a_language)
+{
+    struct refusal r = {0};
+    struct body_create b;
+    const char *good = "{\"language\": \"c\", \"force\": true, \"vcpus\": 2}", *bad = "{\"force\": true}";
+
+    ck_assert(body_create_parse(&b, good, strlen(good), &limits, true, &r) == 0);
+    ck_assert(b.force && b.vcpus == 2);
+    body_create_done(&b);
+    ck_assert(body_create_parse(&b, good, strlen(good), &limits, false, &r) <
+              0); /* an image has no processors */
+    ck_assert(body_create_parse(&b, bad, strlen(bad), &limits, true, &r) < 0);
+}
+END_TEST
+
+int main(void)
+{
+    struct unit u = unit_begin("api_body");
+
+    unit_add(&u, a_whole_request_is_taken_apart);
+    unit_add(&u, one_file_gets_the_name_of_its_language);
+    unit_add_loop(&u, each_is_taken_or_refused, sizeof(cases) / sizeof(cases[0]));
+    unit_add(&u, standard_input_has_a_limit);
+    unit_add(&u, values_are_counted_before_they_are_parsed);
+    unit_add(&u, what_is_made_needs_a_language);
+    return unit_end(&u);
+}

@@ -1,0 +1,459 @@
+"""The HTTP API of a live server, whose answers are checked against its own OpenAPI description. Standard library and
+jsonschema only. Prints "ok: ..." or "FAILED: ..." lines; exit status 1 when one failed."""
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import jsonschema
+
+failures = 0
+KEPT = {}  # the description, once it was read
+
+
+def expect(what, got, wanted):
+    global failures
+    if got == wanted or (callable(wanted) and wanted(got)):
+        print(f"ok: {what}")
+    else:
+        failures += 1
+        print(f"FAILED: {what}: got {str(got)[:400]!r}, wanted {wanted!r}")
+
+
+class Server:
+    """capsid api with these options, until the end of the with block."""
+
+    def __init__(self, *options):
+        self.options = options
+
+    def __enter__(self):
+        self.log = open(os.path.join(os.environ["TMPDIR"], "api.log"), "ab+")
+        self.process = subprocess.Popen([os.environ["CAPSID"], "api", "--port", "0", *self.options],
+                                        stdout=subprocess.PIPE, stderr=self.log, text=True)
+        self.where = []
+        for line in self.process.stdout:
+            if line == "ready\n":
+                break
+            self.where.append(line.split()[-1])
+        else:
+            raise SystemExit("FAILED: the server did not start")
+        self.port = int(self.where[0].rsplit(":", 1)[1])
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.stop()
+        self.process.stdout.close()
+        self.log.close()
+
+    def stop(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+        expect("the server ends with status 0", self.process.wait(60), 0)
+
+    def call(self, method, path, body=None, headers=None, **more):
+        """Status, headers and value of one request."""
+        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+        h = dict(headers or {})
+        if isinstance(body, (dict, list)):
+            body = json.dumps(body)
+        if body is not None:
+            h.setdefault("Content-Type", "application/json")
+        c.request(method, path, body, h, **more)
+        r = c.getresponse()
+        data = r.read()
+        c.close()
+        check(method, path, r, data)
+        value = json.loads(data) if r.headers.get_content_type() == "application/json" and data else data.decode()
+        return r.status, r.headers, value
+
+    def execute(self, code, language="python", headers=None, path="/api/v1/execute", **fields):
+        return self.call("POST", path, {"language": language, "code": code, **fields}, headers)
+
+    def error(self, what, status, code, method, path, body=None, headers=None):
+        got, _, value = self.call(method, path, body, headers)
+        expect(f"{what}: status", got, status)
+        expect(f"{what}: code", value.get("code") if isinstance(value, dict) else value, code)
+
+
+def check(method, path, r, data):
+    """Is this answer one that the description knows, and of its shape?"""
+    expect_header = r.headers.get("X-Request-Id")
+    if not expect_header:
+        expect(f"{method} {path}: X-Request-Id", expect_header, "something")
+    if not KEPT or method in ("OPTIONS", "HEAD", "PUT"):
+        return
+    for pattern, item in KEPT["paths"].items():
+        if re.fullmatch(re.sub(r"\{[^}]*\}", "[^/]+", pattern), path) and method.lower() in item:
+            answers = item[method.lower()]["responses"]
+            break
+    else:
+        return
+    if str(r.status) not in answers:
+        expect(f"{method} {path}: a documented status", r.status, sorted(answers))
+        return
+    content = answers[str(r.status)]["content"].get(r.headers.get_content_type())
+    if content is None:
+        expect(f"{method} {path}: a documented type", r.headers.get_content_type(), None)
+    elif r.headers.get_content_type() == "application/json":
+        validate(f"{method} {path}", json.loads(data), content["schema"])
+
+
+def validate(what, value, schema):
+    whole = {**schema, "components": KEPT["components"]}
+    problems = [e.message[:200] for e in jsonschema.Draft202012Validator(whole).iter_errors(value)]
+    if problems:
+        expect(f"{what}: as described", problems, [])
+
+
+def events(s, kind, body):
+    """Name and value of each event of a stream."""
+    c = http.client.HTTPConnection("127.0.0.1", s.port, timeout=120)
+    c.request("POST", "/api/v1/execute", json.dumps(body), {"Content-Type": "application/json", "Accept": kind})
+    r = c.getresponse()
+    expect(f"{kind}: its type", r.headers.get_content_type(), kind)
+    found = []
+    if kind == "application/x-ndjson":
+        for line in r:
+            value = json.loads(line)
+            validate("an event", value, KEPT["components"]["schemas"]["StreamEvent"])
+            found.append((value.pop("event"), value, time.monotonic()))
+    else:
+        for block in r.read().decode().split("\n\n")[:-1]:
+            name, data = block.split("\n")
+            found.append((name.removeprefix("event: "), json.loads(data.removeprefix("data: ")), 0))
+    c.close()
+    return found
+
+
+def metric(s, name):
+    for line in s.call("GET", "/metrics")[2].splitlines():
+        if line.startswith(name + " "):
+            return float(line.split()[-1])
+    return None
+
+
+def wait_for(what, condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+    expect(what, bool(condition()), True)
+
+
+# ---- what it does ----------------------------------------------------------------------------------
+
+
+def test_simple(s):
+    status, headers, value = s.call("GET", "/api/v1/openapi.json")
+    expect("the description", (status, value["openapi"]), (200, "3.1.0"))
+    KEPT.update(value)
+    expect("health", s.call("GET", "/health")[2]["status"], "ok")
+    status, _, value = s.call("GET", "/api/v1/languages")
+    expect("languages", {"python", "sh", "c"} <= {one["name"] for one in value["languages"]}, True)
+    expect("a language by its alias", s.call("GET", "/api/v1/languages/py")[2]["name"], "python")
+    expect("images", "python" in [one["name"] for one in s.call("GET", "/api/v1/rootfs")[2]["images"]], True)
+    expect("snapshots", s.call("GET", "/api/v1/snapshots")[2]["count"] > 0, True)
+    status, headers, value = s.call("HEAD", "/health")
+    expect("HEAD", (status, value, int(headers["Content-Length"]) > 0), (200, "", True))
+    status, headers, _ = s.call("GET", "/api/v1/openapi.json")
+    status, _, _ = s.call("HEAD", "/api/v1/openapi.json", headers={"If-None-Match": headers["ETag"]})
+    expect("a known ETag", status, 304)
+
+
+def test_execute(s):
+    status, _, value = s.execute('print("Hello from Firecracker!")')
+    expect("execute", (status, value["status"], value["stdout"], value["stderr"], value["exit_code"]),
+           (200, "success", "Hello from Firecracker!\n", "", 0))
+    _, _, value = s.execute("import sys; print('x', file=sys.stderr); sys.exit(3)")
+    expect("a failing program", (value["status"], value["stderr"], value["exit_code"]), ("error", "x\n", 3))
+    _, _, value = s.execute("import time; print(1, flush=True); time.sleep(60)", timeout=2)
+    expect("a timeout", (value["status"], value["stdout"], value["stderr"], value["exit_code"]),
+           ("timeout", "1\n", "Execution timeout exceeded (2s)", 124))
+    _, _, value = s.execute("import os,sys; print(sys.argv[1:], os.environ['A'])", args=["b c"], env={"A": "d"})
+    expect("arguments and environment", value["stdout"], "['b c'] d\n")
+    _, _, value = s.execute("print(input())", stdin="what it reads")
+    expect("standard input", (value["stdout"], value["stdin"]), ("what it reads\n", "what it reads"))
+    _, _, value = s.execute("import sys; sys.stdout.buffer.write(sys.stdin.buffer.read())", stdin="/wAB",
+                            stdin_encoding="base64")
+    expect("bytes in and out", (value["stdout"], value.get("stdout_encoding")), ("/wAB", "base64"))
+    files = [{"name": "main.py", "content": "import lib.a; print(lib.a.x)"}, {"name": "lib/a.py", "content": "x = 5"}]
+    _, _, value = s.call("POST", "/api/v1/run", {"language": "python", "files": files})
+    expect("files", (value["stdout"], isinstance(value["executionTime"], int)), ("5\n", True))
+    _, _, value = s.call("POST", "/api/v1/run", {"language": "python", "stdin": ["a", "b", "a"], "files": [
+        {"name": "x.py", "content": "print(input() * 2)"}]})
+    expect("a batch", [(one["stdin"], one["stdout"]) for one in value], [("a", "aa\n"), ("b", "bb\n"), ("a", "aa\n")])
+
+
+def test_streams(s):
+    code = "import sys, time\nfor i in range(3):\n  print(i, flush=True); time.sleep(0.5)\nprint('e', file=sys.stderr)"
+    found = events(s, "application/x-ndjson", {"language": "python", "code": code})
+    expect("a stream: its first event", found[0][0], "start")
+    expect("a stream: its output", "".join(v["data"] for n, v, _ in found if n == "stdout"), "0\n1\n2\n")
+    expect("a stream: its errors", "".join(v["data"] for n, v, _ in found if n == "stderr"), "e\n")
+    expect("a stream: its end", (found[-1][0], found[-1][1]["exit_code"]), ("end", 0))
+    when = [t for n, _, t in found if n == "stdout"]
+    expect("a stream: output as it comes", when[-1] - when[0] > 0.5, True)
+    found = events(s, "text/event-stream", {"language": "python", "code": "import sys\nsys.stdout.buffer.write(b'\\xc3')\n"
+                                            "sys.stdout.flush()\nimport time; time.sleep(0.3)\nsys.stdout.buffer.write(b'\\xa9')"})
+    expect("server-sent events: a character in two pieces",
+           "".join(v["data"] for n, v, _ in found if n == "stdout"), "\u00e9")
+    expect("server-sent events: the end", found[-1][0], "end")
+    found = events(s, "application/x-ndjson", {"language": "python", "code": "print('x' * 5000000)"})
+    expect("a long stream", sum(len(v["data"]) for n, v, _ in found if n == "stdout"), 5000001)
+    s.error("a stream of an unknown language", 400, "E011", "POST", "/api/v1/execute",
+            {"language": "klingon", "code": "x"}, {"Accept": "text/event-stream"})
+
+
+def test_client_gone(s):
+    for accept in "application/json", "text/event-stream":
+        before = metric(s, 'capsid_runs_total{end="cancelled"}')
+        body = json.dumps({"language": "python", "code": "print(1, flush=True)\nimport time; time.sleep(200)", "timeout": 250})
+        c = socket.create_connection(("127.0.0.1", s.port))
+        c.sendall(f"POST /api/v1/execute HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\nContent-Type: "
+                  f"application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+        wait_for(f"{accept}: it runs", lambda: metric(s, 'capsid_workers_busy{lane="run"}') == 1)
+        if accept != "application/json":
+            c.recv(1)
+        c.close()
+        wait_for(f"{accept}: a client that goes away cancels its run",
+                 lambda: metric(s, 'capsid_runs_total{end="cancelled"}') == before + 1)
+        wait_for(f"{accept}: its worker is free", lambda: metric(s, 'capsid_workers_busy{lane="run"}') == 0)
+
+
+def test_operations(s):
+    status, headers, value = s.call("POST", "/api/v1/snapshots", {"language": "python"})
+    expect("a snapshot is an operation", (status, headers["Location"]), (202, "/api/v1/operations/" + value["id"]))
+    path = headers["Location"]
+    wait_for("it ends", lambda: s.call("GET", path)[2]["finished"])
+    value = s.call("GET", path)[2]
+    expect("with the snapshot", (value["status"], value["result"]["language"]), ("succeeded", "python"))
+    _, _, value = s.call("POST", "/api/v1/rootfs", {"language": "klingon"})
+    path = "/api/v1/operations/" + value["id"]
+    wait_for("one that fails ends", lambda: s.call("GET", path)[2]["finished"])
+    value = s.call("GET", path)[2]
+    expect("with its error", (value["status"], value["error"]["code"]), ("failed", "E011"))
+    _, _, value = s.execute("import time; time.sleep(200)", timeout=250, wait=False)
+    path = "/api/v1/operations/" + value["id"]
+    wait_for("a run without waiting runs", lambda: s.call("GET", path)[2]["status"] == "running")
+    expect("DELETE", s.call("DELETE", path)[0], 200)
+    wait_for("it is cancelled", lambda: s.call("GET", path)[2]["status"] == "cancelled")
+    expect("DELETE again", s.call("DELETE", path)[2]["status"], "cancelled")
+    expect("all operations", s.call("GET", "/api/v1/operations")[2]["count"], 3)
+    s.error("an operation that is not", 404, "E007", "GET", "/api/v1/operations/op-0")
+
+
+def test_idempotency(s):
+    code, key = "import os; print(os.urandom(8).hex())", {"Idempotency-Key": "a b"}
+    first = s.execute(code, headers=key)
+    second = s.execute(code, headers=key)
+    expect("a key: the same answer", second[2], first[2])
+    expect("a key: it says so", (first[1]["Idempotency-Replayed"], second[1]["Idempotency-Replayed"]), (None, "true"))
+    expect("no key: another answer", s.execute(code)[2]["stdout"] != first[2]["stdout"], True)
+    s.error("a key with another body", 422, "E013", "POST", "/api/v1/execute", {"language": "python", "code": "1"}, key)
+    busy = threading.Thread(target=s.execute, args=("import time; time.sleep(3)",), kwargs={"headers": {"Idempotency-Key": "c"}})
+    busy.start()
+    wait_for("the first runs", lambda: metric(s, 'capsid_workers_busy{lane="run"}') == 1)
+    s.error("a key that is in use", 409, "E012", "POST", "/api/v1/execute",
+            {"language": "python", "code": "import time; time.sleep(3)"}, {"Idempotency-Key": "c"})
+    busy.join()
+
+
+def test_bad_input(s):
+    run = "/api/v1/execute"
+    good = {"language": "python", "code": "1"}
+    for what, body in {
+        "not JSON": "{", "nothing": "", "a list": "[]", "deep": "[" * 1000, "two values": "{} {}",
+        "a raw NUL": '{"language": "python", "code": "a\0"}', "bad UTF-8": b'{"language": "python", "code": "\xff"}',
+        "a NUL": {**good, "code": "a\0"}, "many values": {**good, "args": [1] * 30000},
+        "a field twice": '{"language": "python", "code": "1", "code": "2"}', "an unknown field": {**good, "x": 1},
+        "no code": {"language": "python"}, "no language": {"code": "1"}, "a number as code": {**good, "code": 1},
+        "timeout 0": {**good, "timeout": 0}, "timeout -1": {**good, "timeout": -1}, "timeout 1e9": {**good, "timeout": 10**9},
+        "timeout 1.5": {**good, "timeout": 1.5}, "timeout too long": {**good, "timeout": 10**30},
+        "a bad variable": {**good, "env": {"A=": "x"}}, "both": {**good, "files": [{"name": "a", "content": ""}]},
+        "no files": {"language": "python", "files": []}, "bad base64": {**good, "stdin": "x", "stdin_encoding": "base64"},
+        "a list of inputs": {**good, "stdin": ["a"]}, "no entry": {"language": "python", "entry": "b", "files": {"a": ""}},
+    }.items():
+        s.error(what, 400, "E001", "POST", run, body)
+    for name in "../x", "/x", "a/../b", "a//b", "", ".", "a/", "a\nb", "x" * 300, "a/" * 40 + "b":
+        s.error(f"a file called {name[:9]!r}", 400, "E001", "POST", run,
+                {"language": "python", "files": [{"name": name, "content": ""}]})
+    for names in ("a", "a"), ("a", "a/b"):
+        s.error(f"files {names}", 400, "E001", "POST", run,
+                {"language": "python", "files": [{"name": n, "content": ""} for n in names]})
+    s.error("an unknown language", 400, "E011", "POST", run, {"language": "klingon", "code": "1"})
+    s.error("no such language", 404, "E007", "GET", "/api/v1/languages/klingon")
+    s.error("a long input", 413, "E005", "POST", run, {**good, "stdin": "x" * (1 << 20) + "x"})
+    s.error("a long program", 413, "E005", "POST", run, {**good, "code": "x" * (17 << 20)})
+    s.error("no such path", 404, "E007", "GET", "/api/v2")
+    s.error("a NUL in a path", 404, "E007", "GET", "/health%00")
+    s.error("a form", 415, "E009", "POST", run, "a=b", {"Content-Type": "application/x-www-form-urlencoded"})
+    s.error("another host", 421, "E016", "GET", "/health", headers={"Host": "evil.example"})
+    status, headers, value = s.call("PUT", run, "{}")
+    expect("a wrong method", (status, headers["Allow"], value["code"]), (405, "POST, OPTIONS", "E008"))
+    status, headers, _ = s.call("OPTIONS", run, headers={"Origin": "http://a", "Access-Control-Request-Method": "POST"})
+    expect("a preflight that is not allowed", (status, headers["Access-Control-Allow-Origin"]), (204, None))
+
+
+def raw(s, data, seconds=60):
+    """All that comes back, until the server closes or the time is over."""
+    with socket.create_connection(("127.0.0.1", s.port), timeout=seconds) as c:
+        got = b""
+        try:
+            c.sendall(data)
+            while chunk := c.recv(65536):
+                got += chunk
+        except (ConnectionResetError, TimeoutError):
+            pass  # a server that has read enough closes
+    return got
+
+
+def test_wire(s):
+    got = raw(s, b"GET /health HTTP/1.0\r\n\r\n")
+    expect("HTTP/1.0", (got.split(b" ")[1], b'"ok"' in got), (b"200", True))
+    one = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    got = raw(s, one * 5 + one.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+    expect("pipelining", got.count(b" 200 OK"), 6)
+    got = raw(s, b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 100000 + b"\r\n\r\n")
+    expect("oversized headers", got.split(b" ")[1] if got else b"431", b"431")
+    got = raw(s, b"\x00\x01\x02\r\n\r\n", 1)
+    expect("not HTTP", b" 200 " in got, False)
+    _, headers, value = s.call("GET", "/api/v1/languages/none", headers={
+        "X-Request-Id": "my-id", "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"})
+    expect("the client's ids", (headers["X-Request-Id"], value["trace_id"], headers["traceparent"][:36]),
+           ("my-id", "my-id", "00-4bf92f3577b34da6a3ce929d0e0e4736-"))
+    _, headers, _ = s.call("GET", "/health", headers={"X-Request-Id": "a b\tc" * 60})
+    expect("a bad id is replaced", headers["X-Request-Id"][:3], "tr-")
+
+
+def test_metrics(s):
+    _, headers, text = s.call("GET", "/metrics")
+    expect("metrics: type", headers["Content-Type"], "text/plain; version=0.0.4; charset=utf-8")
+    line = re.compile(r'[a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? -?[0-9.e+-]+')
+    bad = [l for l in text.splitlines() if not l.startswith("# ") and not line.fullmatch(l)]
+    expect("metrics: lines", bad, [])
+    names = [l.split()[2] for l in text.splitlines() if l.startswith("# TYPE ")]
+    expect("metrics: each described once", len(names), len(set(names)))
+    rows = [float(l.split()[-1]) for l in text.splitlines() if l.startswith("capsid_run_exec_seconds_bucket")]
+    expect("metrics: a histogram grows", rows, sorted(rows))
+    expect("metrics: all of it", rows[-1], metric(s, "capsid_run_exec_seconds_count"))
+
+
+# ---- other servers ---------------------------------------------------------------------------------
+
+
+def new_token(name):
+    out = subprocess.run([os.environ["CAPSID"], "api", "--new-token", name], capture_output=True, text=True, check=True).stdout
+    return re.search("token: (.*)", out)[1], re.search("line:  (.*)", out)[1]
+
+
+def test_tokens():
+    path = os.path.join(os.environ["TMPDIR"], "tokens")
+    (alice, alice_line), (bob, bob_line) = new_token("alice"), new_token("bob")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(f"# who\n{alice_line} rate=1000 concurrent=1\n")
+    with Server("--tokens", path, "--bind", "0.0.0.0", "--cors-origin", "http://page") as s:
+        bearer = {"Authorization": f"Bearer {alice}"}
+        expect("health needs no token", s.call("GET", "/health")[0], 200)
+        s.error("no token", 401, "E003", "GET", "/api/v1/operations")
+        s.error("a wrong token", 401, "E004", "GET", "/api/v1/operations", headers={"Authorization": "Bearer x"})
+        s.error("a token that is not there yet", 401, "E004", "GET", "/metrics", headers={"Authorization": f"Bearer {bob}"})
+        expect("a token", s.call("GET", "/api/v1/operations", headers=bearer)[0], 200)
+        path_ = "/api/v1/operations/" + s.execute("import time; time.sleep(100)", headers=bearer, wait=False)[2]["id"]
+        s.error("more at a time than the token may", 429, "E002", "POST", "/api/v1/execute",
+                {"language": "python", "code": "1"}, bearer)
+        with open(path, "a", encoding="utf-8") as f:
+            f.write(f"{bob_line} rate=1 burst=2\n")
+        s.process.send_signal(signal.SIGHUP)
+        bobs = {"Authorization": f"Bearer {bob}"}
+        wait_for("SIGHUP reads the tokens anew", lambda: s.call("GET", "/api/v1/operations/x", headers=bobs)[0] != 401)
+        got = [s.call("GET", path_, headers=bobs) for _ in range(12)]
+        expect("another client's operation", {g[0] for g in got} <= {404, 429}, True)
+        limited = [g for g in got if g[0] == 429]
+        expect("a rate", len(limited) > 0 and limited[0][2]["code"], "E002")
+        expect("Retry-After", limited[0][1]["Retry-After"] if limited else "", lambda v: v.isdigit())
+        s.call("DELETE", path_, headers=bearer)
+        _, headers, _ = s.call("OPTIONS", "/api/v1/execute", headers={"Origin": "http://page"})
+        expect("CORS", (headers["Access-Control-Allow-Origin"], "POST" in headers["Access-Control-Allow-Methods"]),
+               ("http://page", True))
+    refused = subprocess.run([os.environ["CAPSID"], "api", "--port", "0", "--bind", "0.0.0.0"], capture_output=True, text=True,
+                             check=False)
+    expect("for everyone without tokens", (refused.returncode, "--tokens" in refused.stderr), (1, True))
+
+
+def test_overload():
+    with Server("--workers", "1", "--queue", "2", "--grace", "60") as s:
+        answers, code = [], "import time; time.sleep(5)"
+        threads = [threading.Thread(target=lambda: answers.append(s.execute(code))) for _ in range(3)]
+        for n, t in enumerate(threads):
+            t.start()
+            wait_for(f"request {n} is in", lambda n=n: metric(s, 'capsid_workers_busy{lane="run"}') +
+                     metric(s, 'capsid_queue_length{lane="run"}') == n + 1)
+        status, headers, value = s.execute("print(1)")
+        expect("beyond the queue", (status, value["code"], headers["Retry-After"]), (503, "E010", "1"))
+        s.process.send_signal(signal.SIGTERM)
+        for t in threads:
+            t.join()
+        expect("work is finished at shutdown", [a[0] for a in answers], [200] * 3)
+        expect("the server ends", s.process.wait(60), 0)
+
+
+def test_shutdown_and_socket():
+    path = os.path.join(os.environ["TMPDIR"], "s")
+    notified = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    notified.bind(os.path.join(os.environ["TMPDIR"], "n"))
+    notified.settimeout(60)
+    os.environ["NOTIFY_SOCKET"] = os.path.join(os.environ["TMPDIR"], "n")
+    with Server("--socket", path, "--grace", "0") as s:
+        expect("systemd is told", notified.recv(100), b"READY=1")
+        expect("where", s.where[1], f"unix:{path}")
+        c = http.client.HTTPConnection("localhost")
+        c.sock = socket.socket(socket.AF_UNIX)
+        c.sock.connect(path)
+        c.request("GET", "/health")
+        expect("a Unix socket", c.getresponse().status, 200)
+        c.close()
+        answers = []
+        t = threading.Thread(target=lambda: answers.append(s.execute("import time; time.sleep(200)", timeout=250)))
+        t.start()
+        wait_for("it runs", lambda: metric(s, 'capsid_workers_busy{lane="run"}') == 1)
+        s.stop()
+        t.join()
+        expect("work is cancelled at the end of the grace", (answers[0][0], answers[0][2]["code"]), (503, "E015"))
+    expect("systemd is told of the end", notified.recv(100), b"STOPPING=1")
+    notified.close()
+    del os.environ["NOTIFY_SOCKET"]
+    expect("the socket is removed", os.path.exists(path), False)
+
+
+def test_activation():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        script = 'exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec "$CAPSID" api'
+        p = subprocess.Popen(["sh", "-c", script], stdin=listener, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        expect("a socket that systemd opened", p.stdout.readline(), f"listening on http://127.0.0.1:{listener.getsockname()[1]}\n")
+        expect("ready", p.stdout.readline(), "ready\n")
+        c = http.client.HTTPConnection("127.0.0.1", listener.getsockname()[1], timeout=60)
+        c.request("GET", "/health")
+        expect("it answers there", c.getresponse().status, 200)
+        c.close()
+        p.terminate()
+        expect("its end", p.wait(60), 0)
+        p.stdout.close()
+
+
+def main():
+    with Server("--workers", "2", "--grace", "1") as s:
+        for test in (test_simple, test_execute, test_streams, test_client_gone, test_operations, test_idempotency,
+                     test_bad_input, test_wire, test_metrics):
+            test(s)
+    for test in test_tokens, test_overload, test_shutdown_and_socket, test_activation:
+        test()
+    sys.exit(failures > 0)
+
+
+main()
