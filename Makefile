@@ -133,7 +133,7 @@ HOST_OBJ := $(HOST_SRC:%.c=$(B)/obj/%.o)
 PROTO_OBJ := $(PROTO_SRC:%.c=$(B)/obj/%.o)
 
 # Files that are part of the program, see host/api/assets.h.
-API_ASSETS := host/api/openapi.json $(wildcard host/api/page/*)
+API_ASSETS := host/api/openapi.json $(filter-out %.png,$(wildcard host/api/page/*))
 API_ASSETS_OBJ := $(B)/obj/api_assets.o
 
 $(B)/obj/api_assets.S: $(API_ASSETS) Makefile

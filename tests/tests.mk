@@ -76,7 +76,7 @@ $(UNIT_HOST_BIN): $(T)/%: $(T)/san/tests/%.o $(T)/san/host.a $(SAN_PROTO)
 	$(Q)$(CC) $(SANITIZE) $(LDFLAGS) -o $@ $^ $(IMPORT_LIBS) $(CHECK_LIBS)
 
 # The thread sanitizer and the others exclude each other.
-THREADS_HOST := $(filter-out host/cli/% host/oci/%,$(HOST_LIB_SRC))
+THREADS_HOST := $(filter-out host/cli/% host/oci/% host/api/%,$(HOST_LIB_SRC))
 
 $(T)/threads/obj/%.o: %.c tests/tests.mk
 	$(call say,CC threads,$<)
@@ -101,7 +101,8 @@ $(NS_BIN): $(T)/%: $(T)/obj/tests/%.o $(NS_LIB_SRC:%.c=$(T)/obj/%.o) $(PROTO_OBJ
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(CHECK_LIBS)
 
-$(BENCH_BIN): $(T)/%: tests/%.c $(HOST_LIB_SRC:%.c=$(B)/obj/%.o) $(PROTO_OBJ) tests/tests.mk
+BENCH_HOST := $(filter-out host/api/% host/cli/verb_api.c,$(HOST_LIB_SRC))
+$(BENCH_BIN): $(T)/%: tests/%.c $(BENCH_HOST:%.c=$(B)/obj/%.o) $(PROTO_OBJ) tests/tests.mk
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) $(HOST_CFLAGS) $(CFLAGS) $(LDFLAGS) -MF $@.d -o $@ $(filter %.c %.o,$^) $(IMPORT_LIBS)
