@@ -3,10 +3,11 @@
  * capsid runs it in mount and process namespaces, as an ordinary user also in a user namespace. What reads the
  * layers runs in a process that can see nothing but the tree, and may only own and change files in it.
  *
- * Usage: import-oci LAYOUT WORK INITD OUTPUT RESULT MAX-BYTES MAX-ENTRIES MAX-RATIO [CMD]
+ * Usage: import-oci LAYOUT WORK INITD OUTPUT RESULT PACKAGES MAX-BYTES MAX-ENTRIES MAX-RATIO [CMD]
  *   LAYOUT   the OCI image layout          WORK    an empty directory; the caller removes it
  *   INITD    goes to /sbin/initd           OUTPUT  the EROFS file
  *   RESULT   gets a JSON object about the image
+ *   PACKAGES gets the record of what it is made of: layers, and the packages they say they hold (image/packages.h)
  *   CMD      JSON list of strings, in place of the image's own CMD
  * A line on standard output for each step; after a failure the last line on standard error is "Error: ...".
  */
@@ -14,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "oci/finish.h"
+#include "oci/installed.h"
 #include "oci/layer.h"
 #include "oci/layout.h"
 
@@ -34,7 +36,7 @@
 #define EROFS_UUID "ca951d00-0000-4000-8000-000000000001"
 
 struct import {
-    const char *work, *initd, *output, *result;
+    const char *work, *initd, *output, *result, *packages;
     struct layer_limits limits;
     struct layout layout;
     json_t *cmd; /* owned; NULL: as the image says */
@@ -156,7 +158,61 @@ static int compress(struct import *i, struct error *e)
     return 0;
 }
 
-static int write_result(struct import *i, const struct layer_totals *t, struct error *e)
+static int compare_lines(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Sorted, each line once. text is cut up. */
+static void add_sorted(struct buffer *ret, struct buffer *text)
+{
+    size_t count = 0, at = 0;
+
+    for (size_t n = 0; n < text->size; n++)
+        count += text->data[n] == '\n';
+    char **lines = memory_allocate((count + 1) * sizeof(*lines));
+    for (char *rest = text->data, *line; at < count && (line = strsep(&rest, "\n"));)
+        lines[at++] = line;
+    qsort(lines, count, sizeof(*lines), compare_lines);
+    for (size_t n = 0; n < count; n++)
+        if (n == 0 || strcmp(lines[n], lines[n - 1]) != 0)
+            buffer_add_text(ret, "%s\n", lines[n]);
+    free(lines);
+}
+
+/* The record: each layer with the size and digest of its blob, and what the databases of packages say. */
+static int write_packages(struct import *i, struct installed *installed, struct error *e)
+{
+    cleanup_buffer struct buffer all = {0};
+
+    for (size_t n = 0; n < i->layout.layer_count; n++)
+        buffer_add_text(&installed->lines, "layer %03zu %llu %s\n", n + 1,
+                        (unsigned long long)i->layout.layers[n].blob.size, i->layout.layers[n].blob.digest);
+    add_sorted(&all, &installed->lines);
+    return file_replace(i->packages, i->work, all.data ? all.data : "", all.size, 0600, e);
+}
+
+static int record_packages(struct import *i, struct installed *ret, struct error *e)
+{
+    cleanup_fd int root = open(i->tree, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (root < 0)
+        return error_errno(e, "cannot open %s", i->tree);
+    if (installed_read(ret, root, e) < 0 || write_packages(i, ret, e) < 0) {
+        buffer_free(&ret->lines);
+        return -1;
+    }
+    buffer_free(&ret->lines);
+    if (ret->rpm)
+        printf("its rpm packages are not listed: their database is not read\n");
+    if (ret->skipped)
+        printf("%u of its packages are not listed: their names or versions are none\n", ret->skipped);
+    fflush(stdout);
+    return 0;
+}
+
+static int write_result(struct import *i, const struct layer_totals *t, const struct installed *installed,
+                        struct error *e)
 {
     json_t *layers = json_array(), *j = json_copy(i->layout.defaults);
 
@@ -172,6 +228,8 @@ static int write_result(struct import *i, const struct layer_totals *t, struct e
     json_object_set_new(j, "files", json_integer((json_int_t)t->entries));
     json_object_set_new(j, "bytes", json_integer((json_int_t)t->bytes));
     json_object_set_new(j, "xattrs_dropped", json_integer((json_int_t)t->xattrs));
+    json_object_set_new(j, "packages_skipped", json_integer(installed->skipped));
+    json_object_set_new(j, "rpm_not_listed", json_boolean(installed->rpm));
     cleanup_free char *text = json_dumps(j, JSON_INDENT(2));
     json_decref(j);
     return file_replace(i->result, i->work, text, strlen(text), 0600, e);
@@ -180,6 +238,7 @@ static int write_result(struct import *i, const struct layer_totals *t, struct e
 static int import(struct import *i, const char *layout, struct error *e)
 {
     struct layer_totals totals = {0};
+    struct installed installed;
 
     umask(0022);
     if (mkdir(i->tree, 0755) < 0)
@@ -188,13 +247,13 @@ static int import(struct import *i, const char *layout, struct error *e)
         return -1;
     if (i->cmd)
         json_object_set(i->layout.defaults, "cmd", i->cmd);
-    if (apply_layers(i, &totals, e) < 0)
+    if (apply_layers(i, &totals, e) < 0 || record_packages(i, &installed, e) < 0)
         return -1;
     printf("adding initd\n");
     fflush(stdout);
     if (finish(i, e) < 0 || compress(i, e) < 0)
         return -1;
-    return write_result(i, &totals, e);
+    return write_result(i, &totals, &installed, e);
 }
 
 int main(int argc, char **argv)
@@ -205,14 +264,14 @@ int main(int argc, char **argv)
     /* libarchive gives names in the locale's encoding; with this one they stay the bytes they are. */
     if (!setlocale(LC_CTYPE, "C.UTF-8"))
         fprintf(stderr, "Warning: no locale C.UTF-8\n");
-    if ((argc != 9 && argc != 10) || !text_to_u64(argv[6], 1, INT64_MAX, &i.limits.bytes) ||
-        !text_to_u64(argv[7], 1, INT64_MAX, &i.limits.entries) ||
-        !text_to_u64(argv[8], 1, INT64_MAX, &i.limits.ratio) ||
-        (argc == 10 && !(i.cmd = json_loads(argv[9], 0, NULL)))) {
+    if ((argc != 10 && argc != 11) || !text_to_u64(argv[7], 1, INT64_MAX, &i.limits.bytes) ||
+        !text_to_u64(argv[8], 1, INT64_MAX, &i.limits.entries) ||
+        !text_to_u64(argv[9], 1, INT64_MAX, &i.limits.ratio) ||
+        (argc == 11 && !(i.cmd = json_loads(argv[10], 0, NULL)))) {
         fprintf(stderr, "Error: import-oci is part of capsid; see: capsid rootfs from-docker --help\n");
         return 2;
     }
-    i.work = argv[2], i.initd = argv[3], i.output = argv[4], i.result = argv[5];
+    i.work = argv[2], i.initd = argv[3], i.output = argv[4], i.result = argv[5], i.packages = argv[6];
     i.tree = text_format("%s/tree", i.work);
     int result = import(&i, argv[1], &e);
     if (result < 0)

@@ -210,6 +210,26 @@ int cli_number(const char *option, const char *value, uint64_t min, uint64_t max
                      option, value, (unsigned long long)min, (unsigned long long)max);
 }
 
+int cli_mebibytes(const char *option, const char *value, uint64_t min, uint64_t max, uint64_t *ret,
+                  struct error *e)
+{
+    cleanup_free char *digits = text_copy(value);
+    size_t size = strlen(digits);
+    uint64_t scale = 1, number;
+
+    if (size > 0 && strchr("MG", digits[size - 1])) {
+        scale = digits[size - 1] == 'G' ? 1024 : 1;
+        digits[size - 1] = '\0';
+    }
+    if (text_to_u64(digits, 0, max, &number) && number * scale >= min && number * scale <= max) {
+        *ret = number * scale;
+        return 0;
+    }
+    return error_set(e, ERROR_USAGE,
+                     "--%s is \"%.64s\", but must be a size from %lluM to %lluM, such as 512M or 2G", option,
+                     value, (unsigned long long)min, (unsigned long long)max);
+}
+
 int cli_print_json(json_t *object, struct error *e)
 {
     cleanup_free char *text = json_dumps(object, JSON_INDENT(2));

@@ -54,6 +54,10 @@ int cli_fail(const struct error *e);
 int cli_number(const char *option, const char *value, uint64_t min, uint64_t max, uint64_t *ret,
                struct error *e);
 
+/* Parses a size in MiB, or with a suffix M or G, in [min, max] MiB. */
+int cli_mebibytes(const char *option, const char *value, uint64_t min, uint64_t max, uint64_t *ret,
+                  struct error *e);
+
 /* Prints the object on standard output and takes its reference. */
 int cli_print_json(json_t *object, struct error *e);
 

@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "image/import.h"
+#include "vmm/disk.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +12,7 @@ static const struct cli_option options[] = {
     {"name", 0, "NAME", "what the image is called here (required)"},
     {"image", 0, "REFERENCE",
      "which image: docker://NAME, oci:DIRECTORY:TAG, docker-archive:FILE (required)"},
+    {"size", 0, "MB", "disk for what programs change, in MiB or with M or G (default: memory)"},
     {"cmd", 0, "WORDS", "kept in place of the image's CMD"},
     {"max-size", 0, "MIB", "refuse images that unpack to more (default: 8192)"},
     {"max-entries", 0, "N", "refuse images of more files (default: 1000000)"},
@@ -41,6 +43,8 @@ static int set_option(void *values, const char *name, const char *value, struct 
         r->reference = value;
     else if (strcmp(name, "cmd") == 0)
         r->cmd = value;
+    else if (strcmp(name, "size") == 0)
+        return cli_mebibytes(name, value, DISK_MIB_MIN, DISK_MIB_MAX, &r->disk_mib, e);
     else if (strcmp(name, "max-entries") == 0)
         return cli_number(name, value, 1, 1u << 30, &r->max_entries, e);
     else if (strcmp(name, "max-ratio") == 0)

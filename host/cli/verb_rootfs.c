@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "image/image.h"
+#include "vmm/disk.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 
 struct rootfs_options {
     const char *name, *language, *packages, *base, *suite, *method, *post, *lock, *output;
+    uint64_t disk_mib; /* 0: not given */
 };
 
 static const struct cli_option options[] = {
@@ -22,6 +24,7 @@ static const struct cli_option options[] = {
     {"method", 0, "NAME",
      "with --packages: essential, a configured Debian, or extract, the smallest (essential)"},
     {"post-install", 0, "COMMAND", "with --packages: shell command, run inside the tree at the end"},
+    {"size", 0, "MB", "create: disk for what programs change, in MiB or with M or G (default: memory)"},
     {"lock", 0, "FILE", "create: from exactly the packages of this file, which rootfs lock wrote"},
     {"output", 'o', "FILE", "create: also copy the image there; sbom, lock: write there"},
     {0},
@@ -38,6 +41,8 @@ static int set_option(void *values, const char *name, const char *value, struct 
 
     if (!value[0])
         return error_set(e, ERROR_USAGE, "--%s is empty", name);
+    if (strcmp(name, "size") == 0)
+        return cli_mebibytes(name, value, DISK_MIB_MIN, DISK_MIB_MAX, &o->disk_mib, e);
     for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
         if (strcmp(name, fields[i].name) == 0)
             *fields[i].field = value;
@@ -46,10 +51,10 @@ static int set_option(void *values, const char *name, const char *value, struct 
 
 static json_t *describe(const struct image *i)
 {
-    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:s}", "name", i->name, "digest", i->digest, "path",
+    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:s}", "name", i->name, "digest", i->digest, "path",
                      i->path, "size_bytes", (json_int_t)i->size, "allocated_bytes",
-                     (json_int_t)file_allocated(i->path), "created", (json_int_t)i->created, "initd",
-                     i->initd);
+                     (json_int_t)file_allocated(i->path), "disk_mib", (json_int_t)i->disk_mib, "created",
+                     (json_int_t)i->created, "initd", i->initd);
 }
 
 /* ---- create --------------------------------------------------------------------------------------- */
@@ -150,6 +155,8 @@ static int create_image(struct image *ret, struct supervisor *s, const struct ro
     }
     if (image_create(ret, &s->config, &s->home, l, name, o->lock, &s->cancel, e) < 0)
         return -1;
+    if (o->disk_mib && image_set_disk(ret, &s->home, o->disk_mib, &s->cancel, e) < 0)
+        return -1;
     return o->output ? copy_out(ret, o->output, &s->cancel, e) : 0;
 }
 
@@ -229,16 +236,66 @@ static json_t *describe_packages(const struct packages *p)
     return all;
 }
 
+/* What an image says of itself is not for terminals as it is. */
+static void print_foreign(const char *title, const char *text)
+{
+    printf("%s ", title);
+    for (const char *p = text ? text : ""; *p; p++)
+        putchar((unsigned char)*p >= ' ' && *p != 0x7f ? *p : '?');
+}
+
+static void print_list(const char *title, const json_t *list)
+{
+    size_t i;
+    json_t *word;
+
+    json_array_foreach(list, i, word) print_foreign(i == 0 ? title : "", json_string_value(word));
+    if (json_array_size(list) > 0)
+        printf("\n");
+}
+
+static void print_origin(const json_t *oci)
+{
+    static const struct {
+        const char *key, *title;
+    } texts[] = {{"image", "Imported: "},
+                 {"manifest", "Manifest: "},
+                 {"workdir", "Workdir:  "},
+                 {"user", "User:     "}};
+    static const struct {
+        const char *key, *title;
+    } lists[] = {{"env", "Env:      "}, {"entrypoint", "Entry:    "}, {"cmd", "Command:  "}};
+
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        const char *text = json_string_value(json_object_get(oci, texts[i].key));
+        if (!text || !*text)
+            continue;
+        print_foreign(texts[i].title, text);
+        printf("\n");
+    }
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+        print_list(lists[i].title, json_object_get(oci, lists[i].key));
+    if (json_is_true(json_object_get(oci, "rpm_not_listed")))
+        printf("Its rpm packages are not listed: their database is not read.\n");
+}
+
 static void print_image(const struct image *i, const struct packages *p)
 {
+    json_t *oci = i->oci ? json_loads(i->oci, 0, NULL) : NULL;
     char size[24], disk[24], when[24];
 
     printf("Name:      %s\nFile:      %s\nSHA-256:   %s\n", i->name, i->path, i->digest);
     printf("Size:      %s (%s on disk)\n", text_bytes(i->size, size),
            text_bytes(file_allocated(i->path), disk));
-    printf("Created:   %s\ninitd:     %s\nPackages:  %zu\n", cli_time(i->created, when), i->initd, p->count);
+    if (i->disk_mib)
+        printf("Disk:      %llu MiB for each VM's changes\n", (unsigned long long)i->disk_mib);
+    printf("Created:   %s\ninitd:     %s\n", cli_time(i->created, when), i->initd);
+    if (oci)
+        print_origin(oci);
+    json_decref(oci);
+    printf("Made of:   %zu\n", p->count);
     for (size_t n = 0; n < p->count; n++)
-        printf("  %s %-32s %s\n", p->list[n].kind, p->list[n].name, p->list[n].version);
+        printf("  %-5s %-32s %s\n", p->list[n].kind, p->list[n].name, p->list[n].version);
 }
 
 static int show(struct cli *cli, struct supervisor *s, const struct rootfs_options *o, const char *name,
@@ -254,6 +311,8 @@ static int show(struct cli *cli, struct supervisor *s, const struct rootfs_optio
     if (result == 0 && cli->json) {
         json_t *j = describe(&i);
         json_object_set_new(j, "packages", describe_packages(&p));
+        if (i.oci)
+            json_object_set_new(j, "oci", json_loads(i.oci, 0, NULL));
         result = cli_print_json(j, e);
     } else if (result == 0) {
         print_image(&i, &p);
@@ -355,7 +414,13 @@ static int put_lock(struct cli *cli, struct supervisor *s, const struct rootfs_o
     if (image_find(&i, &s->home, name, e) < 0)
         return -1;
     cleanup_free char *path = image_lock_path(&s->home, &i);
-    int result = put_record(s, o, path, &i, e);
+    int result =
+        i.oci
+            ? error_set(e, ERROR_USAGE,
+                        "the image %s was imported; to import the same again, give from-docker the digest of "
+                        "its manifest, which rootfs show tells",
+                        name)
+            : put_record(s, o, path, &i, e);
     image_done(&i);
     return result;
 }

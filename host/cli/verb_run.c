@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "core/result.h"
 #include "core/run.h"
+#include "vmm/disk.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -22,7 +23,7 @@ struct run_options {
     const char *language, *code, *entry, *cwd, *input, *kernel;
     const char *files[FILES_MAX], *env[FILES_MAX + 1];
     size_t file_count, env_count;
-    uint64_t timeout, build_timeout, memory, vcpus, max_output;
+    uint64_t timeout, build_timeout, memory, vcpus, disk_mib, max_output;
     bool raw, cold, unprimed, host_verb, snapshot;
 };
 
@@ -38,6 +39,7 @@ struct run_options {
         {"cwd", 0, "DIR", "where the program starts (default: the directory of its files)"},                 \
         {"mem", 0, "MB", "memory of the VM in MiB (default: as the language says)"},                         \
         {"vcpus", 0, "N", "processors of the VM"},                                                           \
+        {"disk", 0, "MB", "scratch disk for all that is written, in MiB or with M or G (default: memory)"},  \
         {"max-output", 0, "BYTES", "how much of each output the JSON holds"},                                \
         {"raw", 'r', NULL, "stream the program's own output instead of JSON"},                               \
         {"no-prime", 0, NULL, "start the interpreter anew instead of using the waiting one"},                \
@@ -89,6 +91,8 @@ static int set_number(struct run_options *o, const char *name, const char *value
         return cli_number(name, value, 1, 86400, &o->build_timeout, e);
     if (strcmp(name, "mem") == 0)
         return cli_number(name, value, 32, 1 << 20, &o->memory, e);
+    if (strcmp(name, "disk") == 0)
+        return cli_mebibytes(name, value, DISK_MIB_MIN, DISK_MIB_MAX, &o->disk_mib, e);
     if (strcmp(name, "vcpus") == 0)
         return cli_number(name, value, 1, 32, &o->vcpus, e);
     return cli_number(name, value, 1, 1 << 30, &o->max_output, e);
@@ -252,6 +256,7 @@ static int run_with(struct supervisor *s, const struct run_options *o, const str
         .build_timeout = o->build_timeout,
         .memory_mib = o->memory,
         .vcpus = o->vcpus,
+        .disk_mib = o->disk_mib,
         .cold = o->host_verb ? !o->snapshot : o->cold,
         .unprimed = o->unprimed,
         .on_output = o->raw ? write_raw : run_output_add,

@@ -3,13 +3,14 @@
 
 #include "base/cleanup.h"
 #include "core/snapshot.h"
+#include "vmm/disk.h"
 
 #include <stdio.h>
 #include <string.h>
 
 struct snapshot_options {
     const char *language;
-    uint64_t memory, vcpus;
+    uint64_t memory, vcpus, disk_mib;
     bool force;
 };
 
@@ -17,6 +18,7 @@ static const struct cli_option options[] = {
     {"lang", 'l', "NAME", "create: language (required)"},
     {"mem", 0, "MB", "create: memory of the VM in MiB"},
     {"vcpus", 0, "N", "create: processors of the VM"},
+    {"disk", 0, "MB", "create: scratch disk, in MiB or with M or G (default: as the image says)"},
     {"force", 0, NULL, "create: make it anew, also when it is there"},
     {0},
 };
@@ -29,6 +31,8 @@ static int set_option(void *values, const char *name, const char *value, struct 
         return cli_number(name, value, 32, 1 << 20, &o->memory, e);
     if (strcmp(name, "vcpus") == 0)
         return cli_number(name, value, 1, 32, &o->vcpus, e);
+    if (strcmp(name, "disk") == 0)
+        return cli_mebibytes(name, value, DISK_MIB_MIN, DISK_MIB_MAX, &o->disk_mib, e);
     if (strcmp(name, "force") == 0)
         o->force = true;
     else
@@ -59,7 +63,8 @@ static int create(struct cli *cli, struct supervisor *s, const struct snapshot_o
     struct machine_spec spec = {.kernel = s->config.kernel,
                                 .image = image.path,
                                 .memory_mib = o->memory ? o->memory : l.memory,
-                                .vcpus = o->vcpus ? o->vcpus : l.vcpus};
+                                .vcpus = o->vcpus ? o->vcpus : l.vcpus,
+                                .disk_mib = o->disk_mib ? o->disk_mib : image.disk_mib};
     if (result == 0)
         result = snapshot_ensure(&snapshot, s, &l, &image, &spec, o->force, &made, e);
     if (result == 0 && cli->json)

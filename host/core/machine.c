@@ -2,8 +2,10 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "vmm/disk.h"
 
 #include <ctype.h>
+#include <fcntl.h>
 #include <string.h>
 
 void machine_destroy(struct machine *m)
@@ -49,6 +51,25 @@ static int get_ready(struct machine *m, struct supervisor *s, int64_t deadline, 
     return 0;
 }
 
+/* The VM's own scratch disk: an fd, -1 with an error, or -1 in *ret when it has none. */
+static int open_disk(struct supervisor *s, const struct machine_spec *spec, const char *snapshot_directory,
+                     bool restore, int *ret, struct error *e)
+{
+    cleanup_free char *path =
+        snapshot_directory ? text_format("%s/" SNAPSHOT_DISK, snapshot_directory) : NULL;
+
+    *ret = -1;
+    if (spec->disk_mib == 0)
+        return 0;
+    if (restore)
+        *ret = disk_copy_nameless(path, s->home.scratch, e);
+    else if (!path)
+        *ret = disk_make_nameless(s->home.scratch, spec->disk_mib, &s->cancel, e);
+    else if (disk_make(path, spec->disk_mib, &s->cancel, e) == 0)
+        *ret = open(path, O_RDWR | O_CLOEXEC);
+    return *ret < 0 ? -1 : 0;
+}
+
 static int launch(struct machine *m, struct supervisor *s, const struct machine_spec *spec,
                   const char *snapshot_directory, bool restore, struct error *e)
 {
@@ -56,7 +77,9 @@ static int launch(struct machine *m, struct supervisor *s, const struct machine_
     cleanup_free char *vmm = supervisor_find_vmm(s, e);
 
     *m = MACHINE_NONE;
-    if (!vmm || supervisor_decide_accel(s, e) < 0)
+    cleanup_fd int disk = -1;
+    if (!vmm || supervisor_decide_accel(s, e) < 0 ||
+        open_disk(s, spec, snapshot_directory, restore, &disk, e) < 0)
         return -1;
     struct vm_spec vm = {.vmm = vmm,
                          .kernel = spec->kernel,
@@ -66,6 +89,7 @@ static int launch(struct machine *m, struct supervisor *s, const struct machine_
                          .vcpus = spec->vcpus,
                          .accel = s->accel.accel,
                          .tsc_khz = s->tsc_khz,
+                         .disk_fd = disk,
                          .scratch = s->home.scratch};
     int result = restore ? s->driver->restore(&m->vm, &vm, snapshot_directory, deadline, &s->cancel, e)
                          : s->driver->start(&m->vm, &vm, snapshot_directory, e);

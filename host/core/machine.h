@@ -10,6 +10,7 @@ struct machine_spec {
     const char *image;  /* path of the image file */
     uint64_t memory_mib;
     uint64_t vcpus;
+    uint64_t disk_mib; /* of its scratch disk; 0: none, changes go to the guest's memory */
 };
 
 struct machine {

@@ -266,6 +266,7 @@ static int run_language(struct supervisor *s, struct task *t, struct error *e)
     int result = image_ensure(&image, &s->config, &s->home, l, false, &s->cancel, e);
 
     spec.image = image.path;
+    spec.disk_mib = request->disk_mib ? request->disk_mib : image.disk_mib;
     if (result == 0 && !request->cold)
         result = snapshot_ensure(&snapshot, s, l, &image, &spec, false, NULL, e);
     if (result == 0)

@@ -28,6 +28,7 @@ struct run_request {
     uint64_t build_timeout;   /* seconds for the build phase; 0: the timeout */
     uint64_t memory_mib;      /* 0: as the language says */
     uint64_t vcpus;           /* 0: as the language says */
+    uint64_t disk_mib;        /* of a scratch disk for all that is written; 0: as the image says */
     bool cold;                /* boot instead of restoring a snapshot */
     bool unprimed;            /* start the interpreter anew, also where the snapshot holds one that waits */
     run_on_output *on_output; /* of the program */

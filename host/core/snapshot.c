@@ -24,7 +24,7 @@
 #define SPACE_MARGIN_MIB 16
 #define KEY_SHORT 16 /* digits of a key that people see */
 
-static const char *const file_names[] = {SNAPSHOT_MEMORY, SNAPSHOT_STATE};
+static const char *const file_names[] = {SNAPSHOT_MEMORY, SNAPSHOT_STATE, SNAPSHOT_DISK};
 #define FILE_COUNT (sizeof(file_names) / sizeof(file_names[0]))
 
 void snapshot_done(struct snapshot *s)
@@ -81,6 +81,8 @@ static int compute_key(struct supervisor *s, const struct language *l, const str
                     "kernel %s\nkernel arguments %s\nimage %s\nlanguage %s\nmemory %llu MiB\nvcpus %llu\n",
                     kernel_digest, s->config.kernel_args, image->digest, l->digest,
                     (unsigned long long)spec->memory_mib, (unsigned long long)spec->vcpus);
+    if (spec->disk_mib > 0)
+        buffer_add_text(inputs, "disk %llu MiB\n", (unsigned long long)spec->disk_mib);
     digest_bytes(inputs->data, inputs->size, ret);
     return 0;
 }
@@ -140,6 +142,8 @@ static int verify_file(const struct supervisor *s, const char *directory, const 
     const char *wanted = json_string_value(json_object_get(json_object_get(manifest, "sha256"), name));
     char digest[DIGEST_HEX_SIZE];
 
+    if (!wanted && strcmp(name, SNAPSHOT_DISK) == 0) /* this one has none */
+        return 0;
     if (home_digest(&s->home, path, digest, e) < 0)
         return -1;
     if (!wanted || strcmp(wanted, digest) != 0)
@@ -318,6 +322,8 @@ static int write_manifest(struct supervisor *s, const struct language *l, const 
 
     for (size_t i = 0; i < FILE_COUNT; i++) {
         cleanup_free char *file = text_format("%s/%s", directory, file_names[i]);
+        if (spec->disk_mib == 0 && strcmp(file_names[i], SNAPSHOT_DISK) == 0)
+            continue;
         if (sync_file(file, e) < 0 || home_digest(&s->home, file, digest, e) < 0) {
             json_decref(digests);
             return -1;

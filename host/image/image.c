@@ -57,12 +57,13 @@ static bool is_digest(const char *s)
 int image_parse_manifest(struct image *ret, const char *text, struct error *e)
 {
     const char *digest, *inputs, *initd = "";
-    json_int_t size, created;
+    json_int_t size, created, disk = 0;
     json_t *j = json_loads(text, 0, NULL);
 
-    if (json_unpack(j, "{s:s, s:s, s:I, s:I, s?s}", "digest", &digest, "inputs", &inputs, "size", &size,
-                    "created", &created, "initd", &initd) < 0 ||
-        !is_digest(digest) || !is_digest(inputs) || size < 0 || created < 0 || strlen(initd) > 64) {
+    if (json_unpack(j, "{s:s, s:s, s:I, s:I, s?s, s?I}", "digest", &digest, "inputs", &inputs, "size", &size,
+                    "created", &created, "initd", &initd, "disk_mib", &disk) < 0 ||
+        !is_digest(digest) || !is_digest(inputs) || size < 0 || created < 0 || strlen(initd) > 64 ||
+        disk < 0) {
         json_decref(j);
         return error_set(e, ERROR_CORRUPT, "not a valid image reference");
     }
@@ -71,6 +72,7 @@ int image_parse_manifest(struct image *ret, const char *text, struct error *e)
                           .initd = text_copy(initd),
                           .size = (uint64_t)size,
                           .created = created,
+                          .disk_mib = (uint64_t)disk,
                           .oci = json_dumps(json_object_get(j, "oci"), JSON_SORT_KEYS)};
     json_decref(j);
     return 0;
@@ -99,9 +101,8 @@ int image_find(struct image *ret, const struct home *h, const char *name, struct
 
 static int corrupt(const struct image *i, const char *how, struct error *e)
 {
-    return error_set(e, ERROR_CORRUPT,
-                     "image file %s is %s; make it anew with: capsid rootfs create --name %s", i->path, how,
-                     i->name);
+    return error_set(e, ERROR_CORRUPT, "image file %s is %s; make it anew with: capsid rootfs %s --name %s",
+                     i->path, how, i->oci ? "from-docker" : "create", i->name);
 }
 
 int image_check(const struct image *i, struct error *e)
@@ -193,9 +194,9 @@ static int write_sbom(const struct config *config, const struct home *h, const s
 static int write_manifest(const struct home *h, const struct image *i, struct error *e)
 {
     cleanup_free char *reference = home_path(h, "images/names/%s.json", i->name);
-    json_t *j =
-        json_pack("{s:s, s:s, s:s, s:s, s:I, s:I}", "name", i->name, "digest", i->digest, "inputs", i->inputs,
-                  "initd", i->initd, "size", (json_int_t)i->size, "created", (json_int_t)i->created);
+    json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "name", i->name, "digest", i->digest,
+                          "inputs", i->inputs, "initd", i->initd, "size", (json_int_t)i->size, "created",
+                          (json_int_t)i->created, "disk_mib", (json_int_t)i->disk_mib);
     if (i->oci)
         json_object_set_new(j, "oci", json_loads(i->oci, 0, NULL));
     cleanup_free char *text = json_dumps(j, JSON_INDENT(2));
@@ -242,9 +243,38 @@ static int store_files(const struct config *config, const struct home *h, struct
     return write_sbom(config, h, i, e);
 }
 
-/* Takes what was built into the store and points the name at it. */
-static int adopt(const struct config *config, const struct home *h, const char *name, const char *inputs,
-                 const struct build_paths *built, const struct cancel *cancel, struct error *e)
+/* What the image that has the name now says; 0 when there is none. */
+static uint64_t disk_of_name(const struct home *h, const char *name)
+{
+    struct error ignored = {0};
+    struct image i = {0};
+
+    if (image_find(&i, h, name, &ignored) < 0)
+        return 0;
+    uint64_t disk_mib = i.disk_mib;
+    image_done(&i);
+    return disk_mib;
+}
+
+int image_set_disk(struct image *i, const struct home *h, uint64_t disk_mib, const struct cancel *cancel,
+                   struct error *e)
+{
+    struct image now = {0};
+    cleanup_fd int fd = lock_store(h, cancel, e);
+
+    if (fd < 0 || image_find(&now, h, i->name, e) < 0)
+        return -1;
+    now.disk_mib = disk_mib;
+    int result = write_manifest(h, &now, e);
+    if (result == 0)
+        i->disk_mib = disk_mib;
+    image_done(&now);
+    return result;
+}
+
+int image_adopt(const struct config *config, const struct home *h, const char *name, const char *inputs,
+                const struct build_paths *built, const json_t *oci, const struct cancel *cancel,
+                struct error *e)
 {
     char digest[DIGEST_HEX_SIZE];
 
@@ -254,29 +284,10 @@ static int adopt(const struct config *config, const struct home *h, const char *
     struct image i = {.name = text_copy(name),
                       .digest = text_copy(digest),
                       .inputs = text_copy(inputs),
-                      .path = image_path(h, digest)};
-    int result = store_files(config, h, &i, built, e);
-    if (result == 0)
-        result = write_manifest(h, &i, e);
-    image_done(&i);
-    return result;
-}
-
-int image_adopt(const struct home *h, const char *name, const char *built, const char *inputs, json_t *oci,
-                const struct cancel *cancel, struct error *e)
-{
-    char digest[DIGEST_HEX_SIZE];
-
-    cleanup_fd int store = lock_store(h, cancel, e);
-    if (store < 0 || home_digest(h, built, digest, e) < 0)
-        return -1;
-    struct image i = {.name = text_copy(name),
-                      .digest = text_copy(digest),
-                      .inputs = text_copy(inputs),
-                      .initd = text_copy(""),
                       .path = image_path(h, digest),
-                      .oci = json_dumps(oci, JSON_SORT_KEYS)};
-    int result = store_image(&i, built, e);
+                      .disk_mib = disk_of_name(h, name),
+                      .oci = oci ? json_dumps(oci, JSON_SORT_KEYS) : NULL};
+    int result = store_files(config, h, &i, built, e);
     if (result == 0)
         result = write_manifest(h, &i, e);
     image_done(&i);
@@ -316,7 +327,7 @@ static int build_locked(const struct config *config, struct home *h, const struc
 
     if (image_build(config, h, l, name, &paths, deadline_in_ms(BUILD_DEADLINE_MS), cancel, e) < 0)
         return -1;
-    return adopt(config, h, name, inputs, &paths, cancel, e);
+    return image_adopt(config, h, name, inputs, &paths, NULL, cancel, e);
 }
 
 static int lock_name(const struct home *h, const char *name, const struct cancel *cancel, struct error *e)

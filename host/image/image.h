@@ -15,13 +15,14 @@
 #include "store/home.h"
 
 struct image {
-    char *name;      /* owned, as all strings here */
-    char *path;      /* the image file */
-    char *digest;    /* SHA-256 of the file */
-    char *inputs;    /* SHA-256 of everything it was made from */
-    char *initd;     /* version and build id of its initd; empty in images of earlier versions */
-    uint64_t size;   /* bytes */
-    int64_t created; /* seconds since 1970 */
+    char *name;        /* owned, as all strings here */
+    char *path;        /* the image file */
+    char *digest;      /* SHA-256 of the file */
+    char *inputs;      /* SHA-256 of everything it was made from */
+    char *initd;       /* version and build id of its initd; empty in images of earlier versions */
+    uint64_t size;     /* bytes */
+    int64_t created;   /* seconds since 1970 */
+    uint64_t disk_mib; /* of the disk that takes what its programs change; 0: their memory does */
     char *oci; /* of an imported image: JSON object with its reference, layers and defaults; else NULL */
 };
 
@@ -58,6 +59,10 @@ int image_is_current(const struct config *config, const struct home *h, const st
  */
 int image_create(struct image *ret, const struct config *config, struct home *h, const struct language *l,
                  const char *name, const char *lock, const struct cancel *cancel, struct error *e);
+
+/* Changes disk_mib of a named image, and in *i. Images of that name which are built later keep it. */
+int image_set_disk(struct image *i, const struct home *h, uint64_t disk_mib, const struct cancel *cancel,
+                   struct error *e);
 
 /* As image_verify(), but always reads the whole file. */
 int image_check(const struct image *i, struct error *e);

@@ -33,11 +33,13 @@ struct import {
     char *log;
     char *output;
     char *result;
+    char *packages;
 };
 
 static void import_done(struct import *i)
 {
-    char *strings[] = {i->source, i->work, i->layout, i->temporary, i->log, i->output, i->result};
+    char *strings[] = {i->source, i->work,   i->layout, i->temporary,
+                       i->log,    i->output, i->result, i->packages};
 
     for (size_t n = 0; n < sizeof(strings) / sizeof(strings[0]); n++)
         free(strings[n]);
@@ -230,7 +232,8 @@ static int unpack(struct import *i, uint64_t max_bytes, struct error *e)
     struct arguments a = {0};
 
     arguments_add_namespaces(&a);
-    const char *words[] = {tool, i->layout, i->work, initd, i->output, i->result, bytes, entries, ratio};
+    const char *words[] = {tool,      i->layout,   i->work, initd,   i->output,
+                           i->result, i->packages, bytes,   entries, ratio};
     for (size_t n = 0; n < sizeof(words) / sizeof(words[0]); n++)
         arguments_add(&a, words[n]);
     if (cmd)
@@ -277,7 +280,9 @@ static int adopt(struct import *i, struct error *e)
     json_object_set_new(oci, "image", json_string(i->source));
     int result = hash_inputs(i, oci, inputs, e);
     if (result == 0)
-        result = image_adopt(i->home, i->request->name, i->output, inputs, oci, i->cancel, e);
+        result = image_adopt(i->config, i->home, i->request->name, inputs,
+                             &(struct build_paths){.output = i->output, .lock_out = i->packages}, oci,
+                             i->cancel, e);
     json_decref(oci);
     return result;
 }
@@ -315,13 +320,20 @@ int image_import(struct image *ret, const struct config *config, struct home *h,
     i.log = home_path(h, "log/import-%s.log", request->name);
     i.output = text_format("%s/import.erofs", h->scratch);
     i.result = text_format("%s/import.json", h->scratch);
+    i.packages = text_format("%s/import.packages", h->scratch);
 
     cleanup_free char *lock = text_format("image-%s", request->name);
     cleanup_free char *waiting = text_format("making the image %s", request->name);
     cleanup_fd int fd = home_lock(h, lock, waiting, i.deadline, cancel, e);
     int result = fd < 0 ? -1 : import_locked(&i, e);
     import_done(&i);
-    return result < 0 ? -1 : image_find(ret, h, request->name, e);
+    if (result < 0 || image_find(ret, h, request->name, e) < 0)
+        return -1;
+    if (request->disk_mib && image_set_disk(ret, h, request->disk_mib, cancel, e) < 0) {
+        image_done(ret);
+        return -1;
+    }
+    return 0;
 }
 
 /* ---- using it -------------------------------------------------------------------------------------- */

@@ -13,6 +13,7 @@ struct import_request {
     const char *name;      /* borrowed, as all strings here */
     const char *reference; /* docker://..., oci:DIRECTORY:TAG, docker-archive:FILE, or a name in a registry */
     const char *cmd;       /* NULL, or split at spaces in place of the image's CMD */
+    uint64_t disk_mib;     /* as in struct image; 0: as the image of that name had it */
     uint64_t max_bytes;    /* of all files unpacked, and of what is pulled; 0: default */
     uint64_t max_entries;  /* 0: default */
     uint64_t max_ratio;    /* 0: default */
@@ -25,8 +26,11 @@ int image_import(struct image *ret, const struct config *config, struct home *h,
 /* The imported image that a language with l->oci uses; completes l->env from it. See image_ensure(). */
 int image_find_imported(struct image *ret, const struct home *h, struct language *l, struct error *e);
 
-/* Moves a built file into the store and points the name at it; oci may be NULL. Private to image/. */
-int image_adopt(const struct home *h, const char *name, const char *built, const char *inputs, json_t *oci,
-                const struct cancel *cancel, struct error *e);
+/* Takes what was built, image and record of packages, into the store and points the name at it; oci: NULL, or the
+ * member "oci" of its reference. Private to image/. */
+struct build_paths;
+int image_adopt(const struct config *config, const struct home *h, const char *name, const char *inputs,
+                const struct build_paths *built, const json_t *oci, const struct cancel *cancel,
+                struct error *e);
 
 #endif

@@ -35,6 +35,16 @@ static bool is_digest(const char *s)
     return strlen(s) == DIGEST_HEX_SIZE - 1 && strspn(s, "0123456789abcdef") == DIGEST_HEX_SIZE - 1;
 }
 
+static bool is_kind(const char *s)
+{
+    static const char *const kinds[] = {"deb", "npm", "apk", "layer"};
+
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+        if (strcmp(s, kinds[i]) == 0)
+            return true;
+    return false;
+}
+
 /* Cuts one line into its four words. */
 static bool parse_line(struct package *ret, char *line)
 {
@@ -49,9 +59,9 @@ static bool parse_line(struct package *ret, char *line)
     if (count != 4)
         return false;
     *ret = (struct package){words[0], words[1], words[2], words[3]};
-    return (strcmp(ret->kind, "deb") == 0 || strcmp(ret->kind, "npm") == 0) &&
-           is_made_of(ret->name, "@/._~+-", NAME_MAX_SIZE) &&
-           is_made_of(ret->version, ".:~+-", VERSION_MAX_SIZE) && is_digest(ret->sha256);
+    return is_kind(ret->kind) && is_made_of(ret->name, "@/._~+-", NAME_MAX_SIZE) &&
+           is_made_of(ret->version, ".:~+_-", VERSION_MAX_SIZE) &&
+           (is_digest(ret->sha256) || strcmp(ret->sha256, "-") == 0);
 }
 
 int packages_parse(struct packages *ret, const char *text, const char *path, struct error *e)

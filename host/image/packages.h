@@ -1,6 +1,9 @@
 /*
  * packages: the record of what an image was built from. A text of lines "kind name version sha256", sorted; kind is deb
  * or npm, sha256 that of the package file. It is the lock file's format, too.
+ *
+ * Of an imported image it names each layer (kind layer; name: its number; version: its bytes; sha256: of its blob) and
+ * the packages (deb, apk) that the image's own databases name, whose files are not known: their sha256 is "-".
  */
 #ifndef CAPSID_PACKAGES_H
 #define CAPSID_PACKAGES_H
@@ -16,7 +19,7 @@ struct package {
     const char *kind; /* borrowed from the list, as all strings here */
     const char *name;
     const char *version;
-    const char *sha256; /* lower-case hex */
+    const char *sha256; /* lower-case hex, or "-" */
 };
 
 struct packages {

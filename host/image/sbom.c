@@ -21,12 +21,18 @@ static void add_encoded(struct buffer *b, const char *s, const char *kept)
     }
 }
 
-/* https://github.com/package-url/purl-spec: pkg:deb/debian/NAME@VERSION, pkg:npm/%40SCOPE/NAME@VERSION. */
+/* https://github.com/package-url/purl-spec: pkg:deb/debian/NAME@VERSION, pkg:apk/alpine/NAME@VERSION,
+ * pkg:npm/%40SCOPE/NAME@VERSION. NULL: it is no package. The caller frees it. */
 static char *package_url(const struct package *p)
 {
     struct buffer b = {0};
 
-    buffer_add_text(&b, "pkg:%s/", strcmp(p->kind, "deb") == 0 ? "deb/debian" : p->kind);
+    if (strcmp(p->kind, "layer") == 0)
+        return NULL;
+    buffer_add_text(&b, "pkg:%s/",
+                    strcmp(p->kind, "deb") == 0   ? "deb/debian"
+                    : strcmp(p->kind, "apk") == 0 ? "apk/alpine"
+                                                  : p->kind);
     add_encoded(&b, p->name, "/");
     buffer_add_text(&b, "@");
     add_encoded(&b, p->version, "");
@@ -37,10 +43,12 @@ static json_t *describe(const char *id, const char *name, const char *version, c
                         const char *url)
 {
     json_t *j =
-        json_pack("{s:s, s:s, s:s, s:s, s:b, s:s, s:s, s:s, s:[{s:s, s:s}]}", "SPDXID", id, "name", name,
-                  "versionInfo", version, "downloadLocation", "NOASSERTION", "filesAnalyzed", 0,
-                  "licenseConcluded", "NOASSERTION", "licenseDeclared", "NOASSERTION", "copyrightText",
-                  "NOASSERTION", "checksums", "algorithm", "SHA256", "checksumValue", sha256);
+        json_pack("{s:s, s:s, s:s, s:s, s:b, s:s, s:s, s:s}", "SPDXID", id, "name", name, "versionInfo",
+                  version, "downloadLocation", "NOASSERTION", "filesAnalyzed", 0, "licenseConcluded",
+                  "NOASSERTION", "licenseDeclared", "NOASSERTION", "copyrightText", "NOASSERTION");
+    if (strcmp(sha256, "-") != 0)
+        json_object_set_new(j, "checksums",
+                            json_pack("[{s:s, s:s}]", "algorithm", "SHA256", "checksumValue", sha256));
 
     if (url)
         json_object_set_new(j, "externalRefs",
@@ -70,7 +78,8 @@ char *sbom_make(const char *digest, const struct packages *packages, const char 
         const struct package *p = &packages->list[i];
         cleanup_free char *id = text_format("SPDXRef-package-%zu", i + 1);
         cleanup_free char *url = package_url(p);
-        json_array_append_new(all, describe(id, p->name, p->version, p->sha256, url));
+        cleanup_free char *layer = url ? NULL : text_format("layer-%s", p->name);
+        json_array_append_new(all, describe(id, url ? p->name : layer, p->version, p->sha256, url));
         json_array_append_new(relations, relation("SPDXRef-image", "CONTAINS", id));
     }
     json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:s, s:{s:s, s:[s]}, s:o, s:o}", "spdxVersion", "SPDX-2.3",

@@ -29,24 +29,6 @@ static int make_mount_points(int root, struct error *e)
     return 0;
 }
 
-/* Reads a regular file of the image; one that is missing or is something else reads as empty. */
-static int read_accounts(int root, const char *path, struct buffer *ret, struct error *e)
-{
-    struct tree_path p;
-    const char *name;
-
-    if (tree_path_parse(&p, path, e) < 0)
-        return -1;
-    cleanup_fd int parent = tree_open_parent(root, &p, TREE_IN_ROOT, true, &name, e);
-    if (parent < 0)
-        return error_wrap(e, "/%s in the image", path);
-    cleanup_fd int fd = openat(parent, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    struct stat st;
-    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-        return errno == ENOENT || errno == ELOOP || fd >= 0 ? 0 : error_errno(e, "/%s in the image", path);
-    return file_read_fd(fd, path, ACCOUNTS_MAX, ret, e);
-}
-
 static bool has_line(const struct buffer *b, const char *beginning)
 {
     const char *p = b->data;
@@ -65,7 +47,7 @@ static int add_account(int root, const char *path, const char *first, const char
 {
     cleanup_buffer struct buffer text = {0};
 
-    if (read_accounts(root, path, &text, e) < 0)
+    if (tree_read(root, path, ACCOUNTS_MAX, &text, e) < 0)
         return -1;
     if (has_line(&text, "runner:"))
         return 0;

@@ -205,3 +205,34 @@ int tree_write(int root, const char *path, mode_t mode, const void *data, size_t
         return error_errno(e, "/%s in the image cannot be written", path);
     return 0;
 }
+
+int tree_open_directory(int root, const char *path, struct error *e)
+{
+    struct tree_path p;
+    const char *name;
+
+    if (tree_path_parse(&p, path, e) < 0)
+        return -1;
+    cleanup_fd int parent = tree_open_parent(root, &p, TREE_IN_ROOT, false, &name, e);
+    if (parent < 0)
+        return -1;
+    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    return fd < 0 ? error_errno(e, "cannot be opened") : fd;
+}
+
+int tree_read(int root, const char *path, size_t max, struct buffer *ret, struct error *e)
+{
+    struct tree_path p;
+    const char *name;
+
+    if (tree_path_parse(&p, path, e) < 0)
+        return -1;
+    cleanup_fd int parent = tree_open_parent(root, &p, TREE_IN_ROOT, false, &name, e);
+    if (parent < 0)
+        return errno == ENOENT ? 0 : error_wrap(e, "/%s in the image", path);
+    cleanup_fd int fd = openat(parent, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+        return errno == ENOENT || errno == ELOOP || fd >= 0 ? 0 : error_errno(e, "/%s in the image", path);
+    return file_read_fd(fd, path, max, ret, e);
+}

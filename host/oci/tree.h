@@ -7,6 +7,7 @@
 #define CAPSID_OCI_TREE_H
 
 #include "base/error.h"
+#include "base/text.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -54,5 +55,12 @@ int tree_make_file(int parent, const char *name, struct error *e);
 
 /* Writes a whole file of root's with that mode, in place of whatever is there. */
 int tree_write(int root, const char *path, mode_t mode, const void *data, size_t size, struct error *e);
+
+/* Reads a regular file of at most max bytes into *ret, which must be empty. One that is missing or is something else
+ * reads as empty. */
+int tree_read(int root, const char *path, size_t max, struct buffer *ret, struct error *e);
+
+/* Opens a directory for reading; -1 with errno ENOENT when it is not there. */
+int tree_open_directory(int root, const char *path, struct error *e);
 
 #endif

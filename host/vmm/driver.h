@@ -19,6 +19,7 @@
 /* Names of the files of a snapshot, in its directory. */
 #define SNAPSHOT_MEMORY "memory"
 #define SNAPSHOT_STATE "state"
+#define SNAPSHOT_DISK "disk" /* of a VM that has a scratch disk */
 
 struct vm_spec {
     const char *vmm;         /* the VMM's binary */
@@ -29,6 +30,7 @@ struct vm_spec {
     uint64_t vcpus;
     uint64_t tsc_khz;        /* of the host, for an emulated guest; 0: unknown */
     enum accel_choice accel; /* ACCEL_KVM or ACCEL_TCG, decided */
+    int disk_fd;             /* scratch disk (vmm/disk.h), borrowed; -1: changes go to the guest's memory */
     const char *scratch;     /* an existing directory for the VM's small files */
 };
 

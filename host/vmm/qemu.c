@@ -114,6 +114,8 @@ static char *kernel_command_line(const struct vm_spec *spec)
 
     buffer_add_text(&b, "%s", KERNEL_COMMAND_LINE);
     add_clock(&b, spec);
+    if (spec->disk_fd >= 0)
+        buffer_add_text(&b, " initd.upper=vdb");
     if (spec->kernel_args[0])
         buffer_add_text(&b, " %s", spec->kernel_args);
     return b.data;
@@ -128,6 +130,13 @@ static void add_devices(struct command_line *c, const struct vm_spec *spec, cons
     add(c, "-append", kernel_command_line(spec));
     add(c, "-drive", text_format("id=root,file=%s,if=none,format=raw,readonly=on", image));
     add(c, "-device", text_copy("virtio-blk-device,drive=root"));
+    /* Nothing of it outlives the VM, so nothing needs to be flushed. A full host disk is the guest's EIO. */
+    if (spec->disk_fd >= 0) {
+        add(c, "-drive",
+            text_format("id=upper,file=/proc/self/fd/%d,if=none,format=raw,cache=unsafe,discard=unmap",
+                        spec->disk_fd));
+        add(c, "-device", text_copy("virtio-blk-device,drive=upper,werror=report,rerror=report"));
+    }
     add(c, "-chardev", text_format("socket,id=guest,fd=%d", fds->channel));
     add(c, "-device", text_copy("virtio-serial-device"));
     add(c, "-device", text_copy("virtserialport,chardev=guest,name=" PROTO_SERIAL_NAME));
@@ -187,13 +196,13 @@ static int spawn(struct vm *vm, const struct vm_spec *spec, const char *memory_f
     build_command_line(&c, spec, memory_file, incoming,
                        &(struct qemu_fds){.channel = channel, .control = control});
 
-    int kept[] = {channel, control};
+    int kept[] = {channel, control, spec->disk_fd};
     struct child_spec child = {.argv = (const char *const *)c.words,
                                .stdin_fd = -1,
                                .stdout_fd = vm->log_fd,
                                .stderr_fd = vm->log_fd,
                                .kept_fds = kept,
-                               .kept_count = 2};
+                               .kept_count = spec->disk_fd >= 0 ? 3 : 2};
     int result = child_spawn(&vm->vmm, &child, e);
     command_line_done(&c);
     return result;

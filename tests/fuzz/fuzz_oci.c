@@ -1,9 +1,11 @@
 /* links: host */
 /*
- * What a registry may send: by the first byte an index, a manifest, a configuration, a compressed layer, or two
- * layers that are applied one after the other. Nothing may ever appear beside the tree.
+ * What a registry may send: by the first byte an index, a manifest, a configuration, a compressed layer, a database of
+ * packages, or two layers that are applied one after the other. Nothing may ever appear beside the tree.
  */
 #include "base/file.h"
+#include "image/packages.h"
+#include "oci/installed.h"
 #include "oci/layer.h"
 #include "oci/layout.h"
 
@@ -130,6 +132,24 @@ static void unpack(const uint8_t *data, size_t size, enum layer_compression comp
     check(fstat(output_fd, &st) == 0 && st.st_size <= (off_t)limits.bytes);
 }
 
+/* Whatever a database of packages holds, its lines make a record. */
+static void list_packages(const char *text, size_t size, void (*parse)(struct installed *, const char *))
+{
+    struct installed i = {0};
+    struct packages p;
+    struct error e = {0};
+    char *copy = memory_allocate(size + 1);
+
+    memcpy(copy, text, size);
+    parse(&i, copy);
+    if (i.lines.size > 0 && i.lines.size <= PACKAGES_MAX) {
+        check(packages_parse(&p, i.lines.data, "record", &e) == 0);
+        packages_done(&p);
+    }
+    buffer_free(&i.lines);
+    free(copy);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct layout l;
@@ -162,6 +182,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     case 't':
         apply(data + 1, size);
+        break;
+    case 'd':
+        list_packages(text, size, installed_parse_dpkg);
+        break;
+    case 'a':
+        list_packages(text, size, installed_parse_apk);
         break;
     default:
         return -1;

@@ -45,6 +45,7 @@ static const char *const bad_records[] = {
     "deb b$(x) 1 " SHA "\n",
     "deb bash 1 " SHA "0\n",
     "deb bash 1 0123\n",
+    "deb bash 1 --\n",
     "deb bash 1 " SHA "\ndeb dash 1 ABCDEF6789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n",
 };
 

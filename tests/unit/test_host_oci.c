@@ -1,6 +1,8 @@
 /* oci/: layers, also hostile ones, applied to a tree; manifests and configurations. */
+#include "base/cleanup.h"
 #include "base/file.h"
 #include "oci/finish.h"
+#include "oci/installed.h"
 #include "oci/layer.h"
 #include "oci/layout.h"
 
@@ -745,6 +747,63 @@ START_TEST(initd_and_mount_points_are_put_in_place_of_anything)
 }
 END_TEST
 
+/* ---- which packages are in it ------------------------------------------------------------------------ */
+
+static char *lines_of(void (*parse)(struct installed *, const char *), const char *text, unsigned skipped)
+{
+    struct installed i = {0};
+
+    parse(&i, text);
+    ck_assert_uint_eq(i.skipped, skipped);
+    return i.lines.data ? i.lines.data : text_copy("");
+}
+
+START_TEST(databases_of_packages_are_read)
+{
+    static const struct {
+        void (*parse)(struct installed *, const char *);
+        const char *text, *lines;
+        unsigned skipped;
+    } cases[] = {
+        {installed_parse_dpkg, "", "", 0},
+        {installed_parse_dpkg, "\n\n\n", "", 0},
+        {installed_parse_dpkg, "Package: a\nStatus: install ok installed\nVersion: 1:2~3", "deb a 1:2~3 -\n",
+         0},
+        {installed_parse_dpkg, "Version: 1\nPackage: a\n\nPackage: b\nVersion: 2\n", "deb a 1 -\ndeb b 2 -\n",
+         0},
+        {installed_parse_dpkg, "Package: a\nStatus: deinstall ok config-files\nVersion: 1\n", "", 0},
+        {installed_parse_dpkg, "Package: a\n Version: 2\nDescription: x\n", "", 1},
+        {installed_parse_dpkg, "Package: a b\nVersion: 1\n\nPackage: c\nVersion: 1 -\ndeb evil\n", "", 2},
+        {installed_parse_dpkg, "Package: a:b\nVersion: 1\n", "", 1},
+        {installed_parse_apk, "P:musl\nV:1.2_git2-r0\n\nP:x\n\nV:1\n", "apk musl 1.2_git2-r0 -\n", 2},
+        {installed_parse_apk, "P:a\033[2J\nV:1\n", "", 1},
+    };
+
+    for (size_t n = 0; n < sizeof(cases) / sizeof(cases[0]); n++) {
+        cleanup_free char *lines = lines_of(cases[n].parse, cases[n].text, cases[n].skipped);
+        ck_assert_str_eq(lines, cases[n].lines);
+    }
+}
+END_TEST
+
+START_TEST(a_database_elsewhere_or_of_another_kind_is_not_read)
+{
+    struct installed i;
+
+    ck_assert_int_eq(installed_read(&i, root, &e), 0);
+    ck_assert_uint_eq(i.lines.size, 0);
+    struct tar t = tar_begin();
+    tar_symlink(&t, "var", "/../../../../etc");
+    tar_directory(&t, "lib/apk/db");
+    tar_symlink(&t, "lib/apk/db/installed", "/etc/passwd");
+    tar_directory(&t, "usr/lib/sysimage/rpm");
+    apply_ok(&t);
+    ck_assert_int_eq(installed_read(&i, root, &e), 0);
+    ck_assert_uint_eq(i.lines.size, 0);
+    ck_assert(i.rpm);
+}
+END_TEST
+
 int main(void)
 {
     struct unit u = unit_begin("host_oci");
@@ -777,5 +836,7 @@ int main(void)
     unit_add(&u, the_image_for_this_machine_is_chosen);
     unit_add(&u, blobs_are_compared_with_their_digest);
     unit_add(&u, initd_and_mount_points_are_put_in_place_of_anything);
+    unit_add(&u, databases_of_packages_are_read);
+    unit_add(&u, a_database_elsewhere_or_of_another_kind_is_not_read);
     return unit_end(&u);
 }

@@ -55,6 +55,25 @@ def base():
     l.add("opaque/old", b"x")
     l.add("opaque/deep/old", b"x")
     l.add("etc/release", b"one\n")
+    for d in ("var", "var/lib", "var/lib/dpkg", "var/lib/dpkg/status.d", "lib", "lib/apk", "lib/apk/db"):
+        l.directory(d)
+    l.add("var/lib/dpkg/status", b"""Package: libc6
+Status: install ok installed
+Architecture: amd64
+Version: 2.36-9+deb12u10
+Description: two
+ lines: Version: 9
+
+Package: gone
+Status: deinstall ok config-files
+Version: 1
+
+Package: bad name\x1b[2J
+Status: install ok installed
+Version: 1
+""")
+    l.add("var/lib/dpkg/status.d/tzdata", b"Package: tzdata\nVersion: 2025b-0+deb12u1\n")
+    l.add("lib/apk/db/installed", b"C:Q1\nP:musl\nV:1.2.5-r0\nA:x86_64\n\nP:zlib\nV:1.3.1-r2\n\n")
     return l
 
 

@@ -70,6 +70,19 @@ capsid rootfs from-docker --name other --image "oci:$TMPDIR/good:latest" --cmd "
 expect_match "--cmd replaces the image's" "$(field oci)" "*'cmd': ?'greet', 'you'?*"
 expect "rootfs list shows them" "$("$CAPSID" rootfs list | grep -c '^box')" 4
 
+# What it is made of: layers, and the packages that it says it has.
+capsid rootfs show box
+expect_match "show: layers, packages, initd, where from" "$out" \
+	"*initd:     [0-9]*Imported:  docker://127.0.0.1:$port/team/box:1*Env: *GREETING=*apk   musl *1.2.5-r0*deb   libc6 *2.36-9+deb12u10*layer 001 *layer 003 *"
+expect "show: not what is not installed, or has no name" "$(grep -c 'gone\|bad' <<<"$out")" 0
+capsid rootfs show box --json
+expect_match "show --json" "$(field packages)" "*'kind': 'deb', 'name': 'tzdata', 'version': '2025b-0+deb12u1', 'sha256': '-'*'kind': 'layer'*"
+expect_match "show --json: how many were left out" "$(field oci)" "*'packages_skipped': 1*"
+capsid rootfs sbom box
+expect_match "sbom: packages and layers" "$(field packages)" "*pkg:apk/alpine/musl@1.2.5-r0*pkg:deb/debian/libc6@2.36-9%2Bdeb12u10*'name': 'layer-001'*"
+capsid rootfs lock box
+expect_match "lock: says what to do in its place" "$err" "Error: the image box was imported;*digest*"
+
 # A language that names the image runs in it.
 mkdir -p "$TMPDIR/data/languages"
 for f in vmlinux initd build-image npm-tree import-oci; do
