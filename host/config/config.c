@@ -18,10 +18,8 @@ static const struct {
     const char *key;
     uint64_t min, max;
 } bounds[] = {
-    {"timeout", 1, 86400},
-    {"max_output", 1, 1ull << 30},
-    {"boot_timeout", 1, 3600},
-    {"jailer_uid", 1, 0xffff0000},
+    {"timeout", 1, 86400},         {"max_output", 1, 1ull << 30}, {"boot_timeout", 1, 3600},
+    {"jailer_uid", 1, 0xffff0000}, {"pool_max", 0, 1000},         {"pool_memory", 0, 1u << 24},
 };
 
 const char *config_accel_name(enum accel_choice accel)
@@ -234,5 +232,46 @@ void config_done(struct config *c)
     free(c->firecracker);
     free(c->jailer);
     free(c->vm_uids);
+    free(c->pool);
     *c = (struct config){0};
+}
+
+/* One function a kind of setting, as for setting. */
+static char *copy_path(const char *value)
+{
+    return value ? text_copy(value) : NULL;
+}
+
+static bool equal_path(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static bool equal_u64(uint64_t a, uint64_t b)
+{
+    return a == b;
+}
+
+void config_copy(struct config *ret, const struct config *c)
+{
+#define copy_u64(value) (value)
+#define copy_accel copy_u64
+#define copy_confine copy_u64
+#define copy_vmm copy_path
+#define S(name, kind, fallback, help) ret->name = copy_##kind(c->name);
+    CONFIG_SETTINGS(S)
+#undef S
+}
+
+void config_compare(const struct config *a, const struct config *b,
+                    void (*visit)(const char *key, void *context), void *context)
+{
+#define equal_accel equal_u64
+#define equal_confine equal_u64
+#define equal_vmm equal_path
+#define S(name, kind, fallback, help)                                                                        \
+    if (!equal_##kind(a->name, b->name))                                                                     \
+        visit(#name, context);
+    CONFIG_SETTINGS(S)
+#undef S
 }

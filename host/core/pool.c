@@ -413,7 +413,7 @@ static struct template *find_template(struct pool *p, const char *key)
 
     pthread_mutex_lock(&p->lock);
     for (struct pool_target *t = p->targets; t && !found; t = t->next)
-        if (strcmp(t->run.snapshot.key, key) == 0)
+        if (!t->retired && strcmp(t->run.snapshot.key, key) == 0)
             found = template_ref(t->template);
     pthread_mutex_unlock(&p->lock);
     return found;
@@ -453,12 +453,26 @@ struct pool_target *pool_find(struct pool *p, const char *language, uint64_t mem
 
     pthread_mutex_lock(&p->lock);
     for (t = p->targets; t; t = t->next)
-        if (strcmp(t->run.language.name, language) == 0 &&
+        if (!t->retired && strcmp(t->run.language.name, language) == 0 &&
             (memory_mib == 0 || t->run.spec.memory_mib == memory_mib) &&
             (vcpus == 0 || t->run.spec.vcpus == vcpus))
             break;
     pthread_mutex_unlock(&p->lock);
     return t;
+}
+
+void pool_retire(struct pool *p, struct pool_target *t)
+{
+    pthread_mutex_lock(&p->lock);
+    struct template *template = t->template;
+    t->template = NULL;
+    t->retired = true;
+    t->size = 0;
+    for (unsigned i = 0; i < p->vm_count; i++)
+        if (p->vms[i]->target == t && p->vms[i]->state == POOL_READY)
+            pool_doom(p, p->vms[i]);
+    pthread_mutex_unlock(&p->lock);
+    template_unref(template);
 }
 
 const struct run_target *pool_run_target(const struct pool_target *t)
@@ -479,7 +493,7 @@ static void count(const struct pool *p, const struct pool_target *t, struct pool
     ret->taken = pool_count(p, t, POOL_TAKEN);
     ret->ending = pool_count(p, t, POOL_DOOMED) + pool_count(p, t, POOL_ENDING);
     ret->waiting = pool_count_waiters(t);
-    ret->template_size = template_size(t->template);
+    ret->template_size = t->template ? template_size(t->template) : 0;
     ret->retry_ms = t->retry_at && retry > 0 ? retry / 1000000 + 1 : 0;
     ret->memory_bound = p->memory_bound;
     for (unsigned i = 0; i < p->vm_count; i++)
@@ -502,6 +516,8 @@ void pool_each(struct pool *p,
 
     pthread_mutex_lock(&p->lock);
     for (struct pool_target *t = p->targets; t; t = t->next) { /* targets stay as long as the pool */
+        if (t->retired)
+            continue;
         count(p, t, &s);
         pthread_mutex_unlock(&p->lock);
         visit(t, &s, context);

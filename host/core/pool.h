@@ -48,6 +48,12 @@ int pool_add(struct pool *p, struct run_target *target, unsigned size, struct po
 /* The target of a language by its name, with that memory and number of processors (0: any). NULL: there is none. */
 struct pool_target *pool_find(struct pool *p, const char *language, uint64_t memory_mib, uint64_t vcpus);
 
+/*
+ * Keeps no VMs of the target ready any more, and gives its template back: its snapshot is not current. Those who wait
+ * already, or come nevertheless, are served from the snapshot's files. pool_find() does not find it.
+ */
+void pool_retire(struct pool *p, struct pool_target *t);
+
 const struct run_target *pool_run_target(const struct pool_target *t);
 
 /*
@@ -85,7 +91,7 @@ struct pool_stats {
     bool memory_bound;    /* the pool does not grow because of memory */
 };
 
-/* Calls visit for each target in the order they were added. */
+/* Calls visit for each target in the order they were added, but those that were retired. */
 void pool_each(struct pool *p,
                void (*visit)(const struct pool_target *t, const struct pool_stats *s, void *context),
                void *context);
