@@ -166,6 +166,12 @@ static int open_target(struct warm *w, const struct language *l, int cancel_fd, 
     return result;
 }
 
+/* One that was made anew from the same things, because somebody wanted that, is another one. */
+static bool same(const struct snapshot *a, const struct snapshot *b)
+{
+    return strcmp(a->key, b->key) == 0 && a->created == b->created;
+}
+
 /* Inside the language's gate. */
 static int make(struct warm *w, struct warm_language *l, const struct language *definition, int cancel_fd,
                 struct error *e)
@@ -176,7 +182,7 @@ static int make(struct warm *w, struct warm_language *l, const struct language *
     int result = open_target(w, definition, cancel_fd, &target, e);
     if (result == 0)
         result = open_pool(w, e);
-    if (result == 0 && (!old || strcmp(pool_run_target(old)->snapshot.key, target.snapshot.key) != 0)) {
+    if (result == 0 && (!old || !same(&pool_run_target(old)->snapshot, &target.snapshot))) {
         result = pool_add(w->pool, &target, l->size, &fresh, e);
         if (result == 0)
             log_progress("The pool keeps %u of %s ready", l->size, l->name);

@@ -406,14 +406,14 @@ void pool_close(struct pool *p)
 
 /* ---- targets ------------------------------------------------------------------------------------- */
 
-/* The template of another target with the same snapshot. */
-static struct template *find_template(struct pool *p, const char *key)
+/* The template of another target with the same snapshot, not one that was made anew. */
+static struct template *find_template(struct pool *p, const struct snapshot *s)
 {
     struct template *found = NULL;
 
     pthread_mutex_lock(&p->lock);
     for (struct pool_target *t = p->targets; t && !found; t = t->next)
-        if (!t->retired && strcmp(t->run.snapshot.key, key) == 0)
+        if (!t->retired && strcmp(t->run.snapshot.key, s->key) == 0 && t->run.snapshot.created == s->created)
             found = template_ref(t->template);
     pthread_mutex_unlock(&p->lock);
     return found;
@@ -429,12 +429,15 @@ int pool_add(struct pool *p, struct run_target *target, unsigned size, struct po
         run_target_done(&run);
         return error_set(e, ERROR_USAGE, "a pool needs a snapshot to restore from");
     }
-    struct template *template = find_template(p, run.snapshot.key);
+    struct template *template = find_template(p, &run.snapshot);
     if (!template && template_load(&template, &run.snapshot, &p->supervisor->cancel, e) < 0) {
         error_wrap(e, "the snapshot of %s cannot be used", run.language.name);
         run_target_done(&run);
         return -1;
     }
+    /* Each VM gets a copy of the scratch disk, which is in no template. */
+    if (run.spec.disk_mib == 0)
+        snapshot_unlock(&run.snapshot);
     struct pool_target *t = memory_allocate(sizeof(*t)), **place;
     *t = (struct pool_target){.run = run, .template = template, .size = size};
     pthread_mutex_lock(&p->lock);

@@ -41,7 +41,7 @@ int pool_open(struct pool **ret, struct supervisor *s, const struct pool_options
 void pool_close(struct pool *p);
 
 /* Keeps size VMs of the target ready from now on; takes the target over, which must have a snapshot. Loads the
- * snapshot into memory. The pool owns what it returns. */
+ * snapshot into memory, after which others may remove its files, unless they hold a scratch disk. The pool owns what it returns. */
 int pool_add(struct pool *p, struct run_target *target, unsigned size, struct pool_target **ret,
              struct error *e);
 
@@ -50,7 +50,8 @@ struct pool_target *pool_find(struct pool *p, const char *language, uint64_t mem
 
 /*
  * Keeps no VMs of the target ready any more, and gives its template back: its snapshot is not current. Those who wait
- * already, or come nevertheless, are served from the snapshot's files. pool_find() does not find it.
+ * already, or come nevertheless, are served from the snapshot's files, if they are still there. pool_find() does not
+ * find it.
  */
 void pool_retire(struct pool *p, struct pool_target *t);
 
