@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,6 +20,7 @@
 #define LIST_QUEUE 512       /* lists that wait to be read */
 #define ANSWER_GRACE_MS 3000 /* at the end: for answers to get to their clients */
 #define CANCEL_GRACE_S 20    /* at the end: for VMs to go away */
+#define ARENAS 4
 #define MEMORY_MAX_MIB 65536
 #define VCPUS_MAX 32
 #define DISK_MAX_MIB 65536
@@ -247,6 +249,8 @@ static int serve(struct api_server *s, const int *fds, int count, struct error *
 
 int api_serve(const struct api_options *options, const struct config *config, struct error *e)
 {
+    /* Hundreds of threads wait and few work at a time: heaps for each of them would only keep what they freed. */
+    mallopt(M_ARENA_MAX, ARENAS);
     struct api_server *s = memory_allocate(sizeof(*s));
     int fds[LISTEN_MAX], count = 0, result = -1;
 
