@@ -515,6 +515,12 @@ def test_pool():
     with Server("--pool", "sh=2", "--grace", "1") as s:
         test_pool_runs(s)
         test_pool_mends(s)
+    with Server("--pool", "sh=2") as s:
+        wait_for("the pool fills", lambda: s.call("GET", "/health")[2]["pool"].get("sh") == 2)
+        left = vmms(s)
+        s.process.kill()
+        s.process.wait(60)
+        wait_for("no VM outlives a server that was killed", lambda: left and not any(os.path.exists(f"/proc/{p}") for p in left))
     with Server("--pool", "off") as s:
         expect("without a pool", (s.execute("echo 1", "sh")[2]["stdout"], s.call("GET", "/health")[2]["pool"]), ("1\n", {}))
 
