@@ -219,27 +219,45 @@ failed:
     return -1;
 }
 
-void config_done(struct config *c)
+/* What belongs to a value of each kind. */
+static void copy_path(char **field)
 {
-    free(c->home);
-    free(c->data);
-    free(c->kernel);
-    free(c->kernel_args);
-    free(c->qemu);
-    free(c->mirror);
-    free(c->npm_registry);
-    free(c->vmm);
-    free(c->firecracker);
-    free(c->jailer);
-    free(c->vm_uids);
-    free(c->pool);
-    *c = (struct config){0};
+    *field = text_copy(*field);
 }
 
-/* One function a kind of setting, as for setting. */
-static char *copy_path(const char *value)
+static void done_path(char **field)
 {
-    return value ? text_copy(value) : NULL;
+    free(*field);
+}
+
+static void keep_number(const void *field)
+{
+    (void)field;
+}
+
+#define copy_vmm copy_path
+#define done_vmm done_path
+#define copy_accel keep_number
+#define done_accel keep_number
+#define copy_confine keep_number
+#define done_confine keep_number
+#define copy_u64 keep_number
+#define done_u64 keep_number
+
+void config_copy(struct config *ret, const struct config *c)
+{
+    *ret = *c;
+#define S(name, kind, fallback, help) copy_##kind(&ret->name);
+    CONFIG_SETTINGS(S)
+#undef S
+}
+
+void config_done(struct config *c)
+{
+#define S(name, kind, fallback, help) done_##kind(&c->name);
+    CONFIG_SETTINGS(S)
+#undef S
+    *c = (struct config){0};
 }
 
 static bool equal_path(const char *a, const char *b)
@@ -250,17 +268,6 @@ static bool equal_path(const char *a, const char *b)
 static bool equal_u64(uint64_t a, uint64_t b)
 {
     return a == b;
-}
-
-void config_copy(struct config *ret, const struct config *c)
-{
-#define copy_u64(value) (value)
-#define copy_accel copy_u64
-#define copy_confine copy_u64
-#define copy_vmm copy_path
-#define S(name, kind, fallback, help) ret->name = copy_##kind(c->name);
-    CONFIG_SETTINGS(S)
-#undef S
 }
 
 void config_compare(const struct config *a, const struct config *b,

@@ -70,7 +70,7 @@ struct config {
 int config_load(struct config *c, struct error *e);
 void config_done(struct config *c);
 
-/* A copy that is ended by itself. */
+/* A copy with strings of its own; the caller ends it with config_done(). */
 void config_copy(struct config *ret, const struct config *c);
 
 /* Calls visit with the name of each setting that differs. */

@@ -22,6 +22,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define ARGUMENTS_MAX 64
@@ -204,6 +205,10 @@ static int spawn_confined(struct vm *vm, const struct vm_spec *spec, const char 
     cleanup_free char *image = realpath(spec->image, NULL);
     struct command_line c = {0};
 
+    struct stat disk = {0};
+
+    if (spec->disk_fd >= 0 && fstat(spec->disk_fd, &disk) < 0)
+        return error_errno(e, "cannot look at the scratch disk");
     if (!vmm || !kernel || !image)
         return error_errno(e, "cannot find %s", !vmm ? spec->vmm : !kernel ? spec->kernel : spec->image);
     struct vm_spec seen = *spec;
@@ -214,6 +219,7 @@ static int spawn_confined(struct vm *vm, const struct vm_spec *spec, const char 
                                       .writable = incoming ? NULL : memory_file,
                                       .vmm = vmm,
                                       .memory_mib = spec->memory_mib,
+                                      .disk_mib = (uint64_t)disk.st_size >> 20,
                                       .vcpus = spec->vcpus,
                                       .kvm = spec->accel == ACCEL_KVM};
     build_command_line(&c, &seen, memory_file, incoming, fds);
