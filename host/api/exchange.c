@@ -87,12 +87,7 @@ static void end_work(struct exchange *x)
 
 void exchange_work(struct exchange *x, struct backend *b)
 {
-    int64_t now = clock_monotonic_ns();
-
-    metrics_observe(&x->server->metrics.queue_wait, now - x->queued_ns);
-    if (!b)
-        refuse(&x->refusal, REFUSAL_FAILED, "the server cannot use its state directory; its log says why");
-    else if (x->cancelled)
+    if (x->cancelled)
         refuse(&x->refusal, REFUSAL_CANCELLED, "cancelled before it began");
     else {
         if (x->operation[0])
@@ -203,6 +198,9 @@ int exchange_fail(struct exchange *x, const struct error *e)
         if (s->stopping)
             return refuse(&x->refusal, REFUSAL_STOPPING, "the server is shutting down");
         return refuse(&x->refusal, REFUSAL_CANCELLED, "cancelled");
+    case ERROR_BUSY:
+        x->refusal.retry_after = 1;
+        return refuse(&x->refusal, REFUSAL_OVERLOAD, "%.600s", e->text);
     default:
         log_warning("trace_id=%s: %s", x->trace.id, e->text);
         /* Paths and the like are for those who run the server. */

@@ -127,6 +127,15 @@ static json_t *describe(struct one_run *o, size_t which)
     return j;
 }
 
+/* Until now the answer could have been that there is no room. */
+static void on_turn(void *exchange)
+{
+    struct exchange *x = exchange;
+
+    stream_begin(x);
+    stream_event(x, "start", json_pack("{s:s}", "trace_id", x->trace.id));
+}
+
 /* NULL: the refusal is set. */
 static json_t *run_one(struct exchange *x, struct backend *b, size_t which)
 {
@@ -147,17 +156,21 @@ static json_t *run_one(struct exchange *x, struct backend *b, size_t which)
         .disk_mib = body->disk,
         .cold = body->cold,
         .unprimed = body->unprimed,
-        .on_output = x->streaming ? on_output : run_output_add,
-        .context = x->streaming ? (void *)&o : (void *)&o.outputs[0],
+        .on_output = x->stream ? on_output : run_output_add,
+        .context = x->stream ? (void *)&o : (void *)&o.outputs[0],
         .on_build_output = run_output_add,
         .build_context = &o.outputs[1],
     };
+    struct backend_run run = {
+        .request = &request, .cancel_fd = x->cancel_fd, .on_turn = x->stream ? on_turn : NULL, .context = x};
     struct error e = {0};
     json_t *j = NULL;
     int result = open_stdin(body, which, &request.stdin_fd, &e);
 
     if (result == 0)
-        result = backend_execute(b, &request, x->cancel_fd, &o.result, &e);
+        result = backend_execute(b, &run, &o.result, &e);
+    if (run.turn)
+        metrics_observe(&x->server->metrics.queue_wait, run.wait_ns);
     if (result == 0)
         j = describe(&o, which);
     else
@@ -189,14 +202,6 @@ static void finish(struct exchange *x, json_t *j)
 
 int work_execute(struct exchange *x, struct backend *b)
 {
-    struct error e = {0};
-
-    if (x->run.language && backend_check_language(b, x->run.language, &e) < 0)
-        return exchange_fail(x, &e);
-    if (x->stream) {
-        stream_begin(x);
-        stream_event(x, "start", json_pack("{s:s}", "trace_id", x->trace.id));
-    }
     json_t *j = run_one(x, b, 0);
     if (j)
         finish(x, j);
