@@ -131,7 +131,7 @@ static json_t *describe(struct one_run *o, size_t which)
 static json_t *run_one(struct exchange *x, struct backend *b, size_t which)
 {
     const struct body_run *body = &x->run;
-    size_t max = body->max_output ? body->max_output : x->server->limits.output;
+    size_t max = body->max_output ? body->max_output : x->server->max_output;
     struct one_run o = {.exchange = x, .outputs = {{.max = max}, {.max = max}}};
     struct run_request request = {
         .language = body->language,
@@ -226,7 +226,9 @@ int work_run(struct exchange *x, struct backend *b)
 
 static int prepare(struct exchange *x, int (*work)(struct exchange *, struct backend *))
 {
-    if (body_run_parse(&x->run, x->body.data, x->body.size, &x->server->limits, &x->refusal) < 0)
+    const struct body_limits limits = server_limits(x->server);
+
+    if (body_run_parse(&x->run, x->body.data, x->body.size, &limits, &x->refusal) < 0)
         return -1;
     if (x->run.batch && (x->stream || work == work_execute))
         return refuse(&x->refusal, REFUSAL_INVALID,

@@ -67,7 +67,7 @@ static void reload(struct api_server *s, struct config *own)
         config_done(own);
         *own = fresh;
         s->config = own;
-        s->limits.output = own->max_output;
+        s->max_output = own->max_output;
         s->generation++;
         pthread_mutex_unlock(&s->lock);
         log_progress("Settings and tokens were read anew");
@@ -77,8 +77,9 @@ static void reload(struct api_server *s, struct config *own)
 
 static void expire(struct api_server *s)
 {
-    int64_t before = clock_monotonic_ns() - (int64_t)s->options->queue_seconds * 1000000000;
+    int64_t now = clock_monotonic_ns(), before = now - (int64_t)s->options->queue_seconds * 1000000000;
 
+    connections_expire(&s->connections, now - (int64_t)s->options->receive_seconds * 1000000000);
     for (enum route_lane lane = LANE_RUN; lane < LANE_COUNT; lane++) {
         if (lane == LANE_MAKE)
             continue;
@@ -219,9 +220,11 @@ int api_serve(const struct api_options *options, const struct config *config, st
     s->options = options;
     s->config = config;
     s->started_ns = clock_monotonic_ns();
-    s->limits = (struct body_limits){options->timeout_max, MEMORY_MAX_MIB, VCPUS_MAX, config->max_output};
+    s->limits = (struct body_limits){options->timeout_max, MEMORY_MAX_MIB, VCPUS_MAX, 0};
     s->watch_fd = epoll_create1(EPOLL_CLOEXEC);
     pthread_mutex_init(&s->lock, NULL);
+    s->max_output = config->max_output;
+    connections_open(&s->connections);
     operations_open(&s->operations);
     keys_open(&s->keys);
     s->tokens = tokens_open(options->tokens, &options->limits, e);
@@ -236,6 +239,7 @@ int api_serve(const struct api_options *options, const struct config *config, st
     backend_close(probe);
     tokens_close(s->tokens);
     keys_close(&s->keys);
+    connections_close(&s->connections);
     operations_close(&s->operations);
     pthread_mutex_destroy(&s->lock);
     close_fd(&s->watch_fd);
