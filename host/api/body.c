@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "language/language.h"
+#include "vmm/disk.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -411,6 +412,7 @@ static int take_run(struct body_run *b, json_t *j, const struct body_limits *lim
         {"build_timeout", FIELD_NUMBER, &b->build_timeout, 1, limits->timeout},
         {"memory_mib", FIELD_NUMBER, &b->memory, 32, limits->memory},
         {"vcpus", FIELD_NUMBER, &b->vcpus, 1, limits->vcpus},
+        {"disk_mib", FIELD_NUMBER, &b->disk, DISK_MIB_MIN, limits->disk},
         {"max_output", FIELD_NUMBER, &b->max_output, 1, limits->output},
         {"truncate_output_at", FIELD_NUMBER, &b->max_output, 1, limits->output},
         FIELD_IS_FLAG("snapshot", FIELD_NOT, &b->cold),

@@ -144,6 +144,7 @@ static json_t *run_one(struct exchange *x, struct backend *b, size_t which)
         .build_timeout = body->build_timeout,
         .memory_mib = body->memory,
         .vcpus = body->vcpus,
+        .disk_mib = body->disk,
         .cold = body->cold,
         .unprimed = body->unprimed,
         .on_output = x->streaming ? on_output : run_output_add,

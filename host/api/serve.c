@@ -20,6 +20,7 @@
 #define CANCEL_GRACE_S 20    /* at the end: for VMs to go away */
 #define MEMORY_MAX_MIB 65536
 #define VCPUS_MAX 32
+#define DISK_MAX_MIB 65536
 
 static int signal_fd = -1;
 
@@ -220,7 +221,7 @@ int api_serve(const struct api_options *options, const struct config *config, st
     s->options = options;
     s->config = config;
     s->started_ns = clock_monotonic_ns();
-    s->limits = (struct body_limits){options->timeout_max, MEMORY_MAX_MIB, VCPUS_MAX, 0};
+    s->limits = (struct body_limits){options->timeout_max, MEMORY_MAX_MIB, VCPUS_MAX, DISK_MAX_MIB, 0};
     s->watch_fd = epoll_create1(EPOLL_CLOEXEC);
     pthread_mutex_init(&s->lock, NULL);
     s->max_output = config->max_output;

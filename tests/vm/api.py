@@ -177,6 +177,8 @@ def test_execute(s):
            ("timeout", "1\n", "Execution timeout exceeded (2s)", 124))
     _, _, value = s.execute("import os,sys; print(sys.argv[1:], os.environ['A'])", args=["b c"], env={"A": "d"})
     expect("arguments and environment", value["stdout"], "['b c'] d\n")
+    _, _, value = s.execute("import os; s = os.statvfs('.'); print(s.f_blocks * s.f_frsize >> 20 > 700)", disk_mib=900)
+    expect("a disk", value["stdout"], "True\n")
     _, _, value = s.execute("print(input())", stdin="what it reads")
     expect("standard input", (value["stdout"], value["stdin"]), ("what it reads\n", "what it reads"))
     _, _, value = s.execute("import sys; sys.stdout.buffer.write(sys.stdin.buffer.read())", stdin="/wAB",
