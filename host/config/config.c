@@ -234,5 +234,7 @@ void config_done(struct config *c)
     free(c->firecracker);
     free(c->jailer);
     free(c->vm_uids);
+    free(c->api);
+    free(c->api_token_file);
     *c = (struct config){0};
 }

@@ -37,7 +37,10 @@ enum confine_choice { CONFINE_AUTO, CONFINE_STRICT, CONFINE_OFF };
       "Firecracker's jailer, for root; empty: the one beside Firecracker; none: no jailer")                  \
     S(jailer_uid, u64, "64100", "first of 1024 user and group ids that jailed VMs take, one each")           \
     S(confine, confine, "auto", "confinement of the VMM: auto (what this machine allows), strict or off")    \
-    S(vm_uids, path, "900000-965535", "user ids for VMs, where capsid runs as root: FIRST-LAST")
+    S(vm_uids, path, "900000-965535", "user ids for VMs, where capsid runs as root: FIRST-LAST")             \
+    S(api, path, "",                                                                                         \
+      "server that capsid run uses: http://HOST:PORT, https://HOST:PORT or unix:/PATH; empty: none")         \
+    S(api_token_file, path, "", "file with the bearer token for it")
 
 struct config {
     char *home;         /* owned */
@@ -56,7 +59,9 @@ struct config {
     char *jailer;      /* owned */
     uint64_t jailer_uid;
     enum confine_choice confine;
-    char *vm_uids; /* owned */
+    char *vm_uids;        /* owned */
+    char *api;            /* owned */
+    char *api_token_file; /* owned */
 };
 
 /* Reads all sources but the flags. On failure *c is empty. The caller ends it with config_done(). */
