@@ -103,6 +103,7 @@ busybox-static     | what those images are made of
 e2fsprogs          | ext4 disks in the tests of real guests
 python3            | JSON checks in the tests of real guests
 python3-jsonschema | answers of the HTTP API against its OpenAPI description
+python3-venv       | a place for schemathesis, which makes up requests to the HTTP API
 endef
 export DEPS DEPS_TEST
 
