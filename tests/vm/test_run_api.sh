@@ -116,8 +116,8 @@ same "arguments" $null -l python -c 'import sys; print(sys.argv[1:])' -- -x "a b
 same "variables" $null -l sh -c 'echo "$A|$B"' -e 'A=1=2' -e B=$'x\ny'
 same "--cwd" $null -l sh --cwd /usr -c pwd
 same "--max-output" $null --max-output 3 -l sh -c 'echo abcdef'
-same "--mem and --vcpus" $null --mem 300 --vcpus 2 --no-snapshot -l sh -c 'nproc; awk "/MemTotal/ { print (\$2 > 250000) }" /proc/meminfo'
-same "--disk" $null --disk 900 -l python -c 'import os; s = os.statvfs("."); print(s.f_blocks * s.f_frsize >> 20 > 700)'
+same "--mem and --vcpus" $null -q --mem 300 --vcpus 2 --no-snapshot -l sh -c 'nproc; awk "/MemTotal/ { print (\$2 > 250000) }" /proc/meminfo'
+same "--disk" $null -q --disk 900 -l python -c 'import os; s = os.statvfs("."); print(s.f_blocks * s.f_frsize >> 20 > 700)'
 same "--no-prime" $null --no-prime -l python -c 'print(1)'
 expect_match "--no-prime: as it must be" "$(cat "$TMPDIR/tcp.out")" '*"primed": false*'
 same "--no-snapshot" $null --no-snapshot -l sh -c 'echo cold'
