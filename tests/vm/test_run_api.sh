@@ -5,7 +5,9 @@
 # shellcheck disable=SC1091,SC2154,SC2016 # lib.sh sets out, err, status and failures; programs have their own $
 . "$SRC/tests/vm/lib.sh"
 need_snapshot
-"$CAPSID" snapshot create --lang sh >/dev/null || fail "no snapshot of sh"
+for language in sh c; do
+	"$CAPSID" snapshot create --lang $language >/dev/null || fail "no snapshot of $language"
+done
 unset CAPSID_API CAPSID_API_TOKEN CAPSID_API_TOKEN_FILE http_proxy HTTP_PROXY https_proxy HTTPS_PROXY all_proxy ALL_PROXY
 
 # start_server NAME COMMAND...: sets $server to its process; its first lines go to $TMPDIR/NAME, its log to NAME.log.
@@ -112,6 +114,20 @@ same "one file and --entry" $null -f "$TMPDIR/other/name.py" --entry name.py
 same "one file" $null -f "$TMPDIR/other/name.py"
 same "a file and a directory" $null -f "$TMPDIR/other/name.py" -f "$TMPDIR/tree"
 same "a directory and a file" $null -f "$TMPDIR/tree" -f "$TMPDIR/other/name.py" --entry name.py -l python
+same "a compiled program" "$TMPDIR/cat.py" -l c -c '#include <stdio.h>
+int main(void) { int unused, c; while ((c = getchar()) != EOF) putchar(c); return 5; }'
+expect "a compiled program: as it must be" "$(cat "$TMPDIR/here.status")" 5
+same "a compile error" $null -l c -c 'int main(void) { return 0 }'
+expect_match "a compile error: as it must be" "$(cat "$TMPDIR/here.out")" '*"phase": "compile"*'
+same "a raw compile error" $null -r -l c -c 'int main(void) { return 0 }'
+expect_match "a raw compile error: as it must be" "$(cat "$TMPDIR/here.err")" '*error: expected*'
+endless='#if __INCLUDE_LEVEL__ < 100
+#include "main.c"
+#include "main.c"
+#endif'
+same "a compile timeout" $null --build-timeout 1 -l c -c "$endless"
+expect "a compile timeout: as it must be" "$(cat "$TMPDIR/here.status")" 124
+same "a raw compile timeout" $null -r --build-timeout 1 -l c -c "$endless"
 same "arguments" $null -l python -c 'import sys; print(sys.argv[1:])' -- -x "a b" "" $'\n'
 same "variables" $null -l sh -c 'echo "$A|$B"' -e 'A=1=2' -e B=$'x\ny'
 same "--cwd" $null -l sh --cwd /usr -c pwd
