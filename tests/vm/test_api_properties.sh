@@ -71,6 +71,7 @@ check "programs that run" "$TMPDIR/narrow.json" --phases coverage,fuzzing
 runs=$(grep -c '^POST /api/v1/[a-z]* 200' "$TMPDIR/log")
 [ "$runs" -gt 10 ] || fail "hardly any program ran: $runs"
 expect "the server's own faults" "$(grep -E '^[A-Z]+ [^ ]+ 50[0-9]' "$TMPDIR/log")" ""
+expect "control characters in the log" "$(LC_ALL=C grep -aP '[\x00-\x08\x0b-\x1f\x7f]' "$TMPDIR/log")" ""
 kill $server
 wait $server
 expect "the server's end" $? 0
