@@ -70,7 +70,7 @@ libjansson-dev   | JSON of the CLI, QMP and the stores
 libmicrohttpd-dev | HTTP of capsid api
 libinih-dev      | configuration and language definitions
 libssl-dev       | SHA-256 (libcrypto)
-libcurl4-openssl-dev | speaks HTTP to Firecracker (opened when it is needed), fetches what capsid setup installs
+libcurl4-openssl-dev | speaks HTTP to Firecracker and to servers (opened when it is needed), fetches what capsid setup installs
 libarchive-dev   | reads the layers of OCI images
 linux-source-6.1 | the guest kernel
 xz-utils         | unpacks it
@@ -104,6 +104,7 @@ e2fsprogs          | ext4 disks in the tests of real guests
 python3            | JSON checks in the tests of real guests
 python3-jsonschema | answers of the HTTP API against its OpenAPI description
 wrk                | requests a second of the HTTP API, in make bench
+python3-venv       | a place for schemathesis, which makes up requests to the HTTP API
 endef
 export DEPS DEPS_TEST
 

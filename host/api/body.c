@@ -220,11 +220,25 @@ static int add_file(struct body_run *b, const char *name, const json_t *content,
     return 0;
 }
 
+static int add_directory(struct body_run *b, const char *name, const json_t *content, struct refusal *r)
+{
+    struct error e = {0};
+
+    if (!name || content)
+        return refuse(r, REFUSAL_INVALID, "a directory in \"files\" needs \"name\" and has no \"content\"");
+    if (sources_add_named_directory(&b->sources, name, &e) < 0) {
+        clean(e.text);
+        return refuse(r, REFUSAL_INVALID, "%.600s", e.text);
+    }
+    return 0;
+}
+
 static int take_file(struct body_run *b, json_t *file, struct refusal *r)
 {
     cleanup_free char *name = NULL;
-    bool executable = false;
+    bool executable = false, directory = false;
     const struct field fields[] = {{"name", FIELD_TEXT, &name, 1, 1024},
+                                   FIELD_IS_FLAG("directory", FIELD_BOOL, &directory),
                                    FIELD_IS_OTHER("content"),
                                    FIELD_IS_OTHER("encoding"),
                                    FIELD_IS_FLAG("executable", FIELD_BOOL, &executable),
@@ -235,6 +249,8 @@ static int take_file(struct body_run *b, json_t *file, struct refusal *r)
                       "each of \"files\" must be an object with \"name\" and \"content\"");
     if (take_fields(fields, file, " in \"files\"", r) < 0)
         return -1;
+    if (directory)
+        return add_directory(b, name, member(file, "content"), r);
     if (!name || !member(file, "content"))
         return refuse(r, REFUSAL_INVALID, "each of \"files\" needs \"name\" and \"content\"");
     return add_file(b, name, member(file, "content"), member(file, "encoding"), executable, r);
@@ -264,8 +280,9 @@ static int take_files(struct body_run *b, json_t *files, char **ret_first, struc
     {
         if (take_file(b, v, r) < 0)
             return -1;
-        if (!*ret_first)
-            *ret_first = text_copy(json_string_value(json_object_get(v, "name")));
+        const char *own = json_string_value(json_object_get(v, "name"));
+        if (!*ret_first && sources_find(&b->sources, own))
+            *ret_first = text_copy(own);
     }
     return 0;
 }
@@ -287,12 +304,12 @@ static int take_sources(struct body_run *b, const json_t *j, struct refusal *r)
             return refuse(r, REFUSAL_INVALID, "\"entry\": there is no file \"%.64s\" among those given",
                           b->entry);
         }
-        if (!b->entry && b->sources.count > 1)
+        if (!b->entry && !b->sources.tree && b->sources.count > 1)
             b->entry = text_copy(first);
         return 0;
     }
-    if (b->entry)
-        return refuse(r, REFUSAL_INVALID, "\"entry\" is for programs in \"files\"");
+    if (b->entry || b->sources.tree)
+        return refuse(r, REFUSAL_INVALID, "\"%s\" is for programs in \"files\"", b->entry ? "entry" : "tree");
     if (!b->language)
         return refuse(r, REFUSAL_INVALID, "\"language\" is required");
     if (take_content("code", code, member(j, "code_encoding"), &bytes, r) < 0)
@@ -403,6 +420,7 @@ static int take_run(struct body_run *b, json_t *j, const struct body_limits *lim
         FIELD_IS_OTHER("code_encoding"),
         FIELD_IS_OTHER("files"),
         {"entry", FIELD_TEXT, &b->entry, 1, 1024},
+        FIELD_IS_FLAG("tree", FIELD_BOOL, &b->sources.tree),
         FIELD_IS_OTHER("stdin"),
         FIELD_IS_OTHER("stdin_encoding"),
         FIELD_IS_OTHER("args"),

@@ -56,12 +56,11 @@ static int on_output(void *context, int channel, const void *data, size_t size, 
     return result < 0 ? error_set(e, ERROR_CANCELLED, "the client went away") : 0;
 }
 
-/* What is left to say: cut characters, a failed compiler's words, and how it ended. */
-static void end_stream(struct one_run *o, json_t *j)
+/* What is left of the output: cut characters, a failed compiler's words. */
+static void send_rest(struct one_run *o)
 {
     const struct run_result *r = &o->result;
     struct exchange *x = o->exchange;
-    cleanup_free char *message = NULL;
 
     for (int i = 0; i < 2; i++)
         if (o->carry[i].size)
@@ -69,6 +68,15 @@ static void end_stream(struct one_run *o, json_t *j)
     for (int i = 0; run_last_phase(r) == &r->build && i < 2; i++)
         if (o->outputs[1].channel[i].size)
             send_text(x, i + 1, "compile", o->outputs[1].channel[i].data, o->outputs[1].channel[i].size);
+}
+
+/* How it ended. */
+static void end_stream(struct one_run *o, json_t *j)
+{
+    const struct run_result *r = &o->result;
+    struct exchange *x = o->exchange;
+    cleanup_free char *message = NULL;
+
     for (int i = 0; i < 4; i++)
         json_object_del(j, (const char *[]){"stdout", "stderr", "stdout_encoding", "stderr_encoding"}[i]);
     if (result_is(run_last_phase(r), "timed_out"))
@@ -108,8 +116,10 @@ static json_t *describe(struct one_run *o, size_t which)
     const struct run_phase *last = run_last_phase(r);
     bool timed_out = result_is(last, "timed_out");
     cleanup_free char *message = timed_out ? result_timeout_message(r) : NULL;
-    json_t *j = result_json(r, o->outputs);
 
+    if (x->streaming) /* before the result adds words of its own to the output */
+        send_rest(o);
+    json_t *j = result_json(r, o->outputs);
     json_object_set_new(j, "status", json_string(status_of(last)));
     json_object_set_new(j, "trace_id", json_string(x->trace.id));
     /* The names that POST /run had in older documents. */

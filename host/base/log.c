@@ -25,7 +25,9 @@ static void print_line(const char *prefix, const char *format, va_list args)
     size_t used = (size_t)snprintf(line, sizeof(line), "%s", prefix);
     int text = vsnprintf(line + used, sizeof(line) - used - 1, format, args);
 
-    used += text > 0 ? strnlen(line + used, sizeof(line) - used) : 0;
+    for (; text > 0 && line[used]; used++)
+        if ((unsigned char)line[used] < ' ' || line[used] == 127) /* others' words may hold anything */
+            line[used] = line[used] == '\n' || line[used] == '\t' ? ' ' : '?';
     line[used++] = '\n';
     while (write(STDERR_FILENO, line, used) < 0 && errno == EINTR)
         ;

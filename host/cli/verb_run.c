@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "client/client.h"
 #include "core/result.h"
 #include "core/run.h"
 #include "vmm/disk.h"
@@ -20,7 +21,7 @@
 #define FILES_MAX 100    /* --file and --env, each */
 
 struct run_options {
-    const char *language, *code, *entry, *cwd, *input, *kernel;
+    const char *language, *code, *entry, *cwd, *input, *kernel, *api, *token_file;
     const char *files[FILES_MAX], *env[FILES_MAX + 1];
     size_t file_count, env_count;
     uint64_t timeout, build_timeout, memory, vcpus, disk_mib, max_output;
@@ -43,6 +44,10 @@ struct run_options {
         {"max-output", 0, "BYTES", "how much of each output the JSON holds"},                                \
         {"raw", 'r', NULL, "stream the program's own output instead of JSON"},                               \
         {"no-prime", 0, NULL, "start the interpreter anew instead of using the waiting one"},                \
+        {"api", 0, "URL",                                                                                    \
+         "run on that server: http://HOST:PORT, https://HOST:PORT, unix:/PATH (CAPSID_API)"},                \
+        {"api-token-file", 0, "PATH",                                                                        \
+         "bearer token for it (CAPSID_API_TOKEN_FILE, or CAPSID_API_TOKEN itself)"},                         \
     {                                                                                                        \
         "kernel", 0, "PATH", "guest kernel (CAPSID_KERNEL)"                                                  \
     }
@@ -81,7 +86,14 @@ static const char details[] =
     "N\n"
     "ended it. 127: unknown language. 1: something else went wrong. In the last two cases no JSON is "
     "printed, and\n"
-    "standard error says why.\n";
+    "standard error says why.\n"
+    "\n"
+    "With --api a server (capsid api) runs the program, with its images, settings and limits; standard input "
+    "is "
+    "sent\n"
+    "whole, up to 1 MiB. A busy server is asked a few times. Ctrl-C ends the program there too. --api '' "
+    "runs "
+    "it here.\n";
 
 static int set_number(struct run_options *o, const char *name, const char *value, struct error *e)
 {
@@ -128,10 +140,12 @@ static int set_option(void *values, const char *name, const char *value, struct 
         const char **text;
         bool *flag;
     } fields[] = {
-        {"lang", &o->language, NULL},     {"code", &o->code, NULL},        {"entry", &o->entry, NULL},
-        {"stdin", &o->input, NULL},       {"kernel", &o->kernel, NULL},    {"raw", NULL, &o->raw},
-        {"no-prime", NULL, &o->unprimed}, {"no-snapshot", NULL, &o->cold}, {"snapshot", NULL, &o->snapshot},
-        {"cwd", &o->cwd, NULL},
+        {"lang", &o->language, NULL},     {"code", &o->code, NULL},
+        {"entry", &o->entry, NULL},       {"stdin", &o->input, NULL},
+        {"kernel", &o->kernel, NULL},     {"raw", NULL, &o->raw},
+        {"no-prime", NULL, &o->unprimed}, {"no-snapshot", NULL, &o->cold},
+        {"snapshot", NULL, &o->snapshot}, {"cwd", &o->cwd, NULL},
+        {"api", &o->api, NULL},           {"api-token-file", &o->token_file, NULL},
     };
 
     if (strcmp(name, "file") == 0)
@@ -238,13 +252,10 @@ static int report_raw(const struct run_result *r, const struct run_output *build
     return 0;
 }
 
-static int run_with(struct supervisor *s, const struct run_options *o, const struct sources *sources,
-                    const char *const *args, int stdin_fd, struct error *e)
+static struct run_request request_of(const struct run_options *o, const struct sources *sources,
+                                     const char *const *args, int stdin_fd)
 {
-    size_t max = o->max_output ? o->max_output : s->config.max_output;
-    struct run_output outputs[2] = {{.max = max}, {.max = max}};
-    struct run_result result;
-    struct run_request request = {
+    return (struct run_request){
         .language = o->language,
         .sources = sources,
         .entry = o->entry,
@@ -259,19 +270,77 @@ static int run_with(struct supervisor *s, const struct run_options *o, const str
         .disk_mib = o->disk_mib,
         .cold = o->host_verb ? !o->snapshot : o->cold,
         .unprimed = o->unprimed,
-        .on_output = o->raw ? write_raw : run_output_add,
-        .context = o->raw ? (void *)&s->cancel : (void *)&outputs[0],
-        .on_build_output = run_output_add,
-        .build_context = &outputs[1],
     };
-    int status = run_program(s, &request, &result, e);
+}
 
+static int run_here(struct cli *cli, const struct run_options *o, struct run_request *request,
+                    struct error *e)
+{
+    struct run_result result;
+    struct supervisor s;
+
+    if (supervisor_open(&s, &cli->config, cli->cancel_fd, e) < 0)
+        return -1;
+    size_t max = o->max_output ? o->max_output : s.config.max_output;
+    struct run_output outputs[2] = {{.max = max}, {.max = max}};
+    request->on_output = o->raw ? write_raw : run_output_add;
+    request->context = o->raw ? (void *)&s.cancel : (void *)&outputs[0];
+    request->on_build_output = run_output_add;
+    request->build_context = &outputs[1];
+    int status = run_program(&s, request, &result, e);
     if (status == 0)
-        status = o->raw ? report_raw(&result, &outputs[1], &s->cancel, e)
+        status = o->raw ? report_raw(&result, &outputs[1], &s.cancel, e)
                         : cli_print_json(result_json(&result, outputs), e);
     run_output_free(&outputs[0]);
     run_output_free(&outputs[1]);
+    supervisor_close(&s);
     return status < 0 ? -1 : run_last_phase(&result)->exit_code;
+}
+
+/* As report_raw(), of a server's result. */
+static void report_there(const json_t *result)
+{
+    const char *end = json_string_value(json_object_get(result, "end"));
+    const char *message = json_string_value(json_object_get(result, "message"));
+
+    if (strcmp(end, "timed_out") == 0 && message)
+        fprintf(stderr, "%s\n", message);
+    else if (strcmp(end, "out_of_memory") == 0)
+        fprintf(stderr, "Out of memory\n");
+    else if (message)
+        fprintf(stderr, "Error: %s\n", message);
+}
+
+static int run_there(struct cli *cli, const struct run_options *o, struct run_request *request,
+                     struct error *e)
+{
+    struct client client = {
+        .url = cli->config.api, .token_file = cli->config.api_token_file, .cancel = {.fd = cli->cancel_fd}};
+    json_t *result;
+
+    if (o->kernel)
+        return error_set(e, ERROR_USAGE, "--kernel is for runs on this machine; the server has its own");
+    request->on_output = o->raw ? write_raw : NULL;
+    request->context = &client.cancel;
+    if (client_run(&client, request, o->max_output, &result, e) < 0)
+        return -1;
+    int exit_code = (int)json_integer_value(json_object_get(result, "exit_code"));
+    if (!o->raw)
+        return cli_print_json(result, e) < 0 ? -1 : exit_code;
+    report_there(result);
+    json_decref(result);
+    return exit_code;
+}
+
+static int take_settings(struct cli *cli, const struct run_options *o, struct error *e)
+{
+    const char *const flags[][2] = {
+        {"kernel", o->kernel}, {"api", o->api}, {"api_token_file", o->token_file}};
+
+    for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
+        if (flags[i][1] && config_set(&cli->config, flags[i][0], flags[i][1], "command line", e) < 0)
+            return -1;
+    return 0;
 }
 
 static int run(struct cli *cli, void *values, int argc, char **argv, struct error *e)
@@ -279,19 +348,16 @@ static int run(struct cli *cli, void *values, int argc, char **argv, struct erro
     struct run_options *o = values;
     struct sources sources = {0};
     cleanup_fd int stdin_fd = -1;
-    struct supervisor s;
 
     (void)argc;
-    if (o->kernel && config_set(&cli->config, "kernel", o->kernel, "command line", e) < 0)
-        return -1;
-    int status = read_sources(o, &sources, e);
+    int status = take_settings(cli, o, e);
+    if (status == 0)
+        status = read_sources(o, &sources, e);
     if (status == 0)
         status = open_input(o, &stdin_fd, e);
-    if (status == 0)
-        status = supervisor_open(&s, &cli->config, cli->cancel_fd, e);
     if (status == 0) {
-        status = run_with(&s, o, &sources, (const char *const *)argv, stdin_fd, e);
-        supervisor_close(&s);
+        struct run_request request = request_of(o, &sources, (const char *const *)argv, stdin_fd);
+        status = (cli->config.api[0] ? run_there : run_here)(cli, o, &request, e);
     }
     sources_done(&sources);
     return status;

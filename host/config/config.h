@@ -41,7 +41,11 @@ enum confine_choice { CONFINE_AUTO, CONFINE_STRICT, CONFINE_OFF };
     S(pool, path, "",                                                                                        \
       "capsid api: languages of which VMs are kept ready from the start, LANG[=N],...; off: no pool")        \
     S(pool_max, u64, "0", "capsid api: VMs of the pool, in whatever state; 0: 8 a processor, at most 64")    \
-    S(pool_memory, u64, "0", "capsid api: MiB that the pool's VMs may take together; 0: what the machine has")
+    S(pool_memory, u64, "0",                                                                                 \
+      "capsid api: MiB that the pool's VMs may take together; 0: what the machine has")                      \
+    S(api, path, "",                                                                                         \
+      "server that capsid run uses: http://HOST:PORT, https://HOST:PORT or unix:/PATH; empty: none")         \
+    S(api_token_file, path, "", "file with the bearer token for it")
 
 struct config {
     char *home;         /* owned */
@@ -64,6 +68,8 @@ struct config {
     char *pool;    /* owned */
     uint64_t pool_max;
     uint64_t pool_memory;
+    char *api;            /* owned */
+    char *api_token_file; /* owned */
 };
 
 /* Reads all sources but the flags. On failure *c is empty. The caller ends it with config_done(). */

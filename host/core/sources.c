@@ -111,8 +111,8 @@ static const struct source_file *find_any(const struct sources *s, const char *n
     return NULL;
 }
 
-int sources_add_named(struct sources *s, const char *name, bool executable, struct buffer *content,
-                      struct error *e)
+/* Checks the name, and adds the directories above it that are not there yet. */
+static int add_parents(struct sources *s, const char *name, struct error *e)
 {
     cleanup_free char *path = text_copy(name);
 
@@ -128,6 +128,24 @@ int sources_add_named(struct sources *s, const char *name, bool executable, stru
             return -1;
         *slash = '/';
     }
+    return 0;
+}
+
+int sources_add_named_directory(struct sources *s, const char *name, struct error *e)
+{
+    if (add_parents(s, name, e) < 0)
+        return -1;
+    const struct source_file *there = find_any(s, name);
+    if (there && !S_ISDIR(there->mode))
+        return error_set(e, ERROR_USAGE, "file name \"%.64s\": given twice", name);
+    return there || add_entry(s, name, name, S_IFDIR | 0755, e) ? 0 : -1;
+}
+
+int sources_add_named(struct sources *s, const char *name, bool executable, struct buffer *content,
+                      struct error *e)
+{
+    if (add_parents(s, name, e) < 0)
+        return -1;
     if (find_any(s, name))
         return error_set(e, ERROR_USAGE, "file name \"%.64s\": given twice", name);
     if (content->size > SOURCES_FILE_SIZE_MAX)

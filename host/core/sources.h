@@ -47,6 +47,9 @@ int sources_add_path(struct sources *s, const char *path, bool alone, struct err
 int sources_add_named(struct sources *s, const char *name, bool executable, struct buffer *content,
                       struct error *e);
 
+/* Adds a directory in the same way; one that is there already is fine. */
+int sources_add_named_directory(struct sources *s, const char *name, struct error *e);
+
 /* The regular file of that name, NULL: there is none. */
 const struct source_file *sources_find(const struct sources *s, const char *name);
 

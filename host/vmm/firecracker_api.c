@@ -1,68 +1,17 @@
-#define CURL_DISABLE_TYPECHECK /* its macros cannot be used on functions that were looked up */
 #include "vmm/firecracker_api.h"
 
 #include "base/cleanup.h"
+#include "base/curl.h"
 #include "base/text.h"
 
 #include <ctype.h>
-#include <curl/curl.h>
-#include <dlfcn.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define LIBRARY "libcurl.so.4"
 #define RETRY_MS 2        /* between attempts to reach a socket that is not there yet */
 #define LAST_WORDS_MS 100 /* for an answer that a VMM gave before it ended */
 #define FAULT_MAX 700
-
-#define CURL_FUNCTIONS(F)                                                                                    \
-    F(global_init)                                                                                           \
-    F(easy_init)                                                                                             \
-    F(easy_setopt)                                                                                           \
-    F(easy_getinfo)                                                                                          \
-    F(easy_cleanup)                                                                                          \
-    F(easy_strerror)                                                                                         \
-    F(slist_append)                                                                                          \
-    F(slist_free_all)                                                                                        \
-    F(multi_init)                                                                                            \
-    F(multi_add_handle)                                                                                      \
-    F(multi_remove_handle)                                                                                   \
-    F(multi_perform)                                                                                         \
-    F(multi_poll)                                                                                            \
-    F(multi_info_read)                                                                                       \
-    F(multi_cleanup)
-
-static struct {
-#define F(name) __typeof__(curl_##name) *name;
-    CURL_FUNCTIONS(F)
-#undef F
-    char missing[200]; /* why it cannot be used; empty: it can */
-} lib;
-
-static pthread_once_t lib_once = PTHREAD_ONCE_INIT;
-
-static void open_library(void)
-{
-    void *handle = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
-    const char *absent = NULL;
-
-    if (!handle) {
-        snprintf(lib.missing, sizeof(lib.missing), "%s", dlerror());
-        return;
-    }
-#define F(name)                                                                                              \
-    *(void **)&lib.name = dlsym(handle, "curl_" #name);                                                      \
-    if (!lib.name)                                                                                           \
-        absent = "curl_" #name;
-    CURL_FUNCTIONS(F)
-#undef F
-    if (absent)
-        snprintf(lib.missing, sizeof(lib.missing), "it has no %s", absent);
-    else if (lib.global_init(CURL_GLOBAL_NOTHING) != CURLE_OK)
-        snprintf(lib.missing, sizeof(lib.missing), "it cannot be initialised");
-}
 
 struct reply {
     struct buffer body;
@@ -85,29 +34,26 @@ static int open_handles(struct firecracker_api *a, struct error *e)
 {
     if (a->curl)
         return 0;
-    pthread_once(&lib_once, open_library);
-    if (lib.missing[0])
-        return error_set(
-            e, ERROR_GENERAL,
-            "%s cannot be used, which Firecracker needs; install the Debian package libcurl4 (%s)", LIBRARY,
-            lib.missing);
-    a->curl = lib.easy_init();
-    a->multi = lib.multi_init();
+    a->lib = curl_open("Firecracker", e);
+    if (!a->lib)
+        return -1;
+    a->curl = a->lib->easy_init();
+    a->multi = a->lib->multi_init();
     if (!a->curl || !a->multi)
         return error_set(e, ERROR_GENERAL, "libcurl: out of memory");
-    lib.easy_setopt(a->curl, CURLOPT_UNIX_SOCKET_PATH, a->socket);
-    lib.easy_setopt(a->curl, CURLOPT_NOSIGNAL, 1L);
-    lib.easy_setopt(a->curl, CURLOPT_NOPROXY, "*");
-    lib.easy_setopt(a->curl, CURLOPT_WRITEFUNCTION, on_body);
+    a->lib->easy_setopt(a->curl, CURLOPT_UNIX_SOCKET_PATH, a->socket);
+    a->lib->easy_setopt(a->curl, CURLOPT_NOSIGNAL, 1L);
+    a->lib->easy_setopt(a->curl, CURLOPT_NOPROXY, "*");
+    a->lib->easy_setopt(a->curl, CURLOPT_WRITEFUNCTION, on_body);
     return 0;
 }
 
 void firecracker_api_close(struct firecracker_api *a)
 {
     if (a->multi)
-        lib.multi_cleanup(a->multi);
+        a->lib->multi_cleanup(a->multi);
     if (a->curl)
-        lib.easy_cleanup(a->curl);
+        a->lib->easy_cleanup(a->curl);
     a->curl = a->multi = NULL;
 }
 
@@ -127,7 +73,7 @@ static int wait_for_more(struct firecracker_api *a, bool *vmm_ended, struct erro
         return error_set(e, ERROR_TIMEOUT, "no answer in time");
     int ms = left / 1000000 >= 60000 ? 60000 : (int)(left / 1000000) + 1;
     int ready = 0;
-    if (lib.multi_poll(a->multi, extra, count, *vmm_ended ? LAST_WORDS_MS : ms, &ready) != CURLM_OK)
+    if (a->lib->multi_poll(a->multi, extra, count, *vmm_ended ? LAST_WORDS_MS : ms, &ready) != CURLM_OK)
         return error_set(e, ERROR_GENERAL, "libcurl cannot wait");
     if (cancels && extra[0].revents)
         return error_set(e, ERROR_CANCELLED, "interrupted");
@@ -144,16 +90,16 @@ static int transfer(struct firecracker_api *a, CURLcode *ret, struct error *e)
     int running = 1, left = 0, result = 0;
     bool vmm_ended = false;
 
-    lib.multi_add_handle(a->multi, a->curl);
+    a->lib->multi_add_handle(a->multi, a->curl);
     while (result == 0 && running) {
-        if (lib.multi_perform(a->multi, &running) != CURLM_OK)
+        if (a->lib->multi_perform(a->multi, &running) != CURLM_OK)
             result = error_set(e, ERROR_GENERAL, "libcurl failed");
         else if (running)
             result = wait_for_more(a, &vmm_ended, e);
     }
-    const CURLMsg *m = result == 0 ? lib.multi_info_read(a->multi, &left) : NULL;
+    const CURLMsg *m = result == 0 ? a->lib->multi_info_read(a->multi, &left) : NULL;
     *ret = m ? m->data.result : CURLE_OK;
-    lib.multi_remove_handle(a->multi, a->curl);
+    a->lib->multi_remove_handle(a->multi, a->curl);
     return result;
 }
 
@@ -174,7 +120,7 @@ static int judge(struct firecracker_api *a, const struct reply *r, json_t **ret,
 {
     long status = 0;
 
-    lib.easy_getinfo(a->curl, CURLINFO_RESPONSE_CODE, &status);
+    a->lib->easy_getinfo(a->curl, CURLINFO_RESPONSE_CODE, &status);
     if (status < 200 || status > 299) {
         cleanup_free char *fault = firecracker_fault(r->body.data, r->body.size);
         return error_set(e, ERROR_GENERAL, "%s (status %ld)", fault, status);
@@ -209,14 +155,14 @@ static int attempt(struct firecracker_api *a, json_t **ret, struct error *e)
     for (;;) {
         struct reply r = {0};
         CURLcode code;
-        lib.easy_setopt(a->curl, CURLOPT_WRITEDATA, &r);
+        a->lib->easy_setopt(a->curl, CURLOPT_WRITEDATA, &r);
         int result = transfer(a, &code, e);
         if (result == 0 && code == CURLE_OK)
             result = judge(a, &r, ret, e);
         else if (result == 0 && r.too_long)
             result = error_set(e, ERROR_GENERAL, "the answer is longer than %d bytes", FIRECRACKER_REPLY_MAX);
         else if (result == 0 && code != CURLE_COULDNT_CONNECT)
-            result = error_set(e, ERROR_VM_LOST, "%s", lib.easy_strerror(code));
+            result = error_set(e, ERROR_VM_LOST, "%s", a->lib->easy_strerror(code));
         buffer_free(&r.body);
         if (result < 0 || code == CURLE_OK)
             return result;
@@ -234,19 +180,19 @@ int firecracker_api_call(struct firecracker_api *a, const char *method, const ch
     json_decref(body);
     if (open_handles(a, e) < 0)
         return -1;
-    struct curl_slist *headers = lib.slist_append(NULL, "Accept: application/json");
+    struct curl_slist *headers = a->lib->slist_append(NULL, "Accept: application/json");
     if (text)
-        headers = lib.slist_append(headers, "Content-Type: application/json");
-    headers = lib.slist_append(headers, "Expect:");
-    lib.easy_setopt(a->curl, CURLOPT_URL, url);
-    lib.easy_setopt(a->curl, CURLOPT_HTTPHEADER, headers);
-    lib.easy_setopt(a->curl, CURLOPT_POSTFIELDS, text);
+        headers = a->lib->slist_append(headers, "Content-Type: application/json");
+    headers = a->lib->slist_append(headers, "Expect:");
+    a->lib->easy_setopt(a->curl, CURLOPT_URL, url);
+    a->lib->easy_setopt(a->curl, CURLOPT_HTTPHEADER, headers);
+    a->lib->easy_setopt(a->curl, CURLOPT_POSTFIELDS, text);
     if (!text) /* after POSTFIELDS, which alone would make it a POST */
-        lib.easy_setopt(a->curl, CURLOPT_HTTPGET, 1L);
-    lib.easy_setopt(a->curl, CURLOPT_CUSTOMREQUEST, method);
+        a->lib->easy_setopt(a->curl, CURLOPT_HTTPGET, 1L);
+    a->lib->easy_setopt(a->curl, CURLOPT_CUSTOMREQUEST, method);
     int result = attempt(a, ret, e);
-    lib.easy_setopt(a->curl, CURLOPT_HTTPHEADER, NULL);
-    lib.slist_free_all(headers);
+    a->lib->easy_setopt(a->curl, CURLOPT_HTTPHEADER, NULL);
+    a->lib->slist_free_all(headers);
     return result < 0 ? error_wrap(e, "Firecracker, %s %s", method, path) : 0;
 }
 

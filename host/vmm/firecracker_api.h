@@ -2,8 +2,7 @@
  * firecracker_api: requests to one Firecracker process over its API socket (HTTP with JSON bodies; Firecracker
  * documentation, "api_requests").
  *
- * libcurl does the HTTP. It is opened when the first request is made: linked in, it and the thirty libraries
- * behind it would make every start of capsid 3 ms longer, and most never talk to Firecracker.
+ * libcurl does the HTTP; see base/curl.h.
  */
 #ifndef CAPSID_FIRECRACKER_API_H
 #define CAPSID_FIRECRACKER_API_H
@@ -21,7 +20,8 @@ struct firecracker_api {
     int vmm_pidfd;               /* readable when the VMM has ended; -1: unknown */
     int64_t deadline;            /* for all requests together */
     const struct cancel *cancel; /* NULL: nobody can cancel */
-    void *curl, *multi;          /* owned; made by the first request */
+    const struct curl_functions *lib;
+    void *curl, *multi; /* owned; made by the first request */
 };
 
 /* Ends the connection. Accepts one that was never made. */

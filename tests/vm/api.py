@@ -14,6 +14,8 @@ import time
 
 import jsonschema
 
+import prometheus
+
 failures = 0
 KEPT = {}  # the description, once it was read
 
@@ -266,8 +268,16 @@ def test_idempotency(s):
     busy.join()
 
 
+def effects(s):
+    """What requests that are refused must not change."""
+    text = s.call("GET", "/metrics")[2].splitlines()
+    return (sum(float(l.split()[-1]) for l in text if l.startswith("capsid_runs_total")),
+            s.call("GET", "/api/v1/operations")[2]["count"], s.call("GET", "/api/v1/snapshots")[2]["count"],
+            s.call("GET", "/api/v1/rootfs")[2]["count"])
+
+
 def test_bad_input(s):
-    run = "/api/v1/execute"
+    run, before = "/api/v1/execute", effects(s)
     good = {"language": "python", "code": "1"}
     for what, body in {
         "not JSON": "{", "nothing": "", "a list": "[]", "deep": "[" * 1000, "two values": "{} {}",
@@ -300,14 +310,20 @@ def test_bad_input(s):
     expect("a wrong method", (status, headers["Allow"], value["code"]), (405, "POST, OPTIONS", "E008"))
     status, headers, _ = s.call("OPTIONS", run, headers={"Origin": "http://a", "Access-Control-Request-Method": "POST"})
     expect("a preflight that is not allowed", (status, headers["Access-Control-Allow-Origin"]), (204, None))
+    for path in "/api/v1/rootfs", "/api/v1/snapshots":
+        for what, body in {"not JSON": "x", "a number": {"language": 1}, "an unknown field": {"language": "sh", "x": 1}}.items():
+            s.error(f"{path}: {what}", 400, "E001", "POST", path, body)
+    expect("none of this had an effect", effects(s), before)
 
 
-def raw(s, data, seconds=60):
+def raw(s, data, seconds=60, half_close=False):
     """All that comes back, until the server closes or the time is over."""
     with socket.create_connection(("127.0.0.1", s.port), timeout=seconds) as c:
         got = b""
         try:
             c.sendall(data)
+            if half_close:
+                c.shutdown(socket.SHUT_WR)
             while chunk := c.recv(65536):
                 got += chunk
         except (ConnectionResetError, TimeoutError):
@@ -333,14 +349,49 @@ def test_wire(s):
     expect("a bad id is replaced", headers["X-Request-Id"][:3], "tr-")
 
 
+def post(body, *headers, length=None):
+    """The bytes of a request to run a program."""
+    head = ["POST /api/v1/execute HTTP/1.1", "Host: localhost", "Content-Type: application/json", *headers]
+    if length is not False:
+        head.append(f"Content-Length: {len(body) if length is None else length}")
+    return "\r\n".join(head).encode() + b"\r\n\r\n" + body
+
+
+def answers(got):
+    return [int(status) for status in re.findall(rb"HTTP/1\.[01] (\d+) ", got)]
+
+
+def test_wire_bodies(s):
+    before = effects(s)
+    bad, chunked, close = b'{"x": 1}', "Transfer-Encoding: chunked", "Connection: close"
+    expect("pipelined refusals", answers(raw(s, post(bad) * 4 + post(b"{", close))), [400] * 5)
+    for length in "-1", "x", "1x", "18446744073709551616", "":
+        expect(f"Content-Length {length!r}", answers(raw(s, post(b"", length=length)))[:1], lambda a: a in ([400], [413], []))
+    expect("a length over the limit", answers(raw(s, post(b"", close, length=49 << 20)))[:1], [413])
+    piece = b"%x\r\n%s\r\n" % (1 << 20, b" " * (1 << 20))
+    expect("a huge body in chunks", answers(raw(s, post(piece * 49 + b"0\r\n\r\n", chunked, close, length=False)))[:1],
+           lambda a: a in ([413], []))
+    expect("a chunk that is none", answers(raw(s, post(b"zz\r\n\r\n", chunked, close, length=False)))[:1], lambda a: a in ([400], []))
+    expect("two lengths", answers(raw(s, post(bad, chunked, close))), lambda a: set(a) <= {400})
+    expect("no Host", answers(raw(s, b"GET /health HTTP/1.1\r\n\r\n"))[:1], [400])
+    for what, data in {"the head": b"POST /api/v1/execute HTTP/1.1\r\nHost: loc", "the body": post(b'{"lang', length=1000)}.items():
+        expect(f"half a connection, closed in {what}", answers(raw(s, data, half_close=True)), lambda a: set(a) <= {400})
+    got = raw(s, b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", half_close=True)
+    expect("half a connection, closed after a request", answers(got), lambda a: set(a) <= {200})
+    expect("none of this had an effect", effects(s), before)
+    cancelled = metric(s, 'capsid_runs_total{end="cancelled"}')
+    body = json.dumps({"language": "python", "code": "import time; time.sleep(200)", "timeout": 250}).encode()
+    raw(s, post(body), half_close=True)
+    wait_for("half a connection, closed after a program: its worker is free",
+             lambda: metric(s, 'capsid_workers_busy{lane="run"}') == 0)
+    expect("and it was cancelled, if it ran", metric(s, 'capsid_runs_total{end="cancelled"}') - cancelled in (0, 1), True)
+
+
 def test_metrics(s):
     _, headers, text = s.call("GET", "/metrics")
     expect("metrics: type", headers["Content-Type"], "text/plain; version=0.0.4; charset=utf-8")
-    line = re.compile(r'[a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? -?[0-9.e+-]+')
-    bad = [l for l in text.splitlines() if not l.startswith("# ") and not line.fullmatch(l)]
-    expect("metrics: lines", bad, [])
-    names = [l.split()[2] for l in text.splitlines() if l.startswith("# TYPE ")]
-    expect("metrics: each described once", len(names), len(set(names)))
+    expect("metrics: as Prometheus reads them", prometheus.problems(text), [])
+    expect("metrics: the reader finds faults", len(prometheus.problems(text.replace("_total", "") + "x{a=b} 1\n")) > 2, True)
     rows = [float(l.split()[-1]) for l in text.splitlines() if l.startswith("capsid_run_exec_seconds_bucket")]
     expect("metrics: a histogram grows", rows, sorted(rows))
     expect("metrics: all of it", rows[-1], metric(s, "capsid_run_exec_seconds_count"))
@@ -592,7 +643,7 @@ def test_activation():
 def main():
     with Server("--workers", "2", "--grace", "1") as s:
         for test in (test_simple, test_execute, test_streams, test_client_gone, test_operations, test_idempotency,
-                     test_bad_input, test_wire, test_metrics):
+                     test_bad_input, test_wire, test_wire_bodies, test_metrics):
             test(s)
     for test in test_tokens, test_overload, test_shutdown_and_socket, test_slow_clients, test_activation:
         test()

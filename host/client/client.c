@@ -1,0 +1,358 @@
+#include "client/client.h"
+
+#include "base/cleanup.h"
+#include "base/curl.h"
+#include "base/log.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* What a server adds to a result for clients of older servers. */
+static const char *const additions[] = {"status",    "executionTime", "exception",
+                                        "timed_out", "state",         "stdin"};
+
+struct call {
+    const struct client *client;
+    const struct run_request *request;
+    const struct curl_functions *lib;
+    CURL *curl;
+    CURLM *multi;
+    struct curl_slist *headers;
+    char *base;
+    const char *socket;
+    char *body;
+    size_t size_max; /* of the answer, or a line of it */
+    char curl_error[CURL_ERROR_SIZE];
+
+    /* of one attempt */
+    long status;
+    bool streaming;
+    struct buffer answer; /* all of it, or the line that is not whole yet */
+    json_t *end;          /* owned; the last event of a stream */
+    bool refused;         /* end is an error */
+    bool failed;          /* error is set */
+    struct error error;
+};
+
+/* ---- what comes back ----------------------------------------------------------------------------- */
+
+/* Words of a server, with nothing in them that a terminal would act on. */
+static const char *said(const json_t *answer, char out[static 640])
+{
+    const char *text = json_string_value(json_object_get(answer, "message"));
+
+    snprintf(out, 640, "%s", text && text[0] ? text : "no reason given");
+    out[text_utf8_prefix(out, strlen(out))] = '\0';
+    for (char *p = out; *p; p++)
+        if (((unsigned char)*p < ' ' && *p != '\n') || *p == 127)
+            *p = '?';
+    return out;
+}
+
+static int refuse_busy(const struct call *c, const char *why, long seconds, struct error *e)
+{
+    return error_set(e, ERROR_BUSY, "the server %s is busy: %s; try again in %ld seconds", c->client->url,
+                     why, seconds > 0 ? seconds : 1);
+}
+
+/* Turns an answer that is no result into an error. */
+static int judge_refusal(const struct call *c, const json_t *answer, struct error *e)
+{
+    const char *code = json_string_value(json_object_get(answer, "code")), *url = c->client->url;
+    char why[640];
+
+    said(answer, why);
+    if (!code)
+        return error_set(e, ERROR_GENERAL, "%s does not answer as a Capsid server does (status %ld)", url,
+                         c->status);
+    if (strcmp(code, "E011") == 0)
+        return error_set(e, ERROR_UNKNOWN_LANGUAGE, "%s", why);
+    if (strcmp(code, "E001") == 0 || strcmp(code, "E005") == 0)
+        return error_set(e, ERROR_USAGE, "%s", why);
+    if (strcmp(code, "E003") == 0)
+        return error_set(e, ERROR_GENERAL,
+                         "the server %s wants a token; set CAPSID_API_TOKEN or --api-token-file", url);
+    if (strcmp(code, "E004") == 0)
+        return error_set(e, ERROR_GENERAL,
+                         "the server %s does not know the token; see CAPSID_API_TOKEN and --api-token-file",
+                         url);
+    return error_set(e, ERROR_GENERAL, "the server %s: %s (%.8s)", url, why, code);
+}
+
+static int take_output(struct call *c, int channel, const json_t *event)
+{
+    const json_t *data = json_object_get(event, "data");
+    const char *encoding = json_string_value(json_object_get(event, "encoding")),
+               *text = json_string_value(data);
+    size_t size = json_string_length(data);
+    cleanup_buffer struct buffer bytes = {0};
+
+    if (!text || (encoding && !text_base64_decode(text, size, &bytes)))
+        return error_set(&c->error, ERROR_GENERAL, "the server %s sent output that is none", c->client->url);
+    if (encoding) {
+        text = bytes.data ? bytes.data : "";
+        size = bytes.size;
+    }
+    return c->request->on_output(c->request->context, channel, text, size, &c->error);
+}
+
+static int take_event(struct call *c, const char *line, size_t size)
+{
+    json_t *j = json_loadb(line, size, JSON_ALLOW_NUL, NULL);
+    const char *name = json_string_value(json_object_get(j, "event"));
+    int result = 0;
+
+    if (!name)
+        result =
+            error_set(&c->error, ERROR_GENERAL, "the server %s sent an event that is none", c->client->url);
+    else if (strcmp(name, "stdout") == 0 || strcmp(name, "stderr") == 0)
+        result = take_output(c, name[3] == 'o' ? 1 : 2, j);
+    else if (!c->end && (strcmp(name, "end") == 0 || strcmp(name, "error") == 0)) {
+        c->refused = name[1] == 'r';
+        c->end = json_incref(j);
+    }
+    json_decref(j);
+    return result;
+}
+
+static int take_lines(struct call *c)
+{
+    size_t start = 0;
+    const char *newline;
+
+    while ((newline = memchr(c->answer.data + start, '\n', c->answer.size - start))) {
+        size_t end = (size_t)(newline - c->answer.data);
+        if (end > start && take_event(c, c->answer.data + start, end - start) < 0)
+            return -1;
+        start = end + 1;
+    }
+    memmove(c->answer.data, c->answer.data + start, c->answer.size - start);
+    c->answer.size -= start;
+    return 0;
+}
+
+static size_t on_body(char *data, size_t unit, size_t count, void *context)
+{
+    struct call *c = context;
+    size_t size = unit * count;
+    char *type = NULL;
+
+    if (!c->status) {
+        c->lib->easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &c->status);
+        c->lib->easy_getinfo(c->curl, CURLINFO_CONTENT_TYPE, &type);
+        c->streaming = c->status == 200 && c->request->on_output && type &&
+                       strncmp(type, "application/x-ndjson", 20) == 0;
+    }
+    if (size == 0)
+        return 0;
+    buffer_add(&c->answer, data, size);
+    if (c->streaming)
+        c->failed = take_lines(c) < 0;
+    if (!c->failed && c->answer.size > c->size_max)
+        c->failed = error_set(&c->error, ERROR_GENERAL, "the server %s answers with more than %zu bytes",
+                              c->client->url, c->size_max) < 0;
+    return c->failed ? 0 : size;
+}
+
+/* ---- the request --------------------------------------------------------------------------------- */
+
+static int wait_for_more(struct call *c, struct error *e)
+{
+    struct curl_waitfd cancel = {.fd = c->client->cancel.fd, .events = CURL_WAIT_POLLIN};
+
+    if (c->lib->multi_poll(c->multi, &cancel, cancel.fd >= 0, 60000, NULL) != CURLM_OK)
+        return error_set(e, ERROR_GENERAL, "libcurl cannot wait");
+    return cancel.revents ? error_set(e, ERROR_CANCELLED, "interrupted") : 0;
+}
+
+/* -1 with the error, also when the connection broke. */
+static int transfer(struct call *c, struct error *e)
+{
+    int running = 1, left = 0, result = 0;
+
+    c->lib->multi_add_handle(c->multi, c->curl);
+    while (result == 0 && running) {
+        if (c->lib->multi_perform(c->multi, &running) != CURLM_OK)
+            result = error_set(e, ERROR_GENERAL, "libcurl failed");
+        else if (running)
+            result = wait_for_more(c, e);
+    }
+    const CURLMsg *m = result == 0 ? c->lib->multi_info_read(c->multi, &left) : NULL;
+    CURLcode code = m ? m->data.result : CURLE_OK;
+    c->lib->easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &c->status);
+    c->lib->multi_remove_handle(c->multi, c->curl);
+    if (result < 0)
+        return -1;
+    if (c->failed) {
+        *e = c->error;
+        return -1;
+    }
+    if (code == CURLE_OK || c->end)
+        return 0;
+    const char *why = c->curl_error[0] ? c->curl_error : c->lib->easy_strerror(code);
+    curl_off_t sent = 0;
+    long number = 0;
+    c->lib->easy_getinfo(c->curl, CURLINFO_SIZE_UPLOAD_T, &sent);
+    c->lib->easy_getinfo(c->curl, CURLINFO_OS_ERRNO, &number);
+    if (c->socket && sent == 0 && number) /* curl's own words are about a host and a port */
+        why = strerror((int)number);
+    if (sent > 0)
+        return error_set(e, ERROR_GENERAL, "the server %s went away before the program's end: %s",
+                         c->client->url, why);
+    return error_set(e, ERROR_GENERAL, "cannot reach the server %s: %s", c->client->url, why);
+}
+
+/* The result in an answer; -1 with the error. */
+static int judge(struct call *c, json_t **ret, struct error *e)
+{
+    json_t *j = c->streaming
+                    ? json_incref(c->end)
+                    : json_loadb(c->answer.data ? c->answer.data : "", c->answer.size, JSON_ALLOW_NUL, NULL);
+    int result = 0;
+
+    if (c->streaming && !j)
+        return error_set(e, ERROR_GENERAL, "the server %s went away before the program's end",
+                         c->client->url);
+    if (c->status != 200 || c->refused || !json_is_integer(json_object_get(j, "exit_code")) ||
+        !json_is_string(json_object_get(j, "end")) || (c->request->on_output && !c->streaming))
+        result = judge_refusal(c, j, e);
+    for (size_t i = 0; result == 0 && i < sizeof(additions) / sizeof(additions[0]); i++)
+        json_object_del(j, additions[i]);
+    if (result < 0)
+        json_decref(j);
+    else
+        *ret = j;
+    return result;
+}
+
+static void forget_answer(struct call *c)
+{
+    json_decref(c->end);
+    buffer_free(&c->answer);
+    c->end = NULL;
+    c->status = 0;
+    c->streaming = c->refused = c->failed = false;
+    c->curl_error[0] = '\0';
+}
+
+/* A server that is busy says when to come again; so often that is done. Such a request has not run. */
+static int attempts(struct call *c, json_t **ret, struct error *e)
+{
+    for (int left = CLIENT_ATTEMPTS_MAX - 1;; left--) {
+        curl_off_t after = 0;
+        char why[640];
+        forget_answer(c);
+        if (transfer(c, e) < 0)
+            return -1;
+        if (c->status != 429 && c->status != 503)
+            return judge(c, ret, e);
+        json_t *j = json_loadb(c->answer.data ? c->answer.data : "", c->answer.size, 0, NULL);
+        said(j, why);
+        json_decref(j);
+        c->lib->easy_getinfo(c->curl, CURLINFO_RETRY_AFTER, &after);
+        if (left == 0 || after > CLIENT_RETRY_SECONDS_MAX)
+            return refuse_busy(c, why, (long)after, e);
+        after = after > 0 ? after : 1;
+        log_progress("The server is busy; trying again in %ld s", (long)after);
+        if (deadline_poll(NULL, 0, deadline_in_ms(after * 1000), &c->client->cancel, e) < 0)
+            return -1;
+    }
+}
+
+/* ---- preparation --------------------------------------------------------------------------------- */
+
+/* Another machine's proxy is of no use for what is on this one. */
+static bool is_local(const char *base)
+{
+    const char *host = strstr(base, "//") + 2;
+
+    return strncmp(host, "127.", 4) == 0 || strncmp(host, "[::1]", 5) == 0 ||
+           (strncmp(host, "localhost", 9) == 0 && (!host[9] || host[9] == ':' || host[9] == '/'));
+}
+
+static void set_options(struct call *c, const char *url)
+{
+    const struct curl_functions *l = c->lib;
+
+    l->easy_setopt(c->curl, CURLOPT_URL, url);
+    l->easy_setopt(c->curl, CURLOPT_UNIX_SOCKET_PATH, c->socket);
+    if (is_local(c->base))
+        l->easy_setopt(c->curl, CURLOPT_NOPROXY, "*");
+    l->easy_setopt(c->curl, CURLOPT_NOSIGNAL, 1L);
+    l->easy_setopt(c->curl, CURLOPT_CONNECTTIMEOUT, (long)CLIENT_CONNECT_SECONDS);
+    l->easy_setopt(c->curl, CURLOPT_TCP_KEEPALIVE, 1L); /* a program may be silent for long */
+    l->easy_setopt(c->curl, CURLOPT_TCP_KEEPIDLE, 30L);
+    l->easy_setopt(c->curl, CURLOPT_TCP_KEEPINTVL, 10L);
+    l->easy_setopt(c->curl, CURLOPT_ERRORBUFFER, c->curl_error);
+    l->easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, on_body);
+    l->easy_setopt(c->curl, CURLOPT_WRITEDATA, c);
+    l->easy_setopt(c->curl, CURLOPT_HTTPHEADER, c->headers);
+    l->easy_setopt(c->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(c->body));
+    l->easy_setopt(c->curl, CURLOPT_POSTFIELDS, c->body);
+}
+
+static void add_header(struct call *c, const char *header)
+{
+    struct curl_slist *longer = c->lib->slist_append(c->headers, header);
+
+    if (longer)
+        c->headers = longer;
+}
+
+static int prepare(struct call *c, uint64_t max_output, struct error *e)
+{
+    cleanup_free char *token = NULL, *url = NULL, *authorization = NULL;
+
+    c->size_max = CLIENT_ANSWER_MAX + (size_t)max_output * 12; /* two outputs, each byte as \u0000 */
+    if (client_address(c->client->url, &c->base, &c->socket, e) < 0 || client_token(c->client, &token, e) < 0)
+        return -1;
+    c->lib = curl_open("--api", e);
+    if (!c->lib)
+        return -1;
+    json_t *j = client_body(c->client, c->request, max_output, e);
+    if (!j)
+        return -1;
+    c->body = json_dumps(j, JSON_COMPACT);
+    json_decref(j);
+    c->curl = c->lib->easy_init();
+    c->multi = c->lib->multi_init();
+    if (!c->body || !c->curl || !c->multi)
+        return error_set(e, ERROR_GENERAL, "libcurl: out of memory");
+    if (token && !c->socket && strncmp(c->base, "http:", 5) == 0 && !is_local(c->base))
+        log_warning("the token goes to %s without encryption; prefer https://", c->client->url);
+    add_header(c, c->request->on_output ? "Accept: application/x-ndjson" : "Accept: application/json");
+    add_header(c, "Content-Type: application/json");
+    add_header(c, "Expect:");
+    add_header(c, "User-Agent: capsid/" CAPSID_VERSION);
+    authorization = token ? text_format("Authorization: Bearer %s", token) : NULL;
+    if (token)
+        add_header(c, authorization);
+    url = text_format("%s/api/v1/execute", c->base);
+    set_options(c, url);
+    return 0;
+}
+
+static void call_done(struct call *c)
+{
+    forget_answer(c);
+    if (c->multi)
+        c->lib->multi_cleanup(c->multi);
+    if (c->curl)
+        c->lib->easy_cleanup(c->curl);
+    if (c->headers)
+        c->lib->slist_free_all(c->headers);
+    free(c->base);
+    free(c->body);
+}
+
+int client_run(const struct client *client, const struct run_request *request, uint64_t max_output,
+               json_t **ret, struct error *e)
+{
+    struct call c = {.client = client, .request = request};
+    int result = prepare(&c, max_output, e);
+
+    if (result == 0)
+        result = attempts(&c, ret, e);
+    call_done(&c);
+    return result;
+}

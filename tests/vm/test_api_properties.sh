@@ -1,0 +1,79 @@
+#!/bin/bash
+# timeout: 600
+# The live server against its own description, with requests that schemathesis makes up: good ones, and ones that are
+# bad in a single place. First as it is, where hardly any program runs, then narrowed to programs that do.
+# shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
+. "$SRC/tests/vm/lib.sh"
+SECONDS_EACH=30
+
+# The tool, in a directory of its own.
+tool=$BUILD/test/schemathesis requirements=$SRC/tests/schemathesis.txt
+if ! cmp -s "$requirements" "$tool/requirements.txt"; then
+	rm -rf "$tool"
+	python3 -m venv "$tool" >"$TMPDIR/pip.log" 2>&1 || {
+		echo "SKIP: python3 cannot make a virtual environment; 'make deps-check' installs python3-venv"
+		exit 77
+	}
+	timeout 200 "$tool/bin/pip" install --require-hashes -r "$requirements" >"$TMPDIR/pip.log" 2>&1 || {
+		tail -n 5 "$TMPDIR/pip.log"
+		if grep -qi 'do not match the hashes' "$TMPDIR/pip.log"; then
+			fail "schemathesis: other files than tests/schemathesis.txt names"
+			finish
+		fi
+		echo "SKIP: pip cannot install schemathesis: no package index within reach, or none with wheels for this Python"
+		exit 77
+	}
+	cp "$requirements" "$tool/requirements.txt"
+fi
+
+"$CAPSID" snapshot create --lang sh >/dev/null || fail "no snapshot of sh"
+new_home
+# Languages are one to a few letters, and made up ones hit them; none but these two may be built and run.
+data=$(realpath "$(dirname "$CAPSID")/share/capsid")
+mkdir -p "$TMPDIR/data/languages"
+for file in "$data"/*; do
+	[ "${file##*/}" = languages ] || ln -s "$file" "$TMPDIR/data/"
+done
+cp "$data"/languages/{python,sh}.ini "$TMPDIR/data/languages/"
+
+CAPSID_DATA=$TMPDIR/data "$CAPSID" api --port 0 --workers 2 --grace 1 >"$TMPDIR/where" 2>"$TMPDIR/log" &
+server=$!
+trap 'kill $server 2>/dev/null; wait' EXIT
+for _ in $(seq 600); do
+	! grep -q '^ready$' "$TMPDIR/where" || break
+	sleep 0.1
+done
+url=$(sed -n 's/^listening on //p' "$TMPDIR/where")
+
+# check NAME DESCRIPTION OPTION...
+check() {
+	local name=$1 description=$2
+	shift 2
+	# Not every request that the description allows can succeed: the language may be unknown. And DELETE of an
+	# operation cancels it, it is still there to be asked about.
+	if (cd "$TMPDIR" && timeout 200 "$tool/bin/schemathesis" run "$description" --url "$url" --proxy "" --seed 1 --no-color \
+		--max-time "$SECONDS_EACH" --request-timeout 60 --exclude-checks positive_data_acceptance,use_after_free "$@") \
+		>"$TMPDIR/report" 2>&1; then
+		echo "ok: $name"
+	else
+		fail "$name"
+		sed -n '/^=.*FAILURES/,$p; /^=.*ERRORS/,$p' "$TMPDIR/report" | head -n 200
+		tail -n 20 "$TMPDIR/report"
+	fi
+	grep -A 2 'Test cases:' "$TMPDIR/report"
+	grep -q ' generated' "$TMPDIR/report" || fail "$name: no requests were made"
+}
+
+check "all paths" "$url/api/v1/openapi.json"
+"$tool/bin/python" -c 'import sys, urllib.request as r; sys.stdout.write(r.build_opener(r.ProxyHandler({})).open(sys.argv[1]).read().decode())' \
+	"$url/api/v1/openapi.json" | python3 "$SRC/tests/vm/api_narrow.py" >"$TMPDIR/narrow.json"
+check "programs that run" "$TMPDIR/narrow.json" --phases coverage,fuzzing
+runs=$(grep -c '^POST /api/v1/[a-z]* 200' "$TMPDIR/log")
+[ "$runs" -gt 10 ] || fail "hardly any program ran: $runs"
+expect "the server's own faults" "$(grep -E '^[A-Z]+ [^ ]+ 50[0-9]' "$TMPDIR/log")" ""
+expect "control characters in the log" "$(LC_ALL=C grep -aP '[\x00-\x08\x0b-\x1f\x7f]' "$TMPDIR/log")" ""
+kill $server
+wait $server
+expect "the server's end" $? 0
+expect_clean "after the server"
+finish
