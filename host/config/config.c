@@ -21,7 +21,6 @@ static const struct {
     {"timeout", 1, 86400},
     {"max_output", 1, 1ull << 30},
     {"boot_timeout", 1, 3600},
-    {"jailer_uid", 1, 0xffff0000},
 };
 
 const char *config_accel_name(enum accel_choice accel)

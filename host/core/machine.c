@@ -107,7 +107,6 @@ static int launch(struct machine *m, struct supervisor *s, const struct machine_
                          .disk_fd = disk,
                          .scratch = s->home.scratch,
                          .jailer = jailer,
-                         .jailer_uid = s->config.jailer_uid,
                          .home = &s->home,
                          .template = spec->template};
     int result = restore ? s->driver->restore(&m->vm, &vm, snapshot_directory, deadline, &s->cancel, e)
