@@ -14,7 +14,8 @@
 #define MAX_VMS 64
 #define MAX_WAITERS 256
 #define MEMORY_RESERVE (256u << 20)
-#define CHECK_MS 5000
+#define CHECK_MS 10000 /* waking a guest up to ask it costs more than all else that an idle one does */
+#define ANSWER_MS 5000
 
 unsigned pool_count(const struct pool *p, const struct pool_target *t, enum pool_vm_state state)
 {
@@ -292,7 +293,7 @@ static struct pool_options complete(const struct pool_options *given)
     o.keepers = o.keepers ? o.keepers : processors > 0 ? (unsigned)processors : 1;
     o.memory_reserve = o.memory_reserve ? o.memory_reserve : MEMORY_RESERVE;
     o.check_interval_ms = o.check_interval_ms ? o.check_interval_ms : CHECK_MS;
-    o.check_deadline_ms = o.check_deadline_ms ? o.check_deadline_ms : CHECK_MS;
+    o.check_deadline_ms = o.check_deadline_ms ? o.check_deadline_ms : ANSWER_MS;
     return o;
 }
 
