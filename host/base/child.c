@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -147,7 +148,10 @@ int child_spawn(struct child *ret, const struct child_spec *spec, struct error *
     while (n < 0 && errno == EINTR);
     close(report[0]);
 
-    struct child c = {.pid = pid, .pidfd = pidfd_of(pid), .start_time = child_start_time(pid)};
+    struct child c = {.pid = pid,
+                      .pidfd = pidfd_of(pid),
+                      .start_time = child_start_time(pid),
+                      .started_ns = clock_monotonic_ns()};
     if (n == sizeof(failure) || c.pidfd < 0) {
         cause = n == sizeof(failure) ? failure.code : errno;
         kill(pid, SIGKILL);
@@ -162,6 +166,25 @@ int child_spawn(struct child *ret, const struct child_spec *spec, struct error *
     return 0;
 }
 
+static int64_t timeval_ns(struct timeval t)
+{
+    return t.tv_sec * 1000000000ll + t.tv_usec * 1000ll;
+}
+
+static int reap(struct child *c, int *ret_status)
+{
+    struct rusage u = {0};
+
+    while (wait4(c->pid, ret_status, 0, &u) < 0)
+        if (errno != EINTR)
+            return -1;
+    c->cpu_ns = timeval_ns(u.ru_utime) + timeval_ns(u.ru_stime);
+    c->peak = (uint64_t)u.ru_maxrss * 1024;
+    close_fd(&c->pidfd);
+    c->pid = 0;
+    return 0;
+}
+
 int child_wait(struct child *c, int64_t deadline, const struct cancel *cancel, int *ret_status,
                struct error *e)
 {
@@ -169,12 +192,7 @@ int child_wait(struct child *c, int64_t deadline, const struct cancel *cancel, i
 
     if (n <= 0)
         return n;
-    while (waitpid(c->pid, ret_status, 0) < 0)
-        if (errno != EINTR)
-            return error_errno(e, "waitpid");
-    close_fd(&c->pidfd);
-    c->pid = 0;
-    return 1;
+    return reap(c, ret_status) < 0 ? error_errno(e, "wait4") : 1;
 }
 
 void child_kill(struct child *c)
@@ -182,10 +200,10 @@ void child_kill(struct child *c)
     if (c->pid <= 0)
         return;
     pidfd_kill(c->pidfd, SIGKILL);
-    while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR)
-        ;
-    close_fd(&c->pidfd);
-    c->pid = 0;
+    if (reap(c, NULL) < 0) {
+        close_fd(&c->pidfd);
+        c->pid = 0;
+    }
 }
 
 void child_kill_recorded(pid_t pid, uint64_t start_time)

@@ -44,6 +44,10 @@ struct child {
     pid_t pid;           /* 0: none */
     int pidfd;           /* -1: none; readable when the child has ended */
     uint64_t start_time; /* field 22 of /proc/PID/stat: with the pid it names this process only */
+    uint64_t record;     /* where it is recorded (store/home.h); 0: nowhere */
+    int64_t started_ns;  /* CLOCK_MONOTONIC, when the program ran */
+    int64_t cpu_ns; /* once it was reaped: processor time that it used, and its children that it waited for */
+    uint64_t peak;  /* once it was reaped: bytes it had in memory at most */
 };
 
 #define CHILD_NONE ((struct child){.pid = 0, .pidfd = -1})

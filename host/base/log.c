@@ -17,6 +17,25 @@ void log_set_level(enum log_level level)
     started_ns = clock_monotonic_ns();
 }
 
+bool log_wants(enum log_level level)
+{
+    return current >= level;
+}
+
+int64_t log_since_start_ns(void)
+{
+    return clock_monotonic_ns() - started_ns;
+}
+
+void log_line(const char *line, size_t size)
+{
+    int saved = errno;
+
+    while (write(STDERR_FILENO, line, size) < 0 && errno == EINTR)
+        ;
+    errno = saved;
+}
+
 /* One write per line, so that lines of several processes or threads on one stderr do not mix. */
 static void print_line(const char *prefix, const char *format, va_list args)
 {
@@ -29,9 +48,8 @@ static void print_line(const char *prefix, const char *format, va_list args)
         if ((unsigned char)line[used] < ' ' || line[used] == 127) /* others' words may hold anything */
             line[used] = line[used] == '\n' || line[used] == '\t' ? ' ' : '?';
     line[used++] = '\n';
-    while (write(STDERR_FILENO, line, used) < 0 && errno == EINTR)
-        ;
     errno = saved;
+    log_line(line, used);
 }
 
 void log_progress(const char *format, ...)
@@ -61,7 +79,7 @@ void log_debug(const char *format, ...)
 
     if (current < LOG_DEBUG)
         return;
-    snprintf(prefix, sizeof(prefix), "[%8.1f ms] ", (double)(clock_monotonic_ns() - started_ns) / 1e6);
+    snprintf(prefix, sizeof(prefix), "[%8.1f ms] ", (double)log_since_start_ns() / 1e6);
     va_start(args, format);
     print_line(prefix, format, args);
     va_end(args);

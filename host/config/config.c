@@ -18,8 +18,8 @@ static const struct {
     const char *key;
     uint64_t min, max;
 } bounds[] = {
-    {"timeout", 1, 86400},         {"max_output", 1, 1ull << 30}, {"boot_timeout", 1, 3600},
-    {"jailer_uid", 1, 0xffff0000}, {"pool_max", 0, 1000},         {"pool_memory", 0, 1u << 24},
+    {"timeout", 1, 86400}, {"max_output", 1, 1ull << 30}, {"boot_timeout", 1, 3600},
+    {"pool_max", 0, 1000}, {"pool_memory", 0, 1u << 24},
 };
 
 const char *config_accel_name(enum accel_choice accel)

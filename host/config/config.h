@@ -35,7 +35,6 @@ enum confine_choice { CONFINE_AUTO, CONFINE_STRICT, CONFINE_OFF };
     S(firecracker, path, "firecracker", "Firecracker binary")                                                \
     S(jailer, path, "",                                                                                      \
       "Firecracker's jailer, for root; empty: the one beside Firecracker; none: no jailer")                  \
-    S(jailer_uid, u64, "64100", "first of 1024 user and group ids that jailed VMs take, one each")           \
     S(confine, confine, "auto", "confinement of the VMM: auto (what this machine allows), strict or off")    \
     S(vm_uids, path, "900000-965535", "user ids for VMs, where capsid runs as root: FIRST-LAST")             \
     S(pool, path, "",                                                                                        \
@@ -62,7 +61,6 @@ struct config {
     char *vmm;         /* owned */
     char *firecracker; /* owned */
     char *jailer;      /* owned */
-    uint64_t jailer_uid;
     enum confine_choice confine;
     char *vm_uids; /* owned */
     char *pool;    /* owned */

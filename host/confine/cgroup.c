@@ -153,15 +153,16 @@ static int set_limits(const struct confinement *c, const char *path, const struc
     return 0;
 }
 
-int cgroup_make(const struct confinement *c, const struct confine_need *need, char **ret_path, int *ret_fd,
-                struct error *e)
+int cgroup_make(const struct confinement *c, const struct confine_need *need, struct confined *ret,
+                int *ret_fd, struct error *e)
 {
     static atomic_uint counter;
     const char *id = strrchr(c->home->scratch, '/') + 1;
     cleanup_free char *path = text_format("%s/vm-%d-%s-%u", c->cgroups, (int)getpid(), id, counter++);
     int made = -1;
 
-    if (home_record_cgroup(c->home, path, e) < 0)
+    ret->home = c->home;
+    if (home_record_cgroup(c->home, path, &ret->cgroup_record, e) < 0)
         return -1;
     /* Another process may remove the directory above, when its last VM has ended. */
     for (int i = 0; made < 0 && i < MAKE_TRIES; i++) {
@@ -175,7 +176,7 @@ int cgroup_make(const struct confinement *c, const struct confine_need *need, ch
     }
     if (made < 0)
         return error_errno(e, "cannot create %s", path);
-    *ret_path = text_copy(path);
+    ret->cgroup = text_copy(path);
     if (set_limits(c, path, need, e) < 0)
         return -1;
     *ret_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

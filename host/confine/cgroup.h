@@ -8,9 +8,9 @@
  * CONFINE_CGROUP and the controllers. */
 void cgroup_probe(struct confinement *c);
 
-/* Records, then makes and limits a cgroup: its path, which the caller frees, and an fd of it for
- * struct child_isolation. */
-int cgroup_make(const struct confinement *c, const struct confine_need *need, char **ret_path, int *ret_fd,
-                struct error *e);
+/* Records, then makes and limits a cgroup for ret; *ret_fd is an fd of it for struct child_isolation.
+ * confine_release() removes it, also after a failure. */
+int cgroup_make(const struct confinement *c, const struct confine_need *need, struct confined *ret,
+                int *ret_fd, struct error *e);
 
 #endif

@@ -167,7 +167,7 @@ static void plan_init(struct plan *p, const struct confinement *c, const struct 
 /* ---- ids ------------------------------------------------------------------------------------------- */
 
 /* Byte N of a file is locked as long as the id first + N is in use; the lock ends with its holder. */
-static int lock_id(const struct confinement *c, uint32_t *ret_id, struct error *e)
+int confine_take_id(const struct confinement *c, uint32_t *ret_id, struct error *e)
 {
     uint32_t count = c->last_id - c->first_id + 1, start = (uint32_t)clock_monotonic_ns() % count;
 
@@ -199,7 +199,7 @@ static int take_user(struct confined *ret, const struct confinement *c, struct p
 
     if (geteuid() != 0 || !c->have[CONFINE_USER])
         return 0;
-    ret->id_fd = lock_id(c, &id, e);
+    ret->id_fd = confine_take_id(c, &id, e);
     if (ret->id_fd < 0)
         return -1;
     p->change_user = true;
@@ -218,6 +218,8 @@ void confine_release(struct confined *c)
         c->writable[0] = '\0'; /* gone with its directory */
     if (c->cgroup)
         home_remove_cgroup(c->cgroup);
+    if (c->cgroup_record)
+        home_forget_cgroup(c->home, &c->cgroup_record);
     close_fd(&c->id_fd);
     free(c->writable);
     free(c->cgroup);
@@ -235,7 +237,7 @@ static int spawn(struct child *child, struct confined *ret, const struct confine
     struct plan p;
 
     *ret = CONFINED_NONE;
-    if (c->have[CONFINE_CGROUP] && cgroup_make(c, need, &ret->cgroup, &cgroup, e) < 0)
+    if (c->have[CONFINE_CGROUP] && cgroup_make(c, need, ret, &cgroup, e) < 0)
         return -1;
     plan_init(&p, c, need);
     int result = take_user(ret, c, &p, need, e);

@@ -58,9 +58,11 @@ struct confine_need {
 
 /* What one confined VMM holds besides its process. */
 struct confined {
-    char *cgroup;   /* owned; NULL: none */
-    char *writable; /* owned; to be given back to this process's user; NULL: none */
-    int id_fd;      /* holds the lock on the VM's user id; -1: none */
+    char *cgroup;           /* owned; NULL: none */
+    uint64_t cgroup_record; /* in home */
+    struct home *home;      /* borrowed */
+    char *writable;         /* owned; to be given back to this process's user; NULL: none */
+    int id_fd;              /* holds the lock on the VM's user id; -1: none */
 };
 
 #define CONFINED_NONE ((struct confined){.id_fd = -1})
@@ -84,6 +86,12 @@ int confine_spawn(struct child *child, struct confined *ret, const struct confin
 
 /* After the process has ended. Accepts CONFINED_NONE. */
 void confine_release(struct confined *c);
+
+/*
+ * Takes a user and group id for a VM out of the range vm_uids, which all state directories of this machine share.
+ * Returns an fd that holds the id until it is closed, or -1. For root.
+ */
+int confine_take_id(const struct confinement *c, uint32_t *ret_id, struct error *e);
 
 /* A copy of a file in memory that nobody can write (memfd_create(2), seals); -1 with an error. An fd of a file on
  * disk could be opened for writing by the user who owns the file. */

@@ -153,6 +153,10 @@ int freeze_guest(struct supervisor *s, const struct language *l, const struct ma
         result = guest_quiesce(&m.guest, deadline, e);
     if (result == 0)
         result = s->driver->snapshot(&m.vm, deadline, &s->cancel, e);
+    if (result < 0)
+        life_because_error(&m.life, e);
+    else
+        life_because(&m.life, "snapshot made", NULL);
     machine_destroy(&m);
     return result < 0 ? -1 : finish_files(spec, directory, e);
 }

@@ -1,7 +1,6 @@
 #include "core/machine.h"
 
 #include "base/cleanup.h"
-#include "base/log.h"
 #include "vmm/disk.h"
 
 #include <ctype.h>
@@ -10,11 +9,35 @@
 
 #define KVM_TRIAL_MS 10000
 
+static void tell_destroyed(const struct machine *m, int64_t start)
+{
+    const struct vm_life *l = &m->life;
+    int64_t now = clock_monotonic_ns();
+    struct event v;
+
+    life_event(&v, l, "destroyed");
+    event_text(&v, "why", l->why[0] ? l->why : "discarded");
+    event_text(&v, "detail", l->detail);
+    event_ms(&v, "destroy_ms", now - start);
+    event_ms(&v, "life_ms", now - l->begun_ns);
+    if (l->pid > 0) {
+        event_ms(&v, "cpu_ms", m->vm.vmm.cpu_ns);
+        event_number(&v, "peak_bytes", (int64_t)m->vm.vmm.peak);
+    }
+    event_end(&v);
+}
+
 void machine_destroy(struct machine *m)
 {
+    int64_t start = clock_monotonic_ns();
+
     if (m->vm.driver)
         m->vm.driver->destroy(&m->vm);
     guest_close(&m->guest);
+    if (m->home)
+        home_forget_child(m->home, &m->vm.vmm);
+    if (m->life.id[0])
+        tell_destroyed(m, start);
     *m = MACHINE_NONE;
 }
 
@@ -40,16 +63,30 @@ static void add_last_words(struct machine *m, struct error *e)
 
 static int get_ready(struct machine *m, struct supervisor *s, int64_t deadline, struct error *e)
 {
+    int64_t start = clock_monotonic_ns(), connected, greeted;
     int fd = m->vm.driver->connect(&m->vm, deadline, &s->cancel, e);
+    struct event v;
 
     if (fd < 0)
         return -1;
+    connected = clock_monotonic_ns();
     guest_open(&m->guest, fd, m->vm.vmm.pidfd, &s->cancel);
-    if (guest_hello(&m->guest, deadline, e) < 0 || guest_resume(&m->guest, deadline, e) < 0) {
+    int result = guest_hello(&m->guest, deadline, e);
+    greeted = clock_monotonic_ns();
+    if (result == 0)
+        result = guest_resume(&m->guest, deadline, e);
+    if (result < 0) {
         if (e->kind == ERROR_TIMEOUT || e->kind == ERROR_VM_LOST)
             add_last_words(m, e);
         return -1;
     }
+    int64_t now = clock_monotonic_ns();
+    life_event(&v, &m->life, "ready");
+    event_ms(&v, "connect_ms", connected - start);
+    event_ms(&v, "hello_ms", greeted - connected);
+    event_ms(&v, "resume_ms", now - greeted);
+    event_ms(&v, "total_ms", now - m->life.begun_ns);
+    event_end(&v);
     return 0;
 }
 
@@ -81,10 +118,38 @@ static int64_t ready_deadline(const struct supervisor *s)
                                                                                             : ms);
 }
 
+static void tell_created(const struct machine *m, const struct machine_spec *spec)
+{
+    struct event v;
+
+    life_event(&v, &m->life, "created");
+    event_number(&v, "memory_mib", (int64_t)spec->memory_mib);
+    event_number(&v, "vcpus", (int64_t)spec->vcpus);
+    if (spec->disk_mib)
+        event_number(&v, "disk_mib", (int64_t)spec->disk_mib);
+    event_end(&v);
+}
+
+/* The VMM runs, and a restored guest with it. */
+static int take_over(struct machine *m, struct supervisor *s, bool restore, struct error *e)
+{
+    int64_t started = m->vm.vmm.started_ns;
+    struct event v;
+
+    m->home = &s->home;
+    m->life.pid = m->vm.vmm.pid;
+    if (home_record_child(&s->home, &m->vm.vmm, e) < 0)
+        return -1;
+    life_event(&v, &m->life, restore ? "restored" : "booted");
+    event_ms(&v, "spawn_ms", started ? started - m->life.begun_ns : -1);
+    event_ms(&v, "load_ms", started && restore ? clock_monotonic_ns() - started : -1);
+    event_end(&v);
+    return 0;
+}
+
 static int launch(struct machine *m, struct supervisor *s, const struct machine_spec *spec,
                   const char *snapshot_directory, bool restore, struct error *e)
 {
-    int64_t start = clock_monotonic_ns();
     cleanup_free char *vmm = supervisor_find_vmm(s, e);
     cleanup_free char *jailer = NULL;
 
@@ -107,24 +172,24 @@ static int launch(struct machine *m, struct supervisor *s, const struct machine_
                          .disk_fd = disk,
                          .scratch = s->home.scratch,
                          .jailer = jailer,
-                         .jailer_uid = s->config.jailer_uid,
                          .home = &s->home,
                          .template = spec->template};
+    life_begin(&m->life, s->driver->name, config_accel_name(s->accel.accel), spec->language, spec->snapshot,
+               spec->trace_id);
+    tell_created(m, spec);
     int result = restore ? s->driver->restore(&m->vm, &vm, snapshot_directory, deadline, &s->cancel, e)
                          : s->driver->start(&m->vm, &vm, snapshot_directory, deadline, &s->cancel, e);
     if (result == 0)
-        result = home_record_child(&s->home, &m->vm.vmm, e);
-    log_debug("vm event=%s driver=%s accel=%s ms=%.1f", restore ? "restored" : "started", s->driver->name,
-              config_accel_name(s->accel.accel), (double)(clock_monotonic_ns() - start) / 1e6);
+        result = take_over(m, s, restore, e);
     if (result == 0)
         result = get_ready(m, s, deadline, e);
     if (result < 0) {
+        life_because_error(&m->life, e);
         machine_destroy(m);
         supervisor_accel_failed(s, e);
         return error_wrap(e, restore ? "the VM could not be restored" : "the VM could not be booted");
     }
     supervisor_accel_works(s);
-    log_debug("vm event=ready ms=%.1f", (double)(clock_monotonic_ns() - start) / 1e6);
     return 0;
 }
 

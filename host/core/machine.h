@@ -2,6 +2,7 @@
 #ifndef CAPSID_MACHINE_H
 #define CAPSID_MACHINE_H
 
+#include "core/event.h"
 #include "core/supervisor.h"
 #include "guest/guest.h"
 
@@ -11,19 +12,24 @@ struct machine_spec {
     uint64_t memory_mib;
     uint64_t vcpus;
     uint64_t disk_mib;                  /* of its scratch disk; 0: none, changes go to the guest's memory */
+    const char *language;               /* for events, as the next two; NULL: none */
+    const char *snapshot;               /* its key */
+    const char *trace_id;               /* of the run that the VM is for */
     const struct vm_template *template; /* restores from it; NULL: from the files of the snapshot */
 };
 
 struct machine {
     struct vm vm;
     struct guest guest;
+    struct vm_life life;
+    struct home *home; /* borrowed; where the VMM is recorded */
 };
 
 #define MACHINE_NONE ((struct machine){.vm = VM_NONE, .guest = {.fd = -1, .vmm_pidfd = -1}})
 
 /*
  * Both of the following tell the supervisor when a guest does not become ready with KVM, and fail; s->kvm_given_up
- * tells the caller that it can begin anew without.
+ * tells the caller that it can begin anew without. *s outlives the machine.
  */
 
 /* Boots; with snapshot_directory, so that a snapshot can be made. Returns when the guest is ready and has
@@ -35,7 +41,7 @@ int machine_boot(struct machine *m, struct supervisor *s, const struct machine_s
 int machine_restore(struct machine *m, struct supervisor *s, const struct machine_spec *spec,
                     const char *snapshot_directory, struct error *e);
 
-/* Ends the VM. Accepts MACHINE_NONE. */
+/* Ends the VM, and tells so with what life_because() said. Accepts MACHINE_NONE. */
 void machine_destroy(struct machine *m);
 
 #endif

@@ -19,8 +19,9 @@
 #define MANIFEST_NAME "manifest.json"
 #define MANIFEST_MAX 65536 /* bytes */
 
-/* Raise it when snapshots made before cannot be used any more: other devices, another protocol, other files. */
-#define MANIFEST_FORMAT 3
+/* Raise it when snapshots made before are not what one made now would be: other devices, another protocol, other files,
+ * other words of our own on the guest's command line. */
+#define MANIFEST_FORMAT 4
 
 /* Every file of a snapshot but the manifest; the last one only of a VM with a scratch disk. */
 enum { MANIFEST_MEMORY, MANIFEST_STATE, MANIFEST_DISK, MANIFEST_FILES };

@@ -14,7 +14,8 @@
 #define MAX_VMS 64
 #define MAX_WAITERS 256
 #define MEMORY_RESERVE (256u << 20)
-#define CHECK_MS 5000
+#define CHECK_MS 10000 /* waking a guest up to ask it costs more than all else that an idle one does */
+#define ANSWER_MS 5000
 
 unsigned pool_count(const struct pool *p, const struct pool_target *t, enum pool_vm_state state)
 {
@@ -89,11 +90,13 @@ void pool_offer(struct pool *p, struct pool_vm *vm)
     vm->ping_deadline = 0;
     /* More than are wanted there are when those who waited have given up. */
     if (p->closing || pool_count(p, t, POOL_READY) > t->size || watch(p, vm) < 0)
-        pool_doom(p, vm);
+        pool_doom(p, vm, p->closing ? "pool closed" : "surplus", NULL);
 }
 
-void pool_doom(struct pool *p, struct pool_vm *vm)
+void pool_doom(struct pool *p, struct pool_vm *vm, const char *why, const char *detail)
 {
+    if (why)
+        life_because(&vm->machine.life, why, detail);
     if (vm->state == POOL_READY)
         unwatch(p, vm);
     vm->state = POOL_DOOMED;
@@ -232,7 +235,8 @@ int pool_take(struct pool *p, struct pool_target *t, int64_t deadline, const str
             t->counts.unanswered++;
         else
             t->counts.lost += e->kind == ERROR_VM_LOST;
-        pool_doom(p, vm);
+        life_because_error(&vm->machine.life, e);
+        pool_doom(p, vm, NULL, NULL);
         if (e->kind == ERROR_CANCELLED)
             break;
         retry = true; /* it was this caller's turn, and still is */
@@ -257,7 +261,7 @@ struct machine *pool_machine(struct pool_vm *vm)
 void pool_discard(struct pool *p, struct pool_vm *vm)
 {
     pthread_mutex_lock(&p->lock);
-    pool_doom(p, vm);
+    pool_doom(p, vm, NULL, NULL);
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -289,7 +293,7 @@ static struct pool_options complete(const struct pool_options *given)
     o.keepers = o.keepers ? o.keepers : processors > 0 ? (unsigned)processors : 1;
     o.memory_reserve = o.memory_reserve ? o.memory_reserve : MEMORY_RESERVE;
     o.check_interval_ms = o.check_interval_ms ? o.check_interval_ms : CHECK_MS;
-    o.check_deadline_ms = o.check_deadline_ms ? o.check_deadline_ms : CHECK_MS;
+    o.check_deadline_ms = o.check_deadline_ms ? o.check_deadline_ms : ANSWER_MS;
     return o;
 }
 
@@ -388,7 +392,7 @@ void pool_close(struct pool *p)
         pool_refuse(p, t, &closed);
     for (unsigned i = 0; i < p->vm_count; i++)
         if (p->vms[i]->state == POOL_READY)
-            pool_doom(p, p->vms[i]);
+            pool_doom(p, p->vms[i], "pool closed", NULL);
     if (p->stop_fd >= 0 && eventfd_write(p->stop_fd, 1) < 0)
         abort(); /* see wake() */
     pthread_cond_broadcast(&p->work);

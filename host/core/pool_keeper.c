@@ -1,7 +1,6 @@
 /* The keepers: threads that restore and destroy VMs. */
 #include "core/pool_parts.h"
 
-#include "base/log.h"
 #include "base/text.h"
 #include "core/program.h"
 #include "core/usage.h"
@@ -100,7 +99,7 @@ static bool evict_for(struct pool *p, const struct pool_target *t)
     }
     if (victim) {
         victim->target->counts.evicted++;
-        pool_doom(p, victim);
+        pool_doom(p, victim, "evicted", NULL);
     }
     return victim;
 }
@@ -144,6 +143,7 @@ static void forget(struct pool *p, struct pool_vm *vm)
 static void restore_failed(struct pool *p, struct pool_target *t, const struct error *e)
 {
     int64_t wait = BACKOFF_MIN_MS;
+    struct event v;
 
     if (p->closing)
         return;
@@ -154,8 +154,12 @@ static void restore_failed(struct pool *p, struct pool_target *t, const struct e
     t->counts.failures++;
     t->counts.failure = *e;
     t->retry_at = deadline_in_ms(wait);
-    log_debug("pool event=restore_failed language=%s failures=%u retry_ms=%lld why=\"%s\"",
-              t->run.language.name, t->failed, (long long)wait, e->text);
+    event_begin(&v, "restore_failed");
+    event_text(&v, "language", t->run.language.name);
+    event_number(&v, "failures", t->failed);
+    event_number(&v, "retry_ms", wait);
+    event_text(&v, "why", e->text);
+    event_end(&v);
     if (t->failed >= POOL_FAILURES_TOLD)
         pool_refuse(p, t, e);
 }
@@ -208,8 +212,10 @@ static void restore(struct pool_keeper *k, struct pool_target *t)
     template_unref(template);
     if (result == 0 && !waited_for && t->run.snapshot.primed_job == 0)
         result = warm(&vm->machine, &k->supervisor, &k->supervisor.cancel, &e);
-    if (result < 0)
+    if (result < 0) {
+        life_because_error(&vm->machine.life, &e);
         machine_destroy(&vm->machine);
+    }
     uint64_t memory = result == 0 ? usage_anonymous(vm->machine.vm.vmm.pid) : 0;
     pthread_mutex_lock(&p->lock);
     if (result < 0) {
@@ -223,7 +229,7 @@ static void restore(struct pool_keeper *k, struct pool_target *t)
     vm->memory = memory;
     vm->machine.guest.cancel = &p->stop;
     if (p->closing)
-        pool_doom(p, vm);
+        pool_doom(p, vm, "pool closed", NULL);
     else
         pool_offer(p, vm);
 }

@@ -1,7 +1,6 @@
 /* The watcher: a thread that sees when an idle VM ends or does not answer any more. It never waits for a guest. */
 #include "core/pool_parts.h"
 
-#include "base/log.h"
 #include "core/usage.h"
 
 #include <sys/epoll.h>
@@ -14,12 +13,6 @@ static struct pool_vm *find_ready(const struct pool *p, uint64_t id)
         if (p->vms[i]->id == id && p->vms[i]->state == POOL_READY)
             return p->vms[i];
     return NULL;
-}
-
-static void replace(struct pool *p, struct pool_vm *vm, const char *why)
-{
-    log_debug("pool event=replaced language=%s why=\"%s\"", vm->target->run.language.name, why);
-    pool_doom(p, vm);
 }
 
 /* Something came from an idle VM: the answer to PING, or the end of the VMM or of the connection. */
@@ -35,7 +28,8 @@ static void on_event(struct pool *p, uint64_t id)
                      : guest_ping_poll(&vm->machine.guest, &e);
     if (result < 0) {
         vm->target->counts.lost++;
-        replace(p, vm, e.text);
+        life_because_error(&vm->machine.life, &e);
+        pool_doom(p, vm, NULL, NULL);
     } else if (result > 0) {
         vm->ping_deadline = 0;
         vm->next_check = deadline_in_ms(p->options.check_interval_ms);
@@ -53,11 +47,11 @@ static void check(struct pool *p, struct pool_vm *vm, int64_t now)
         return;
     if (vm->ping_deadline && now >= vm->ping_deadline) {
         vm->target->counts.unanswered++;
-        replace(p, vm, "the guest did not answer in time");
+        pool_doom(p, vm, "health check", "the guest did not answer in time");
     } else if (!vm->ping_deadline && now >= vm->next_check) {
         if (guest_ping_begin(&vm->machine.guest, &e) < 0) {
             vm->target->counts.unanswered++;
-            replace(p, vm, e.text);
+            pool_doom(p, vm, "health check", e.text);
         } else {
             vm->ping_deadline = deadline_in_ms(p->options.check_deadline_ms);
         }

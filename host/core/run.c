@@ -1,7 +1,7 @@
 #include "core/run.h"
 
 #include "base/cleanup.h"
-#include "base/log.h"
+#include "core/event.h"
 #include "core/program.h"
 
 #include <fcntl.h>
@@ -376,14 +376,58 @@ void run_target_done(struct run_target *t)
     *t = (struct run_target){0};
 }
 
-int run_load(struct machine *m, struct supervisor *s, const struct run_target *t,
-             const struct vm_template *template, struct error *e)
+static int load(struct machine *m, struct supervisor *s, const struct run_target *t,
+                const struct vm_template *template, const char *trace_id, struct error *e)
 {
     struct machine_spec spec = t->spec;
 
     spec.template = template;
+    spec.language = t->language.name;
+    spec.snapshot = t->snapshot.key;
+    spec.trace_id = trace_id;
     return t->snapshot.directory ? machine_restore(m, s, &spec, t->snapshot.directory, e)
                                  : machine_boot(m, s, &spec, NULL, e);
+}
+
+int run_load(struct machine *m, struct supervisor *s, const struct run_target *t,
+             const struct vm_template *template, struct error *e)
+{
+    return load(m, s, t, template, NULL, e);
+}
+
+static bool ended(const struct run_phase *p, const char *end)
+{
+    return p->end && strcmp(p->end, end) == 0;
+}
+
+/* What became of the run, and so of the VM. */
+static void tell_job(struct vm_life *l, const struct run_result *r, int64_t start,
+                     const struct error *failure)
+{
+    const struct run_phase *last = run_last_phase(r);
+    struct event v;
+
+    if (failure)
+        life_because_error(l, failure);
+    else if (ended(last, "timed_out"))
+        life_because(l, "timeout", NULL);
+    else if (ended(last, "vm_lost"))
+        life_because(l, "lost", r->note);
+    else if (ended(last, "cancelled"))
+        life_because(l, "cancelled", NULL);
+    else
+        life_because(l, "run ended", NULL);
+    life_event(&v, l, "job");
+    event_text(&v, "end", failure || !last->end ? "failed" : last->end);
+    event_text(&v, "primed", r->primed ? "yes" : "no");
+    if (!failure) {
+        event_number(&v, "exit_code", last->exit_code);
+        event_number(&v, "memory_peak", (int64_t)last->memory_peak);
+    }
+    event_ms(&v, "build_ms", r->build.end ? r->build.ns : -1);
+    event_ms(&v, "exec_ms", r->run.end ? r->run.ns : -1);
+    event_ms(&v, "job_ms", clock_monotonic_ns() - start);
+    event_end(&v);
 }
 
 int run_on_machine(struct machine *m, const struct supervisor *s, const struct run_target *target,
@@ -395,8 +439,10 @@ int run_on_machine(struct machine *m, const struct supervisor *s, const struct r
                      .language = &target->language,
                      .primed_job = target->snapshot.primed_job,
                      .result = ret};
+    int64_t start = clock_monotonic_ns();
     int result = -1;
 
+    snprintf(m->life.trace_id, sizeof(m->life.trace_id), "%s", ret->trace_id);
     if (r.timeout == 0)
         r.timeout = s->config.timeout;
     if (r.build_timeout == 0)
@@ -406,6 +452,7 @@ int run_on_machine(struct machine *m, const struct supervisor *s, const struct r
         result = program_init(&t.program, t.language, t.entry, r.args, r.env, e);
     if (result == 0)
         result = run_phases(&t, e);
+    tell_job(&m->life, ret, start, result < 0 ? e : NULL);
     program_done(&t.program);
     free(t.entry);
     return result;
@@ -422,9 +469,16 @@ void run_log(const struct run_result *r, const char *language)
 {
     const struct run_phase *last = run_last_phase(r);
 
-    log_debug("run trace_id=%s language=%s end=%s load_ms=%.1f build_ms=%.1f exec_ms=%.1f", r->trace_id,
-              language, last->end ? last->end : "failed", (double)r->load_ns / 1e6, (double)r->build.ns / 1e6,
-              (double)r->run.ns / 1e6);
+    struct event v;
+
+    event_begin(&v, "run");
+    event_text(&v, "trace_id", r->trace_id);
+    event_text(&v, "language", language);
+    event_text(&v, "end", last->end ? last->end : "failed");
+    event_ms(&v, "load_ms", r->load_ns);
+    event_ms(&v, "build_ms", r->build.ns);
+    event_ms(&v, "exec_ms", r->run.ns);
+    event_end(&v);
 }
 
 /* *ret_again: KVM did not run the VM and was given up, before the program was given to it; so all can begin anew. */
@@ -434,7 +488,7 @@ static int load_and_run(struct supervisor *s, const struct run_target *target, c
     struct machine m = MACHINE_NONE;
     unsigned given_up = s->kvm_given_up;
     int64_t start = clock_monotonic_ns();
-    int result = run_load(&m, s, target, NULL, e);
+    int result = load(&m, s, target, NULL, ret->trace_id, e);
 
     ret->load_ns = clock_monotonic_ns() - start;
     *ret_again = result < 0 && s->kvm_given_up != given_up;

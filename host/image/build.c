@@ -107,11 +107,12 @@ static int run_with_status(struct home *h, const struct arguments *a, int status
     if (child_spawn(&c, &spec, e) < 0)
         return -1;
     close_fd(&status[1]);
-    if (home_record_child(h, &c, e) < 0 || show_phases(status[0], name, deadline, cancel, e) < 0 ||
-        child_wait(&c, deadline, cancel, &code, e) <= 0) {
-        child_kill(&c);
+    bool ended = home_record_child(h, &c, e) == 0 && show_phases(status[0], name, deadline, cancel, e) == 0 &&
+                 child_wait(&c, deadline, cancel, &code, e) > 0;
+    child_kill(&c);
+    home_forget_child(h, &c);
+    if (!ended)
         return -1;
-    }
     if (code != 0) {
         char reason[300];
         find_reason(log, reason, sizeof(reason));

@@ -195,11 +195,10 @@ static int pull(struct import *i, uint64_t max_bytes, struct error *e)
 
     if (child_spawn(&c, &spec, e) < 0)
         return error_wrap(e, "skopeo is needed (the Debian package skopeo)");
-    if (home_record_child(i->home, &c, e) < 0 || wait_for_pull(i, &c, max_bytes, e) < 0) {
-        child_kill(&c);
-        return error_wrap(e, "%s cannot be pulled", i->source);
-    }
-    return 0;
+    int result = home_record_child(i->home, &c, e) < 0 || wait_for_pull(i, &c, max_bytes, e) < 0 ? -1 : 0;
+    child_kill(&c);
+    home_forget_child(i->home, &c);
+    return result < 0 ? error_wrap(e, "%s cannot be pulled", i->source) : 0;
 }
 
 /* ---- unpacking ------------------------------------------------------------------------------------- */

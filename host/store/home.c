@@ -7,7 +7,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -17,6 +19,9 @@
 #define UNFINISHED "new-" /* beginning of the name of a scratch directory that is being made */
 #define MAKING_S 60
 #define CGROUP_KILL_MS 5000
+#define RECORDS "records"
+#define RECORD_CHILD "child-"
+#define RECORD_CGROUP "cgroup-"
 
 static const char *const directories[] = {"",       "/images", "/images/names", "/snapshots",
                                           "/cache", "/locks",  "/log",          "/run"};
@@ -36,30 +41,38 @@ char *home_path(const struct home *h, const char *format, ...)
     return b.data;
 }
 
-/* Kills what the dead owner recorded: lines of "pid start-time". */
-static void kill_recorded(const char *scratch)
+/* Ends what one record of a dead owner names; see make_record(). */
+static void end_recorded(const char *name, const char *text)
 {
-    cleanup_free char *path = text_format("%s/children", scratch);
-    cleanup_file FILE *f = fopen(path, "re");
     unsigned long long start;
     int pid;
 
-    while (f && fscanf(f, "%d %llu", &pid, &start) == 2)
-        if (pid > 1)
+    if (strncmp(name, RECORD_CHILD, strlen(RECORD_CHILD)) == 0) {
+        if (sscanf(text, "%d %llu", &pid, &start) == 2 && pid > 1)
             child_kill_recorded(pid, start);
+    } else if (strncmp(name, RECORD_CGROUP, strlen(RECORD_CGROUP)) == 0 && text[0] == '/') {
+        home_remove_cgroup(text);
+    }
 }
 
-/* Removes the cgroups that the dead owner recorded, a path a line. */
-static void remove_recorded_cgroups(const char *scratch)
+/* Processes first: a cgroup can be removed when none is left in it. */
+static void end_all_recorded(const char *scratch)
 {
-    cleanup_free char *path = text_format("%s/cgroups", scratch);
-    cleanup_file FILE *f = fopen(path, "re");
-    char line[4096];
+    static const char *const kinds[] = {RECORD_CHILD, RECORD_CGROUP};
+    cleanup_free char *path = text_format("%s/" RECORDS, scratch);
 
-    while (f && fgets(line, sizeof(line), f)) {
-        line[strcspn(line, "\n")] = '\0';
-        if (line[0] == '/')
-            home_remove_cgroup(line);
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        cleanup_dir DIR *dir = opendir(path);
+        for (struct dirent *d; dir && (d = readdir(dir));) {
+            char text[PATH_MAX];
+            ssize_t n = strncmp(d->d_name, kinds[i], strlen(kinds[i])) == 0
+                            ? readlinkat(dirfd(dir), d->d_name, text, sizeof(text) - 1)
+                            : -1;
+            if (n > 0) {
+                text[n] = '\0';
+                end_recorded(d->d_name, text);
+            }
+        }
     }
 }
 
@@ -105,8 +118,7 @@ static void remove_if_orphaned(const char *scratch)
 
     if (fd < 0 ? errno != ENOENT : flock(fd, LOCK_EX | LOCK_NB) < 0)
         return; /* its owner lives, or nobody can tell, for want of file descriptors for example */
-    kill_recorded(scratch);
-    remove_recorded_cgroups(scratch);
+    end_all_recorded(scratch);
     if (remove_scratch(scratch, &ignored) < 0)
         log_warning("left-over directory could not be removed: %s", ignored.text);
 }
@@ -141,10 +153,10 @@ static int make_scratch(struct home *h, struct error *e)
     if (!mkdtemp(unfinished))
         return error_errno(e, "cannot create a directory in %s/run", h->path);
     cleanup_free char *owner = text_format("%s/owner", unfinished);
-    cleanup_free char *record = text_format("%s/children", unfinished);
+    cleanup_free char *records = text_format("%s/" RECORDS, unfinished);
     cleanup_free char *final = home_path(h, "run/%s", strrchr(unfinished, '/') + 1 + strlen(UNFINISHED));
     h->owner_fd = open(owner, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    h->record_fd = open(record, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    h->record_fd = mkdir(records, 0700) == 0 ? open(records, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
     if (h->owner_fd < 0 || h->record_fd < 0 || flock(h->owner_fd, LOCK_EX | LOCK_NB) < 0 ||
         rename(unfinished, final) < 0) {
         error_errno(e, "cannot create %s", owner);
@@ -192,23 +204,57 @@ void home_close(struct home *h)
     *h = (struct home){.owner_fd = -1, .record_fd = -1};
 }
 
-int home_record_child(struct home *h, const struct child *c, struct error *e)
+/*
+ * A record is a symbolic link whose target is what is recorded: it is there with all it says, or not at all, also
+ * when this process is killed meanwhile, and making it takes no file descriptor. Nobody follows it.
+ */
+static int make_record(struct home *h, const char *kind, const char *text, uint64_t *ret, struct error *e)
 {
-    char line[64];
-    int n = snprintf(line, sizeof(line), "%d %llu\n", (int)c->pid, (unsigned long long)c->start_time);
+    static atomic_ullong last;
+    unsigned long long number = atomic_fetch_add(&last, 1) + 1;
+    cleanup_free char *name = text_format("%s%llu", kind, number);
 
-    return file_write_fd(h->record_fd, line, (size_t)n) < 0 ? error_errno(e, "cannot write in %s", h->scratch)
-                                                            : 0;
+    if (symlinkat(text, h->record_fd, name) < 0)
+        return error_errno(e, "cannot write %s/" RECORDS "/%s", h->scratch, name);
+    *ret = number;
+    return 0;
 }
 
-int home_record_cgroup(struct home *h, const char *path, struct error *e)
+static void remove_record(struct home *h, const char *kind, uint64_t *number)
 {
-    cleanup_free char *record = text_format("%s/cgroups", h->scratch);
-    cleanup_free char *line = text_format("%s\n", path);
-    cleanup_fd int fd = open(record, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    cleanup_free char *name = text_format("%s%llu", kind, (unsigned long long)*number);
 
-    return fd < 0 || file_write_fd(fd, line, strlen(line)) < 0 ? error_errno(e, "cannot write %s", record)
-                                                               : 0;
+    if (*number == 0)
+        return;
+    /* One that stays names a process or cgroup that is gone, which does no harm. */
+    if (unlinkat(h->record_fd, name, 0) < 0 && errno != ENOENT)
+        log_warning("cannot remove %s/" RECORDS "/%s: %s", h->scratch, name, strerror(errno));
+    *number = 0;
+}
+
+int home_record_child(struct home *h, struct child *c, struct error *e)
+{
+    char text[64];
+
+    if (c->record)
+        return 0;
+    snprintf(text, sizeof(text), "%d %llu", (int)c->pid, (unsigned long long)c->start_time);
+    return make_record(h, RECORD_CHILD, text, &c->record, e);
+}
+
+void home_forget_child(struct home *h, struct child *c)
+{
+    remove_record(h, RECORD_CHILD, &c->record);
+}
+
+int home_record_cgroup(struct home *h, const char *path, uint64_t *ret_record, struct error *e)
+{
+    return make_record(h, RECORD_CGROUP, path, ret_record, e);
+}
+
+void home_forget_cgroup(struct home *h, uint64_t *record)
+{
+    remove_record(h, RECORD_CGROUP, record);
 }
 
 int home_lock(const struct home *h, const char *name, const char *waiting_for, int64_t deadline,

@@ -7,6 +7,7 @@
  *   locks/                  empty files to lock
  *   log/                    logs of long steps
  *   run/ID/                 scratch of one running process; everything unfinished is in there
+ *   run/ID/records/         what it started and made outside and would have to end: a symbolic link each
  *
  * A process works in its scratch directory and renames what is finished into place. It holds a lock on
  * run/ID/owner as long as it lives, so the next process sees which scratch directories have lost their owner,
@@ -25,7 +26,7 @@ struct home {
     char *path;    /* owned */
     char *scratch; /* owned; this process's own directory */
     int owner_fd;  /* the lock on it */
-    int record_fd; /* where child processes are recorded */
+    int record_fd; /* the directory of records; O_PATH */
 };
 
 /* Makes the directories, removes what dead processes left, and makes the scratch directory. */
@@ -37,11 +38,18 @@ void home_close(struct home *h);
 /* "HOME/" and the formatted rest; the caller frees it. */
 char *home_path(const struct home *h, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Records a child, so that it is ended should this process be killed in a way that spares the child. */
-int home_record_child(struct home *h, const struct child *c, struct error *e);
+/*
+ * Records a child, so that it is ended should this process be killed in a way that spares the child; c->record names
+ * the record. Once is enough. Who ends the child forgets it afterwards, which does nothing for one that is not
+ * recorded. Any thread.
+ */
+int home_record_child(struct home *h, struct child *c, struct error *e);
+void home_forget_child(struct home *h, struct child *c);
 
-/* Records a cgroup before it is made, so that it is removed, and all in it killed, should this process die. */
-int home_record_cgroup(struct home *h, const char *path, struct error *e);
+/* Records a cgroup before it is made, so that it is removed, and all in it killed, should this process die; to be
+ * forgotten when it is removed. */
+int home_record_cgroup(struct home *h, const char *path, uint64_t *ret_record, struct error *e);
+void home_forget_cgroup(struct home *h, uint64_t *record);
 
 /* Kills all in a cgroup and removes it, and the directory above when it was the last there. */
 void home_remove_cgroup(const char *path);

@@ -23,8 +23,12 @@
 #define SNAPSHOT_STATE "state"
 #define SNAPSHOT_DISK "disk" /* of a VM that has a scratch disk */
 
-/* How many user ids jailed VMs may share out among them. */
-#define JAILER_IDS 1024
+/*
+ * On every guest's command line. The kernel looks twice a second whether memory should be compacted ahead of demand
+ * (proactive compaction, Linux 5.9, Documentation/admin-guide/sysctl/vm.rst); this made nearly all the processor time
+ * of idle VMs.
+ */
+#define GUEST_SYSCTLS " sysctl.vm.compaction_proactiveness=0"
 
 /* What the files of a snapshot hold, verified, in memory files that nobody can write any more (memfd_create(2),
  * sealed). Borrowed fds; core/template.h makes them. */
@@ -34,11 +38,12 @@ struct vm_template {
 };
 
 struct vm_spec {
-    const struct confinement *confine; /* NULL: none */
-    const char *vmm;                   /* the VMM's binary */
-    const char *kernel;                /* vmlinux */
-    const char *kernel_args;           /* further words for its command line */
-    const char *image;                 /* read-only root filesystem */
+    const struct confinement
+        *confine;            /* NULL: none; with a jailer never, which takes its user ids from there */
+    const char *vmm;         /* the VMM's binary */
+    const char *kernel;      /* vmlinux */
+    const char *kernel_args; /* further words for its command line */
+    const char *image;       /* read-only root filesystem */
     uint64_t memory_mib;
     uint64_t vcpus;
     uint64_t tsc_khz;        /* of the host, for an emulated guest; 0: unknown */
@@ -46,7 +51,6 @@ struct vm_spec {
     int disk_fd;             /* scratch disk (vmm/disk.h), borrowed; -1: changes go to the guest's memory */
     const char *scratch;     /* an existing directory for the VM's small files */
     const char *jailer;      /* Firecracker's jailer; NULL: not used */
-    uint64_t jailer_uid;     /* with a jailer: the first of JAILER_IDS user ids, one for each VM */
     struct home *home;       /* with a jailer: the state directory */
     const struct vm_template *template; /* restore from this; NULL: from the files of the snapshot */
 };

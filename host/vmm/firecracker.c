@@ -38,7 +38,8 @@
  * at every restore (docs/prod-host-setup.md). reboot=k ends Firecracker, which knows no other reset.
  */
 #define KERNEL_COMMAND_LINE                                                                                  \
-    "rootfstype=erofs init=/sbin/initd 8250.nr_uarts=0 quiet loglevel=1 panic=-1 reboot=k pci=off"
+    "rootfstype=erofs init=/sbin/initd 8250.nr_uarts=0 quiet loglevel=1 panic=-1 reboot=k "                  \
+    "pci=off" GUEST_SYSCTLS
 
 struct firecracker_vm {
     struct firecracker_jail jail;

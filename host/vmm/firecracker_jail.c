@@ -9,28 +9,9 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-/* Takes the first user id that no other jailed VM of this state directory has. */
-static int take_uid(struct firecracker_jail *j, const struct vm_spec *spec, struct error *e)
-{
-    for (unsigned i = 0; i < JAILER_IDS; i++) {
-        cleanup_free char *path = home_path(spec->home, "locks/jailer-uid-%u", i);
-        int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-        if (fd < 0)
-            return error_errno(e, "cannot open %s", path);
-        if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
-            j->uid_fd = fd;
-            j->uid = (unsigned)spec->jailer_uid + i;
-            return 0;
-        }
-        close(fd);
-    }
-    return error_set(e, ERROR_GENERAL, "all %d user ids for jailed VMs are taken", JAILER_IDS);
-}
 
 int firecracker_jail_open(struct firecracker_jail *j, const struct vm_spec *spec, struct error *e)
 {
@@ -50,7 +31,8 @@ int firecracker_jail_open(struct firecracker_jail *j, const struct vm_spec *spec
         if (!vmm)
             return error_errno(e, "cannot find %s", spec->vmm);
         j->root = text_format("%s/%s/%s/root", j->directory, strrchr(vmm, '/') + 1, j->id);
-        if (take_uid(j, spec, e) < 0)
+        j->uid_fd = confine_take_id(spec->confine, &j->uid, e);
+        if (j->uid_fd < 0)
             return -1;
     } else {
         j->root = text_copy(j->directory);

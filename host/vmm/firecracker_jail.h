@@ -25,7 +25,7 @@ struct firecracker_jail {
     int root_fd;
     const char *id; /* the VM's name, the last part of directory */
     int uid_fd;     /* the lock on uid; -1: no jailer */
-    unsigned uid;   /* also the group id */
+    uint32_t uid;   /* also the group id */
 };
 
 #define FIRECRACKER_JAIL_NONE ((struct firecracker_jail){.root_fd = -1, .uid_fd = -1})

@@ -33,7 +33,8 @@
  * end of QEMU. loglevel=1: the console is slow; only a panic's first line is worth it.
  */
 #define KERNEL_COMMAND_LINE                                                                                  \
-    "root=/dev/vda rootfstype=erofs ro init=/sbin/initd console=ttyS0 quiet loglevel=1 panic=-1 reboot=t"
+    "root=/dev/vda rootfstype=erofs ro init=/sbin/initd console=ttyS0 quiet loglevel=1 panic=-1 "            \
+    "reboot=t" GUEST_SYSCTLS
 
 struct command_line {
     char *words[ARGUMENTS_MAX + 1]; /* owned */

@@ -5,12 +5,14 @@
  *   pool [--runs N] [--clients A,B,...] [--idle A,B,...] [--seconds N] [--rounds N]
  *   pool --tokens --runs N --clients A    only that: each run prints a token of its own
  *
- * Run by make bench, in CAPSID_HOME. PROBE names the guest program for the first part; without it that is left out.
+ * Run by make bench, in CAPSID_HOME. PROBE and TRUE name the guest programs for the second part (tests/guest/probe.c,
+ * bench_true.c, static); without them that is left out. --rounds 0 leaves out the first two.
  */
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "core/pool.h"
+#include "core/template.h"
 #include "core/usage.h"
 
 #include <pthread.h>
@@ -84,7 +86,9 @@ static double since(int64_t start)
 
 /* ---- pools --------------------------------------------------------------------------------------- */
 
-static struct pool *open_pool(const char *language, unsigned size, unsigned max, struct pool_target **ret)
+/* unprimed: as if no interpreter waited in the snapshot; the pool warms such VMs up by starting a program. */
+static struct pool *open_pool(const char *language, bool unprimed, unsigned size, unsigned max,
+                              struct pool_target **ret)
 {
     const struct pool_options options = {.max_vms = max, .max_waiters = 1024};
     const struct run_request request = {0};
@@ -95,6 +99,8 @@ static struct pool *open_pool(const char *language, unsigned size, unsigned max,
     check(pool_open(&p, &supervisor, &options, &error), "pool");
     check(language_find(&l, supervisor.config.data, language, &error), language);
     check(run_target_open(&target, &supervisor, &l, &request, &error), language);
+    if (unprimed)
+        target.snapshot.primed_job = 0;
     check(pool_add(p, &target, size, ret, &error), language);
     return p;
 }
@@ -143,10 +149,19 @@ struct trips {
     struct samples first, again, echo, spawn;
 };
 
-#define TRUE "/bin/true"
+/* Static, so that it is the starting of a program that is measured, not the loading of libraries. */
+#define TRUE "/run/true"
+
+static void put_program(struct guest *g, const char *path, const struct buffer *program)
+{
+    check(guest_write_file(g, path, S_IFREG | 0755, 0, 0, 0, program->data, program->size,
+                           deadline_in_ms(WAIT_MS), &error),
+          path);
+}
 
 /* A fresh VM: what the first program costs from the taking on; then, in turns, what echo and programs cost. */
-static void round_trip(struct pool *p, struct pool_target *t, const struct buffer *probe, struct trips *r)
+static void round_trip(struct pool *p, struct pool_target *t, const struct buffer programs[2],
+                       struct trips *r)
 {
     static const char spawn[] = "/run/probe\0spawn\0" SPAWNS "\0" TRUE;
     cleanup_buffer struct buffer out = {0};
@@ -157,11 +172,10 @@ static void round_trip(struct pool *p, struct pool_target *t, const struct buffe
     int64_t start = clock_monotonic_ns();
     check(pool_take(p, t, deadline_in_ms(WAIT_MS), NULL, &vm, &error), "take");
     struct guest *g = &pool_machine(vm)->guest;
-    execute(g, TRUE, sizeof(TRUE), &out);
-    put(&r->first, since(start));
-    check(guest_write_file(g, "/run/probe", S_IFREG | 0755, 0, 0, 0, probe->data, probe->size,
-                           deadline_in_ms(WAIT_MS), &error),
-          "probe");
+    double taking = since(start);
+    put_program(g, TRUE, &programs[1]);
+    put(&r->first, taking + execute(g, TRUE, sizeof(TRUE), &out));
+    put_program(g, "/run/probe", &programs[0]);
     wait_filled(p, t); /* the VM that comes instead of this one, so that its making does not count */
     for (int i = 0; i < ECHOES; i++) {
         int64_t before = clock_monotonic_ns();
@@ -180,18 +194,20 @@ static void round_trip(struct pool *p, struct pool_target *t, const struct buffe
 
 static void round_trips(unsigned rounds)
 {
-    cleanup_buffer struct buffer probe = {0};
-    cleanup_free char *path = text_copy(getenv("PROBE"));
+    const char *const paths[] = {getenv("PROBE"), getenv("TRUE")};
+    struct buffer programs[2] = {0};
     struct trips r = {0};
     struct pool_target *t;
 
-    if (!path)
+    if (!paths[0] || !paths[1])
         return;
-    check(file_read(path, 1 << 20, &probe, &error), path);
-    probe.size--; /* the NUL that file_read() adds */
-    struct pool *p = open_pool("sh", 2, 4, &t);
+    for (int i = 0; i < 2; i++) {
+        check(file_read(paths[i], 1 << 20, &programs[i], &error), paths[i]);
+        programs[i].size--; /* the NUL that file_read() adds */
+    }
+    struct pool *p = open_pool("sh", true, 2, 4, &t);
     for (unsigned i = 0; i < rounds; i++)
-        round_trip(p, t, &probe, &r);
+        round_trip(p, t, programs, &r);
     pool_close(p);
     printf("%s from a pool, the image of sh; %u fresh VMs; median, 10th .. 90th percentile\n", TRUE, rounds);
     row("take and first run in a fresh VM", &r.first);
@@ -199,6 +215,56 @@ static void round_trips(unsigned rounds)
     double spawn = row("bare fork, exec and wait inside the guest", &r.spawn);
     printf("  first run / (echo + fork and exec) %.2f;  run again / (echo + fork and exec) %.2f\n",
            quantile(&r.first, 0.5) / (echo + spawn), again / (echo + spawn));
+    buffer_free(&programs[0]);
+    buffer_free(&programs[1]);
+}
+
+/* ---- restore and boot ---------------------------------------------------------------------------- */
+
+static void open_target(struct run_target *ret, bool cold)
+{
+    const struct run_request request = {.cold = cold};
+    struct language l;
+
+    check(language_find(&l, supervisor.config.data, "python", &error), "python");
+    check(run_target_open(ret, &supervisor, &l, &request, &error), "python");
+}
+
+/* From nothing to RESUME confirmed, which both wait for. */
+static double load_once(const struct run_target *target, const struct vm_template *template)
+{
+    struct machine m;
+    int64_t start = clock_monotonic_ns();
+
+    check(run_load(&m, &supervisor, target, template, &error), "load");
+    double took = since(start);
+    machine_destroy(&m);
+    return took;
+}
+
+static void restores(unsigned rounds)
+{
+    struct samples boot = {0}, file = {0}, memory = {0};
+    struct run_target cold, warm;
+    struct template *template;
+
+    open_target(&cold, true);
+    open_target(&warm, false);
+    check(template_load(&template, &warm.snapshot, NULL, &error), "template");
+    for (unsigned i = 0; i < rounds; i++) {
+        put(&boot, load_once(&cold, NULL));
+        put(&file, load_once(&warm, NULL));
+        put(&memory, load_once(&warm, template_files(template)));
+    }
+    printf("python, until RESUME is confirmed, %u rounds in turns; median, 10th .. 90th percentile\n",
+           rounds);
+    double all = row("cold boot", &boot),
+           one = row("restored, from the snapshot's files (capsid run)", &file);
+    double pooled = row("restored, from a template in memory (pool)", &memory);
+    printf("  restored / cold boot: files %.3f, template %.3f\n", one / all, pooled / all);
+    template_unref(template);
+    run_target_done(&warm);
+    run_target_done(&cold);
 }
 
 /* ---- many clients -------------------------------------------------------------------------------- */
@@ -258,7 +324,7 @@ static unsigned run_load_of(unsigned clients, unsigned runs)
     struct load l = {.runs = runs, .lock = PTHREAD_MUTEX_INITIALIZER};
     pthread_t *threads = memory_allocate(clients * sizeof(*threads));
 
-    l.pool = open_pool("python", clients < 8 ? clients + 1 : 8, 2 * clients + 2, &l.target);
+    l.pool = open_pool("python", false, clients < 8 ? clients + 1 : 8, 2 * clients + 2, &l.target);
     wait_filled(l.pool, l.target);
     int64_t start = clock_monotonic_ns();
     for (unsigned i = 0; i < clients; i++)
@@ -299,7 +365,7 @@ static void idle(unsigned size, unsigned seconds)
     struct pool_stats s;
     double sum = 0;
     int64_t cpu = 0;
-    struct pool *p = open_pool("python", size, size, &t);
+    struct pool *p = open_pool("python", false, size, size, &t);
 
     wait_filled(p, t);
     usleep(2000000);
@@ -374,8 +440,10 @@ int main(int argc, char **argv)
     log_set_level(LOG_PROGRESS);
     check(config_load(&config, &error), "configuration");
     check(supervisor_open(&supervisor, &config, -1, &error), "supervisor");
-    if (!tokens && rounds)
+    if (!tokens && rounds) {
+        restores(rounds);
         round_trips(rounds);
+    }
     printf("python, print of a token, a fresh VM for each run\n");
     unsigned failed = each(clients, run_load_of, runs);
     if (!tokens && idles[0]) {

@@ -1,6 +1,8 @@
 /* store/home: scratch directories, what dead processes leave, locks, remembered digests. */
 #include "base/child.h"
+#include "base/cleanup.h"
 #include "base/file.h"
+#include "base/text.h"
 #include "store/home.h"
 
 #include "unit.h"
@@ -104,6 +106,30 @@ START_TEST(what_a_killed_process_left_is_cleaned_up)
     home_close(&h);
     close(channel[0]);
     close(channel[1]);
+}
+END_TEST
+
+/* What a process that starts many things one after another has on record is what there is. */
+START_TEST(records_end_with_what_they_name)
+{
+    struct home h;
+
+    ck_assert_int_eq(home_open(&h, root, &e), 0);
+    cleanup_free char *records = text_format("%s/records", h.scratch + strlen(root) + 1);
+    for (int i = 0; i < 300; i++) {
+        struct child c = {.pid = getpid(), .pidfd = -1, .start_time = 1};
+        uint64_t cgroup = 0;
+        ck_assert_msg(home_record_child(&h, &c, &e) == 0, "%s", e.text);
+        ck_assert_int_eq(home_record_child(&h, &c, &e), 0); /* once */
+        ck_assert_msg(home_record_cgroup(&h, "/nowhere/at all", &cgroup, &e) == 0, "%s", e.text);
+        if (i % 100 == 0)
+            ck_assert_int_eq(count_entries(&h, records), 2);
+        home_forget_child(&h, &c);
+        home_forget_cgroup(&h, &cgroup);
+        home_forget_child(&h, &c);
+    }
+    ck_assert_int_eq(count_entries(&h, records), 0);
+    home_close(&h);
 }
 END_TEST
 
@@ -231,6 +257,7 @@ int main(void)
     unit_fixture(&u, setup, teardown);
     unit_add(&u, scratch_is_removed_at_the_end);
     unit_add(&u, what_a_killed_process_left_is_cleaned_up);
+    unit_add(&u, records_end_with_what_they_name);
     unit_add(&u, a_living_process_keeps_its_scratch);
     unit_add(&u, many_starts_at_once_do_not_disturb_each_other);
     unit_add(&u, a_lock_excludes_and_the_wait_has_an_end);

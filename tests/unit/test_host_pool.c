@@ -236,6 +236,19 @@ static struct pool_stats stats(const struct pool_target *t)
         ck_assert(condition);                                                                                \
     } while (0)
 
+/* What would be ended, were this process killed. */
+static unsigned count_records(void)
+{
+    cleanup_free char *path = text_format("%s/records", supervisor.home.scratch);
+    cleanup_dir DIR *dir = opendir(path);
+    unsigned count = 0;
+
+    ck_assert_ptr_nonnull(dir);
+    for (struct dirent *d; (d = readdir(dir));)
+        count += d->d_name[0] != '.';
+    return count;
+}
+
 static struct pool_vm *take(struct pool_target *t)
 {
     struct pool_vm *vm = NULL;
@@ -292,6 +305,7 @@ START_TEST(a_thousand_takes_get_a_vm_each)
         pthread_join(threads[i], NULL);
     ck_assert_uint_eq(stats(first).served, THREADS * TAKES);
     ck_assert_uint_le(most_alive, 12);
+    ck_assert_uint_le(count_records(), 12); /* of a thousand */
 }
 END_TEST
 

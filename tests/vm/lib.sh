@@ -82,6 +82,14 @@ bare_home() {
 	export CAPSID_HOME=$TMPDIR/home
 }
 
+# The VMMs and other children that supervisors of this state directory have on record: lines of "PID START-TIME".
+recorded_children() {
+	local record
+	for record in "$CAPSID_HOME"/run/*/records/child-*; do
+		readlink "$record"
+	done
+}
+
 # The processes that use this state directory, by the paths in their command lines.
 processes_of_home() {
 	local d

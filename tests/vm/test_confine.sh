@@ -98,14 +98,14 @@ for _ in 1 2 3 4 5; do
 	"$CAPSID" run -l python -t 300 -c 'import time; print("up", flush=True); time.sleep(300)' </dev/null >/dev/null 2>&1 &
 	pids+=($!)
 done
-vmms() { cut -d ' ' -f 1 "$CAPSID_HOME"/run/*/children 2>/dev/null; }
+vmms() { recorded_children | cut -d ' ' -f 1; }
 for _ in $(seq 600); do
 	[ "$(vmms | wc -l)" -ge 5 ] && break
 	sleep 0.1
 done
 mapfile -t running < <(vmms)
 expect "VMMs run" "${#running[@]}" 5
-cgroups=$(cat "$CAPSID_HOME"/run/*/cgroups 2>/dev/null)
+cgroups=$(for record in "$CAPSID_HOME"/run/*/records/cgroup-*; do readlink "$record"; done)
 kill -KILL "${pids[@]}"
 wait "${pids[@]}" 2>/dev/null
 for _ in $(seq 100); do

@@ -132,7 +132,7 @@ start_endless() {
 	expect "a program runs" "$(cat "$TMPDIR/out")" "here"
 }
 start_endless
-read -r vmm _ <"$(echo "$CAPSID_HOME"/run/*/children)"
+read -r vmm _ < <(recorded_children)
 kill -9 "$vmm"
 wait "$pid"
 expect "the VMM was killed" "$?" 1
@@ -178,7 +178,10 @@ expect "the snapshot's files are out of the jailed user's hands" \
 # Two at once have user ids of their own; and when their supervisors are killed, the next capsid removes them: a jailed
 # VMM is beyond the parent-death signal.
 jailed_uids() {
-	stat -c %u /proc/[0-9]* 2>/dev/null | awk '$1 >= 64100 && $1 < 64100 + 1024' | sort -u | tr '\n' ' '
+	local pid
+	recorded_children | while read -r pid _; do
+		stat -c %u "/proc/$pid" 2>/dev/null
+	done | awk '$1 >= 900000 && $1 <= 965535' | sort -u
 }
 pids=()
 for i in 1 2; do
@@ -186,18 +189,23 @@ for i in 1 2; do
 	pids+=($!)
 done
 for _ in $(seq 400); do
-	[ "$(jailed_uids)" = "64100 64101 " ] && break
+	[ "$(jailed_uids | wc -l)" = 2 ] && break
 	sleep 0.05
 done
-expect "two jailed VMs" "$(jailed_uids)" "64100 64101 "
+expect "two jailed VMs have user ids of their own, from vm_uids" "$(jailed_uids | wc -l)" 2
+mapfile -t jailed < <(recorded_children | cut -d ' ' -f 1)
 kill -9 "${pids[@]}"
 wait "${pids[@]}" 2>/dev/null
 capsid doctor
 for _ in $(seq 100); do
-	[ -z "$(jailed_uids)" ] && break
+	left=
+	for pid in "${jailed[@]}"; do
+		[ ! -d "/proc/$pid" ] || left="$left $pid"
+	done
+	[ -z "$left" ] && break
 	sleep 0.05
 done
-expect "no jailed process is left" "$(jailed_uids)" ""
+expect "no jailed process is left" "$left" ""
 expect_clean "jailed"
 
 FAKE_FIRECRACKER_FAULT=x CAPSID_JAILER=/bin/false capsid "${run[@]}"

@@ -47,7 +47,7 @@ done
 "$CAPSID" run -l python -c 'import time; print("so far", flush=True); time.sleep(60)' </dev/null >"$TMPDIR/out" 2>"$TMPDIR/err" &
 pid=$!
 sleep 2
-kill -KILL "$(tail -q -n 1 "$CAPSID_HOME"/run/*/children | cut -d ' ' -f 1)"
+kill -KILL "$(recorded_children | tail -n 1 | cut -d ' ' -f 1)"
 wait $pid
 expect "VMM killed: status" $? 1
 expect "VMM killed: end" "$(field end)" vm_lost
