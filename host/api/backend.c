@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "core/program.h"
 #include "core/snapshot.h"
 #include "core/supervisor.h"
 #include "image/image.h"
@@ -23,6 +24,10 @@ static void copy_config(struct config *to, const struct config *from)
     to->qemu = text_copy(from->qemu);
     to->mirror = text_copy(from->mirror);
     to->npm_registry = text_copy(from->npm_registry);
+    to->vmm = text_copy(from->vmm);
+    to->firecracker = text_copy(from->firecracker);
+    to->jailer = text_copy(from->jailer);
+    to->vm_uids = text_copy(from->vm_uids);
 }
 
 struct backend *backend_open(const struct config *config, struct error *e)
@@ -51,6 +56,53 @@ int backend_execute(struct backend *b, const struct run_request *request, int ca
     b->supervisor.cancel.fd = cancel_fd;
     int result = run_program(&b->supervisor, request, ret, e);
     b->supervisor.cancel.fd = -1;
+    return result;
+}
+
+const struct supervisor *backend_supervisor(const struct backend *b)
+{
+    return &b->supervisor;
+}
+
+/* The interpreter that waits for one program knows nothing of a session's. */
+static int clear_session(struct machine *m, struct run_target *t, int64_t deadline, struct error *e)
+{
+    if (t->snapshot.primed_job && guest_end_job(&m->guest, t->snapshot.primed_job, deadline, e) < 0)
+        return -1;
+    if (t->snapshot.primed_job && guest_remove(&m->guest, PROGRAM_DIRECTORY, deadline, e) < 0)
+        return -1;
+    t->snapshot.primed_job = 0;
+    return program_prepare(&m->guest, deadline, e);
+}
+
+int backend_session(struct backend *b, const struct run_request *request, int cancel_fd, struct machine *ret,
+                    struct run_target *ret_target, struct error *e)
+{
+    struct supervisor *s = &b->supervisor;
+    struct language l;
+    int result = -1;
+
+    *ret = MACHINE_NONE;
+    *ret_target = (struct run_target){0};
+    if (language_find(&l, s->config.data, request->language, e) < 0)
+        return -1;
+    s->cancel.fd = cancel_fd;
+    unsigned given_up = s->kvm_given_up;
+    if (run_target_open(ret_target, s, &l, request, e) == 0)
+        result = run_load(ret, s, ret_target, NULL, e);
+    if (result < 0 && s->kvm_given_up != given_up) { /* KVM does not run VMs here: once more without */
+        run_target_done(ret_target);
+        if (language_find(&l, s->config.data, request->language, e) == 0 &&
+            run_target_open(ret_target, s, &l, request, e) == 0)
+            result = run_load(ret, s, ret_target, NULL, e);
+    }
+    if (result == 0)
+        result = clear_session(ret, ret_target, deadline_in_ms((int64_t)s->config.boot_timeout * 1000), e);
+    s->cancel.fd = -1;
+    if (result < 0) {
+        machine_destroy(ret);
+        run_target_done(ret_target);
+    }
     return result;
 }
 

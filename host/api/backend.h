@@ -25,6 +25,17 @@ void backend_close(struct backend *b);
 int backend_execute(struct backend *b, const struct run_request *request, int cancel_fd,
                     struct run_result *ret, struct error *e);
 
+/*
+ * A VM for a session: this is where they come from. Of the request only language, memory_mib, vcpus and disk_mib count.
+ * The machine, and ret_target which it was made from, are the caller's to destroy, before the backend is closed; its
+ * waiting interpreter was ended, and its program's directory is empty.
+ */
+int backend_session(struct backend *b, const struct run_request *request, int cancel_fd, struct machine *ret,
+                    struct run_target *ret_target, struct error *e);
+
+/* The settings that a run on such a machine goes by. */
+const struct supervisor *backend_supervisor(const struct backend *b);
+
 /* Fails with ERROR_UNKNOWN_LANGUAGE, without starting anything. */
 int backend_check_language(struct backend *b, const char *language, struct error *e);
 

@@ -89,7 +89,7 @@ static void write_requests(struct metrics *m, struct buffer *out)
 
 static void write_lanes(struct api_server *s, struct buffer *out)
 {
-    static const char *const names[LANE_COUNT] = {"", "run", "make", "list"};
+    static const char *const names[LANE_COUNT] = {"", "run", "make", "list", "session"};
     size_t length[LANE_COUNT];
     unsigned busy[LANE_COUNT];
 

@@ -16,6 +16,8 @@
 #define TICK_MS 500          /* how often queues are looked through */
 #define MAKE_QUEUE 16        /* images and snapshots that wait to be made */
 #define LIST_QUEUE 512       /* lists that wait to be read */
+#define SESSION_THREADS 16   /* programs and files of sessions that are worked on at a time */
+#define SESSION_QUEUE 256    /* and those that wait */
 #define ANSWER_GRACE_MS 3000 /* at the end: for answers to get to their clients */
 #define CANCEL_GRACE_S 20    /* at the end: for VMs to go away */
 #define MEMORY_MAX_MIB 65536
@@ -139,6 +141,7 @@ static void drain(struct api_server *s, struct MHD_Daemon *const *daemons, int c
         exchange_cancel_all(s);
         watch(s, signals, own, 50);
     }
+    sessions_end(&s->sessions);
     for (int i = 0; i < count; i++)
         MHD_quiesce_daemon(daemons[i]);
     for (int64_t last = deadline_in_ms(ANSWER_GRACE_MS); s->exchanges > 0 && clock_monotonic_ns() < last;)
@@ -154,7 +157,8 @@ static int open_lanes(struct api_server *s, struct error *e)
         workers = processors < 1 ? 2 : processors > 32 ? 64 : (unsigned)processors * 2;
     if (queue_open(&s->lanes[LANE_RUN], s, workers, (size_t)s->options->queue) < 0 ||
         queue_open(&s->lanes[LANE_MAKE], s, 1, MAKE_QUEUE) < 0 ||
-        queue_open(&s->lanes[LANE_LIST], s, 1, LIST_QUEUE) < 0)
+        queue_open(&s->lanes[LANE_LIST], s, 1, LIST_QUEUE) < 0 ||
+        queue_open(&s->lanes[LANE_SESSION], s, SESSION_THREADS, SESSION_QUEUE) < 0)
         return error_set(e, ERROR_GENERAL, "cannot start %u worker threads; choose fewer with --workers",
                          workers);
     return 0;
@@ -199,6 +203,7 @@ static int serve(struct api_server *s, const int *fds, int count, struct config 
             ;
         drain(s, daemons, started, signals, own);
     }
+    sessions_end(&s->sessions); /* again, where the server did not get to be ready */
     for (enum route_lane lane = LANE_RUN; lane < LANE_COUNT; lane++)
         queue_close(&s->lanes[lane]);
     for (int i = 0; i < started; i++) {
@@ -224,6 +229,7 @@ int api_serve(const struct api_options *options, const struct config *config, st
     pthread_mutex_init(&s->lock, NULL);
     operations_open(&s->operations);
     keys_open(&s->keys);
+    sessions_open(&s->sessions, options->sessions, options->client_sessions);
     s->tokens = tokens_open(options->tokens, &options->limits, e);
     struct backend *probe =
         s->tokens ? backend_open(config, e) : NULL; /* a bad state directory is told now */
@@ -235,6 +241,7 @@ int api_serve(const struct api_options *options, const struct config *config, st
     }
     backend_close(probe);
     tokens_close(s->tokens);
+    sessions_close(&s->sessions);
     keys_close(&s->keys);
     operations_close(&s->operations);
     pthread_mutex_destroy(&s->lock);
