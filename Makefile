@@ -136,7 +136,12 @@ PROTO_OBJ := $(PROTO_SRC:%.c=$(B)/obj/%.o)
 API_ASSETS := host/api/openapi.json $(filter-out %.png,$(wildcard host/api/page/*))
 API_ASSETS_OBJ := $(B)/obj/api_assets.o
 
-$(B)/obj/api_assets.S: $(API_ASSETS) Makefile
+# A file that went away has no time to compare, so the list is a file, too.
+API_ASSETS_LIST := $(B)/obj/api_assets.list
+$(shell mkdir -p $(B)/obj && printf '%s\n' '$(API_ASSETS)' | cmp -s - $(API_ASSETS_LIST) || \
+	printf '%s\n' '$(API_ASSETS)' >$(API_ASSETS_LIST))
+
+$(B)/obj/api_assets.S: $(API_ASSETS) $(API_ASSETS_LIST) Makefile
 	@mkdir -p $(@D)
 	$(Q){ n=0; for file in $(API_ASSETS); do \
 		printf '.section .rodata\nname%d: .asciz "%s"\ndata%d: .incbin "%s"\nend%d:\n' \

@@ -17,6 +17,7 @@ struct api_options {
     uint64_t workers;           /* programs at a time; 0: as the machine has processors, twice */
     uint64_t queue;             /* requests that wait for one */
     uint64_t queue_seconds;     /* how long at most */
+    uint64_t receive_seconds;   /* how long a client may take to send a request */
     uint64_t timeout_max;       /* seconds that a request may ask for */
     uint64_t sessions;          /* at a time, of all clients */
     uint64_t client_sessions;   /* of one */

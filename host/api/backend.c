@@ -14,28 +14,12 @@ struct backend {
     struct supervisor supervisor;
 };
 
-static void copy_config(struct config *to, const struct config *from)
-{
-    *to = *from;
-    to->home = text_copy(from->home);
-    to->data = text_copy(from->data);
-    to->kernel = text_copy(from->kernel);
-    to->kernel_args = text_copy(from->kernel_args);
-    to->qemu = text_copy(from->qemu);
-    to->mirror = text_copy(from->mirror);
-    to->npm_registry = text_copy(from->npm_registry);
-    to->vmm = text_copy(from->vmm);
-    to->firecracker = text_copy(from->firecracker);
-    to->jailer = text_copy(from->jailer);
-    to->vm_uids = text_copy(from->vm_uids);
-}
-
 struct backend *backend_open(const struct config *config, struct error *e)
 {
     struct backend *b = memory_allocate(sizeof(*b));
     struct config copy;
 
-    copy_config(&copy, config);
+    config_copy(&copy, config);
     if (supervisor_open(&b->supervisor, &copy, -1, e) == 0)
         return b;
     free(b);

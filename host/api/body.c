@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "language/language.h"
+#include "vmm/disk.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -424,6 +425,7 @@ static int take_run(struct body_run *b, json_t *j, const struct body_limits *lim
         {"build_timeout", FIELD_NUMBER, &b->build_timeout, 1, limits->timeout},
         {"memory_mib", FIELD_NUMBER, &b->memory, 32, limits->memory},
         {"vcpus", FIELD_NUMBER, &b->vcpus, 1, limits->vcpus},
+        {"disk_mib", FIELD_NUMBER, &b->disk, DISK_MIB_MIN, limits->disk},
         {"max_output", FIELD_NUMBER, &b->max_output, 1, limits->output},
         {"truncate_output_at", FIELD_NUMBER, &b->max_output, 1, limits->output},
         FIELD_IS_FLAG("snapshot", FIELD_NOT, &b->cold),
@@ -441,9 +443,7 @@ int body_run_parse(struct body_run *ret, const char *data, size_t size, const st
     json_t *j = parse(data, size, r);
 
     *ret = (struct body_run){0};
-    if (!j)
-        return -1;
-    int result = take_run(ret, j, limits, r);
+    int result = j ? take_run(ret, j, limits, r) : -1;
     json_decref(j);
     if (result < 0)
         body_run_done(ret);
@@ -486,9 +486,7 @@ int body_create_parse(struct body_create *ret, const char *data, size_t size,
     json_t *j = parse(data, size, r);
 
     *ret = (struct body_create){0};
-    if (!j)
-        return -1;
-    int result = take_fields(fields, j, "", r);
+    int result = j ? take_fields(fields, j, "", r) : -1;
     if (result == 0 && !ret->language)
         result = refuse(r, REFUSAL_INVALID, "\"language\" is required");
     json_decref(j);
@@ -522,9 +520,7 @@ int body_session_parse(struct body_session *ret, const char *data, size_t size,
     json_t *j = parse(data, size, r), *env;
 
     *ret = (struct body_session){.idle = SESSION_IDLE, .timeout = SESSION_AGE};
-    if (!j)
-        return -1;
-    int result = take_fields(fields, j, "", r);
+    int result = j ? take_fields(fields, j, "", r) : -1;
     if (result == 0 && !ret->language)
         result = refuse(r, REFUSAL_INVALID, "\"language\" is required");
     if (result == 0 && (env = member(j, "env")))
@@ -571,11 +567,11 @@ static int take_exec(struct body_exec *b, json_t *j, const char *language, const
         return b->background ? refuse(r, REFUSAL_INVALID, "\"background\" is for \"argv\"")
                : take_sources(&b->run, j, r) < 0 ? -1
                                                  : take_rest(&b->run, j, false, r);
-    if (member(j, "code") || member(j, "args") || b->run.entry)
-        return refuse(r, REFUSAL_INVALID, "\"argv\" goes with neither \"code\", \"entry\" nor \"args\"");
-    if (b->background && (member(j, "stdin") || member(j, "timeout")))
+    if (member(j, "code") || member(j, "args") || b->run.entry ||
+        (b->background && (member(j, "stdin") || member(j, "timeout") || files)))
         return refuse(r, REFUSAL_INVALID,
-                      "a command in the background has no \"stdin\", and no \"timeout\" but the session's");
+                      "\"argv\" goes with neither \"code\", \"entry\" nor \"args\", and in "
+                      "the background with neither \"files\", \"stdin\" nor \"timeout\"");
     if (take_words("argv", argv, &b->argv, r) < 0)
         return -1;
     if (!b->argv[0] || !b->argv[0][0])
@@ -589,9 +585,7 @@ int body_exec_parse(struct body_exec *ret, const char *data, size_t size, const 
     json_t *j = parse(data, size, r);
 
     *ret = (struct body_exec){0};
-    if (!j)
-        return -1;
-    int result = take_exec(ret, j, language, limits, r);
+    int result = j ? take_exec(ret, j, language, limits, r) : -1;
     json_decref(j);
     if (result < 0)
         body_exec_done(ret);

@@ -23,6 +23,7 @@ struct body_limits {
     uint64_t timeout; /* seconds, the longest that may be asked for */
     uint64_t memory;  /* MiB */
     uint64_t vcpus;
+    uint64_t disk;   /* MiB */
     uint64_t output; /* bytes of each channel */
 };
 
@@ -42,6 +43,7 @@ struct body_run {
     uint64_t build_timeout;
     uint64_t memory;
     uint64_t vcpus;
+    uint64_t disk;
     uint64_t max_output;
     bool cold;
     bool unprimed;

@@ -118,6 +118,7 @@ void exchange_finish(struct exchange *x)
     if (x->operation[0]) {
         operations_end(&s->operations, x->operation, x->cancelled, x->result,
                        x->refusal.kind ? &x->refusal : NULL, x->trace.id);
+        x->result = NULL;
         log_progress("operation %s: %s trace_id=%s client=%s", x->operation,
                      x->refusal.kind ? x->refusal.text : "done", x->trace.id, x->client_name);
     }

@@ -92,8 +92,9 @@ static int make_snapshot(struct exchange *x, struct backend *b)
 
 static int create(struct exchange *x, bool snapshot)
 {
-    if (body_create_parse(&x->create, x->body.data, x->body.size, &x->server->limits, snapshot, &x->refusal) <
-        0)
+    const struct body_limits limits = server_limits(x->server);
+
+    if (body_create_parse(&x->create, x->body.data, x->body.size, &limits, snapshot, &x->refusal) < 0)
         return -1;
     return exchange_detach(x, snapshot ? "snapshot" : "rootfs", LANE_MAKE,
                            snapshot ? make_snapshot : make_image);

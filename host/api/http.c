@@ -333,6 +333,7 @@ static enum MHD_Result enqueue(struct exchange *x)
 static enum MHD_Result dispatch(struct exchange *x)
 {
     x->dispatched = true;
+    connections_received(&x->server->connections, x->connection);
     if (x->refused_early)
         return send_refusal(x);
     int known = begin_key(x);
@@ -420,10 +421,10 @@ static void on_completed(void *server, struct MHD_Connection *connection, void *
     struct api_server *s = server;
     struct exchange *x = *context;
 
-    (void)connection;
     if (!x)
         return;
     *context = NULL;
+    connections_answered(&s->connections, connection);
     pthread_mutex_lock(&x->lock);
     x->connection = NULL;
     bool done = x->done || !x->working;
@@ -489,6 +490,7 @@ struct MHD_Daemon *http_start(struct api_server *s, int fd)
 
     return MHD_start_daemon(flags, 0, NULL, NULL, on_request, s, MHD_OPTION_EXTERNAL_LOGGER, log_message, s,
                             MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
+                            MHD_OPTION_NOTIFY_CONNECTION, connections_notify, &s->connections,
                             MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
                             IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
                             MHD_OPTION_UNESCAPE_CALLBACK, unescape, s, MHD_OPTION_STRICT_FOR_CLIENT, 1,

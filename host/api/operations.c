@@ -110,10 +110,12 @@ void operations_end(struct operations *o, const char *id, bool cancelled, json_t
         p->status = !refusal ? "succeeded" : cancelled ? "cancelled" : "failed";
         p->finished = clock_realtime_ns();
         p->exchange = 0;
-        p->result = json_incref(result);
+        p->result = result;
         p->error = refusal ? refusal_json(refusal, trace_id) : NULL;
     }
     pthread_mutex_unlock(&o->lock);
+    if (!p)
+        json_decref(result);
 }
 
 void operations_forget(struct operations *o, const char *id)

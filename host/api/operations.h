@@ -26,7 +26,7 @@ void operations_close(struct operations *o);
 int operations_add(struct operations *o, const char *kind, const char *client, uint64_t exchange,
                    char ret_id[static OPERATION_ID_MAX]);
 void operations_begin(struct operations *o, const char *id);
-/* Takes a reference of result. */
+/* Takes result over. */
 void operations_end(struct operations *o, const char *id, bool cancelled, json_t *result,
                     const struct refusal *refusal, const char *trace_id);
 void operations_forget(struct operations *o, const char *id);

@@ -167,7 +167,7 @@ static int session_execute(struct exchange *x, struct session_user *u, struct ru
 static json_t *run_one(struct exchange *x, struct backend *b, struct session_user *u, size_t which)
 {
     const struct body_run *body = &x->run;
-    size_t max = body->max_output ? body->max_output : x->server->limits.output;
+    size_t max = body->max_output ? body->max_output : x->server->max_output;
     struct one_run o = {.exchange = x, .outputs = {{.max = max}, {.max = max}}};
     struct run_request request = {
         .language = body->language,
@@ -180,6 +180,7 @@ static json_t *run_one(struct exchange *x, struct backend *b, struct session_use
         .build_timeout = body->build_timeout,
         .memory_mib = body->memory,
         .vcpus = body->vcpus,
+        .disk_mib = body->disk,
         .cold = body->cold,
         .unprimed = body->unprimed,
         .on_output = x->streaming ? on_output : run_output_add,
@@ -276,7 +277,9 @@ int work_run(struct exchange *x, struct backend *b)
 
 static int prepare(struct exchange *x, int (*work)(struct exchange *, struct backend *))
 {
-    if (body_run_parse(&x->run, x->body.data, x->body.size, &x->server->limits, &x->refusal) < 0)
+    const struct body_limits limits = server_limits(x->server);
+
+    if (body_run_parse(&x->run, x->body.data, x->body.size, &limits, &x->refusal) < 0)
         return -1;
     if (x->run.batch && (x->stream || work == work_execute))
         return refuse(&x->refusal, REFUSAL_INVALID,

@@ -22,6 +22,7 @@
 #define CANCEL_GRACE_S 20    /* at the end: for VMs to go away */
 #define MEMORY_MAX_MIB 65536
 #define VCPUS_MAX 32
+#define DISK_MAX_MIB 65536
 
 static int signal_fd = -1;
 
@@ -69,7 +70,7 @@ static void reload(struct api_server *s, struct config *own)
         config_done(own);
         *own = fresh;
         s->config = own;
-        s->limits.output = own->max_output;
+        s->max_output = own->max_output;
         s->generation++;
         pthread_mutex_unlock(&s->lock);
         log_progress("Settings and tokens were read anew");
@@ -79,8 +80,9 @@ static void reload(struct api_server *s, struct config *own)
 
 static void expire(struct api_server *s)
 {
-    int64_t before = clock_monotonic_ns() - (int64_t)s->options->queue_seconds * 1000000000;
+    int64_t now = clock_monotonic_ns(), before = now - (int64_t)s->options->queue_seconds * 1000000000;
 
+    connections_expire(&s->connections, now - (int64_t)s->options->receive_seconds * 1000000000);
     for (enum route_lane lane = LANE_RUN; lane < LANE_COUNT; lane++) {
         if (lane == LANE_MAKE)
             continue;
@@ -224,9 +226,11 @@ int api_serve(const struct api_options *options, const struct config *config, st
     s->options = options;
     s->config = config;
     s->started_ns = clock_monotonic_ns();
-    s->limits = (struct body_limits){options->timeout_max, MEMORY_MAX_MIB, VCPUS_MAX, config->max_output};
+    s->limits = (struct body_limits){options->timeout_max, MEMORY_MAX_MIB, VCPUS_MAX, DISK_MAX_MIB, 0};
     s->watch_fd = epoll_create1(EPOLL_CLOEXEC);
     pthread_mutex_init(&s->lock, NULL);
+    s->max_output = config->max_output;
+    connections_open(&s->connections);
     operations_open(&s->operations);
     keys_open(&s->keys);
     sessions_open(&s->sessions, options->sessions, options->client_sessions);
@@ -243,6 +247,7 @@ int api_serve(const struct api_options *options, const struct config *config, st
     tokens_close(s->tokens);
     sessions_close(&s->sessions);
     keys_close(&s->keys);
+    connections_close(&s->connections);
     operations_close(&s->operations);
     pthread_mutex_destroy(&s->lock);
     close_fd(&s->watch_fd);

@@ -11,6 +11,7 @@
 #include "api/api.h"
 #include "api/backend.h"
 #include "api/body.h"
+#include "api/connections.h"
 #include "api/keys.h"
 #include "api/metrics.h"
 #include "api/operations.h"
@@ -111,7 +112,9 @@ struct api_server {
     const struct api_options *options;
     const struct config *config; /* under lock; replaced by a reload */
     unsigned generation;
-    struct body_limits limits;
+    struct body_limits limits; /* but for output */
+    atomic_ullong max_output;  /* bytes; a reload may change it */
+    struct connections connections;
     struct tokens *tokens;
     struct queue lanes[LANE_COUNT];
     struct metrics metrics;
@@ -129,6 +132,15 @@ struct api_server {
     struct exchange *in_flight;
     uint64_t next_id;
 };
+
+/* The limits as they are now. */
+static inline struct body_limits server_limits(struct api_server *s)
+{
+    struct body_limits now = s->limits;
+
+    now.output = s->max_output;
+    return now;
+}
 
 /* ---- exchange.c ---------------------------------------------------------------------------------- */
 

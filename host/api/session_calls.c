@@ -89,8 +89,6 @@ static int start_background(struct exchange *x, struct session_user *u)
     struct program p;
     struct error e = {0};
 
-    if (x->run.sources.count > 0)
-        return refuse(&x->refusal, REFUSAL_INVALID, "a command in the background has no \"files\"");
     if (program_init(&p, &t->language, t->language.source, NULL, env, &e) < 0)
         return exchange_fail(x, &e);
     program_command(&p, (const char *const *)x->exec.argv);

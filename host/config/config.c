@@ -221,18 +221,43 @@ failed:
     return -1;
 }
 
+/* What belongs to a value of each kind. */
+static void copy_path(char **field)
+{
+    *field = text_copy(*field);
+}
+
+static void done_path(char **field)
+{
+    free(*field);
+}
+
+static void keep_number(const void *field)
+{
+    (void)field;
+}
+
+#define copy_vmm copy_path
+#define done_vmm done_path
+#define copy_accel keep_number
+#define done_accel keep_number
+#define copy_confine keep_number
+#define done_confine keep_number
+#define copy_u64 keep_number
+#define done_u64 keep_number
+
+void config_copy(struct config *ret, const struct config *c)
+{
+    *ret = *c;
+#define S(name, kind, fallback, help) copy_##kind(&ret->name);
+    CONFIG_SETTINGS(S)
+#undef S
+}
+
 void config_done(struct config *c)
 {
-    free(c->home);
-    free(c->data);
-    free(c->kernel);
-    free(c->kernel_args);
-    free(c->qemu);
-    free(c->mirror);
-    free(c->npm_registry);
-    free(c->vmm);
-    free(c->firecracker);
-    free(c->jailer);
-    free(c->vm_uids);
+#define S(name, kind, fallback, help) done_##kind(&c->name);
+    CONFIG_SETTINGS(S)
+#undef S
     *c = (struct config){0};
 }

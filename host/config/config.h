@@ -63,6 +63,9 @@ struct config {
 int config_load(struct config *c, struct error *e);
 void config_done(struct config *c);
 
+/* A copy with strings of its own; the caller ends it with config_done(). */
+void config_copy(struct config *ret, const struct config *c);
+
 /* Sets one key; source names where the value comes from, for messages. */
 int config_set(struct config *c, const char *key, const char *value, const char *source, struct error *e);
 

@@ -157,7 +157,8 @@ static void plan_init(struct plan *p, const struct confinement *c, const struct 
     add_limit(p, RLIMIT_CORE, 0);
     add_limit(p, RLIMIT_NOFILE, FILES_MAX);
     add_limit(p, RLIMIT_AS, memory + ((uint64_t)ADDRESS_SPACE_MIB << 20));
-    add_limit(p, RLIMIT_FSIZE, memory + ((uint64_t)FILE_SIZE_MIB << 20));
+    uint64_t largest = need->disk_mib > need->memory_mib ? need->disk_mib : need->memory_mib;
+    add_limit(p, RLIMIT_FSIZE, (largest + FILE_SIZE_MIB) << 20);
     /* The kernel counts per user and user namespace, so only of use where the VM has one for itself. */
     if (c->have[CONFINE_USER])
         add_limit(p, RLIMIT_NPROC, PROCESSES_MAX);

@@ -51,6 +51,7 @@ struct confine_need {
     const char *writable;                       /* a file; NULL: none */
     const char *vmm;                            /* absolute path of the program */
     uint64_t memory_mib;
+    uint64_t disk_mib; /* size of a scratch disk that it writes; 0: none */
     uint64_t vcpus;
     bool kvm;
 };

@@ -97,7 +97,7 @@ static int read_pieces(struct installed *ret, int root, const char *path, struct
     int fd = tree_open_directory(root, path, e), result = 0;
 
     if (fd < 0)
-        return errno == ENOENT || errno == ENOTDIR ? 0 : error_wrap(e, "/%s in the image", path);
+        return errno == ENOENT || errno == ENOTDIR ? 0 : -1;
     cleanup_dir DIR *dir = fdopendir(fd);
     if (!dir) {
         close(fd);

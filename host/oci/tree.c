@@ -206,33 +206,41 @@ int tree_write(int root, const char *path, mode_t mode, const void *data, size_t
     return 0;
 }
 
-int tree_open_directory(int root, const char *path, struct error *e)
+/* Opens what the path names, which the last component may not lead away from; -1 with errno. */
+static int open_at(int root, const char *path, int flags, struct error *e)
 {
     struct tree_path p;
     const char *name;
 
-    if (tree_path_parse(&p, path, e) < 0)
+    if (tree_path_parse(&p, path, e) < 0) {
+        errno = EINVAL;
         return -1;
+    }
     cleanup_fd int parent = tree_open_parent(root, &p, TREE_IN_ROOT, false, &name, e);
-    if (parent < 0)
-        return -1;
-    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    return fd < 0 ? error_errno(e, "cannot be opened") : fd;
+    int fd = parent < 0 ? -1 : openat(parent, name, flags | O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd >= 0)
+        return fd;
+    int code = errno;
+    if (parent >= 0)
+        error_errno(e, "cannot be opened");
+    error_wrap(e, "/%s in the image", path);
+    errno = code;
+    return -1;
+}
+
+int tree_open_directory(int root, const char *path, struct error *e)
+{
+    return open_at(root, path, O_DIRECTORY, e);
 }
 
 int tree_read(int root, const char *path, size_t max, struct buffer *ret, struct error *e)
 {
-    struct tree_path p;
-    const char *name;
-
-    if (tree_path_parse(&p, path, e) < 0)
-        return -1;
-    cleanup_fd int parent = tree_open_parent(root, &p, TREE_IN_ROOT, false, &name, e);
-    if (parent < 0)
-        return errno == ENOENT ? 0 : error_wrap(e, "/%s in the image", path);
-    cleanup_fd int fd = openat(parent, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    cleanup_fd int fd = open_at(root, path, O_NONBLOCK, e);
     struct stat st;
-    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-        return errno == ENOENT || errno == ELOOP || fd >= 0 ? 0 : error_errno(e, "/%s in the image", path);
-    return file_read_fd(fd, path, max, ret, e);
+
+    if (fd < 0)
+        return errno == ENOENT || errno == ELOOP ? 0 : -1;
+    if (fstat(fd, &st) < 0)
+        return error_errno(e, "/%s in the image", path);
+    return S_ISREG(st.st_mode) ? file_read_fd(fd, path, max, ret, e) : 0;
 }

@@ -22,6 +22,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define ARGUMENTS_MAX 64
@@ -69,6 +70,7 @@ static char *escape_commas(const char *s)
 struct qemu_fds {
     int channel; /* QEMU's ends */
     int control;
+    int disk_readable; /* the scratch disk once more, for reading; -1: there is none */
 };
 
 static void add_machine(struct command_line *c, const struct vm_spec *spec, const char *memory_file,
@@ -137,7 +139,9 @@ static void add_devices(struct command_line *c, const struct vm_spec *spec, bool
     add(c, "-device", text_copy("virtio-blk-device,drive=root"));
     /* Nothing of it outlives the VM, so nothing needs to be flushed. A full host disk is the guest's EIO. */
     if (spec->disk_fd >= 0) {
+        /* QEMU takes from the set the one whose access mode it needs: it opens for reading first. */
         add(c, "-add-fd", text_format("fd=%d,set=1", spec->disk_fd));
+        add(c, "-add-fd", text_format("fd=%d,set=1", fds->disk_readable));
         add(c, "-drive",
             text_copy("id=upper,file=/dev/fdset/1,if=none,format=raw,cache=unsafe,discard=unmap"));
         add(c, "-device", text_copy("virtio-blk-device,drive=upper,werror=report,rerror=report"));
@@ -201,6 +205,10 @@ static int spawn_confined(struct vm *vm, const struct vm_spec *spec, const char 
     cleanup_free char *image = realpath(spec->image, NULL);
     struct command_line c = {0};
 
+    struct stat disk = {0};
+
+    if (spec->disk_fd >= 0 && fstat(spec->disk_fd, &disk) < 0)
+        return error_errno(e, "cannot look at the scratch disk");
     if (!vmm || !kernel || !image)
         return error_errno(e, "cannot find %s", !vmm ? spec->vmm : !kernel ? spec->kernel : spec->image);
     struct vm_spec seen = *spec;
@@ -211,6 +219,7 @@ static int spawn_confined(struct vm *vm, const struct vm_spec *spec, const char 
                                       .writable = incoming ? NULL : memory_file,
                                       .vmm = vmm,
                                       .memory_mib = spec->memory_mib,
+                                      .disk_mib = (uint64_t)disk.st_size >> 20,
                                       .vcpus = spec->vcpus,
                                       .kvm = spec->accel == ACCEL_KVM};
     build_command_line(&c, &seen, memory_file, incoming, fds);
@@ -218,6 +227,15 @@ static int spawn_confined(struct vm *vm, const struct vm_spec *spec, const char 
     int result = confine_spawn(&vm->vmm, &vm->confined, spec->confine, &need, child, e);
     command_line_done(&c);
     return result;
+}
+
+/* The same file once more, for reading only; fd -1 gives -1. */
+static int open_readable(int fd, int *ret, struct error *e)
+{
+    cleanup_free char *path = text_format("/proc/self/fd/%d", fd);
+
+    *ret = fd < 0 ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+    return fd >= 0 && *ret < 0 ? error_errno(e, "cannot open the scratch disk") : 0;
 }
 
 /* memory_fd: kept open for QEMU; -1: none. */
@@ -233,14 +251,19 @@ static int spawn(struct vm *vm, const struct vm_spec *spec, const char *memory_f
         return error_errno(e, "memfd_create");
     if (make_pair(&vm->channel_fd, &channel, e) < 0 || make_pair(&vm->control_fd, &control, e) < 0)
         return -1;
-    struct qemu_fds fds = {.channel = channel, .control = control};
+    cleanup_fd int readable = -1;
+    if (open_readable(spec->disk_fd, &readable, e) < 0)
+        return -1;
+    struct qemu_fds fds = {.channel = channel, .control = control, .disk_readable = readable};
 
-    int kept[4] = {channel, control};
+    int kept[5] = {channel, control};
     size_t kept_count = 2;
     if (memory_fd >= 0)
         kept[kept_count++] = memory_fd;
-    if (spec->disk_fd >= 0)
+    if (spec->disk_fd >= 0) {
         kept[kept_count++] = spec->disk_fd;
+        kept[kept_count++] = readable;
+    }
     struct child_spec child = {.stdin_fd = -1,
                                .stdout_fd = vm->log_fd,
                                .stderr_fd = vm->log_fd,

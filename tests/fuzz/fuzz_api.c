@@ -30,7 +30,8 @@ static void check_run(const struct body_run *b, const struct body_limits *limits
 
 static void parse(const char *text, size_t size)
 {
-    const struct body_limits limits = {.timeout = 300, .memory = 1024, .vcpus = 4, .output = 1000};
+    const struct body_limits limits = {
+        .timeout = 300, .memory = 1024, .vcpus = 4, .disk = 100, .output = 1000};
     struct body_create create;
     struct refusal r = {0};
     struct body_run run;

@@ -195,6 +195,9 @@ int main(int argc, char **argv)
                                           "/proc/1/root/etc/passwd",
                                           "/dev/mem"};
 
+    /* Every VMM is asked this once, before it is trusted with nothing. */
+    if (argc == 2 && strcmp(argv[1], "--version") == 0)
+        return write(STDOUT_FILENO, "hijacked VMM 1\n", 15) == 15 ? 0 : 2;
     try_targets();
     for (size_t i = 0; i < sizeof(secrets) / sizeof(secrets[0]); i++)
         check(can_open(secrets[i], O_RDONLY), secrets[i]);

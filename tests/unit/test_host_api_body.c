@@ -6,7 +6,8 @@
 
 #include <string.h>
 
-static const struct body_limits limits = {.timeout = 300, .memory = 1024, .vcpus = 4, .output = 1000};
+static const struct body_limits limits = {
+    .timeout = 300, .memory = 1024, .vcpus = 4, .disk = 100, .output = 1000};
 
 static enum refusal_kind parse(const char *text)
 {
@@ -91,6 +92,8 @@ static const struct {
     {"{" CODE ", \"timeout\": \"1\"}", REFUSAL_INVALID},
     {"{" CODE ", \"timeout\": 99999999999999999999}", REFUSAL_INVALID},
     {"{" CODE ", \"vcpus\": 5}", REFUSAL_INVALID},
+    {"{" CODE ", \"disk_mib\": 100}", REFUSAL_NONE},
+    {"{" CODE ", \"disk_mib\": 101}", REFUSAL_INVALID},
     {"{" CODE ", \"prime\": 1}", REFUSAL_INVALID},
     {"{" CODE ", \"args\": \"a\"}", REFUSAL_INVALID},
     {"{" CODE ", \"args\": [1]}", REFUSAL_INVALID},

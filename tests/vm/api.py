@@ -177,6 +177,8 @@ def test_execute(s):
            ("timeout", "1\n", "Execution timeout exceeded (2s)", 124))
     _, _, value = s.execute("import os,sys; print(sys.argv[1:], os.environ['A'])", args=["b c"], env={"A": "d"})
     expect("arguments and environment", value["stdout"], "['b c'] d\n")
+    _, _, value = s.execute("import os; s = os.statvfs('.'); print(s.f_blocks * s.f_frsize >> 20 > 700)", disk_mib=900)
+    expect("a disk", value["stdout"], "True\n")
     _, _, value = s.execute("print(input())", stdin="what it reads")
     expect("standard input", (value["stdout"], value["stdin"]), ("what it reads\n", "what it reads"))
     _, _, value = s.execute("import sys; sys.stdout.buffer.write(sys.stdin.buffer.read())", stdin="/wAB",
@@ -431,6 +433,27 @@ def test_shutdown_and_socket():
     expect("the socket is removed", os.path.exists(path), False)
 
 
+def test_slow_clients():
+    with Server("--receive-seconds", "1") as s:
+        for what, begin in (("head", b"GET /health HTTP/1.1\r\nX: "),
+                            ("body", b"POST /api/v1/execute HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                                     b"Content-Length: 100000\r\n\r\n{")):
+            with socket.create_connection(("127.0.0.1", s.port), timeout=0.1) as c:
+                c.sendall(begin)
+                end, closed = time.monotonic() + 40, False
+                while not closed and time.monotonic() < end:
+                    try:
+                        c.sendall(b" ")
+                        closed = c.recv(1) == b""
+                    except TimeoutError:
+                        pass
+                    except (ConnectionResetError, BrokenPipeError):
+                        closed = True
+                expect(f"a slow {what} ends its connection", closed, True)
+        status, _, _ = s.execute("import time; time.sleep(3); print(1)")
+        expect("a slow program does not", status, 200)
+
+
 def test_activation():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         script = 'exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec "$CAPSID" api'
@@ -451,7 +474,7 @@ def main():
         for test in (test_simple, test_execute, test_streams, test_client_gone, test_operations, test_idempotency,
                      test_bad_input, test_wire, test_metrics):
             test(s)
-    for test in test_tokens, test_overload, test_shutdown_and_socket, test_activation:
+    for test in test_tokens, test_overload, test_shutdown_and_socket, test_slow_clients, test_activation:
         test()
     sys.exit(failures > 0)
 

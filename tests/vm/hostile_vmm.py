@@ -21,6 +21,9 @@ sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 from guest import C, HEADER, protocol
 
 arguments = sys.argv[1:]
+if arguments == ["--version"]:
+    print("hostile VMM 1")
+    sys.exit(0)
 restoring = "-incoming" in arguments
 hostile = os.environ.get("HOSTILE", "") if restoring else ""
 KNOWN = set("""

@@ -12,25 +12,25 @@ print(s.f_blocks * s.f_frsize >> 20, os.path.exists("/tmp/big"))
 n = 0
 try:
     with open("/tmp/big", "wb") as f:
-        while n < 400:
+        while n < 240:
             f.write(b"x" * (1 << 20))
             n += 1
         f.flush()
         os.fsync(f.fileno())
 except OSError as e:
     print(e.strerror)
-print(n >= 400)'
+print(n >= 240)'
 
 for way in "" --no-snapshot; do
 	name=${way:-restored}
 	for round in first second; do
 		# shellcheck disable=SC2086 # no word where there is no option
-		capsid run -l python -c "$fill" --raw --mem 192 --disk 1G --timeout 120 $way
+		capsid run -l python -c "$fill" --raw --mem 160 --disk 1G --timeout 120 $way
 		expect "$name, $round: exit status" "$status" 0
 		expect_match "$name, $round: a disk of its own, larger than the memory" "$out" "100[0-9] False?True"
 	done
 done
-capsid run -l python -c "$fill" --raw --mem 192 --disk 64 --timeout 120
+capsid run -l python -c "$fill" --raw --mem 160 --disk 64 --timeout 120
 expect_match "a full disk is the program's error" "$out" "*No space left on device?False"
 expect "the program goes on" "$status" 0
 expect_clean "with disks"

@@ -6,6 +6,7 @@
 . "$SRC/tests/vm/lib.sh"
 new_home
 export CAPSID_ACCEL=tcg
+export CAPSID_CONFINE=off # the doubles need Python, their sources and their environment
 pids=()
 
 # A small program, and one that does not fit the buffers of a connection.

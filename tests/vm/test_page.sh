@@ -18,10 +18,6 @@ page() {
 page double "$SRC/host/api/page"
 expect "the page is under 40 KB" "$(($(cat "$SRC"/host/api/page/* | wc -c) < 40000))" 1
 
-if [ ! -e "$SRC/host/cli/verb_api.c" ]; then
-	echo "warning: there is no capsid api yet: the page was tested with its double only"
-	finish
-fi
 need_snapshot
 
 # serve OPTIONS...: sets server and url.

@@ -28,7 +28,7 @@ expect_match "show --json: packages" "$(field packages)" "*'name': 'busybox-stat
 [ "$(field size_bytes)" -le 8000000 ] || fail "a shell image has $(field size_bytes) bytes, 8 MB are the limit"
 expect "create --output" "$(sha256sum <"$TMPDIR/out.erofs")" "$digest  -"
 capsid rootfs show small
-expect_match "show" "$out" "Name: *small*SHA-256: *$digest*initd: *$("$INITD" --version | cut -d ' ' -f 2)*deb busybox-static *"
+expect_match "show" "$out" "Name: *small*SHA-256: *$digest*initd: *$("$INITD" --version | cut -d ' ' -f 2)*deb   busybox-static *"
 capsid rootfs list
 expect_match "list" "$out" "NAME*ON DISK*small *MB*all together *MB"
 capsid rootfs verify

@@ -191,7 +191,7 @@ SMALL=$TMPDIR/small CAPSID_DATA=$TMPDIR/data unshare --mount sh "$TMPDIR/full.sh
 expect "full: status" "$(cat "$TMPDIR/status")" 1
 expect_match "full: message" "$(cat "$TMPDIR/err")" "Making the snapshot of python*
 Error: the snapshot of python could not be made: not enough disk space in $TMPDIR/small: * needed, * free"
-expect "full: two lines" "$(wc -l <"$TMPDIR/err")" 2
+expect "full: two lines" "$(grep -cv '^The VMM is confined only in part' "$TMPDIR/err")" 2
 expect "full: nothing is left" "$(cat "$TMPDIR/left")" "$TMPDIR/small/run:
 
 $TMPDIR/small/snapshots:"
