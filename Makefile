@@ -103,6 +103,7 @@ busybox-static     | what those images are made of
 e2fsprogs          | ext4 disks in the tests of real guests
 python3            | JSON checks in the tests of real guests
 python3-jsonschema | answers of the HTTP API against its OpenAPI description
+wrk                | requests a second of the HTTP API, in make bench
 endef
 export DEPS DEPS_TEST
 
@@ -287,6 +288,7 @@ bench: all kernel guest-programs bench-programs
 	$(Q)tests/bench/run
 	$(Q)tests/bench/initd
 	$(Q)CAPSID_DATA=$(abspath $(SHARE)) PROBE=$(T)/guest/probe $(T)/bench/pool
+	$(Q)CAPSID_DATA=$(abspath $(SHARE)) tests/bench/api
 
 # ---- install, clean ------------------------------------------------------------------------------
 

@@ -76,7 +76,7 @@ $(UNIT_HOST_BIN): $(T)/%: $(T)/san/tests/%.o $(T)/san/host.a $(SAN_PROTO)
 	$(Q)$(CC) $(SANITIZE) $(LDFLAGS) -o $@ $^ $(IMPORT_LIBS) $(CHECK_LIBS)
 
 # The thread sanitizer and the others exclude each other.
-THREADS_HOST := $(filter-out host/cli/% host/oci/% host/api/%,$(HOST_LIB_SRC))
+THREADS_HOST := $(filter-out host/cli/% host/oci/% host/api/%,$(HOST_LIB_SRC)) host/api/gate.c
 
 $(T)/threads/obj/%.o: %.c tests/tests.mk
 	$(call say,CC threads,$<)

@@ -14,9 +14,9 @@ struct api_options {
     struct token_limits limits; /* of clients for which the file has none */
     bool anonymous;             /* without tokens also where others can reach it */
     const char *cors;           /* origin whose pages may use the API, "*": any; NULL: none */
-    uint64_t workers;           /* programs at a time; 0: as the machine has processors, twice */
-    uint64_t queue;             /* requests that wait for one */
-    uint64_t queue_seconds;     /* how long at most */
+    uint64_t workers;           /* programs with VMs of their own at a time; 0: twice as many as processors */
+    uint64_t queue;             /* programs that wait for a VM */
+    uint64_t queue_seconds;     /* how long at most; the program's own timeout begins when it has one */
     uint64_t receive_seconds;   /* how long a client may take to send a request */
     uint64_t timeout_max;       /* seconds that a request may ask for */
     uint64_t sessions;          /* at a time, of all clients */

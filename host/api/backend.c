@@ -1,51 +1,279 @@
 #include "api/backend.h"
 
+#include "api/gate.h"
+#include "api/warm.h"
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "core/program.h"
 #include "core/snapshot.h"
 #include "core/supervisor.h"
 #include "image/image.h"
 #include "language/language.h"
 
+#include <stdatomic.h>
 #include <string.h>
+#include <unistd.h>
+
+#define POOL_MAX_EACH 8 /* VMs of the pool for each processor */
+#define POOL_MAX 64
 
 struct backend {
-    struct supervisor supervisor;
+    struct backend_options options;
+    struct supervisor supervisor; /* of warm; what never changes of it may be read by all */
+    struct warm *warm;
+    struct gate workers;
+    unsigned pool_max; /* 0: no pool */
+    atomic_ullong timeout;
+    atomic_uint running, waiting;
 };
 
-struct backend *backend_open(const struct config *config, struct error *e)
+/* ---- opening ------------------------------------------------------------------------------------- */
+
+static unsigned pool_max(const struct config *c)
+{
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned max = (unsigned)(processors > 0 ? processors : 1) * POOL_MAX_EACH;
+
+    if (strcmp(c->pool, "off") == 0)
+        return 0;
+    return c->pool_max ? (unsigned)c->pool_max : max < POOL_MAX ? max : POOL_MAX;
+}
+
+static int keep(struct backend *b, char *word, struct error *e)
+{
+    char *number = strchr(word, '=');
+    uint64_t size = 1;
+    struct language l;
+
+    if (number)
+        *number++ = '\0';
+    if (number && !text_to_u64(number, 1, 1000, &size))
+        return error_set(e, ERROR_USAGE, "pool: %.64s=%.64s: the number of VMs must be 1 to 1000", word,
+                         number);
+    if (language_find(&l, b->supervisor.config.data, word, e) < 0)
+        return error_wrap(e, "pool");
+    int result = warm_keep(b->warm, l.name, (unsigned)size, e);
+    language_done(&l);
+    return result;
+}
+
+/* Calls visit with each word of the setting "pool", which it may change. */
+static int each_kept(struct backend *b, int (*visit)(struct backend *b, char *word, struct error *e),
+                     struct error *e)
+{
+    cleanup_free char *list = text_copy(b->supervisor.config.pool);
+    char *state = NULL;
+    int result = 0;
+
+    if (!b->pool_max)
+        return 0;
+    for (char *word = strtok_r(list, ",", &state); word && result == 0; word = strtok_r(NULL, ",", &state))
+        result = visit(b, text_trim(word), e);
+    return result;
+}
+
+int backend_open(struct backend **ret, const struct config *config, const struct backend_options *options,
+                 struct error *e)
 {
     struct backend *b = memory_allocate(sizeof(*b));
     struct config copy;
 
     config_copy(&copy, config);
-    if (supervisor_open(&b->supervisor, &copy, -1, e) == 0)
-        return b;
-    free(b);
-    return NULL;
+    b->options = *options;
+    b->pool_max = pool_max(config);
+    b->timeout = config->timeout;
+    uint64_t memory = config->pool_memory << 20;
+    if (supervisor_open(&b->supervisor, &copy, -1, e) < 0) {
+        free(b);
+        return -1;
+    }
+    gate_open(&b->workers, options->workers, options->max_waiting, "no worker was free");
+    b->warm = warm_open(&b->supervisor, &(struct warm_options){b->pool_max, options->max_waiting, memory});
+    if (each_kept(b, keep, e) < 0) {
+        backend_close(b);
+        return -1;
+    }
+    *ret = b;
+    return 0;
 }
 
 void backend_close(struct backend *b)
 {
     if (!b)
         return;
+    warm_close(b->warm);
+    gate_close(&b->workers);
     supervisor_close(&b->supervisor);
     free(b);
 }
 
-int backend_execute(struct backend *b, const struct run_request *request, int cancel_fd,
-                    struct run_result *ret, struct error *e)
+static int warm_one(struct backend *b, const char *name, int cancel_fd, struct error *e)
 {
-    b->supervisor.cancel.fd = cancel_fd;
-    int result = run_program(&b->supervisor, request, ret, e);
-    b->supervisor.cancel.fd = -1;
+    struct pool_target *t;
+    struct language l;
+    bool made;
+
+    if (language_find(&l, b->supervisor.config.data, name, e) < 0)
+        return -1;
+    int result = warm_target(b->warm, &l, DEADLINE_NEVER, cancel_fd, &t, &made, e);
+    language_done(&l);
     return result;
 }
 
-const struct supervisor *backend_supervisor(const struct backend *b)
+void backend_warm(struct backend *b, int cancel_fd)
 {
-    return &b->supervisor;
+    cleanup_free char *list = text_copy(b->supervisor.config.pool);
+    char *state = NULL;
+
+    for (char *word = strtok_r(list, ",", &state); word && b->pool_max; word = strtok_r(NULL, ",", &state)) {
+        struct error e = {0};
+        word[strcspn(word, "=")] = '\0';
+        if (warm_one(b, text_trim(word), cancel_fd, &e) == 0)
+            continue;
+        if (e.kind == ERROR_CANCELLED)
+            return;
+        log_warning("the pool has no %s: %s", word, e.text);
+    }
+}
+
+static void warn_of(const char *key, void *context)
+{
+    (void)context;
+    if (strcmp(key, "timeout") != 0 && strcmp(key, "max_output") != 0)
+        log_warning("the setting \"%s\" has changed; that takes a restart", key);
+}
+
+void backend_reload(struct backend *b, const struct config *fresh)
+{
+    b->timeout = fresh->timeout;
+    config_compare(&b->supervisor.config, fresh, warn_of, NULL);
+}
+
+/* ---- programs ------------------------------------------------------------------------------------ */
+
+static bool fits_pool(const struct backend *b, const struct run_request *r, const struct language *l)
+{
+    return b->pool_max > 0 && !r->cold && r->disk_mib == 0 &&
+           (r->memory_mib == 0 || r->memory_mib == l->memory) && (r->vcpus == 0 || r->vcpus == l->vcpus);
+}
+
+static void begin(struct backend *b, struct backend_run *run)
+{
+    b->waiting--;
+    b->running++;
+    run->turn = true;
+    if (run->on_turn)
+        run->on_turn(run->context);
+}
+
+static int run_pooled(struct backend *b, struct pool_target *t, const struct run_request *r,
+                      struct backend_run *run, int64_t deadline, struct run_result *ret, struct error *e)
+{
+    const struct cancel cancel = {.fd = run->cancel_fd};
+    struct pool *pool = warm_pool(b->warm);
+    int64_t start = clock_monotonic_ns();
+    struct pool_vm *vm;
+
+    int result = pool_take(pool, t, deadline, &cancel, &vm, e);
+    ret->load_ns = run->wait_ns = clock_monotonic_ns() - start;
+    if (result < 0)
+        return -1;
+    begin(b, run);
+    result = run_on_machine(pool_machine(vm), &b->supervisor, pool_run_target(t), r, ret, e);
+    pool_discard(pool, vm);
+    run_log(ret, pool_run_target(t)->language.name);
+    return result;
+}
+
+static int run_alone(struct backend *b, const struct run_request *r, struct backend_run *run,
+                     int64_t deadline, struct run_result *ret, struct error *e)
+{
+    const struct cancel cancel = {.fd = run->cancel_fd};
+    int64_t start = clock_monotonic_ns();
+    struct supervisor s;
+
+    int result = gate_enter(&b->workers, deadline, &cancel, e);
+    run->wait_ns = clock_monotonic_ns() - start;
+    if (result < 0)
+        return -1;
+    begin(b, run);
+    warm_supervisor(b->warm, run->cancel_fd, &s);
+    result = run_program(&s, r, ret, e);
+    warm_learned(b->warm, &s);
+    gate_leave(&b->workers);
+    return result;
+}
+
+static int execute(struct backend *b, const struct run_request *r, const struct language *l,
+                   struct backend_run *run, struct run_result *ret, struct error *e)
+{
+    int64_t deadline = deadline_in_ms(b->options.wait_ms);
+    struct pool_target *t = NULL;
+    bool made = false;
+
+    if (run_check(r, l, e) < 0)
+        return -1;
+    if (fits_pool(b, r, l) && warm_target(b->warm, l, deadline, run->cancel_fd, &t, &made, e) < 0)
+        return -1;
+    if (made)
+        deadline = deadline_in_ms(b->options.wait_ms);
+    return t ? run_pooled(b, t, r, run, deadline, ret, e) : run_alone(b, r, run, deadline, ret, e);
+}
+
+int backend_execute(struct backend *b, struct backend_run *run, struct run_result *ret, struct error *e)
+{
+    struct run_request r = *run->request;
+    struct language l;
+
+    run_result_init(ret);
+    run->wait_ns = 0;
+    run->turn = false;
+    if (r.timeout == 0)
+        r.timeout = b->timeout;
+    if (run_find_language(&l, &b->supervisor, &r, e) < 0)
+        return -1;
+    b->waiting++;
+    int result = execute(b, &r, &l, run, ret, e);
+    if (run->turn)
+        b->running--;
+    else
+        b->waiting--;
+    language_done(&l);
+    return result;
+}
+
+int backend_pool_target(struct backend *b, const char *language, int cancel_fd, struct pool **ret_pool,
+                        struct pool_target **ret, struct error *e)
+{
+    struct language l;
+    bool made;
+
+    *ret = NULL;
+    if (language_find(&l, b->supervisor.config.data, language, e) < 0)
+        return -1;
+    int result = b->pool_max
+                     ? warm_target(b->warm, &l, deadline_in_ms(b->options.wait_ms), cancel_fd, ret, &made, e)
+                     : 0;
+    language_done(&l);
+    *ret_pool = warm_pool(b->warm);
+    return result;
+}
+
+void backend_state(struct backend *b, unsigned *ret_running, unsigned *ret_waiting)
+{
+    *ret_running = b->running;
+    *ret_waiting = b->waiting;
+}
+
+struct pool *backend_pool(struct backend *b)
+{
+    return warm_pool(b->warm);
+}
+
+unsigned backend_places(const struct backend *b)
+{
+    return b->pool_max + b->options.workers;
 }
 
 /* The interpreter that waits for one program knows nothing of a session's. */
@@ -59,18 +287,19 @@ static int clear_session(struct machine *m, struct run_target *t, int64_t deadli
     return program_prepare(&m->guest, deadline, e);
 }
 
-int backend_session(struct backend *b, const struct run_request *request, int cancel_fd, struct machine *ret,
-                    struct run_target *ret_target, struct error *e)
+int backend_session(struct backend *b, const struct run_request *request, int cancel_fd,
+                    struct supervisor *ret_supervisor, struct machine *ret, struct run_target *ret_target,
+                    struct error *e)
 {
-    struct supervisor *s = &b->supervisor;
+    struct supervisor *s = ret_supervisor;
     struct language l;
     int result = -1;
 
     *ret = MACHINE_NONE;
     *ret_target = (struct run_target){0};
+    warm_supervisor(b->warm, cancel_fd, s);
     if (language_find(&l, s->config.data, request->language, e) < 0)
         return -1;
-    s->cancel.fd = cancel_fd;
     unsigned given_up = s->kvm_given_up;
     if (run_target_open(ret_target, s, &l, request, e) == 0)
         result = run_load(ret, s, ret_target, NULL, e);
@@ -80,6 +309,7 @@ int backend_session(struct backend *b, const struct run_request *request, int ca
             run_target_open(ret_target, s, &l, request, e) == 0)
             result = run_load(ret, s, ret_target, NULL, e);
     }
+    warm_learned(b->warm, s);
     if (result == 0)
         result = clear_session(ret, ret_target, deadline_in_ms((int64_t)s->config.boot_timeout * 1000), e);
     s->cancel.fd = -1;
@@ -222,17 +452,17 @@ json_t *backend_snapshots(struct backend *b, struct error *e)
 json_t *backend_create_image(struct backend *b, const struct body_create *what, int cancel_fd,
                              struct error *e)
 {
-    struct supervisor *s = &b->supervisor;
+    struct supervisor s;
     struct image image = {0};
     struct language l;
     json_t *j = NULL;
 
-    if (language_find(&l, s->config.data, what->language, e) < 0)
+    warm_supervisor(b->warm, cancel_fd, &s);
+    if (language_find(&l, s.config.data, what->language, e) < 0)
         return NULL;
-    s->cancel.fd = cancel_fd;
-    if (image_ensure(&image, &s->config, &s->home, &l, what->force, &s->cancel, e) == 0)
+    if (image_ensure(&image, &s.config, &s.home, &l, what->force, &s.cancel, e) == 0)
         j = describe_image(&image);
-    s->cancel.fd = -1;
+    warm_forget(b->warm);
     image_done(&image);
     language_done(&l);
     return j;
@@ -241,23 +471,24 @@ json_t *backend_create_image(struct backend *b, const struct body_create *what, 
 json_t *backend_create_snapshot(struct backend *b, const struct body_create *what, int cancel_fd,
                                 struct error *e)
 {
-    struct supervisor *s = &b->supervisor;
+    struct supervisor s;
     struct snapshot snapshot = {0};
     struct image image = {0};
     struct language l;
     bool made = false;
 
-    if (language_find(&l, s->config.data, what->language, e) < 0)
+    warm_supervisor(b->warm, cancel_fd, &s);
+    if (language_find(&l, s.config.data, what->language, e) < 0)
         return NULL;
-    s->cancel.fd = cancel_fd;
-    int result = image_ensure(&image, &s->config, &s->home, &l, false, &s->cancel, e);
-    struct machine_spec spec = {.kernel = s->config.kernel,
+    int result = image_ensure(&image, &s.config, &s.home, &l, false, &s.cancel, e);
+    struct machine_spec spec = {.kernel = s.config.kernel,
                                 .image = image.path,
                                 .memory_mib = what->memory ? what->memory : l.memory,
                                 .vcpus = what->vcpus ? what->vcpus : l.vcpus};
     if (result == 0)
-        result = snapshot_ensure(&snapshot, s, &l, &image, &spec, what->force, &made, e);
-    s->cancel.fd = -1;
+        result = snapshot_ensure(&snapshot, &s, &l, &image, &spec, what->force, &made, e);
+    warm_learned(b->warm, &s);
+    warm_forget(b->warm);
     json_t *j = result == 0 ? describe_snapshot(&snapshot) : NULL;
     if (j)
         json_object_set_new(j, "made", json_boolean(made));

@@ -1,43 +1,84 @@
 /*
  * backend: all that the HTTP API asks of the rest of the program. Nothing else in api/ starts a VM or reads the
- * store.
+ * store. One for the server; its functions may be called by any thread that lives as long as it.
  *
- * A struct backend belongs to the thread that opened it, which must live as long as what it starts does: a VMM dies
- * with the thread that forked it (PR_SET_PDEATHSIG, prctl(2)).
+ * A program takes a VM of the pool when one like those in the pool will do: not a cold boot, with the memory,
+ * processors and disk that its language has, and a language for which the pool has room. Other programs get a VM of
+ * their own, so many at a time. Either way a program waits in one line, first come first served.
  */
 #ifndef CAPSID_API_BACKEND_H
 #define CAPSID_API_BACKEND_H
 
 #include "api/body.h"
-#include "core/run.h"
+#include "core/pool.h"
 
 #include <jansson.h>
 
 struct backend;
 
-/* Copies what it needs of config. */
-struct backend *backend_open(const struct config *config, struct error *e);
+struct backend_options {
+    unsigned workers;     /* programs with VMs of their own at a time */
+    unsigned max_waiting; /* for those, and for VMs of the pool, each */
+    int64_t wait_ms;      /* how long a program waits for its VM; making image and snapshot is not counted */
+};
+
+/* Copies config. Languages of the pool are not made before backend_warm(). */
+int backend_open(struct backend **ret, const struct config *config, const struct backend_options *options,
+                 struct error *e);
+
+/* Ends the VMs of the pool. Accepts NULL. */
 void backend_close(struct backend *b);
 
-/*
- * Runs a program; cancel_fd as in struct cancel. ERROR_UNKNOWN_LANGUAGE and ERROR_USAGE are the client's fault.
- */
-int backend_execute(struct backend *b, const struct run_request *request, int cancel_fd,
-                    struct run_result *ret, struct error *e);
+/* Makes the languages that the settings want in the pool; says in the log what became of each. Takes minutes. */
+void backend_warm(struct backend *b, int cancel_fd);
 
 /*
  * A VM for a session: this is where they come from. Of the request only language, memory_mib, vcpus and disk_mib count.
- * The machine, and ret_target which it was made from, are the caller's to destroy, before the backend is closed; its
- * waiting interpreter was ended, and its program's directory is empty.
+ * The machine, and ret_target which it was made from, are the caller's to destroy, before the backend is closed;
+ * ret_supervisor, which both use, is a copy that needs no closing. The waiting interpreter was ended, and its program's
+ * directory is empty. For a thread that lives as long as the VM.
  */
-int backend_session(struct backend *b, const struct run_request *request, int cancel_fd, struct machine *ret,
-                    struct run_target *ret_target, struct error *e);
-
-/* The settings that a run on such a machine goes by. */
-const struct supervisor *backend_supervisor(const struct backend *b);
+int backend_session(struct backend *b, const struct run_request *request, int cancel_fd,
+                    struct supervisor *ret_supervisor, struct machine *ret, struct run_target *ret_target,
+                    struct error *e);
 
 /* Fails with ERROR_UNKNOWN_LANGUAGE, without starting anything. */
 int backend_check_language(struct backend *b, const char *language, struct error *e);
+
+/* For programs that begin from now on. Other settings stay as they were; their names are told in a warning. */
+void backend_reload(struct backend *b, const struct config *fresh);
+
+struct backend_run {
+    const struct run_request *request;
+    int cancel_fd; /* as in struct cancel */
+    /* Called, if not NULL, when the program's turn has come: from here on it does not fail with ERROR_BUSY. */
+    void (*on_turn)(void *context);
+    void *context;
+    int64_t wait_ns; /* filled in: how long it waited */
+    bool turn;       /* filled in: its turn came */
+};
+
+/*
+ * Runs a program. ERROR_UNKNOWN_LANGUAGE and ERROR_USAGE are the client's fault; ERROR_BUSY: too many wait, or its
+ * turn did not come in time.
+ */
+int backend_execute(struct backend *b, struct backend_run *run, struct run_result *ret, struct error *e);
+
+/*
+ * For who needs a VM for longer than one program: its language's target, made if it is missing, from which pool_take()
+ * takes. *ret NULL, and success: the pool cannot have that language.
+ */
+int backend_pool_target(struct backend *b, const char *language, int cancel_fd, struct pool **ret_pool,
+                        struct pool_target **ret, struct error *e);
+
+/* Programs that run, and that wait for their turn; how many may wait. */
+void backend_state(struct backend *b, unsigned *ret_running, unsigned *ret_waiting);
+
+/* The pool; NULL: there is none yet. For its counts. */
+struct pool *backend_pool(struct backend *b);
+
+/* VMs that programs may have at a time, those of the pool and others. */
+unsigned backend_places(const struct backend *b);
 
 /* The answers of the lists: new references, NULL with an error. */
 json_t *backend_languages(struct backend *b, struct error *e);

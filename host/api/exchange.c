@@ -93,12 +93,7 @@ static void end_work(struct exchange *x)
 
 void exchange_work(struct exchange *x, struct backend *b)
 {
-    int64_t now = clock_monotonic_ns();
-
-    metrics_observe(&x->server->metrics.queue_wait, now - x->queued_ns);
-    if (!b)
-        refuse(&x->refusal, REFUSAL_FAILED, "the server cannot use its state directory; its log says why");
-    else if (x->cancelled)
+    if (x->cancelled)
         refuse(&x->refusal, REFUSAL_CANCELLED, "cancelled before it began");
     else {
         if (x->operation[0])
@@ -207,6 +202,9 @@ int refuse_error(struct api_server *s, const struct error *e, const char *trace_
         if (s->stopping)
             return refuse(r, REFUSAL_STOPPING, "the server is shutting down");
         return refuse(r, REFUSAL_CANCELLED, "cancelled");
+    case ERROR_BUSY:
+        r->retry_after = 1;
+        return refuse(r, REFUSAL_OVERLOAD, "%.600s", e->text);
     default:
         log_warning("trace_id=%s: %s", trace_id, e->text);
         /* Paths and the like are for those who run the server. */

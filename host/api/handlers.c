@@ -5,21 +5,29 @@
 
 #include <string.h>
 
+static void add_ready(const struct pool_target *t, const struct pool_stats *stats, void *context)
+{
+    json_object_set_new(context, pool_run_target(t)->language.name, json_integer(stats->ready));
+}
+
 static int get_health(struct exchange *x)
 {
     struct api_server *s = x->server;
+    struct pool *p = backend_pool(s->backend);
+    json_t *ready = json_object();
     bool stopping = s->stopping;
-    size_t waiting;
-    unsigned busy;
+    unsigned running, waiting;
 
-    queue_state(&s->lanes[LANE_RUN], &waiting, &busy);
+    backend_state(s->backend, &running, &waiting);
+    if (p)
+        pool_each(p, add_ready, ready);
     exchange_answer(x, stopping ? 503 : 200,
-                    json_pack("{s:s, s:s, s:I, s:{s:I, s:I, s:I, s:I}}", "status",
+                    json_pack("{s:s, s:s, s:I, s:{s:I, s:I, s:I, s:I}, s:o}", "status",
                               stopping ? "stopping" : "ok", "version", CAPSID_VERSION, "uptime_seconds",
                               (json_int_t)((clock_monotonic_ns() - s->started_ns) / 1000000000), "queue",
-                              "workers", (json_int_t)s->lanes[LANE_RUN].thread_count, "busy",
-                              (json_int_t)busy, "waiting", (json_int_t)waiting, "limit",
-                              (json_int_t)s->lanes[LANE_RUN].limit));
+                              "workers", (json_int_t)backend_places(s->backend), "busy", (json_int_t)running,
+                              "waiting", (json_int_t)waiting, "limit", (json_int_t)s->options->queue, "pool",
+                              ready));
     return 0;
 }
 

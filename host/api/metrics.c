@@ -44,14 +44,14 @@ void metrics_run(struct metrics *m, const char *end, int64_t load_ns, int64_t ex
     m->primed += (unsigned long long)primed;
 }
 
-static void head(struct buffer *out, const char *name, const char *type, const char *help)
+void metrics_head(struct buffer *out, const char *name, const char *type, const char *help)
 {
     buffer_add_text(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
 static void value(struct buffer *out, const char *name, const char *type, const char *help, double v)
 {
-    head(out, name, type, help);
+    metrics_head(out, name, type, help);
     buffer_add_text(out, "%s %.17g\n", name, v);
 }
 
@@ -59,7 +59,7 @@ static void histogram(struct buffer *out, const char *name, const char *help, st
 {
     unsigned long long sum = 0;
 
-    head(out, name, "histogram", help);
+    metrics_head(out, name, "histogram", help);
     for (unsigned i = 0; i < METRICS_BUCKETS; i++) {
         sum += h->buckets[i];
         buffer_add_text(out, "%s_bucket{le=\"%g\"} %llu\n", name, bounds[i], sum);
@@ -71,7 +71,7 @@ static void histogram(struct buffer *out, const char *name, const char *help, st
 
 static void write_requests(struct metrics *m, struct buffer *out)
 {
-    head(out, "capsid_http_requests_total", "counter", "Requests answered, by path and status.");
+    metrics_head(out, "capsid_http_requests_total", "counter", "Requests answered, by path and status.");
     for (unsigned r = 0; r <= METRICS_ROUTES; r++) {
         const struct route *route = r < METRICS_ROUTES ? &api_routes[r] : NULL;
         if (route && !route->method) {
@@ -87,26 +87,48 @@ static void write_requests(struct metrics *m, struct buffer *out)
     }
 }
 
+struct lane_row {
+    const char *name;
+    size_t waiting, limit;
+    unsigned workers, busy;
+};
+
+static void write_lane_metric(struct buffer *out, const struct lane_row *rows, const char *name,
+                              const char *help, size_t offset, bool wide)
+{
+    metrics_head(out, name, "gauge", help);
+    for (unsigned i = 0; i < LANE_COUNT - 1; i++) {
+        const void *at = (const char *)&rows[i] + offset;
+        buffer_add_text(out, "%s{lane=\"%s\"} %zu\n", name, rows[i].name,
+                        wide ? *(const size_t *)at : *(const unsigned *)at);
+    }
+}
+
+/* Programs have threads from the start; what they wait for are VMs. */
 static void write_lanes(struct api_server *s, struct buffer *out)
 {
-    static const char *const names[LANE_COUNT] = {"", "run", "make", "list", "session"};
-    size_t length[LANE_COUNT];
-    unsigned busy[LANE_COUNT];
+    struct lane_row rows[LANE_COUNT - 1] = {
+        {.name = "run"}, {.name = "make"}, {.name = "list"}, {.name = "session"}};
+    unsigned waiting;
 
-    for (enum route_lane l = LANE_RUN; l < LANE_COUNT; l++)
-        queue_state(&s->lanes[l], &length[l], &busy[l]);
-    head(out, "capsid_queue_length", "gauge", "Requests that wait for a worker.");
-    for (enum route_lane l = LANE_RUN; l < LANE_COUNT; l++)
-        buffer_add_text(out, "capsid_queue_length{lane=\"%s\"} %zu\n", names[l], length[l]);
-    head(out, "capsid_queue_limit", "gauge", "How many may wait.");
-    for (enum route_lane l = LANE_RUN; l < LANE_COUNT; l++)
-        buffer_add_text(out, "capsid_queue_limit{lane=\"%s\"} %zu\n", names[l], s->lanes[l].limit);
-    head(out, "capsid_workers", "gauge", "Workers.");
-    for (enum route_lane l = LANE_RUN; l < LANE_COUNT; l++)
-        buffer_add_text(out, "capsid_workers{lane=\"%s\"} %u\n", names[l], s->lanes[l].thread_count);
-    head(out, "capsid_workers_busy", "gauge", "Workers that work.");
-    for (enum route_lane l = LANE_RUN; l < LANE_COUNT; l++)
-        buffer_add_text(out, "capsid_workers_busy{lane=\"%s\"} %u\n", names[l], busy[l]);
+    backend_state(s->backend, &rows[0].busy, &waiting);
+    rows[0].waiting = waiting;
+    rows[0].limit = s->options->queue;
+    rows[0].workers = backend_places(s->backend);
+    for (enum route_lane l = LANE_MAKE; l < LANE_COUNT; l++) {
+        struct lane_row *r = &rows[l - LANE_RUN];
+        queue_state(&s->lanes[l], &r->waiting, &r->busy);
+        r->limit = s->lanes[l].limit;
+        r->workers = s->lanes[l].max_threads;
+    }
+    write_lane_metric(out, rows, "capsid_queue_length", "Requests that wait for a VM or a worker.",
+                      offsetof(struct lane_row, waiting), true);
+    write_lane_metric(out, rows, "capsid_queue_limit", "How many may wait.", offsetof(struct lane_row, limit),
+                      true);
+    write_lane_metric(out, rows, "capsid_workers", "VMs and workers at a time.",
+                      offsetof(struct lane_row, workers), false);
+    write_lane_metric(out, rows, "capsid_workers_busy", "VMs and workers that work.",
+                      offsetof(struct lane_row, busy), false);
 }
 
 static double open_files(void)
@@ -134,22 +156,25 @@ void metrics_write(struct api_server *s, struct buffer *out)
     struct metrics *m = &s->metrics;
     unsigned pending, finished;
 
-    head(out, "capsid_build_info", "gauge", "The version.");
+    metrics_head(out, "capsid_build_info", "gauge", "The version.");
     buffer_add_text(out, "capsid_build_info{version=\"%s\"} 1\n", CAPSID_VERSION);
     write_requests(m, out);
     histogram(out, "capsid_http_request_duration_seconds", "From a request's head to the end of its answer.",
               &m->duration);
-    head(out, "capsid_runs_total", "counter", "Programs run, by how they ended; failed: did not get to run.");
+    metrics_head(out, "capsid_runs_total", "counter",
+                 "Programs run, by how they ended; failed: did not get to run.");
     for (unsigned i = 0; ends[i]; i++)
         buffer_add_text(out, "capsid_runs_total{end=\"%s\"} %llu\n", ends[i], (unsigned long long)m->ends[i]);
     value(out, "capsid_runs_primed_total", "counter", "Programs that a waiting interpreter took.",
           (double)m->primed);
     histogram(out, "capsid_run_load_seconds", "Until a run's guest was ready.", &m->load);
     histogram(out, "capsid_run_exec_seconds", "How long programs ran.", &m->exec);
-    histogram(out, "capsid_queue_wait_seconds", "How long requests waited for a worker.", &m->queue_wait);
+    histogram(out, "capsid_queue_wait_seconds", "How long programs waited for a VM or a worker.",
+              &m->queue_wait);
     write_lanes(s, out);
+    metrics_pool(backend_pool(s->backend), out);
     operations_count(&s->operations, &pending, &finished);
-    head(out, "capsid_operations", "gauge", "Operations that are remembered.");
+    metrics_head(out, "capsid_operations", "gauge", "Operations that are remembered.");
     buffer_add_text(out,
                     "capsid_operations{state=\"pending\"} %u\ncapsid_operations{state=\"finished\"} %u\n",
                     pending, finished);

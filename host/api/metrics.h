@@ -24,6 +24,7 @@ struct metrics {
 };
 
 struct api_server;
+struct pool;
 
 void metrics_observe(struct histogram *h, int64_t ns);
 /* route: its number in api_routes, or METRICS_ROUTES. */
@@ -31,5 +32,11 @@ void metrics_request(struct metrics *m, unsigned route, int status, int64_t ns);
 void metrics_run(struct metrics *m, const char *end, int64_t load_ns, int64_t exec_ns, int primed);
 
 void metrics_write(struct api_server *s, struct buffer *out);
+
+/* The lines before those of a metric. */
+void metrics_head(struct buffer *out, const char *name, const char *type, const char *help);
+
+/* Those of the pool; NULL: there is none yet. */
+void metrics_pool(struct pool *p, struct buffer *out);
 
 #endif

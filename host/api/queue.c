@@ -1,27 +1,11 @@
 #include "api/queue.h"
 
 #include "api/server.h"
-#include "base/log.h"
+#include "base/cleanup.h"
 
-/* Opens the backend when the settings are others than those it has. */
-static struct backend *renew(struct api_server *s, struct backend *b, unsigned *generation)
-{
-    struct error e = {0};
+#include <signal.h>
 
-    pthread_mutex_lock(&s->lock);
-    unsigned now = s->generation;
-    struct backend *fresh = b && *generation == now ? b : backend_open(s->config, &e);
-    pthread_mutex_unlock(&s->lock);
-    if (fresh == b)
-        return b;
-    if (!fresh) {
-        log_warning("%s", e.text);
-        return b;
-    }
-    backend_close(b);
-    *generation = now;
-    return fresh;
-}
+#define STACK_SIZE (1u << 20) /* bytes; so that hundreds of threads take little */
 
 static struct exchange *take(struct queue *q)
 {
@@ -43,33 +27,45 @@ static struct exchange *take(struct queue *q)
 static void *work(void *argument)
 {
     struct queue *q = argument;
-    struct backend *b = NULL;
-    unsigned generation = 0;
 
     for (struct exchange *x; (x = take(q));) {
-        b = renew(q->server, b, &generation);
-        exchange_work(x, b);
+        exchange_work(x, q->server->backend);
         pthread_mutex_lock(&q->lock);
         q->busy--;
         pthread_mutex_unlock(&q->lock);
     }
-    backend_close(b);
     return NULL;
 }
 
-int queue_open(struct queue *q, struct api_server *server, unsigned threads, size_t limit)
+/* With the lock held. Signals are for the program's first thread. */
+static bool start_thread(struct queue *q)
 {
-    *q = (struct queue){.server = server, .limit = limit};
+    pthread_attr_t attributes;
+    sigset_t all, before;
+
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, STACK_SIZE);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    bool started = pthread_create(&q->threads[q->thread_count], &attributes, work, q) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    q->thread_count += started;
+    return started;
+}
+
+int queue_open(struct queue *q, struct api_server *server, unsigned max_threads, size_t limit)
+{
+    *q = (struct queue){.server = server, .limit = limit, .max_threads = max_threads};
     pthread_mutex_init(&q->lock, NULL);
     pthread_cond_init(&q->changed, NULL);
-    q->threads = memory_allocate(threads * sizeof(q->threads[0]));
-    for (; q->thread_count < threads; q->thread_count++) {
-        if (pthread_create(&q->threads[q->thread_count], NULL, work, q) != 0) {
-            queue_close(q);
-            return -1;
-        }
-    }
-    return 0;
+    q->threads = memory_allocate(max_threads * sizeof(q->threads[0]));
+    pthread_mutex_lock(&q->lock);
+    bool started = start_thread(q);
+    pthread_mutex_unlock(&q->lock);
+    if (!started)
+        queue_close(q);
+    return started ? 0 : -1;
 }
 
 void queue_close(struct queue *q)
@@ -91,7 +87,11 @@ void queue_close(struct queue *q)
 bool queue_push(struct queue *q, struct exchange *x)
 {
     pthread_mutex_lock(&q->lock);
-    bool fits = q->length < q->limit && !q->closed;
+    size_t all = q->length + q->busy;
+    bool fits = all < q->max_threads + q->limit && !q->closed;
+    /* A thread that cannot be started leaves more to the others, if they have a queue. */
+    if (fits && all >= q->thread_count && q->thread_count < q->max_threads)
+        fits = start_thread(q) || q->limit > 0;
     if (fits) {
         x->next = NULL;
         x->queued_ns = clock_monotonic_ns();

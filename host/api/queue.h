@@ -1,4 +1,11 @@
-/* queue: a bounded queue, first come first served, and the threads that take from it. */
+/*
+ * queue: requests on their way to threads that work on them; a bounded queue, first come first served. Threads are
+ * started when they are first needed, and stay until the end: VMMs die with the thread that started them.
+ *
+ * What waits for a VM waits in no queue of this kind: each program has a thread from the start, and its place in the
+ * line for VMs (api/backend.h). What makes images and snapshots, and what reads lists, waits here for the one thread
+ * there is.
+ */
 #ifndef CAPSID_API_QUEUE_H
 #define CAPSID_API_QUEUE_H
 
@@ -18,17 +25,17 @@ struct queue {
     size_t length, limit;
     unsigned busy;
     bool closed;
-    pthread_t *threads;
-    unsigned thread_count;
+    pthread_t *threads; /* max_threads places; NULL: not open */
+    unsigned thread_count, max_threads;
 };
 
-/* Fails when a thread cannot be started; then those that were are ended. */
-int queue_open(struct queue *q, struct api_server *server, unsigned threads, size_t limit);
+/* limit: how many may wait while all threads are busy. Fails when not even one thread can be started. */
+int queue_open(struct queue *q, struct api_server *server, unsigned max_threads, size_t limit);
 
 /* Lets the threads finish what is queued, and waits for them. */
 void queue_close(struct queue *q);
 
-/* Takes a reference of the exchange over; false, and takes none, when there is no room. */
+/* Takes a reference of the exchange over; false, and takes none, when there is no room, or no thread to be had. */
 bool queue_push(struct queue *q, struct exchange *x);
 
 /* Takes one out before a thread does, with its reference; false: it is not in there any more. */

@@ -163,6 +163,15 @@ static int session_execute(struct exchange *x, struct session_user *u, struct ru
     return result;
 }
 
+/* Until now the answer could have been that there is no room. */
+static void on_turn(void *exchange)
+{
+    struct exchange *x = exchange;
+
+    stream_begin(x);
+    stream_event(x, "start", json_pack("{s:s}", "trace_id", x->trace.id));
+}
+
 /* NULL: the refusal is set. */
 static json_t *run_one(struct exchange *x, struct backend *b, struct session_user *u, size_t which)
 {
@@ -183,18 +192,21 @@ static json_t *run_one(struct exchange *x, struct backend *b, struct session_use
         .disk_mib = body->disk,
         .cold = body->cold,
         .unprimed = body->unprimed,
-        .on_output = x->streaming ? on_output : run_output_add,
-        .context = x->streaming ? (void *)&o : (void *)&o.outputs[0],
+        .on_output = x->stream ? on_output : run_output_add,
+        .context = x->stream ? (void *)&o : (void *)&o.outputs[0],
         .on_build_output = run_output_add,
         .build_context = &o.outputs[1],
     };
+    struct backend_run run = {
+        .request = &request, .cancel_fd = x->cancel_fd, .on_turn = x->stream ? on_turn : NULL, .context = x};
     struct error e = {0};
     json_t *j = NULL;
     int result = open_stdin(body, which, &request.stdin_fd, &e);
 
     if (result == 0)
-        result = u ? session_execute(x, u, &request, &o.result, &e)
-                   : backend_execute(b, &request, x->cancel_fd, &o.result, &e);
+        result = u ? session_execute(x, u, &request, &o.result, &e) : backend_execute(b, &run, &o.result, &e);
+    if (run.turn)
+        metrics_observe(&x->server->metrics.queue_wait, run.wait_ns);
     if (result == 0)
         j = describe(&o, which);
     else if (u)
@@ -229,10 +241,8 @@ static void finish(struct exchange *x, json_t *j)
 /* With u in its session, otherwise in a VM of its own. */
 static int run_and_answer(struct exchange *x, struct backend *b, struct session_user *u)
 {
-    if (x->stream) {
-        stream_begin(x);
-        stream_event(x, "start", json_pack("{s:s}", "trace_id", x->trace.id));
-    }
+    if (u && x->stream)
+        on_turn(x);
     json_t *j = run_one(x, b, u, 0);
     if (j)
         finish(x, j);
@@ -248,10 +258,6 @@ int session_run(struct exchange *x, struct session_user *u)
 
 int work_execute(struct exchange *x, struct backend *b)
 {
-    struct error e = {0};
-
-    if (x->run.language && backend_check_language(b, x->run.language, &e) < 0)
-        return exchange_fail(x, &e);
     return run_and_answer(x, b, NULL);
 }
 

@@ -7,10 +7,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 
 #define SIGNAL_ID 0          /* in the events of watch_fd: the signals' pipe; exchanges begin at 1 */
 #define TICK_MS 500          /* how often queues are looked through */
@@ -20,6 +22,7 @@
 #define SESSION_QUEUE 256    /* and those that wait */
 #define ANSWER_GRACE_MS 3000 /* at the end: for answers to get to their clients */
 #define CANCEL_GRACE_S 20    /* at the end: for VMs to go away */
+#define ARENAS 4
 #define MEMORY_MAX_MIB 65536
 #define VCPUS_MAX 32
 #define DISK_MAX_MIB 65536
@@ -53,8 +56,7 @@ static int catch_signals(int watch_fd, struct error *e)
     return channel[0];
 }
 
-/* The old settings are freed by the caller at the end: workers may be copying them. */
-static void reload(struct api_server *s, struct config *own)
+static void reload(struct api_server *s)
 {
     struct config fresh;
     struct error e = {0};
@@ -66,13 +68,9 @@ static void reload(struct api_server *s, struct config *own)
     if (s->options->reload(&fresh, &e) < 0) {
         log_warning("settings are as before: %s", e.text);
     } else {
-        pthread_mutex_lock(&s->lock);
-        config_done(own);
-        *own = fresh;
-        s->config = own;
-        s->max_output = own->max_output;
-        s->generation++;
-        pthread_mutex_unlock(&s->lock);
+        s->max_output = fresh.max_output;
+        backend_reload(s->backend, &fresh);
+        config_done(&fresh);
         log_progress("Settings and tokens were read anew");
     }
     listen_notify("READY=1");
@@ -83,20 +81,16 @@ static void expire(struct api_server *s)
     int64_t now = clock_monotonic_ns(), before = now - (int64_t)s->options->queue_seconds * 1000000000;
 
     connections_expire(&s->connections, now - (int64_t)s->options->receive_seconds * 1000000000);
-    for (enum route_lane lane = LANE_RUN; lane < LANE_COUNT; lane++) {
-        if (lane == LANE_MAKE)
-            continue;
-        for (struct exchange *x; (x = queue_expired(&s->lanes[lane], before));) {
-            x->refusal.retry_after = 5;
-            refuse(&x->refusal, REFUSAL_OVERLOAD, "no worker was free for %llu seconds",
-                   (unsigned long long)s->options->queue_seconds);
-            exchange_finish(x);
-        }
+    for (struct exchange *x; (x = queue_expired(&s->lanes[LANE_LIST], before));) {
+        x->refusal.retry_after = 5;
+        refuse(&x->refusal, REFUSAL_OVERLOAD, "no worker was free for %llu seconds",
+               (unsigned long long)s->options->queue_seconds);
+        exchange_finish(x);
     }
 }
 
 /* Looks at what happened for a while. Returns the signal that asks to end, or 0. */
-static int watch(struct api_server *s, int signals, struct config *own, int wait_ms)
+static int watch(struct api_server *s, int signals, int wait_ms)
 {
     struct epoll_event events[64];
     int n = epoll_wait(s->watch_fd, events, 64, wait_ms), end = 0;
@@ -110,7 +104,7 @@ static int watch(struct api_server *s, int signals, struct config *own, int wait
         }
         while (read(signals, &number, 1) == 1) {
             if (number == SIGHUP)
-                reload(s, own);
+                reload(s);
             else
                 end = number;
         }
@@ -128,8 +122,7 @@ static bool is_idle(struct api_server *s)
 }
 
 /* New work is refused; what runs gets the grace; then it is cancelled. A second signal shortens the grace. */
-static void drain(struct api_server *s, struct MHD_Daemon *const *daemons, int count, int signals,
-                  struct config *own)
+static void drain(struct api_server *s, struct MHD_Daemon *const *daemons, int count, int signals)
 {
     int64_t end = deadline_in_ms((int64_t)s->options->grace_seconds * 1000);
 
@@ -137,32 +130,38 @@ static void drain(struct api_server *s, struct MHD_Daemon *const *daemons, int c
     listen_notify("STOPPING=1");
     log_progress("Shutting down: running programs get %llu seconds",
                  (unsigned long long)s->options->grace_seconds);
-    while (!is_idle(s) && clock_monotonic_ns() < end && !watch(s, signals, own, 50))
+    while (!is_idle(s) && clock_monotonic_ns() < end && !watch(s, signals, 50))
         ;
     for (int64_t last = deadline_in_ms(CANCEL_GRACE_S * 1000); !is_idle(s) && clock_monotonic_ns() < last;) {
         exchange_cancel_all(s);
-        watch(s, signals, own, 50);
+        watch(s, signals, 50);
     }
     sessions_end(&s->sessions);
     for (int i = 0; i < count; i++)
         MHD_quiesce_daemon(daemons[i]);
     for (int64_t last = deadline_in_ms(ANSWER_GRACE_MS); s->exchanges > 0 && clock_monotonic_ns() < last;)
-        watch(s, signals, own, 10);
+        watch(s, signals, 10);
 }
 
-static int open_lanes(struct api_server *s, struct error *e)
+static unsigned workers(const struct api_options *o)
 {
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
-    unsigned workers = (unsigned)s->options->workers;
 
-    if (workers == 0)
-        workers = processors < 1 ? 2 : processors > 32 ? 64 : (unsigned)processors * 2;
-    if (queue_open(&s->lanes[LANE_RUN], s, workers, (size_t)s->options->queue) < 0 ||
+    if (o->workers)
+        return (unsigned)o->workers;
+    return processors < 1 ? 2 : processors > 32 ? 64 : (unsigned)processors * 2;
+}
+
+/* A thread for each program that runs or waits for its VM: their number is the bound of all of them. */
+static int open_lanes(struct api_server *s, struct error *e)
+{
+    unsigned programs = backend_places(s->backend) + (unsigned)s->options->queue;
+
+    if (queue_open(&s->lanes[LANE_RUN], s, programs, 0) < 0 ||
         queue_open(&s->lanes[LANE_MAKE], s, 1, MAKE_QUEUE) < 0 ||
         queue_open(&s->lanes[LANE_LIST], s, 1, LIST_QUEUE) < 0 ||
         queue_open(&s->lanes[LANE_SESSION], s, SESSION_THREADS, SESSION_QUEUE) < 0)
-        return error_set(e, ERROR_GENERAL, "cannot start %u worker threads; choose fewer with --workers",
-                         workers);
+        return error_set(e, ERROR_GENERAL, "cannot start threads");
     return 0;
 }
 
@@ -181,13 +180,48 @@ static int check_safety(struct api_server *s, const int *fds, int count, struct 
     return 0;
 }
 
-static int serve(struct api_server *s, const int *fds, int count, struct config *own, struct error *e)
+struct warming {
+    struct api_server *server;
+    struct cancel stop; /* an eventfd */
+    pthread_t thread;
+    bool started;
+};
+
+static void *warm(void *warming)
+{
+    struct warming *w = warming;
+
+    backend_warm(w->server->backend, w->stop.fd);
+    return NULL;
+}
+
+/* The languages that the settings want in the pool, which may take minutes to make, while the server serves. */
+static int start_warming(struct warming *w, struct api_server *s, struct error *e)
+{
+    *w = (struct warming){.server = s, .stop.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+    if (w->stop.fd < 0)
+        return error_errno(e, "eventfd");
+    w->started = pthread_create(&w->thread, NULL, warm, w) == 0;
+    return w->started ? 0 : error_set(e, ERROR_GENERAL, "cannot start threads");
+}
+
+static void end_warming(struct warming *w)
+{
+    if (w->started && eventfd_write(w->stop.fd, 1) == 0)
+        pthread_join(w->thread, NULL);
+    close_fd(&w->stop.fd);
+}
+
+static int serve(struct api_server *s, const int *fds, int count, struct error *e)
 {
     struct MHD_Daemon *daemons[LISTEN_MAX];
+    struct warming warming = {.stop.fd = -1};
     int started = 0, result = open_lanes(s, e), signals = -1;
 
     if (result == 0)
         result = signals = catch_signals(s->watch_fd, e);
+    if (result >= 0)
+        result = start_warming(&warming, s, e) < 0 ? -1 : result;
     for (; result >= 0 && started < count; started++) {
         daemons[started] = http_start(s, fds[started]);
         if (!daemons[started]) {
@@ -201,11 +235,12 @@ static int serve(struct api_server *s, const int *fds, int count, struct config 
         printf("ready\n");
         fflush(stdout);
         listen_notify("READY=1");
-        while (!watch(s, signals, own, TICK_MS))
+        while (!watch(s, signals, TICK_MS))
             ;
-        drain(s, daemons, started, signals, own);
+        drain(s, daemons, started, signals);
     }
     sessions_end(&s->sessions); /* again, where the server did not get to be ready */
+    end_warming(&warming);
     for (enum route_lane lane = LANE_RUN; lane < LANE_COUNT; lane++)
         queue_close(&s->lanes[lane]);
     for (int i = 0; i < started; i++) {
@@ -219,12 +254,12 @@ static int serve(struct api_server *s, const int *fds, int count, struct config 
 
 int api_serve(const struct api_options *options, const struct config *config, struct error *e)
 {
+    /* Hundreds of threads wait and few work at a time: heaps for each of them would only keep what they freed. */
+    mallopt(M_ARENA_MAX, ARENAS);
     struct api_server *s = memory_allocate(sizeof(*s));
-    struct config own = {0};
     int fds[LISTEN_MAX], count = 0, result = -1;
 
     s->options = options;
-    s->config = config;
     s->started_ns = clock_monotonic_ns();
     s->limits = (struct body_limits){options->timeout_max, MEMORY_MAX_MIB, VCPUS_MAX, DISK_MAX_MIB, 0};
     s->watch_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -235,15 +270,17 @@ int api_serve(const struct api_options *options, const struct config *config, st
     keys_open(&s->keys);
     sessions_open(&s->sessions, options->sessions, options->client_sessions);
     s->tokens = tokens_open(options->tokens, &options->limits, e);
-    struct backend *probe =
-        s->tokens ? backend_open(config, e) : NULL; /* a bad state directory is told now */
-    if (probe && listen_open(options, fds, &count, e) == 0) {
+    const struct backend_options how = {.workers = workers(options),
+                                        .max_waiting = (unsigned)options->queue,
+                                        .wait_ms = (int64_t)options->queue_seconds * 1000};
+    if (s->tokens && backend_open(&s->backend, config, &how, e) == 0 &&
+        listen_open(options, fds, &count, e) == 0) {
         result = check_safety(s, fds, count, e);
         if (result == 0)
-            result = serve(s, fds, count, &own, e);
+            result = serve(s, fds, count, e);
         listen_close(options, fds, count);
     }
-    backend_close(probe);
+    backend_close(s->backend);
     tokens_close(s->tokens);
     sessions_close(&s->sessions);
     keys_close(&s->keys);
@@ -251,7 +288,6 @@ int api_serve(const struct api_options *options, const struct config *config, st
     operations_close(&s->operations);
     pthread_mutex_destroy(&s->lock);
     close_fd(&s->watch_fd);
-    config_done(&own);
     free(s);
     return result;
 }

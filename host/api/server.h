@@ -110,8 +110,7 @@ struct exchange {
 
 struct api_server {
     const struct api_options *options;
-    const struct config *config; /* under lock; replaced by a reload */
-    unsigned generation;
+    struct backend *backend;
     struct body_limits limits; /* but for output */
     atomic_ullong max_output;  /* bytes; a reload may change it */
     struct connections connections;

@@ -43,8 +43,8 @@ struct session {
     } newcomers[SESSION_USERS_MAX];
     unsigned newcomer_count;
 
-    int wake_fd; /* readable: look at what changed; while starting: stop */
-    struct backend *backend;
+    int wake_fd;                  /* readable: look at what changed; while starting: stop */
+    struct supervisor supervisor; /* a copy, see backend_session() */
     struct machine machine;
     struct run_target target;
 };
@@ -145,12 +145,8 @@ static int start(struct session *s, struct error *e)
                                         .disk_mib = s->body.disk,
                                         .stdin_fd = -1};
 
-    pthread_mutex_lock(&s->server->lock);
-    s->backend = backend_open(s->server->config, e);
-    pthread_mutex_unlock(&s->server->lock);
-    if (!s->backend)
-        return -1;
-    return backend_session(s->backend, &request, s->wake_fd, &s->machine, &s->target, e);
+    return backend_session(s->server->backend, &request, s->wake_fd, &s->supervisor, &s->machine, &s->target,
+                           e);
 }
 
 /* Takes in those who came, and says what is due: the time of the next limit, or 0 when the session has to end. */
@@ -228,13 +224,11 @@ static void *session_thread(void *argument)
     machine_destroy(&s->machine);
     wait_for_users(s);
     run_target_done(&s->target);
-    backend_close(s->backend);
     log_progress("session %s: %s%s%s trace_id=%s client=%s", s->id, s->end, s->why.text[0] ? ": " : "",
                  s->why.text, s->trace_id, s->client);
     pthread_mutex_lock(&all->lock);
     s->state = SESSION_ENDED;
     s->ended = clock_monotonic_ns();
-    s->backend = NULL;
     all->threads--;
     forget_locked(all);
     pthread_cond_broadcast(&all->changed);
@@ -553,7 +547,7 @@ const struct run_target *session_target(const struct session *s)
 
 const struct supervisor *session_supervisor(const struct session *s)
 {
-    return backend_supervisor(s->backend);
+    return &s->supervisor;
 }
 
 char *const *session_env(const struct session *s)

@@ -22,8 +22,11 @@ static const struct cli_option options[] = {
     {"new-token", 0, "NAME", "print a new token and its line for that file, and end"},
     {"anonymous", 0, NULL, "serve everyone who can reach the server, without tokens"},
     {"cors-origin", 0, "ORIGIN", "origin whose web pages may use the API; *: any"},
-    {"workers", 0, "N", "programs that run at a time (2 for each processor)"},
-    {"queue", 0, "N", "requests that wait for a worker; further ones get 503 (256)"},
+    {"pool", 0, "LANG[=N],...", "keep VMs of these languages ready from the start; off: no pool"},
+    {"pool-max", 0, "N", "VMs of the pool at a time (8 for each processor, at most 64)"},
+    {"pool-memory", 0, "MIB", "memory that the VMs of the pool may take (what the machine has)"},
+    {"workers", 0, "N", "programs at a time that need a VM of their own (2 for each processor)"},
+    {"queue", 0, "N", "programs that wait for a VM; further ones get 503 (256)"},
     {"queue-seconds", 0, "N", "how long one waits at most, before it gets 503 (60)"},
     {"receive-seconds", 0, "N", "how long a client may take to send a request (120)"},
     {"max-timeout", 0, "SECONDS", "longest timeout that a request may ask for (300)"},
@@ -36,6 +39,21 @@ static const struct cli_option options[] = {
     {0},
 };
 
+/* Flags that are settings too; NULL: not given. */
+static struct {
+    const char *name, *key, *value;
+} settings[] = {{"pool", "pool", NULL}, {"pool-max", "pool_max", NULL}, {"pool-memory", "pool_memory", NULL}};
+
+static int set_settings(struct config *c, struct error *e)
+{
+    int result = 0;
+
+    for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]) && result == 0; i++)
+        if (settings[i].value)
+            result = config_set(c, settings[i].key, settings[i].value, "command line", e);
+    return result;
+}
+
 static struct config started_with; /* by files and environment alone */
 static struct config given;        /* with the flags */
 
@@ -47,6 +65,8 @@ static int reload(struct config *ret, struct error *e)
     int result = config_set(ret, "home", given.home, "command line", e);
     if (result == 0 && given.accel != started_with.accel)
         result = config_set(ret, "accel", config_accel_name(given.accel), "command line", e);
+    if (result == 0)
+        result = set_settings(ret, e);
     if (result < 0)
         config_done(ret);
     return result;
@@ -103,6 +123,12 @@ static int set_option(void *context, const char *name, const char *value, struct
         {"anonymous", NULL, &v->api.anonymous},
     };
 
+    for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
+        if (strcmp(settings[i].name, name) == 0) {
+            settings[i].value = value;
+            return 0;
+        }
+    }
     for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
         if (strcmp(fields[i].name, name) != 0)
             continue;
@@ -135,7 +161,7 @@ static int run(struct cli *cli, void *context, int argc, char **argv, struct err
         return print_token(v->new_token, e);
     if (v->api.no_tcp && !v->api.socket)
         return error_set(e, ERROR_USAGE, "--no-tcp needs --socket; see: capsid api --help");
-    if (config_load(&started_with, e) < 0)
+    if (set_settings(&cli->config, e) < 0 || config_load(&started_with, e) < 0)
         return -1;
     given = cli->config;
     int result = api_serve(&v->api, &cli->config, e);

@@ -18,10 +18,8 @@ static const struct {
     const char *key;
     uint64_t min, max;
 } bounds[] = {
-    {"timeout", 1, 86400},
-    {"max_output", 1, 1ull << 30},
-    {"boot_timeout", 1, 3600},
-    {"jailer_uid", 1, 0xffff0000},
+    {"timeout", 1, 86400},         {"max_output", 1, 1ull << 30}, {"boot_timeout", 1, 3600},
+    {"jailer_uid", 1, 0xffff0000}, {"pool_max", 0, 1000},         {"pool_memory", 0, 1u << 24},
 };
 
 const char *config_accel_name(enum accel_choice accel)
@@ -260,4 +258,27 @@ void config_done(struct config *c)
     CONFIG_SETTINGS(S)
 #undef S
     *c = (struct config){0};
+}
+
+static bool equal_path(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static bool equal_u64(uint64_t a, uint64_t b)
+{
+    return a == b;
+}
+
+void config_compare(const struct config *a, const struct config *b,
+                    void (*visit)(const char *key, void *context), void *context)
+{
+#define equal_accel equal_u64
+#define equal_confine equal_u64
+#define equal_vmm equal_path
+#define S(name, kind, fallback, help)                                                                        \
+    if (!equal_##kind(a->name, b->name))                                                                     \
+        visit(#name, context);
+    CONFIG_SETTINGS(S)
+#undef S
 }

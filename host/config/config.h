@@ -37,7 +37,11 @@ enum confine_choice { CONFINE_AUTO, CONFINE_STRICT, CONFINE_OFF };
       "Firecracker's jailer, for root; empty: the one beside Firecracker; none: no jailer")                  \
     S(jailer_uid, u64, "64100", "first of 1024 user and group ids that jailed VMs take, one each")           \
     S(confine, confine, "auto", "confinement of the VMM: auto (what this machine allows), strict or off")    \
-    S(vm_uids, path, "900000-965535", "user ids for VMs, where capsid runs as root: FIRST-LAST")
+    S(vm_uids, path, "900000-965535", "user ids for VMs, where capsid runs as root: FIRST-LAST")             \
+    S(pool, path, "",                                                                                        \
+      "capsid api: languages of which VMs are kept ready from the start, LANG[=N],...; off: no pool")        \
+    S(pool_max, u64, "0", "capsid api: VMs of the pool, in whatever state; 0: 8 a processor, at most 64")    \
+    S(pool_memory, u64, "0", "capsid api: MiB that the pool's VMs may take together; 0: what the machine has")
 
 struct config {
     char *home;         /* owned */
@@ -57,6 +61,9 @@ struct config {
     uint64_t jailer_uid;
     enum confine_choice confine;
     char *vm_uids; /* owned */
+    char *pool;    /* owned */
+    uint64_t pool_max;
+    uint64_t pool_memory;
 };
 
 /* Reads all sources but the flags. On failure *c is empty. The caller ends it with config_done(). */
@@ -65,6 +72,10 @@ void config_done(struct config *c);
 
 /* A copy with strings of its own; the caller ends it with config_done(). */
 void config_copy(struct config *ret, const struct config *c);
+
+/* Calls visit with the name of each setting that differs. */
+void config_compare(const struct config *a, const struct config *b,
+                    void (*visit)(const char *key, void *context), void *context);
 
 /* Sets one key; source names where the value comes from, for messages. */
 int config_set(struct config *c, const char *key, const char *value, const char *source, struct error *e);

@@ -406,14 +406,14 @@ void pool_close(struct pool *p)
 
 /* ---- targets ------------------------------------------------------------------------------------- */
 
-/* The template of another target with the same snapshot. */
-static struct template *find_template(struct pool *p, const char *key)
+/* The template of another target with the same snapshot, not one that was made anew. */
+static struct template *find_template(struct pool *p, const struct snapshot *s)
 {
     struct template *found = NULL;
 
     pthread_mutex_lock(&p->lock);
     for (struct pool_target *t = p->targets; t && !found; t = t->next)
-        if (strcmp(t->run.snapshot.key, key) == 0)
+        if (!t->retired && strcmp(t->run.snapshot.key, s->key) == 0 && t->run.snapshot.created == s->created)
             found = template_ref(t->template);
     pthread_mutex_unlock(&p->lock);
     return found;
@@ -429,12 +429,15 @@ int pool_add(struct pool *p, struct run_target *target, unsigned size, struct po
         run_target_done(&run);
         return error_set(e, ERROR_USAGE, "a pool needs a snapshot to restore from");
     }
-    struct template *template = find_template(p, run.snapshot.key);
+    struct template *template = find_template(p, &run.snapshot);
     if (!template && template_load(&template, &run.snapshot, &p->supervisor->cancel, e) < 0) {
         error_wrap(e, "the snapshot of %s cannot be used", run.language.name);
         run_target_done(&run);
         return -1;
     }
+    /* Each VM gets a copy of the scratch disk, which is in no template. */
+    if (run.spec.disk_mib == 0)
+        snapshot_unlock(&run.snapshot);
     struct pool_target *t = memory_allocate(sizeof(*t)), **place;
     *t = (struct pool_target){.run = run, .template = template, .size = size};
     pthread_mutex_lock(&p->lock);
@@ -453,12 +456,26 @@ struct pool_target *pool_find(struct pool *p, const char *language, uint64_t mem
 
     pthread_mutex_lock(&p->lock);
     for (t = p->targets; t; t = t->next)
-        if (strcmp(t->run.language.name, language) == 0 &&
+        if (!t->retired && strcmp(t->run.language.name, language) == 0 &&
             (memory_mib == 0 || t->run.spec.memory_mib == memory_mib) &&
             (vcpus == 0 || t->run.spec.vcpus == vcpus))
             break;
     pthread_mutex_unlock(&p->lock);
     return t;
+}
+
+void pool_retire(struct pool *p, struct pool_target *t)
+{
+    pthread_mutex_lock(&p->lock);
+    struct template *template = t->template;
+    t->template = NULL;
+    t->retired = true;
+    t->size = 0;
+    for (unsigned i = 0; i < p->vm_count; i++)
+        if (p->vms[i]->target == t && p->vms[i]->state == POOL_READY)
+            pool_doom(p, p->vms[i]);
+    pthread_mutex_unlock(&p->lock);
+    template_unref(template);
 }
 
 const struct run_target *pool_run_target(const struct pool_target *t)
@@ -479,7 +496,7 @@ static void count(const struct pool *p, const struct pool_target *t, struct pool
     ret->taken = pool_count(p, t, POOL_TAKEN);
     ret->ending = pool_count(p, t, POOL_DOOMED) + pool_count(p, t, POOL_ENDING);
     ret->waiting = pool_count_waiters(t);
-    ret->template_size = template_size(t->template);
+    ret->template_size = t->template ? template_size(t->template) : 0;
     ret->retry_ms = t->retry_at && retry > 0 ? retry / 1000000 + 1 : 0;
     ret->memory_bound = p->memory_bound;
     for (unsigned i = 0; i < p->vm_count; i++)
@@ -502,6 +519,8 @@ void pool_each(struct pool *p,
 
     pthread_mutex_lock(&p->lock);
     for (struct pool_target *t = p->targets; t; t = t->next) { /* targets stay as long as the pool */
+        if (t->retired)
+            continue;
         count(p, t, &s);
         pthread_mutex_unlock(&p->lock);
         visit(t, &s, context);

@@ -41,12 +41,19 @@ int pool_open(struct pool **ret, struct supervisor *s, const struct pool_options
 void pool_close(struct pool *p);
 
 /* Keeps size VMs of the target ready from now on; takes the target over, which must have a snapshot. Loads the
- * snapshot into memory. The pool owns what it returns. */
+ * snapshot into memory, after which others may remove its files, unless they hold a scratch disk. The pool owns what it returns. */
 int pool_add(struct pool *p, struct run_target *target, unsigned size, struct pool_target **ret,
              struct error *e);
 
 /* The target of a language by its name, with that memory and number of processors (0: any). NULL: there is none. */
 struct pool_target *pool_find(struct pool *p, const char *language, uint64_t memory_mib, uint64_t vcpus);
+
+/*
+ * Keeps no VMs of the target ready any more, and gives its template back: its snapshot is not current. Those who wait
+ * already, or come nevertheless, are served from the snapshot's files, if they are still there. pool_find() does not
+ * find it.
+ */
+void pool_retire(struct pool *p, struct pool_target *t);
 
 const struct run_target *pool_run_target(const struct pool_target *t);
 
@@ -85,7 +92,7 @@ struct pool_stats {
     bool memory_bound;    /* the pool does not grow because of memory */
 };
 
-/* Calls visit for each target in the order they were added. */
+/* Calls visit for each target in the order they were added, but those that were retired. */
 void pool_each(struct pool *p,
                void (*visit)(const struct pool_target *t, const struct pool_stats *s, void *context),
                void *context);

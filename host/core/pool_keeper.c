@@ -195,7 +195,7 @@ static void restore(struct pool_keeper *k, struct pool_target *t)
 {
     struct pool *p = k->pool;
     struct pool_vm *vm = memory_allocate(sizeof(*vm));
-    struct template *template = template_ref(t->template);
+    struct template *template = t->template ? template_ref(t->template) : NULL;
     struct error e = {0};
 
     *vm = (struct pool_vm){.machine = MACHINE_NONE, .target = t, .state = POOL_WARMING, .id = ++p->last_id};
@@ -203,7 +203,8 @@ static void restore(struct pool_keeper *k, struct pool_target *t)
     t->filled = vm->id;
     bool waited_for = t->waiters;
     pthread_mutex_unlock(&p->lock);
-    int result = run_load(&vm->machine, &k->supervisor, &t->run, template_files(template), &e);
+    int result =
+        run_load(&vm->machine, &k->supervisor, &t->run, template ? template_files(template) : NULL, &e);
     template_unref(template);
     if (result == 0 && !waited_for && t->run.snapshot.primed_job == 0)
         result = warm(&vm->machine, &k->supervisor, &k->supervisor.cancel, &e);

@@ -39,8 +39,9 @@ struct pool_waiter {
 
 struct pool_target {
     struct run_target run;
-    struct template *template;
+    struct template *template; /* NULL once retired */
     unsigned size;
+    bool retired;
     struct pool_waiter *waiters; /* the first is next */
     uint64_t filled;             /* when its last restore began, in restores of the pool */
     unsigned failed;             /* restores in a row */

@@ -18,15 +18,21 @@
 #define SPACE_MARGIN_MIB 16
 #define KEY_SHORT 16 /* digits of a key that people see */
 
+void snapshot_unlock(struct snapshot *s)
+{
+    if (s->locked)
+        close(s->lock_fd);
+    s->locked = false;
+}
+
 void snapshot_done(struct snapshot *s)
 {
+    snapshot_unlock(s);
     free(s->key);
     free(s->directory);
     free(s->language);
     free(s->problem);
     json_decref(s->inputs);
-    if (s->locked)
-        close(s->lock_fd);
     *s = (struct snapshot){0};
 }
 

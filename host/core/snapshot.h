@@ -36,6 +36,9 @@ struct snapshot {
     int lock_fd;
 };
 
+/* Who has loaded the files needs them no more, and others may replace or remove them. */
+void snapshot_unlock(struct snapshot *s);
+
 /* Also gives up the lock. */
 void snapshot_done(struct snapshot *s);
 

@@ -390,21 +390,141 @@ def test_tokens():
     expect("for everyone without tokens", (refused.returncode, "--tokens" in refused.stderr), (1, True))
 
 
-def test_overload():
-    with Server("--workers", "1", "--queue", "2", "--grace", "60") as s:
+def test_overload(*options):
+    """Programs wait in one line, whether for a VM of the pool or for a worker."""
+    with Server(*options, "--workers", "1", "--queue", "2", "--grace", "60") as s:
         answers, code = [], "import time; time.sleep(5)"
         threads = [threading.Thread(target=lambda: answers.append(s.execute(code))) for _ in range(3)]
         for n, t in enumerate(threads):
             t.start()
-            wait_for(f"request {n} is in", lambda n=n: metric(s, 'capsid_workers_busy{lane="run"}') +
-                     metric(s, 'capsid_queue_length{lane="run"}') == n + 1)
+            wait_for(f"request {n} is in", lambda n=n: (metric(s, 'capsid_workers_busy{lane="run"}'),
+                                                        metric(s, 'capsid_queue_length{lane="run"}')) == (1, n))
         status, headers, value = s.execute("print(1)")
         expect("beyond the queue", (status, value["code"], headers["Retry-After"]), (503, "E010", "1"))
+        status, headers, value = s.execute("print(1)", headers={"Accept": "text/event-stream"})
+        expect("a stream beyond the queue", (status, value["code"], headers["Retry-After"]), (503, "E010", "1"))
         s.process.send_signal(signal.SIGTERM)
         for t in threads:
             t.join()
         expect("work is finished at shutdown", [a[0] for a in answers], [200] * 3)
         expect("the server ends", s.process.wait(60), 0)
+
+
+# ---- the pool --------------------------------------------------------------------------------------
+
+
+def pool(s, name, language="sh"):
+    return metric(s, f'capsid_pool_{name}{{language="{language}"}}')
+
+
+def vmms(s):
+    """The VMMs below the server."""
+    found, waiting = [], [s.process.pid]
+    while waiting:
+        for task in os.listdir(f"/proc/{waiting[0]}/task"):
+            try:
+                with open(f"/proc/{waiting[0]}/task/{task}/children", encoding="ascii") as f:
+                    children = [int(pid) for pid in f.read().split()]
+            except FileNotFoundError:
+                continue  # it has just ended
+            for pid in children:
+                try:
+                    if "qemu" in os.readlink(f"/proc/{pid}/exe"):
+                        found.append(pid)
+                    else:
+                        waiting.append(pid)
+                except FileNotFoundError:
+                    pass
+        waiting.pop(0)
+    return found
+
+
+def test_pool_runs(s):
+    wait_for("the pool fills", lambda: s.call("GET", "/health")[2]["pool"].get("sh") == 2)
+    code = "cat /tmp/left /work/left left 2>/dev/null; echo secret >/tmp/left; echo secret >left; cat /etc/machine-id"
+    answers = []
+    threads = [threading.Thread(target=lambda: answers.append(s.execute(code, "sh")[2])) for _ in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    expect("runs see nothing of each other", [a["stdout"].count("\n") for a in answers], [1] * 8)
+    expect("each has a VM of its own", len({a["stdout"] for a in answers}), 8)
+    expect("they were primed", [a["primed"] for a in answers], [True] * 8)
+    expect("from the pool", pool(s, "served_total"), 8)
+    code = "echo $0 $1; cat; pwd"
+    want = s.execute(code, "sh", stdin="x\n")[2]
+    for what, pooled, more in (("primed", True, {}), ("unprimed", True, {"unprimed": True}), ("cold", False, {"cold": True}),
+                               ("with other memory", False, {"memory_mib": 192}),
+                               ("with another processor", False, {"vcpus": 2})):
+        before = pool(s, "served_total")
+        _, _, got = s.execute(code, "sh", stdin="x\n", **more)
+        expect(f"a run {what}: the same", [got[k] for k in ("stdout", "stderr", "exit_code", "end", "status")],
+               [want[k] for k in ("stdout", "stderr", "exit_code", "end", "status")])
+        expect(f"a run {what}: primed", got["primed"], what in ("primed", "with other memory", "with another processor"))
+        expect(f"a run {what}: from the pool", pool(s, "served_total") - before, int(pooled))
+    _, _, value = s.execute("echo $1 $A", "sh", args=["b"], env={"A": "c"})
+    expect("arguments and variables", (value["stdout"], value["primed"]), ("b c\n", False))
+
+
+def test_pool_mends(s):
+    wait_for("all are ready", lambda: pool(s, "size") == s.call("GET", "/health")[2]["pool"]["sh"] and
+             metric(s, 'capsid_pool_vms{language="sh",state="ending"}') == 0)
+    victims, lost = vmms(s), pool(s, "lost_total")
+    for pid in victims:
+        os.kill(pid, signal.SIGKILL)
+    answers = [s.execute("echo alive", "sh") for _ in range(4)]
+    expect("idle VMs are killed: programs run", [(a[0], a[2].get("stdout")) for a in answers], [(200, "alive\n")] * 4)
+    wait_for("idle VMs are killed: they are counted", lambda: pool(s, "lost_total") >= lost + len(victims) > lost)
+    wait_for("and replaced", lambda: s.call("GET", "/health")[2]["pool"]["sh"] == 2)
+    before = pool(s, "restored_total")
+    s.process.send_signal(signal.SIGHUP)
+    expect("SIGHUP keeps the pool", (s.execute("echo 1", "sh")[0], pool(s, "restored_total") >= before), (200, True))
+    _, headers, _ = s.call("POST", "/api/v1/snapshots", {"language": "sh", "force": True})
+    path = headers["Location"]
+    wait_for("a snapshot is made anew", lambda: s.call("GET", path)[2]["finished"])
+    expect("although the pool has it", s.call("GET", path)[2]["status"], "succeeded")
+    expect("a run of the new one", s.execute("echo 1", "sh")[2]["stdout"], "1\n")
+    expect("the new one is in the pool", pool(s, "served_total"), 1)
+
+
+def test_pool_waits():
+    with Server("--pool", "sh=1", "--pool-max", "1", "--queue-seconds", "2") as s:
+        wait_for("the pool fills", lambda: s.call("GET", "/health")[2]["pool"].get("sh") == 1)
+        answers = []
+        t = threading.Thread(target=lambda: answers.append(s.execute("sleep 8; echo 1", "sh")))
+        t.start()
+        wait_for("it runs", lambda: metric(s, 'capsid_workers_busy{lane="run"}') == 1)
+        body = json.dumps({"language": "sh", "code": "echo 2"})
+        with socket.create_connection(("127.0.0.1", s.port)) as c:
+            c.sendall(f"POST /api/v1/execute HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                      f"Content-Length: {len(body)}\r\n\r\n{body}".encode())
+            wait_for("one waits", lambda: pool(s, "waiting") == 1)
+        wait_for("a client that goes away leaves the line", lambda: pool(s, "waiting") == 0)
+        status, headers, value = s.execute("echo 3", "sh", timeout=100)
+        expect("who waits too long", (status, value["code"], "Retry-After" in headers), (503, "E010", True))
+        expect("a language beyond the pool's bound", s.execute("print(4)")[2]["stdout"], "4\n")
+        expect("is not in the pool", list(s.call("GET", "/health")[2]["pool"]), ["sh"])
+        t.join()
+        expect("the one that ran", answers[0][2]["stdout"], "1\n")
+    for options in (["sh=9", "--pool-max", "8"], ["klingon"], ["sh=0"]):
+        done = subprocess.run([os.environ["CAPSID"], "api", "--port", "0", "--pool", *options], capture_output=True, text=True,
+                              check=False)
+        expect(f"--pool {' '.join(options)} is refused", (done.returncode != 0, "pool" in done.stderr), (True, True))
+
+
+def test_pool():
+    with Server("--pool", "sh=2", "--grace", "1") as s:
+        test_pool_runs(s)
+        test_pool_mends(s)
+    with Server("--pool", "sh=2") as s:
+        wait_for("the pool fills", lambda: s.call("GET", "/health")[2]["pool"].get("sh") == 2)
+        left = vmms(s)
+        s.process.kill()
+        s.process.wait(60)
+        wait_for("no VM outlives a server that was killed", lambda: left and not any(os.path.exists(f"/proc/{p}") for p in left))
+    with Server("--pool", "off") as s:
+        expect("without a pool", (s.execute("echo 1", "sh")[2]["stdout"], s.call("GET", "/health")[2]["pool"]), ("1\n", {}))
 
 
 def test_shutdown_and_socket():

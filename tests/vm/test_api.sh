@@ -8,6 +8,7 @@ python3 -c 'import jsonschema' 2>/dev/null || {
 	exit 77
 }
 need_snapshot
+"$CAPSID" snapshot create --lang sh >/dev/null || fail "no snapshot of sh could be made"
 
 python3 "$SRC/tests/vm/api.py" || fail "the API (above)"
 expect_clean "after the servers"

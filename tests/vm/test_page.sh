@@ -41,7 +41,8 @@ stop() {
 	[ "$failures" -eq 0 ] || cat "$TMPDIR/server.log"
 }
 
-serve
+# Without a pool, so that every VM is one of a program.
+serve --pool off
 page real "$url"
 for _ in $(seq 100); do
 	[ -n "$(processes_of_home)" ] || break

@@ -434,7 +434,7 @@ async function state() {
 			const { workers, busy, waiting, limit } = health.queue;
 			parts.push(`${busy} of ${workers} workers busy`, `${waiting} of ${limit} places in the queue taken`);
 		}
-		if (health.pool)
+		if (health.pool && Object.keys(health.pool).length)
 			parts.push(`pool: ${Object.entries(health.pool).map(([name, count]) => `${count} ${name}`).join(', ')}`);
 		$('server').textContent = parts.join(' · ');
 	} catch (e) {

@@ -1,0 +1,245 @@
+#include "api/warm.h"
+
+#include "api/gate.h"
+#include "base/cleanup.h"
+#include "base/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define CHECK_NS 1000000000 /* how long a target counts as current without looking */
+
+struct warm_language {
+    char *name;                 /* owned */
+    struct gate making;         /* one at a time */
+    struct pool_target *target; /* NULL: none, or not yet */
+    unsigned size;              /* VMs that are kept ready */
+    int64_t checked;            /* when it was last found current; 0: it must be looked at */
+    struct warm_language *next;
+};
+
+struct warm {
+    struct warm_options options;
+    struct supervisor *supervisor; /* borrowed */
+
+    pthread_mutex_t lock;
+    struct pool *pool;
+    unsigned kept; /* of all languages */
+    struct warm_language *languages;
+};
+
+struct warm *warm_open(struct supervisor *s, const struct warm_options *options)
+{
+    struct warm *w = memory_allocate(sizeof(*w));
+
+    w->options = *options;
+    w->supervisor = s;
+    pthread_mutex_init(&w->lock, NULL);
+    return w;
+}
+
+void warm_close(struct warm *w)
+{
+    if (!w)
+        return;
+    pool_close(w->pool);
+    for (struct warm_language *l = w->languages, *next; l; l = next) {
+        next = l->next;
+        gate_close(&l->making);
+        free(l->name);
+        free(l);
+    }
+    pthread_mutex_destroy(&w->lock);
+    free(w);
+}
+
+/* ---- the supervisor ------------------------------------------------------------------------------ */
+
+void warm_supervisor(struct warm *w, int cancel_fd, struct supervisor *ret)
+{
+    pthread_mutex_lock(&w->lock);
+    *ret = *w->supervisor;
+    pthread_mutex_unlock(&w->lock);
+    ret->cancel.fd = cancel_fd;
+}
+
+/* What a pool has begun with stays. */
+void warm_learned(struct warm *w, const struct supervisor *copy)
+{
+    pthread_mutex_lock(&w->lock);
+    if (!w->pool) {
+        w->supervisor->accel = copy->accel;
+        w->supervisor->tsc_khz = copy->tsc_khz;
+        w->supervisor->accel_decided = copy->accel_decided;
+        w->supervisor->kvm_given_up = copy->kvm_given_up;
+        w->supervisor->confinement = copy->confinement;
+        w->supervisor->confinement_decided = copy->confinement_decided;
+    }
+    pthread_mutex_unlock(&w->lock);
+}
+
+/* ---- languages ----------------------------------------------------------------------------------- */
+
+struct pool *warm_pool(struct warm *w)
+{
+    pthread_mutex_lock(&w->lock);
+    struct pool *p = w->pool;
+    pthread_mutex_unlock(&w->lock);
+    return p;
+}
+
+void warm_forget(struct warm *w)
+{
+    pthread_mutex_lock(&w->lock);
+    for (struct warm_language *l = w->languages; l; l = l->next)
+        l->checked = 0;
+    pthread_mutex_unlock(&w->lock);
+}
+
+/* With the lock held. NULL: there is no room for one more. */
+static struct warm_language *find(struct warm *w, const char *name, unsigned size)
+{
+    struct warm_language **place = &w->languages;
+
+    for (; *place; place = &(*place)->next)
+        if (strcmp((*place)->name, name) == 0)
+            return *place;
+    if (size == 0 && w->kept < (w->options.max_vms + 1) / 2)
+        size = 1;
+    if (size == 0)
+        return NULL;
+    struct warm_language *l = *place = memory_allocate(sizeof(*l));
+    l->name = text_copy(name);
+    l->size = size;
+    gate_open(&l->making, 1, w->options.max_waiters, "the language is being made ready; it was not");
+    w->kept += size;
+    return l;
+}
+
+/* Whether there is nothing to do: a target that was looked at lately, or that another one is looking at. */
+static struct pool_target *current(struct warm *w, struct warm_language *l, bool *ret_current)
+{
+    pthread_mutex_lock(&w->lock);
+    int64_t now = clock_monotonic_ns();
+    struct pool_target *t = l->target;
+    *ret_current = t && l->checked && now - l->checked < CHECK_NS;
+    /* This one looks; who comes meanwhile goes on with what there is. */
+    if (t && l->checked && !*ret_current)
+        l->checked = now;
+    pthread_mutex_unlock(&w->lock);
+    return t;
+}
+
+static int open_pool(struct warm *w, struct error *e)
+{
+    const struct pool_options options = {.max_vms = w->options.max_vms,
+                                         .max_waiters = w->options.max_waiters,
+                                         .memory_max = w->options.memory};
+    int result = 0;
+
+    pthread_mutex_lock(&w->lock);
+    if (!w->pool)
+        result = pool_open(&w->pool, w->supervisor, &options, e);
+    pthread_mutex_unlock(&w->lock);
+    return result;
+}
+
+/* KVM that turns out not to run a guest is given up once; then all begins anew, as in run_program(). */
+static int open_target(struct warm *w, const struct language *l, int cancel_fd, struct run_target *ret,
+                       struct error *e)
+{
+    const struct run_request request = {.stdin_fd = -1};
+    struct supervisor s;
+    int result = -1;
+
+    for (int tries = 0; tries < 2; tries++) {
+        struct language own;
+        warm_supervisor(w, cancel_fd, &s);
+        unsigned given_up = s.kvm_given_up;
+        if (language_find(&own, s.config.data, l->name, e) < 0)
+            return -1;
+        result = run_target_open(ret, &s, &own, &request, e);
+        warm_learned(w, &s);
+        if (result == 0 || s.kvm_given_up == given_up)
+            break;
+    }
+    return result;
+}
+
+/* One that was made anew from the same things, because somebody wanted that, is another one. */
+static bool same(const struct snapshot *a, const struct snapshot *b)
+{
+    return strcmp(a->key, b->key) == 0 && a->created == b->created;
+}
+
+/* Inside the language's gate. */
+static int make(struct warm *w, struct warm_language *l, const struct language *definition, int cancel_fd,
+                struct error *e)
+{
+    struct pool_target *old = l->target, *fresh = old;
+    struct run_target target = {0};
+
+    int result = open_target(w, definition, cancel_fd, &target, e);
+    if (result == 0)
+        result = open_pool(w, e);
+    if (result == 0 && (!old || !same(&pool_run_target(old)->snapshot, &target.snapshot))) {
+        result = pool_add(w->pool, &target, l->size, &fresh, e);
+        if (result == 0)
+            log_progress("The pool keeps %u of %s ready", l->size, l->name);
+    }
+    run_target_done(&target);
+    if (result < 0)
+        return -1;
+    pthread_mutex_lock(&w->lock);
+    l->target = fresh;
+    l->checked = clock_monotonic_ns();
+    pthread_mutex_unlock(&w->lock);
+    if (old && old != fresh)
+        pool_retire(w->pool, old);
+    return 0;
+}
+
+int warm_keep(struct warm *w, const char *name, unsigned size, struct error *e)
+{
+    int result = 0;
+
+    pthread_mutex_lock(&w->lock);
+    if (size > w->options.max_vms - w->kept)
+        result =
+            error_set(e, ERROR_USAGE,
+                      "%u VMs of %s kept ready would be more than the pool may have, %u; raise --pool-max",
+                      size, name, w->options.max_vms);
+    else
+        find(w, name, size);
+    pthread_mutex_unlock(&w->lock);
+    return result;
+}
+
+int warm_target(struct warm *w, const struct language *definition, int64_t deadline, int cancel_fd,
+                struct pool_target **ret, bool *ret_made, struct error *e)
+{
+    const struct cancel cancel = {.fd = cancel_fd};
+    bool done;
+
+    *ret = NULL;
+    *ret_made = false;
+    pthread_mutex_lock(&w->lock);
+    struct warm_language *l = find(w, definition->name, 0);
+    pthread_mutex_unlock(&w->lock);
+    if (!l)
+        return 0;
+    *ret = current(w, l, &done);
+    if (done)
+        return 0;
+    int64_t arrived = clock_monotonic_ns();
+    if (gate_enter(&l->making, deadline, &cancel, e) < 0)
+        return -1;
+    pthread_mutex_lock(&w->lock);
+    done = l->target && l->checked > arrived; /* the one before did it */
+    pthread_mutex_unlock(&w->lock);
+    int result = done ? 0 : make(w, l, definition, cancel_fd, e);
+    *ret_made = !*ret && !done;
+    *ret = l->target;
+    gate_leave(&l->making);
+    return result;
+}

@@ -1,0 +1,48 @@
+/*
+ * warm: which languages the server's pool (core/pool.h) holds, and how they come into it: those that the settings name
+ * from the start, and every other one with its first request, as long as there is room.
+ *
+ * A language's image and snapshot are made by one thread at a time; other languages do not wait for that. Once a
+ * second at most it is looked whether they are still the current ones; a new snapshot replaces the old one in the pool.
+ */
+#ifndef CAPSID_API_WARM_H
+#define CAPSID_API_WARM_H
+
+#include "core/pool.h"
+
+struct warm;
+
+struct warm_options {
+    unsigned max_vms; /* of the pool; half of them at most are kept ready for languages that were not named */
+    unsigned max_waiters; /* for VMs, and for a language that is being made */
+    uint64_t memory;      /* bytes that the pool's VMs may take; 0: no bound */
+};
+
+/* s is borrowed, and changes while it is open: only warm_supervisor() may read it. */
+struct warm *warm_open(struct supervisor *s, const struct warm_options *options);
+
+/* All VMs must have been given back. Accepts NULL. */
+void warm_close(struct warm *w);
+
+/* A copy of the supervisor for one request (core/supervisor.h), and what it learned about the accelerator. */
+void warm_supervisor(struct warm *w, int cancel_fd, struct supervisor *ret);
+void warm_learned(struct warm *w, const struct supervisor *copy);
+
+/* So many VMs of a language shall be kept ready; warm_target() makes them. Fails when there is no room for them. */
+int warm_keep(struct warm *w, const char *name, unsigned size, struct error *e);
+
+/*
+ * The pool's target of a language, made if it is missing. *ret NULL, and success: the pool has no room for this
+ * language. *ret_made: it took making, so the caller may have waited for long. deadline is for waiting for others that
+ * make it, ERROR_BUSY then; making takes what it takes.
+ */
+int warm_target(struct warm *w, const struct language *l, int64_t deadline, int cancel_fd,
+                struct pool_target **ret, bool *ret_made, struct error *e);
+
+/* An image or a snapshot was made: look at once. */
+void warm_forget(struct warm *w);
+
+/* NULL: nothing was put into it yet. Once there, it stays until warm_close(). */
+struct pool *warm_pool(struct warm *w);
+
+#endif
