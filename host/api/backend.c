@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "core/program.h"
 #include "core/snapshot.h"
 #include "core/supervisor.h"
 #include "image/image.h"
@@ -273,6 +274,60 @@ struct pool *backend_pool(struct backend *b)
 unsigned backend_places(const struct backend *b)
 {
     return b->pool_max + b->options.workers;
+}
+
+/* The interpreter that waits for one program knows nothing of a session's. */
+static int clear_session(struct machine *m, struct run_target *t, int64_t deadline, struct error *e)
+{
+    if (t->snapshot.primed_job && guest_end_job(&m->guest, t->snapshot.primed_job, deadline, e) < 0)
+        return -1;
+    if (t->snapshot.primed_job && guest_remove(&m->guest, PROGRAM_DIRECTORY, deadline, e) < 0)
+        return -1;
+    t->snapshot.primed_job = 0;
+    return program_prepare(&m->guest, deadline, e);
+}
+
+int backend_session(struct backend *b, const struct run_request *request, int cancel_fd,
+                    struct supervisor *ret_supervisor, struct machine *ret, struct run_target *ret_target,
+                    struct error *e)
+{
+    struct supervisor *s = ret_supervisor;
+    struct language l;
+    int result = -1;
+
+    *ret = MACHINE_NONE;
+    *ret_target = (struct run_target){0};
+    warm_supervisor(b->warm, cancel_fd, s);
+    if (language_find(&l, s->config.data, request->language, e) < 0)
+        return -1;
+    unsigned given_up = s->kvm_given_up;
+    if (run_target_open(ret_target, s, &l, request, e) == 0)
+        result = run_load(ret, s, ret_target, NULL, e);
+    if (result < 0 && s->kvm_given_up != given_up) { /* KVM does not run VMs here: once more without */
+        run_target_done(ret_target);
+        if (language_find(&l, s->config.data, request->language, e) == 0 &&
+            run_target_open(ret_target, s, &l, request, e) == 0)
+            result = run_load(ret, s, ret_target, NULL, e);
+    }
+    warm_learned(b->warm, s);
+    if (result == 0)
+        result = clear_session(ret, ret_target, deadline_in_ms((int64_t)s->config.boot_timeout * 1000), e);
+    s->cancel.fd = -1;
+    if (result < 0) {
+        machine_destroy(ret);
+        run_target_done(ret_target);
+    }
+    return result;
+}
+
+int backend_check_language(struct backend *b, const char *language, struct error *e)
+{
+    struct language l;
+
+    if (language_find(&l, b->supervisor.config.data, language, e) < 0)
+        return -1;
+    language_done(&l);
+    return 0;
 }
 
 /* ---- languages ----------------------------------------------------------------------------------- */

@@ -32,6 +32,19 @@ void backend_close(struct backend *b);
 /* Makes the languages that the settings want in the pool; says in the log what became of each. Takes minutes. */
 void backend_warm(struct backend *b, int cancel_fd);
 
+/*
+ * A VM for a session: this is where they come from. Of the request only language, memory_mib, vcpus and disk_mib count.
+ * The machine, and ret_target which it was made from, are the caller's to destroy, before the backend is closed;
+ * ret_supervisor, which both use, is a copy that needs no closing. The waiting interpreter was ended, and its program's
+ * directory is empty. For a thread that lives as long as the VM.
+ */
+int backend_session(struct backend *b, const struct run_request *request, int cancel_fd,
+                    struct supervisor *ret_supervisor, struct machine *ret, struct run_target *ret_target,
+                    struct error *e);
+
+/* Fails with ERROR_UNKNOWN_LANGUAGE, without starting anything. */
+int backend_check_language(struct backend *b, const char *language, struct error *e);
+
 /* For programs that begin from now on. Other settings stay as they were; their names are told in a warning. */
 void backend_reload(struct backend *b, const struct config *fresh);
 

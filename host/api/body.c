@@ -331,27 +331,27 @@ static int count_words(size_t count, size_t size, const char *name, struct refus
     return 0;
 }
 
-static int take_args(struct body_run *b, const json_t *args, struct refusal *r)
+static int take_words(const char *name, const json_t *args, char ***ret, struct refusal *r)
 {
     size_t count = json_array_size(args), size = 0, i;
     json_t *v;
 
     if (!json_is_array(args))
-        return refuse(r, REFUSAL_INVALID, "\"args\" must be a list of strings");
-    if (count_words(count, 0, "args", r) < 0)
+        return refuse(r, REFUSAL_INVALID, "\"%s\" must be a list of strings", name);
+    if (count_words(count, 0, name, r) < 0)
         return -1;
-    b->args = memory_allocate((count + 1) * sizeof(char *));
+    (*ret) = memory_allocate((count + 1) * sizeof(char *));
     json_array_foreach(args, i, v)
     {
         if (!json_is_string(v))
-            return refuse(r, REFUSAL_INVALID, "\"args\" must be a list of strings");
-        b->args[i] = text_copy(json_string_value(v));
+            return refuse(r, REFUSAL_INVALID, "\"%s\" must be a list of strings", name);
+        (*ret)[i] = text_copy(json_string_value(v));
         size += json_string_length(v) + 1;
     }
-    return count_words(count, size, "args", r);
+    return count_words(count, size, name, r);
 }
 
-static int take_env(struct body_run *b, json_t *env, struct refusal *r)
+static int take_env(char ***ret, json_t *env, struct refusal *r)
 {
     size_t count = json_object_size(env), size = 0, i = 0;
     const char *name;
@@ -361,14 +361,14 @@ static int take_env(struct body_run *b, json_t *env, struct refusal *r)
         return refuse(r, REFUSAL_INVALID, "\"env\" must be an object of strings");
     if (count_words(count, 0, "env", r) < 0)
         return -1;
-    b->env = memory_allocate((count + 1) * sizeof(char *));
+    (*ret) = memory_allocate((count + 1) * sizeof(char *));
     json_object_foreach(env, name, v)
     {
         if (!json_is_string(v) || !language_is_variable(name))
             return refuse(r, REFUSAL_INVALID,
                           "\"env\" must be an object of strings, whose names have letters, "
                           "digits and _");
-        b->env[i++] = text_format("%s=%s", name, json_string_value(v));
+        (*ret)[i++] = text_format("%s=%s", name, json_string_value(v));
         size += strlen(name) + json_string_length(v) + 2;
     }
     return count_words(count, size, "env", r);
@@ -411,6 +411,19 @@ static int take_stdin(struct body_run *b, json_t *v, const json_t *encoding, boo
 
 /* ---- whole bodies -------------------------------------------------------------------------------- */
 
+static int take_rest(struct body_run *b, const json_t *j, bool may_batch, struct refusal *r)
+{
+    json_t *args, *env, *input;
+
+    if ((args = member(j, "args")) && take_words("args", args, &b->args, r) < 0)
+        return -1;
+    if ((env = member(j, "env")) && take_env(&b->env, env, r) < 0)
+        return -1;
+    if ((input = member(j, "stdin")))
+        return take_stdin(b, input, member(j, "stdin_encoding"), may_batch, r);
+    return 0;
+}
+
 static int take_run(struct body_run *b, json_t *j, const struct body_limits *limits, struct refusal *r)
 {
     const struct field fields[] = {
@@ -438,17 +451,8 @@ static int take_run(struct body_run *b, json_t *j, const struct body_limits *lim
         FIELD_IS_FLAG("wait", FIELD_NOT, &b->detached),
         {0},
     };
-    json_t *args, *env, *input;
 
-    if (take_fields(fields, j, "", r) < 0 || take_sources(b, j, r) < 0)
-        return -1;
-    if ((args = member(j, "args")) && take_args(b, args, r) < 0)
-        return -1;
-    if ((env = member(j, "env")) && take_env(b, env, r) < 0)
-        return -1;
-    if ((input = member(j, "stdin")))
-        return take_stdin(b, input, member(j, "stdin_encoding"), true, r);
-    return 0;
+    return take_fields(fields, j, "", r) < 0 || take_sources(b, j, r) < 0 ? -1 : take_rest(b, j, true, r);
 }
 
 int body_run_parse(struct body_run *ret, const char *data, size_t size, const struct body_limits *limits,
@@ -457,9 +461,7 @@ int body_run_parse(struct body_run *ret, const char *data, size_t size, const st
     json_t *j = parse(data, size, r);
 
     *ret = (struct body_run){0};
-    if (!j)
-        return -1;
-    int result = take_run(ret, j, limits, r);
+    int result = j ? take_run(ret, j, limits, r) : -1;
     json_decref(j);
     if (result < 0)
         body_run_done(ret);
@@ -502,9 +504,7 @@ int body_create_parse(struct body_create *ret, const char *data, size_t size,
     json_t *j = parse(data, size, r);
 
     *ret = (struct body_create){0};
-    if (!j)
-        return -1;
-    int result = take_fields(fields, j, "", r);
+    int result = j ? take_fields(fields, j, "", r) : -1;
     if (result == 0 && !ret->language)
         result = refuse(r, REFUSAL_INVALID, "\"language\" is required");
     json_decref(j);
@@ -517,4 +517,102 @@ void body_create_done(struct body_create *b)
 {
     free(b->language);
     *b = (struct body_create){0};
+}
+
+/* ---- sessions ------------------------------------------------------------------------------------ */
+
+int body_session_parse(struct body_session *ret, const char *data, size_t size,
+                       const struct body_limits *limits, struct refusal *r)
+{
+    const struct field fields[] = {
+        {"language", FIELD_TEXT, &ret->language, 1, 63},
+        {"lang", FIELD_TEXT, &ret->language, 1, 63},
+        {"memory_mib", FIELD_NUMBER, &ret->memory, 32, limits->memory},
+        {"vcpus", FIELD_NUMBER, &ret->vcpus, 1, limits->vcpus},
+        {"disk_mib", FIELD_NUMBER, &ret->disk, 1, BODY_DISK_MAX},
+        {"idle_timeout", FIELD_NUMBER, &ret->idle, 1, SESSION_IDLE_MAX},
+        {"timeout", FIELD_NUMBER, &ret->timeout, 1, SESSION_AGE_MAX},
+        FIELD_IS_OTHER("env"),
+        {0},
+    };
+    json_t *j = parse(data, size, r), *env;
+
+    *ret = (struct body_session){.idle = SESSION_IDLE, .timeout = SESSION_AGE};
+    int result = j ? take_fields(fields, j, "", r) : -1;
+    if (result == 0 && !ret->language)
+        result = refuse(r, REFUSAL_INVALID, "\"language\" is required");
+    if (result == 0 && (env = member(j, "env")))
+        result = take_env(&ret->env, env, r);
+    json_decref(j);
+    if (result < 0)
+        body_session_done(ret);
+    return result;
+}
+
+void body_session_done(struct body_session *b)
+{
+    free(b->language);
+    free_words(b->env);
+    *b = (struct body_session){0};
+}
+
+static int take_exec(struct body_exec *b, json_t *j, const char *language, const struct body_limits *limits,
+                     struct refusal *r)
+{
+    const struct field fields[] = {
+        FIELD_IS_OTHER("argv"),
+        FIELD_IS_OTHER("code"),
+        FIELD_IS_OTHER("code_encoding"),
+        FIELD_IS_OTHER("files"),
+        {"entry", FIELD_TEXT, &b->run.entry, 1, 1024},
+        FIELD_IS_OTHER("stdin"),
+        FIELD_IS_OTHER("stdin_encoding"),
+        FIELD_IS_OTHER("args"),
+        FIELD_IS_OTHER("env"),
+        {"cwd", FIELD_TEXT, &b->run.cwd, 1, 1024},
+        {"timeout", FIELD_NUMBER, &b->run.timeout, 1, limits->timeout},
+        {"max_output", FIELD_NUMBER, &b->run.max_output, 1, limits->output},
+        FIELD_IS_FLAG("background", FIELD_BOOL, &b->background),
+        {0},
+    };
+    json_t *argv = member(j, "argv"), *files = member(j, "files");
+    cleanup_free char *first = NULL;
+
+    b->run.language = text_copy(language);
+    if (take_fields(fields, j, "", r) < 0)
+        return -1;
+    if (!argv)
+        return b->background ? refuse(r, REFUSAL_INVALID, "\"background\" is for \"argv\"")
+               : take_sources(&b->run, j, r) < 0 ? -1
+                                                 : take_rest(&b->run, j, false, r);
+    if (member(j, "code") || member(j, "args") || b->run.entry ||
+        (b->background && (member(j, "stdin") || member(j, "timeout") || files)))
+        return refuse(r, REFUSAL_INVALID,
+                      "\"argv\" goes with neither \"code\", \"entry\" nor \"args\", and in "
+                      "the background with neither \"files\", \"stdin\" nor \"timeout\"");
+    if (take_words("argv", argv, &b->argv, r) < 0)
+        return -1;
+    if (!b->argv[0] || !b->argv[0][0])
+        return refuse(r, REFUSAL_INVALID, "\"argv\" needs a program");
+    return files && take_files(&b->run, files, &first, r) < 0 ? -1 : take_rest(&b->run, j, false, r);
+}
+
+int body_exec_parse(struct body_exec *ret, const char *data, size_t size, const char *language,
+                    const struct body_limits *limits, struct refusal *r)
+{
+    json_t *j = parse(data, size, r);
+
+    *ret = (struct body_exec){0};
+    int result = j ? take_exec(ret, j, language, limits, r) : -1;
+    json_decref(j);
+    if (result < 0)
+        body_exec_done(ret);
+    return result;
+}
+
+void body_exec_done(struct body_exec *b)
+{
+    body_run_done(&b->run);
+    free_words(b->argv);
+    *b = (struct body_exec){0};
 }

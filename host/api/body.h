@@ -15,6 +15,7 @@
 #define BODY_VALUES_MAX 20000      /* members and elements; each takes some 100 bytes of memory */
 #define BODY_STDIN_MAX (1u << 20)  /* bytes of one standard input */
 #define BODY_BATCH_MAX 64          /* standard inputs of one request */
+#define BODY_DISK_MAX 65536        /* MiB of a scratch disk */
 #define BODY_WORDS_MAX 256         /* args; variables of env */
 #define BODY_WORDS_SIZE_MAX 131072 /* bytes of all of them */
 
@@ -64,5 +65,37 @@ struct body_create {
 int body_create_parse(struct body_create *ret, const char *data, size_t size,
                       const struct body_limits *limits, bool snapshot, struct refusal *r);
 void body_create_done(struct body_create *b);
+
+/* Seconds; see session.h. */
+#define SESSION_IDLE 300
+#define SESSION_IDLE_MAX 3600
+#define SESSION_AGE 3600
+#define SESSION_AGE_MAX 86400
+
+/* What POST /sessions asks for. The times are in seconds. */
+struct body_session {
+    char *language;
+    uint64_t memory; /* MiB; this and the next two: 0 is as configured */
+    uint64_t vcpus;
+    uint64_t disk; /* MiB */
+    uint64_t idle, timeout;
+    char **env; /* ends with NULL; NULL: none */
+};
+
+int body_session_parse(struct body_session *ret, const char *data, size_t size,
+                       const struct body_limits *limits, struct refusal *r);
+void body_session_done(struct body_session *b);
+
+/* What POST /sessions/{id}/execute asks for: a program as for /execute, or a command, for which run has the rest. */
+struct body_exec {
+    struct body_run run;
+    char **argv;     /* ends with NULL; NULL: run has a program */
+    bool background; /* answer when the command has started */
+};
+
+/* language: the session's. */
+int body_exec_parse(struct body_exec *ret, const char *data, size_t size, const char *language,
+                    const struct body_limits *limits, struct refusal *r);
+void body_exec_done(struct body_exec *b);
 
 #endif

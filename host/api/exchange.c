@@ -34,12 +34,18 @@ void exchange_unref(struct exchange *x)
 {
     if (--x->references > 0)
         return;
-    x->server->bodies -= x->body.size;
+    x->server->bodies -= x->body.size + x->held;
     buffer_free(&x->body);
     buffer_free(&x->answer.body);
     buffer_free(&x->out);
     body_run_done(&x->run);
     body_create_done(&x->create);
+    body_session_done(&x->session);
+    body_exec_done(&x->exec);
+    if (x->used_session)
+        session_unref(x->used_session);
+    free(x->guest_path);
+    free(x->terminal.command);
     json_decref(x->result);
     close_fd(&x->cancel_fd);
     pthread_cond_destroy(&x->drained);
@@ -183,31 +189,45 @@ void exchange_answer(struct exchange *x, int status, json_t *j)
     buffer_add_text(&x->answer.body, "%s\n", text ? text : "{\"code\":\"E006\"}");
 }
 
-int exchange_fail(struct exchange *x, const struct error *e)
+int refuse_error(struct api_server *s, const struct error *e, const char *trace_id, struct refusal *r)
 {
-    struct api_server *s = x->server;
-
     switch (e->kind) {
     case ERROR_UNKNOWN_LANGUAGE:
-        return refuse(&x->refusal, REFUSAL_UNKNOWN_LANGUAGE, "%.600s", e->text);
+        return refuse(r, REFUSAL_UNKNOWN_LANGUAGE, "%.600s", e->text);
     case ERROR_USAGE:
-        return refuse(&x->refusal, REFUSAL_INVALID, "%.600s", e->text);
+        return refuse(r, REFUSAL_INVALID, "%.600s", e->text);
     case ERROR_NOT_FOUND:
-        return refuse(&x->refusal, REFUSAL_NOT_FOUND, "%.600s", e->text);
+        return refuse(r, REFUSAL_NOT_FOUND, "%.600s", e->text);
     case ERROR_CANCELLED:
         if (s->stopping)
-            return refuse(&x->refusal, REFUSAL_STOPPING, "the server is shutting down");
-        return refuse(&x->refusal, REFUSAL_CANCELLED, "cancelled");
+            return refuse(r, REFUSAL_STOPPING, "the server is shutting down");
+        return refuse(r, REFUSAL_CANCELLED, "cancelled");
     case ERROR_BUSY:
-        x->refusal.retry_after = 1;
-        return refuse(&x->refusal, REFUSAL_OVERLOAD, "%.600s", e->text);
+        r->retry_after = 1;
+        return refuse(r, REFUSAL_OVERLOAD, "%.600s", e->text);
     default:
-        log_warning("trace_id=%s: %s", x->trace.id, e->text);
+        log_warning("trace_id=%s: %s", trace_id, e->text);
         /* Paths and the like are for those who run the server. */
         if (s->options->tokens)
-            return refuse(&x->refusal, REFUSAL_FAILED, "the server could not do it; its log says why");
-        return refuse(&x->refusal, REFUSAL_FAILED, "%.600s", e->text);
+            return refuse(r, REFUSAL_FAILED, "the server could not do it; its log says why");
+        return refuse(r, REFUSAL_FAILED, "%.600s", e->text);
     }
+}
+
+int exchange_fail(struct exchange *x, const struct error *e)
+{
+    return refuse_error(x->server, e, x->trace.id, &x->refusal);
+}
+
+int exchange_hold(struct exchange *x, size_t size)
+{
+    if (atomic_fetch_add(&x->server->bodies, size) + size > BODIES_MAX) {
+        x->server->bodies -= size;
+        x->refusal.retry_after = 1;
+        return refuse(&x->refusal, REFUSAL_OVERLOAD, "the server holds too many requests");
+    }
+    x->held += size;
+    return 0;
 }
 
 int exchange_detach(struct exchange *x, const char *kind, enum route_lane lane,

@@ -23,6 +23,31 @@ static const char *header(struct exchange *x, const char *name)
     return MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, name);
 }
 
+const char *http_header(struct exchange *x, const char *name)
+{
+    return header(x, name);
+}
+
+/* A word without "=" is there, and empty. */
+static enum MHD_Result find_word(void *context, enum MHD_ValueKind kind, const char *key, const char *value)
+{
+    const char **found = context;
+
+    (void)kind;
+    if (strcmp(key, found[0]) != 0)
+        return MHD_YES;
+    found[1] = value ? value : "";
+    return MHD_NO;
+}
+
+const char *http_query(struct exchange *x, const char *name)
+{
+    const char *found[2] = {name, NULL};
+
+    MHD_get_connection_values(x->connection, MHD_GET_ARGUMENT_KIND, find_word, found);
+    return found[1];
+}
+
 /* ---- waiting ------------------------------------------------------------------------------------- */
 
 void http_suspend(struct exchange *x)
@@ -70,12 +95,13 @@ static void add_cors(struct exchange *x, struct MHD_Response *r)
         return;
     add(r, "Access-Control-Allow-Origin", allowed);
     add(r, "Access-Control-Expose-Headers",
-        "X-Request-Id, traceparent, Location, Retry-After, Idempotency-Replayed");
+        "X-Request-Id, traceparent, Location, Retry-After, Idempotency-Replayed, Content-Range, X-File-Mode");
     if (!x->answer.preflight)
         return;
     add(r, "Access-Control-Allow-Methods", x->answer.allow);
     add(r, "Access-Control-Allow-Headers",
-        "Authorization, Content-Type, Accept, Idempotency-Key, X-Request-Id, traceparent");
+        "Authorization, Content-Type, Accept, Idempotency-Key, X-Request-Id, traceparent, Range, "
+        "X-File-Mode");
     add(r, "Access-Control-Max-Age", "600");
 }
 
@@ -92,6 +118,9 @@ static enum MHD_Result send_response(struct exchange *x, struct MHD_Response *r,
     add(r, "ETag", a->etag);
     add(r, "Allow", a->allow);
     add(r, "Location", a->location);
+    add(r, "Content-Range", a->range);
+    add(r, "X-File-Mode", a->file_mode);
+    add(r, "Upgrade", status == 426 ? "websocket" : NULL);
     if (a->page) {
         add(r, "Content-Security-Policy", csp);
         add(r, "Referrer-Policy", "no-referrer");
@@ -169,14 +198,14 @@ static int check_body_head(struct exchange *x)
     const char *type = header(x, "Content-Type"), *length = header(x, "Content-Length");
     uint64_t size = 0;
 
-    if (!x->route->body)
+    if (length && x->route->body && text_to_u64(length, 0, UINT64_MAX, &size) && size > BODY_SIZE_MAX)
+        return refuse(&x->refusal, REFUSAL_TOO_LARGE, "the body is larger than %u MiB", BODY_SIZE_MAX >> 20);
+    if (x->route->body != ROUTE_JSON)
         return 0;
     size_t word = type ? strcspn(type, "; \t") : 0;
     if (word != strlen("application/json") || strncasecmp(type, "application/json", word) != 0)
         return refuse(&x->refusal, REFUSAL_MEDIA_TYPE,
                       "the body must be JSON: Content-Type: application/json");
-    if (length && text_to_u64(length, 0, UINT64_MAX, &size) && size > BODY_SIZE_MAX)
-        return refuse(&x->refusal, REFUSAL_TOO_LARGE, "the body is larger than %u MiB", BODY_SIZE_MAX >> 20);
     return 0;
 }
 
@@ -315,6 +344,8 @@ static enum MHD_Result dispatch(struct exchange *x)
         release_key(x, NULL);
         return send_refusal(x);
     }
+    if (x->upgrade)
+        return terminal_upgrade(x);
     if (x->route->lane == LANE_NONE || x->answer.status) {
         release_key(x, &x->answer);
         return send_answer(x);
@@ -454,8 +485,8 @@ static void log_message(void *server, const char *format, va_list args)
 
 struct MHD_Daemon *http_start(struct api_server *s, int fd)
 {
-    const unsigned flags =
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG | MHD_USE_TURBO;
+    const unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG |
+                           MHD_USE_TURBO | MHD_ALLOW_UPGRADE;
 
     return MHD_start_daemon(flags, 0, NULL, NULL, on_request, s, MHD_OPTION_EXTERNAL_LOGGER, log_message, s,
                             MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,

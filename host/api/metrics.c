@@ -107,7 +107,8 @@ static void write_lane_metric(struct buffer *out, const struct lane_row *rows, c
 /* Programs have threads from the start; what they wait for are VMs. */
 static void write_lanes(struct api_server *s, struct buffer *out)
 {
-    struct lane_row rows[LANE_COUNT - 1] = {{.name = "run"}, {.name = "make"}, {.name = "list"}};
+    struct lane_row rows[LANE_COUNT - 1] = {
+        {.name = "run"}, {.name = "make"}, {.name = "list"}, {.name = "session"}};
     unsigned waiting;
 
     backend_state(s->backend, &rows[0].busy, &waiting);

@@ -25,7 +25,11 @@
     R(KEY_REUSED, "E013", 422)       /* another request had this Idempotency-Key */                          \
     R(CANCELLED, "E014", 409)        /* the run was cancelled */                                             \
     R(STOPPING, "E015", 503)         /* the server is shutting down */                                       \
-    R(WRONG_HOST, "E016", 421)       /* the Host header names another server */
+    R(WRONG_HOST, "E016", 421)       /* the Host header names another server */                              \
+    R(ORIGIN, "E017", 403)           /* a page of another origin may not open a WebSocket */                 \
+    R(GONE, "E018", 410)             /* the session has ended */                                             \
+    R(UPGRADE, "E019", 426)          /* the path is for WebSockets */                                        \
+    R(RANGE, "E020", 416)            /* the file has no such bytes */
 
 enum refusal_kind {
     REFUSAL_NONE,

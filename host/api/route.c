@@ -5,18 +5,23 @@
 
 static bool matches(const char *pattern, const char *path, char argument[static ROUTE_ARGUMENT_MAX])
 {
-    size_t size = strlen(pattern);
-
     argument[0] = '\0';
-    if (size < 3 || strcmp(pattern + size - 2, "{}") != 0)
-        return strcmp(pattern, path) == 0;
-    if (strncmp(pattern, path, size - 2) != 0)
-        return false;
-    const char *rest = path + size - 2;
-    if (!rest[0] || strchr(rest, '/') || strlen(rest) >= ROUTE_ARGUMENT_MAX)
-        return false;
-    strcpy(argument, rest);
-    return true;
+    while (*pattern) {
+        if (strcmp(pattern, "{*}") == 0)
+            return true;
+        if (strncmp(pattern, "{}", 2) == 0) {
+            size_t size = strcspn(path, "/");
+            if (size == 0 || size >= ROUTE_ARGUMENT_MAX)
+                return false;
+            memcpy(argument, path, size);
+            argument[size] = '\0';
+            pattern += 2;
+            path += size;
+        } else if (*pattern++ != *path++) {
+            return false;
+        }
+    }
+    return *path == '\0';
 }
 
 static void add_method(char allow[static ROUTE_ALLOW_MAX], const char *method)

@@ -11,14 +11,17 @@ struct exchange;
 struct backend;
 
 /* Who does the work: the thread that speaks HTTP, for what never waits; or workers. */
-enum route_lane { LANE_NONE, LANE_RUN, LANE_MAKE, LANE_LIST, LANE_COUNT };
+enum route_lane { LANE_NONE, LANE_RUN, LANE_MAKE, LANE_LIST, LANE_SESSION, LANE_COUNT };
+
+enum route_body { ROUTE_NO_BODY, ROUTE_JSON, ROUTE_BYTES };
 
 struct route {
     const char *method;
-    const char *pattern; /* path; a last part "{}" stands for any one part that is not empty */
+    const char *
+        pattern; /* path; a part "{}" stands for any one part that is not empty, a last part "{*}" for any rest */
     enum route_lane lane;
-    bool open;                         /* needs no token */
-    bool body;                         /* takes a JSON body */
+    bool open; /* needs no token */
+    enum route_body body;
     bool streams;                      /* can answer with a stream of events */
     int (*prepare)(struct exchange *); /* never waits; 0, or -1 with the exchange's refusal set */
     int (*work)(struct exchange *, struct backend *); /* the same in a worker */
@@ -28,7 +31,7 @@ struct route {
 #define ROUTE_ALLOW_MAX 64
 
 /*
- * HEAD is as GET. The table ends with a row without a method. argument gets what stood for "{}". NULL with a refusal:
+ * HEAD is as GET. The table ends with a row without a method. argument gets what stood for "{}", of which a pattern has one at most. NULL with a refusal:
  * no such path; or no such method, and then allow lists those there are.
  */
 const struct route *route_find(const struct route *table, const char *method, const char *path,

@@ -137,6 +137,42 @@ static json_t *describe(struct one_run *o, size_t which)
     return j;
 }
 
+/* Both lists, which may be NULL, in one; the caller frees the list alone. */
+const char **words_of(char *const *first, const char *const *then)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; first && first[i]; i++)
+        count++;
+    for (size_t i = 0; then && then[i]; i++)
+        count++;
+    const char **all = memory_allocate((count + 1) * sizeof(*all));
+    count = 0;
+    for (; first && *first; first++)
+        all[count++] = *first;
+    for (; then && *then; then++)
+        all[count++] = *then;
+    return all;
+}
+
+/* In a session's VM, which goes on after it. */
+static int session_execute(struct exchange *x, struct session_user *u, struct run_request *request,
+                           struct run_result *ret, struct error *e)
+{
+    char why[200];
+
+    cleanup_free const char **env = words_of(session_env(u->session), request->env);
+    request->env = env;
+    request->argv = (const char *const *)x->exec.argv;
+    run_result_init(ret);
+    int result = run_on_machine(&u->machine, session_supervisor(u->session), session_target(u->session),
+                                request, ret, e);
+    if (result == 0 && result_is(run_last_phase(ret), "vm_lost") &&
+        session_ended(u->session, why, sizeof(why)))
+        snprintf(ret->note, sizeof(ret->note), "%s", why);
+    return result;
+}
+
 /* Until now the answer could have been that there is no room. */
 static void on_turn(void *exchange)
 {
@@ -147,7 +183,7 @@ static void on_turn(void *exchange)
 }
 
 /* NULL: the refusal is set. */
-static json_t *run_one(struct exchange *x, struct backend *b, size_t which)
+static json_t *run_one(struct exchange *x, struct backend *b, struct session_user *u, size_t which)
 {
     const struct body_run *body = &x->run;
     size_t max = body->max_output ? body->max_output : x->server->max_output;
@@ -178,11 +214,13 @@ static json_t *run_one(struct exchange *x, struct backend *b, size_t which)
     int result = open_stdin(body, which, &request.stdin_fd, &e);
 
     if (result == 0)
-        result = backend_execute(b, &run, &o.result, &e);
+        result = u ? session_execute(x, u, &request, &o.result, &e) : backend_execute(b, &run, &o.result, &e);
     if (run.turn)
         metrics_observe(&x->server->metrics.queue_wait, run.wait_ns);
     if (result == 0)
         j = describe(&o, which);
+    else if (u)
+        session_fail(u->session, &e, &x->refusal);
     else
         exchange_fail(x, &e);
     const struct run_phase *last = run_last_phase(&o.result);
@@ -210,14 +248,27 @@ static void finish(struct exchange *x, json_t *j)
         exchange_answer(x, 200, j);
 }
 
-int work_execute(struct exchange *x, struct backend *b)
+/* With u in its session, otherwise in a VM of its own. */
+static int run_and_answer(struct exchange *x, struct backend *b, struct session_user *u)
 {
-    json_t *j = run_one(x, b, 0);
+    if (u && x->stream)
+        on_turn(x);
+    json_t *j = run_one(x, b, u, 0);
     if (j)
         finish(x, j);
     else if (x->streaming)
         stream_event(x, "error", refusal_json(&x->refusal, x->trace.id));
     return j ? 0 : -1;
+}
+
+int session_run(struct exchange *x, struct session_user *u)
+{
+    return run_and_answer(x, NULL, u);
+}
+
+int work_execute(struct exchange *x, struct backend *b)
+{
+    return run_and_answer(x, b, NULL);
 }
 
 int work_run(struct exchange *x, struct backend *b)
@@ -229,7 +280,7 @@ int work_run(struct exchange *x, struct backend *b)
         return work_execute(x, b);
     }
     for (size_t i = 0; i < x->run.stdin_count; i++) {
-        json_t *j = run_one(x, b, i);
+        json_t *j = run_one(x, b, NULL, i);
         if (!j) {
             json_decref(all);
             return -1;

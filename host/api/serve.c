@@ -18,6 +18,8 @@
 #define TICK_MS 500          /* how often queues are looked through */
 #define MAKE_QUEUE 16        /* images and snapshots that wait to be made */
 #define LIST_QUEUE 512       /* lists that wait to be read */
+#define SESSION_THREADS 16   /* programs and files of sessions that are worked on at a time */
+#define SESSION_QUEUE 256    /* and those that wait */
 #define ANSWER_GRACE_MS 3000 /* at the end: for answers to get to their clients */
 #define CANCEL_GRACE_S 20    /* at the end: for VMs to go away */
 #define ARENAS 4
@@ -134,6 +136,7 @@ static void drain(struct api_server *s, struct MHD_Daemon *const *daemons, int c
         exchange_cancel_all(s);
         watch(s, signals, 50);
     }
+    sessions_end(&s->sessions);
     for (int i = 0; i < count; i++)
         MHD_quiesce_daemon(daemons[i]);
     for (int64_t last = deadline_in_ms(ANSWER_GRACE_MS); s->exchanges > 0 && clock_monotonic_ns() < last;)
@@ -156,7 +159,8 @@ static int open_lanes(struct api_server *s, struct error *e)
 
     if (queue_open(&s->lanes[LANE_RUN], s, programs, 0) < 0 ||
         queue_open(&s->lanes[LANE_MAKE], s, 1, MAKE_QUEUE) < 0 ||
-        queue_open(&s->lanes[LANE_LIST], s, 1, LIST_QUEUE) < 0)
+        queue_open(&s->lanes[LANE_LIST], s, 1, LIST_QUEUE) < 0 ||
+        queue_open(&s->lanes[LANE_SESSION], s, SESSION_THREADS, SESSION_QUEUE) < 0)
         return error_set(e, ERROR_GENERAL, "cannot start threads");
     return 0;
 }
@@ -235,6 +239,7 @@ static int serve(struct api_server *s, const int *fds, int count, struct error *
             ;
         drain(s, daemons, started, signals);
     }
+    sessions_end(&s->sessions); /* again, where the server did not get to be ready */
     end_warming(&warming);
     for (enum route_lane lane = LANE_RUN; lane < LANE_COUNT; lane++)
         queue_close(&s->lanes[lane]);
@@ -263,6 +268,7 @@ int api_serve(const struct api_options *options, const struct config *config, st
     connections_open(&s->connections);
     operations_open(&s->operations);
     keys_open(&s->keys);
+    sessions_open(&s->sessions, options->sessions, options->client_sessions);
     s->tokens = tokens_open(options->tokens, &options->limits, e);
     const struct backend_options how = {.workers = workers(options),
                                         .max_waiting = (unsigned)options->queue,
@@ -276,6 +282,7 @@ int api_serve(const struct api_options *options, const struct config *config, st
     }
     backend_close(s->backend);
     tokens_close(s->tokens);
+    sessions_close(&s->sessions);
     keys_close(&s->keys);
     connections_close(&s->connections);
     operations_close(&s->operations);

@@ -17,6 +17,7 @@
 #include "api/operations.h"
 #include "api/queue.h"
 #include "api/route.h"
+#include "api/session.h"
 #include "api/trace.h"
 
 #include <microhttpd.h>
@@ -34,12 +35,27 @@ struct answer {
     char etag[72];
     char allow[ROUTE_ALLOW_MAX];
     char location[128];
-    bool page;     /* of the playground */
-    bool replayed; /* for an Idempotency-Key */
+    char range[64];    /* Content-Range */
+    char file_mode[8]; /* X-File-Mode; "": none */
+    bool page;         /* of the playground */
+    bool replayed;     /* for an Idempotency-Key */
     bool preflight;
 };
 
 enum stream_kind { STREAM_NONE, STREAM_SSE, STREAM_NDJSON };
+
+/* Which part of a file, and how to make one. */
+struct file_query {
+    bool list;             /* as a directory */
+    bool ranged, from_end; /* Range: FIRST-LAST; Range: -LAST */
+    uint64_t first, last;
+    uint32_t mode;
+};
+
+struct terminal_query {
+    char *command; /* owned; NULL: a shell */
+    uint16_t cols, rows;
+};
 
 struct exchange {
     struct api_server *server;
@@ -64,6 +80,14 @@ struct exchange {
 
     struct body_run run;
     struct body_create create;
+    struct body_session session;
+    struct body_exec exec;
+    struct session *used_session; /* owned reference; that the path names */
+    char *guest_path;             /* owned; of one of its files */
+    struct file_query file;
+    struct terminal_query terminal;
+    size_t held;                      /* bytes of the answer, counted as a body's */
+    bool upgrade;                     /* to a WebSocket */
     char operation[OPERATION_ID_MAX]; /* of one without a connection */
     json_t *result;                   /* of that */
     bool working;                     /* counted in tokens, and listed as in flight */
@@ -95,6 +119,7 @@ struct api_server {
     struct metrics metrics;
     struct operations operations;
     struct keys keys;
+    struct sessions sessions;
     atomic_bool stopping;
     atomic_size_t bodies;
     atomic_int exchanges; /* that have a connection */
@@ -141,8 +166,12 @@ void exchange_cancel_all(struct api_server *s);
 /* Sets a JSON answer; takes the reference. */
 void exchange_answer(struct exchange *x, int status, json_t *j);
 
-/* Sets the refusal for an error of the program's core; always -1. */
+/* Sets the refusal for an error of the program's core, and logs what is the server's own trouble; always -1. */
+int refuse_error(struct api_server *s, const struct error *e, const char *trace_id, struct refusal *r);
 int exchange_fail(struct exchange *x, const struct error *e);
+
+/* Counts bytes that its answer will hold; -1 with a refusal: there are too many. */
+int exchange_hold(struct exchange *x, size_t size);
 
 /*
  * Queues x's twin without a connection, which takes over run and create, as an operation of that kind; answers 202.
@@ -180,6 +209,33 @@ int work_execute(struct exchange *x, struct backend *b);
 int work_run(struct exchange *x, struct backend *b);
 int handle_create_image(struct exchange *x);
 int handle_create_snapshot(struct exchange *x);
+
+/* ---- session_calls.c, session_files.c, terminal.c ------------------------------------------------ */
+
+int handle_create_session(struct exchange *x);
+int handle_list_sessions(struct exchange *x);
+int handle_session(struct exchange *x); /* finds it, for those that follow */
+int handle_show_session(struct exchange *x);
+int handle_close_session(struct exchange *x);
+int handle_session_execute(struct exchange *x);
+int handle_session_file(struct exchange *x);
+int work_create_session(struct exchange *x, struct backend *b);
+int work_session_execute(struct exchange *x, struct backend *b);
+int work_get_file(struct exchange *x, struct backend *b);
+int work_put_file(struct exchange *x, struct backend *b);
+int work_delete_file(struct exchange *x, struct backend *b);
+int handle_terminal(struct exchange *x);
+enum MHD_Result terminal_upgrade(struct exchange *x);
+
+/* A header, or a word of the query, of a request whose connection is there; NULL: none. */
+const char *http_header(struct exchange *x, const char *name);
+const char *http_query(struct exchange *x, const char *name);
+
+/* Both lists, which may be NULL, in one; the caller frees the list alone. */
+const char **words_of(char *const *first, const char *const *then);
+
+/* Runs an exchange's program in its session, as POST /execute does. */
+int session_run(struct exchange *x, struct session_user *u);
 
 /* The embedded file for a path, as an answer; false: there is none. */
 bool page_find(const char *path, const char *if_none_match, struct answer *ret);

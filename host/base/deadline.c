@@ -4,7 +4,7 @@
 #include <limits.h>
 #include <time.h>
 
-#define POLL_FDS_MAX 15
+#define POLL_FDS_MAX 16
 
 static int64_t read_clock(clockid_t id)
 {

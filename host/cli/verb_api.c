@@ -33,6 +33,8 @@ static const struct cli_option options[] = {
     {"rate", 0, "N", "requests per second of a client; 0: any (0)"},
     {"burst", 0, "N", "requests of a client at once (as --rate)"},
     {"concurrent", 0, "N", "requests of a client that are worked on at a time; 0: any (0)"},
+    {"sessions", 0, "N", "sessions at a time, each with a VM of its own; further ones get 503 (32)"},
+    {"client-sessions", 0, "N", "sessions of a client at a time; further ones get 429 (16)"},
     {"grace", 0, "SECONDS", "what running programs get at shutdown (10)"},
     {0},
 };
@@ -76,6 +78,8 @@ static struct verb_options values = {.api = {.address = "127.0.0.1",
                                              .queue_seconds = 60,
                                              .receive_seconds = 120,
                                              .timeout_max = 300,
+                                             .sessions = 32,
+                                             .client_sessions = 16,
                                              .grace_seconds = 10,
                                              .reload = reload}};
 
@@ -94,6 +98,8 @@ static int set_number(struct api_options *o, const char *name, const char *value
         {"rate", &o->limits.rate, 0, 1000000},
         {"burst", &o->limits.burst, 0, 1000000},
         {"concurrent", &o->limits.concurrent, 0, 1000000},
+        {"sessions", &o->sessions, 0, 1024},
+        {"client-sessions", &o->client_sessions, 0, 1024},
         {"grace", &o->grace_seconds, 0, 3600},
     };
 
@@ -164,8 +170,8 @@ static int run(struct cli *cli, void *context, int argc, char **argv, struct err
 }
 
 static const char details[] =
-    "Paths: /health, /metrics, /api/v1/languages, /execute, /run, /rootfs, /snapshots and /operations below "
-    "/api/v1;\n"
+    "Paths: /health, /metrics, /api/v1/languages, /execute, /run, /rootfs, /snapshots, /operations and "
+    "/sessions below /api/v1;\n"
     "/api/v1/openapi.json describes them all, and / is a page to try them.\n"
     "\n"
     "SIGTERM and SIGINT: running programs get --grace seconds, new requests 503. SIGHUP reads settings and "

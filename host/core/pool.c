@@ -477,7 +477,7 @@ void pool_retire(struct pool *p, struct pool_target *t)
     t->size = 0;
     for (unsigned i = 0; i < p->vm_count; i++)
         if (p->vms[i]->target == t && p->vms[i]->state == POOL_READY)
-            pool_doom(p, p->vms[i]);
+            pool_doom(p, p->vms[i], "retired", NULL);
     pthread_mutex_unlock(&p->lock);
     template_unref(template);
 }

@@ -135,6 +135,13 @@ void program_done(struct program *p)
     *p = (struct program){0};
 }
 
+void program_command(struct program *p, const char *const *argv)
+{
+    p->argv.size = 0;
+    for (; *argv; argv++)
+        add_string(&p->argv, *argv);
+}
+
 void program_shell(const struct program *p, const char *command, struct buffer *ret_argv)
 {
     add_string(ret_argv, "/bin/sh");

@@ -29,6 +29,9 @@ int program_init(struct program *p, const struct language *l, const char *entry,
                  const char *const *env, struct error *e);
 void program_done(struct program *p);
 
+/* Another command instead of the language's; argv ends with NULL. */
+void program_command(struct program *p, const char *const *argv);
+
 /* The argv of a shell that runs command, with {source}, {dir} and {output} replaced and quoted where needed. */
 void program_shell(const struct program *p, const char *command, struct buffer *ret_argv);
 

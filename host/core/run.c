@@ -56,7 +56,7 @@ static const char *end_name(uint8_t cause)
     }
 }
 
-static int set_end(struct run_phase *ret, const struct msg_exit *m, struct error *e)
+int run_phase_of(struct run_phase *ret, const struct msg_exit *m, struct error *e)
 {
     ret->end = end_name(m->cause);
     if (!ret->end)
@@ -90,7 +90,8 @@ static const char *file_name(const struct task *t, const struct source_file *f)
 {
     const struct sources *s = t->request->sources;
 
-    return !f->name || (s->count == 1 && !s->tree && !t->request->entry) ? t->entry : f->name;
+    bool alone = s->count == 1 && !s->tree && !t->request->entry && !t->request->argv;
+    return !f->name || alone ? t->entry : f->name;
 }
 
 /* A waiting interpreter knows its file's name, arguments, variables and directory already. */
@@ -98,7 +99,7 @@ static bool can_feed(const struct task *t)
 {
     const struct run_request *r = t->request;
 
-    return t->primed_job && !r->unprimed && r->sources->count == 1 && (!r->args || !r->args[0]) &&
+    return t->primed_job && !r->unprimed && !r->argv && r->sources->count == 1 && (!r->args || !r->args[0]) &&
            (!r->env || !r->env[0]) && !r->cwd && strcmp(t->entry, t->language->source) == 0;
 }
 
@@ -135,7 +136,7 @@ static uint32_t limit_of(const struct task *t, uint64_t seconds)
 static int conclude(struct task *t, struct run_phase *phase, int result, const struct msg_exit *exit,
                     struct error *why, struct error *e)
 {
-    if (result == 0 && set_end(phase, exit, why) == 0)
+    if (result == 0 && run_phase_of(phase, exit, why) == 0)
         return 0;
     if (why->kind == ERROR_TIMEOUT) {
         phase->end = "timed_out";
@@ -225,7 +226,7 @@ static int start(struct task *t, int64_t deadline, struct error *e)
     if (t->result->primed) {
         result = feed(t, &io, deadline, &exit, &why);
     } else {
-        if (!t->language->build)
+        if (!t->language->build || r->argv)
             result = write_files(t, deadline, &why);
         if (result == 0)
             result = execute(t, &t->program.argv, cwd, limit_of(t, r->timeout), &io, deadline, &exit, &why);
@@ -242,7 +243,7 @@ static int run_phases(struct task *t, struct error *e)
     t->end = deadline_in_ms((int64_t)t->request->timeout * 1000);
     int64_t deadline = t->end + (int64_t)GRACE_MS * 1000000;
 
-    if (t->language->build) {
+    if (t->language->build && !t->request->argv) {
         const struct run_phase *b = &t->result->build;
         if (build(t, deadline, e) < 0)
             return -1;
@@ -313,6 +314,8 @@ static char *find_entry(const struct run_request *r, const struct language *l, s
     const struct source_file *f = s->count ? &s->files[0] : NULL;
     const char *name = r->entry ? r->entry : l->source;
 
+    if (r->argv)
+        return text_copy(l->source);
     if (!f) {
         error_set(e, ERROR_USAGE, "there is no file to run");
         return NULL;
@@ -450,6 +453,8 @@ int run_on_machine(struct machine *m, const struct supervisor *s, const struct r
     t.entry = find_entry(&r, t.language, e);
     if (t.entry)
         result = program_init(&t.program, t.language, t.entry, r.args, r.env, e);
+    if (result == 0 && r.argv)
+        program_command(&t.program, r.argv);
     if (result == 0)
         result = run_phases(&t, e);
     tell_job(&m->life, ret, start, result < 0 ? e : NULL);

@@ -20,18 +20,19 @@ typedef int run_on_output(void *context, int channel, const void *data, size_t s
 struct run_request {
     const char *language; /* borrowed, as all pointers here; NULL: as the entry point's extension says */
     const struct sources *sources;
-    const char *entry;        /* name of the main file in the guest; NULL: see run_program() */
-    const char *const *args;  /* of the program, ends with NULL; NULL: none */
-    const char *const *env;   /* NAME=VALUE, ends with NULL, for both phases; NULL: none */
-    const char *cwd;          /* of the program, below its directory or absolute; NULL: its directory */
-    int stdin_fd;             /* -1: the program's standard input is empty */
-    uint64_t timeout;         /* seconds for both phases together; 0: as configured */
-    uint64_t build_timeout;   /* seconds for the build phase; 0: the timeout */
-    uint64_t memory_mib;      /* 0: as the language says */
-    uint64_t vcpus;           /* 0: as the language says */
-    uint64_t disk_mib;        /* of a scratch disk for all that is written; 0: as the image says */
-    bool cold;                /* boot instead of restoring a snapshot */
-    bool unprimed;            /* start the interpreter anew, also where the snapshot holds one that waits */
+    const char *entry;       /* name of the main file in the guest; NULL: see run_program() */
+    const char *const *args; /* of the program, ends with NULL; NULL: none */
+    const char *const *argv; /* a command instead of the program, ends with NULL; then there may be no file */
+    const char *const *env;  /* NAME=VALUE, ends with NULL, for both phases; NULL: none */
+    const char *cwd;         /* of the program, below its directory or absolute; NULL: its directory */
+    int stdin_fd;            /* -1: the program's standard input is empty */
+    uint64_t timeout;        /* seconds for both phases together; 0: as configured */
+    uint64_t build_timeout;  /* seconds for the build phase; 0: the timeout */
+    uint64_t memory_mib;     /* 0: as the language says */
+    uint64_t vcpus;          /* 0: as the language says */
+    uint64_t disk_mib;       /* of a scratch disk for all that is written; 0: as the image says */
+    bool cold;               /* boot instead of restoring a snapshot */
+    bool unprimed;           /* start the interpreter anew, also where the snapshot holds one that waits */
     run_on_output *on_output; /* of the program */
     void *context;
     run_on_output *on_build_output; /* of the build command */
@@ -49,6 +50,10 @@ struct run_phase {
     int64_t ns;       /* how long it took, from the first message about it */
     uint64_t memory_peak; /* bytes, 0: unknown */
 };
+
+/* The end that a job's EXIT tells of; ns stays as it is. Fails when the guest names none that there is. */
+struct msg_exit;
+int run_phase_of(struct run_phase *ret, const struct msg_exit *m, struct error *e);
 
 struct run_result {
     struct run_phase build; /* of a language with a build command */

@@ -122,7 +122,11 @@ int channel_refused(struct error *e, const struct frame *f)
         if (!isprint((unsigned char)*p))
             *p = '?';
     const char *request = msg_name(m.request);
-    return error_set(e, m.code == PROTO_ERR_TIMEOUT ? ERROR_TIMEOUT : ERROR_GENERAL,
+    bool missing = m.code == PROTO_ERR_OS && m.os_errno == ENOENT;
+    return error_set(e,
+                     m.code == PROTO_ERR_TIMEOUT ? ERROR_TIMEOUT
+                     : missing                   ? ERROR_NOT_FOUND
+                                                 : ERROR_GENERAL,
                      "the guest refused %s: %s%s%s", request ? request : "a message",
                      text[0] ? text : proto_error_name(m.code), m.os_errno ? ": " : "",
                      m.os_errno ? strerror((int)m.os_errno) : "");

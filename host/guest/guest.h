@@ -9,6 +9,7 @@
 
 #include "base/deadline.h"
 #include "base/error.h"
+#include "base/text.h"
 #include "messages.h"
 
 #include <stdbool.h>
@@ -55,6 +56,28 @@ int guest_ping(struct guest *g, int64_t deadline, struct error *e);
 int guest_write_file(struct guest *g, const char *path, uint32_t mode, uint16_t flags, uint32_t uid,
                      uint32_t gid, const void *data, size_t size, int64_t deadline, struct error *e);
 
+/* What a path is in a guest: what the guest says, so nothing to rely on. */
+struct guest_file {
+    uint32_t mode; /* as st_mode of stat(2) */
+    uint32_t uid, gid;
+    uint64_t size;
+    uint64_t mtime_ns;
+};
+
+int guest_stat(struct guest *g, const char *path, struct guest_file *ret, int64_t deadline, struct error *e);
+
+/* Adds at most length bytes of a regular file, from offset on, to *ret. */
+int guest_read_file(struct guest *g, const char *path, uint64_t offset, uint64_t length,
+                    struct guest_file *ret_info, struct buffer *ret, int64_t deadline, struct error *e);
+
+/*
+ * Calls visit for each entry of a directory (uid and gid are not known), until it returns false. Names are not empty
+ * and have no slash; they need not be UTF-8.
+ */
+int guest_list(struct guest *g, const char *path,
+               bool (*visit)(const char *name, const struct guest_file *file, void *context), void *context,
+               int64_t deadline, struct error *e);
+
 /* Removes a directory with all it holds, or a file; a missing one is an error. */
 int guest_remove(struct guest *g, const char *path, int64_t deadline, struct error *e);
 
@@ -62,12 +85,40 @@ int guest_remove(struct guest *g, const char *path, int64_t deadline, struct err
 int guest_prime(struct guest *g, const struct msg_prime *m, uint32_t *ret_job, int64_t deadline,
                 struct error *e);
 
+/* Takes over a job that has no stream, kills it and waits for its end. */
+int guest_end_job(struct guest *g, uint32_t job, int64_t deadline, struct error *e);
+
+/* EXEC and STARTED. The job has no one to read its output when the guest's connection is closed; see mux_add(). */
+int guest_start_job(struct guest *g, const struct msg_exec *exec, struct msg_started *ret, int64_t deadline,
+                    struct error *e);
+
+/*
+ * A job's terminal, for an exec with JOB_TTY. Its owner fills it in from on_ready(), which guest_run_job() calls when
+ * fd has one of the events; the job takes what is there and clears it.
+ */
+struct job_terminal {
+    int fd; /* borrowed */
+    short events;
+    bool hold; /* do not ask the guest for more output: what there is has not gone on yet */
+    /* A failure ends it all; what is left of the job is then the connection's owner's to end, see mux.h. */
+    int (*on_ready)(void *context, short events, struct error *e);
+    struct buffer typed; /* the owner frees it */
+    bool resized;
+    uint16_t rows, cols;
+    uint8_t signal;       /* 0: none */
+    int64_t wake;         /* on_ready() is called then at the latest, with events 0 */
+    unsigned unconfirmed; /* the job's own */
+};
+
+#define JOB_TYPED_MAX 65536 /* bytes of typed that may wait; then fd is not read */
+
 /* How the bytes of a job go in and out. */
 struct job_io {
     int stdin_fd; /* -1: none; read until its end while the job wants it */
     /* Takes output in order. A failure (-1, error set) ends the job. */
     int (*on_output)(void *context, int channel, const void *data, size_t size, struct error *e);
     void *context;
+    struct job_terminal *terminal; /* NULL: none; otherwise stdin_fd is -1 */
 };
 
 /*

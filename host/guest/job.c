@@ -74,6 +74,17 @@ static int on_end(struct job *j, const struct frame *f, struct error *e)
     return 0;
 }
 
+/* The answer to a RESIZE or SIGNAL. One that was refused, because the job has just ended, is no matter. */
+static int on_confirmed(struct job *j, const struct frame *f, struct error *e)
+{
+    struct job_terminal *t = j->io->terminal;
+
+    if (!t || t->unconfirmed == 0)
+        return e ? channel_violation(e, f, "unexpected") : -1;
+    t->unconfirmed--;
+    return 0;
+}
+
 static int on_frame(struct job *j, const struct frame *f, struct msg_exit *ret_exit, struct error *e)
 {
     if (f->stream != j->stream)
@@ -87,8 +98,10 @@ static int on_frame(struct job *j, const struct frame *f, struct msg_exit *ret_e
         return on_window(j, f, e);
     case MSG_END:
         return on_end(j, f, e);
+    case MSG_OK:
+        return on_confirmed(j, f, e);
     case MSG_ERROR:
-        return channel_refused(e, f);
+        return j->started && on_confirmed(j, f, NULL) == 0 ? 0 : channel_refused(e, f);
     case MSG_EXIT:
         if (!msg_exit_decode(ret_exit, f->payload, f->length) || !j->started ||
             ret_exit->stdout_size != j->received[1] || ret_exit->stderr_size != j->received[2])
@@ -116,7 +129,7 @@ static void queue_windows(struct job *j)
     size_t room;
 
     for (uint8_t channel = 1; channel <= 2 && !j->ended; channel++) {
-        if (!j->unacknowledged[channel])
+        if (!j->unacknowledged[channel] || (j->io->terminal && j->io->terminal->hold))
             continue;
         uint8_t *space = queue_space(j, &room);
         struct msg_window m = {.channel = channel,
@@ -168,6 +181,49 @@ static int take_stdin(struct job *j, struct error *e)
     return size ? 0 : error_set(e, ERROR_GENERAL, "standard input does not fit a frame");
 }
 
+/* What the terminal's user asked for besides typing. */
+static void queue_requests(struct job *j)
+{
+    struct job_terminal *t = j->io->terminal;
+    size_t room, size = 0;
+    uint8_t *space = queue_space(j, &room);
+
+    if (!t || !j->started || j->ended || t->unconfirmed >= 8)
+        return;
+    if (t->signal) {
+        const struct msg_signal m = {.signal = t->signal, .scope = PROTO_SCOPE_JOB};
+        size = msg_signal_frame(&m, j->stream, space, room);
+        t->signal = size > 0 ? 0 : t->signal;
+    } else if (t->resized) {
+        const struct msg_resize m = {.rows = t->rows, .cols = t->cols};
+        size = msg_resize_frame(&m, j->stream, space, room);
+        t->resized = size == 0;
+    }
+    j->out_end += size;
+    t->unconfirmed += size > 0;
+}
+
+static void queue_typed(struct job *j)
+{
+    struct job_terminal *t = j->io->terminal;
+    uint64_t n = j->stdin_limit - j->stdin_sent;
+    size_t room;
+    uint8_t *space = queue_space(j, &room);
+
+    if (!t || !j->started || j->ended || j->out_end > 0 || t->typed.size == 0 || n == 0)
+        return;
+    n = n < t->typed.size ? n : t->typed.size;
+    n = n < STDIN_CHUNK ? n : STDIN_CHUNK;
+    struct msg_data m = {.offset = j->stdin_sent, .data = {(const uint8_t *)t->typed.data, (uint32_t)n}};
+    size_t size = msg_data_frame(&m, j->stream, space, room);
+    if (size == 0)
+        return;
+    j->out_end += size;
+    j->stdin_sent += n;
+    memmove(t->typed.data, t->typed.data + n, t->typed.size - n);
+    t->typed.size -= n;
+}
+
 static int flush_out(struct job *j, struct error *e)
 {
     ssize_t n = send(j->guest->fd, j->out + j->out_start, j->out_end - j->out_start, MSG_NOSIGNAL);
@@ -179,21 +235,32 @@ static int flush_out(struct job *j, struct error *e)
     return 0;
 }
 
+static short terminal_events(const struct job_terminal *t)
+{
+    return (short)(t->events & ~(t->typed.size < JOB_TYPED_MAX ? 0 : POLLIN));
+}
+
 /* Reading never waits for writing: a guest whose output nobody takes would not read either. */
 static int step(struct job *j, struct msg_exit *ret_exit, struct error *e)
 {
     bool sending = j->out_start < j->out_end;
     bool reading = !sending && j->started && j->stdin_open && j->stdin_limit > j->stdin_sent;
-    struct pollfd p[3] = {
+    struct job_terminal *t = j->io->terminal;
+    int64_t until = t && t->wake < j->deadline ? t->wake : j->deadline;
+    struct pollfd p[4] = {
         {.fd = j->guest->fd, .events = (short)(POLLIN | (sending ? POLLOUT : 0))},
         {.fd = j->guest->vmm_pidfd, .events = POLLIN},
         {.fd = reading ? j->io->stdin_fd : -1, .events = POLLIN},
+        {.fd = t ? t->fd : -1, .events = t ? terminal_events(t) : 0},
     };
-    int n = deadline_poll(p, 3, j->deadline, j->guest->cancel, e);
+    if (t && !p[3].events) /* or its end would wake us for ever */
+        p[3].fd = -1;
+    int n = deadline_poll(p, 4, until, j->guest->cancel, e);
 
     if (n < 0)
         return -1;
-    if (n == 0 || deadline_passed(j->deadline)) /* output without end is always ready */
+    if ((n == 0 && until == j->deadline) ||
+        deadline_passed(j->deadline)) /* output without end is always ready */
         return error_set(e, ERROR_TIMEOUT, "the guest did not end the program in time");
     if (!p[0].revents && p[1].revents)
         return error_set(e, ERROR_VM_LOST, "the VMM ended unexpectedly");
@@ -201,6 +268,10 @@ static int step(struct job *j, struct msg_exit *ret_exit, struct error *e)
         return -1;
     if (p[2].revents && take_stdin(j, e) < 0)
         return -1;
+    if (t && (p[3].revents || deadline_passed(t->wake)) && t->on_ready(j->io->context, p[3].revents, e) < 0)
+        return -1;
+    queue_requests(j);
+    queue_typed(j);
     queue_windows(j);
     return j->ended || j->out_start == j->out_end ? 0 : flush_out(j, e);
 }
@@ -234,4 +305,40 @@ int guest_run_job(struct guest *g, const struct msg_exec *exec, const struct msg
     free(request);
     free(j);
     return result;
+}
+
+int guest_start_job(struct guest *g, const struct msg_exec *exec, struct msg_started *ret, int64_t deadline,
+                    struct error *e)
+{
+    uint8_t *request = memory_allocate(FRAME_MAX);
+    uint32_t stream = channel_new_stream(g);
+    struct msg_exec m = *exec;
+    struct frame f;
+
+    m.window = OUTPUT_WINDOW;
+    int result = channel_send(g, request, msg_exec_frame(&m, stream, request, FRAME_MAX), deadline, e);
+    free(request);
+    if (result < 0 || channel_expect(g, stream, MSG_STARTED, &f, deadline, e) < 0)
+        return -1;
+    return msg_started_decode(ret, f.payload, f.length) ? 0 : channel_violation(e, &f, "invalid");
+}
+
+int guest_end_job(struct guest *g, uint32_t job, int64_t deadline, struct error *e)
+{
+    const struct msg_attach m = {.job = job, .window = OUTPUT_WINDOW};
+    uint32_t stream = channel_new_stream(g);
+    uint8_t out[256];
+    struct frame f;
+
+    if (channel_send(g, out, msg_attach_frame(&m, stream, out, sizeof(out)), deadline, e) < 0 ||
+        channel_expect(g, stream, MSG_STARTED, &f, deadline, e) < 0 ||
+        channel_send(g, out, msg_kill_frame(&(struct msg_kill){}, stream, out, sizeof(out)), deadline, e) < 0)
+        return -1;
+    do { /* what it printed, the OK, the ends of its channels */
+        if (channel_receive(g, &f, deadline, e) < 0)
+            return -1;
+        if (f.type == MSG_ERROR)
+            return channel_refused(e, &f);
+    } while (f.type != MSG_EXIT || f.stream != stream);
+    return 0;
 }

@@ -22,6 +22,11 @@ START_TEST(paths_and_methods)
         {"HEAD", "/health", "/health", "", REFUSAL_NONE},
         {"GET", "/api/v1/languages/c", "/api/v1/languages/{}", "c", REFUSAL_NONE},
         {"DELETE", "/api/v1/operations/op-1", "/api/v1/operations/{}", "op-1", REFUSAL_NONE},
+        {"POST", "/api/v1/sessions/s/execute", "/api/v1/sessions/{}/execute", "s", REFUSAL_NONE},
+        {"PUT", "/api/v1/sessions/s/files/a/b/", "/api/v1/sessions/{}/files/{*}", "s", REFUSAL_NONE},
+        {"GET", "/api/v1/sessions/s/files/", "/api/v1/sessions/{}/files/{*}", "s", REFUSAL_NONE},
+        {"GET", "/api/v1/sessions/s/files", NULL, NULL, REFUSAL_NOT_FOUND},
+        {"POST", "/api/v1/sessions//execute", NULL, NULL, REFUSAL_NOT_FOUND},
         {"GET", "/api/v1/languages/", NULL, NULL, REFUSAL_NOT_FOUND},
         {"GET", "/api/v1/languages/a/b", NULL, NULL, REFUSAL_NOT_FOUND},
         {"GET", "/health/", NULL, NULL, REFUSAL_NOT_FOUND},
@@ -50,7 +55,7 @@ END_TEST
 
 START_TEST(every_refusal_has_a_code_of_its_own)
 {
-    for (enum refusal_kind a = REFUSAL_INVALID; a <= REFUSAL_WRONG_HOST; a++) {
+    for (enum refusal_kind a = REFUSAL_INVALID; a <= REFUSAL_RANGE; a++) {
         ck_assert(refusal_status(a) >= 400 && refusal_status(a) < 600);
         for (enum refusal_kind b = REFUSAL_INVALID; b < a; b++)
             ck_assert_str_ne(refusal_code(a), refusal_code(b));

@@ -1,0 +1,561 @@
+#include "api/session.h"
+
+#include "api/server.h"
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "guest/mux.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+
+#define CANCEL_LOOK_MS                                                                                       \
+    100 /* how often a request that waits for its session looks whether its client is there */
+
+/* SESSION_CLOSING: nobody can enter; the VM is going away. */
+enum session_state { SESSION_STARTING, SESSION_READY, SESSION_CLOSING, SESSION_ENDED };
+
+struct session {
+    struct sessions *all;
+    struct api_server *server;
+    struct session *next;
+    unsigned references;
+    char id[SESSION_ID_MAX];
+    char client[65];
+    char language[64];
+    char trace_id[TRACE_ID_MAX + 1];
+    struct body_session body;
+
+    /* Under all->lock. */
+    enum session_state state;
+    const char *end; /* closed, idle, expired, lost, failed; NULL: it has none yet */
+    struct error why;
+    bool close_wanted, forgotten;
+    unsigned users, terminals;    /* users that are no terminals keep it from being idle */
+    int64_t created, ready, last; /* s since 1970; ns, monotonic */
+    int64_t ended;
+    struct newcomer {
+        int fd;
+        bool keep_jobs;
+    } newcomers[SESSION_USERS_MAX];
+    unsigned newcomer_count;
+
+    int wake_fd;                  /* readable: look at what changed; while starting: stop */
+    struct supervisor supervisor; /* a copy, see backend_session() */
+    struct machine machine;
+    struct run_target target;
+};
+
+static void wake(struct session *s)
+{
+    const uint64_t one = 1;
+
+    if (write(s->wake_fd, &one, sizeof(one)) < 0)
+        log_debug("eventfd is readable already");
+}
+
+/* ---- life of the table --------------------------------------------------------------------------- */
+
+void sessions_open(struct sessions *all, uint64_t max, uint64_t client_max)
+{
+    pthread_condattr_t monotonic;
+
+    *all = (struct sessions){.max = max, .client_max = client_max};
+    pthread_mutex_init(&all->lock, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&all->changed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+}
+
+/* Under the lock. */
+static void unref_locked(struct session *s)
+{
+    if (--s->references > 0)
+        return;
+    body_session_done(&s->body);
+    close_fd(&s->wake_fd);
+    free(s);
+}
+
+static void unlink_locked(struct session *s)
+{
+    for (struct session **at = &s->all->first; *at; at = &(*at)->next) {
+        if (*at != s)
+            continue;
+        *at = s->next;
+        unref_locked(s);
+        return;
+    }
+}
+
+void sessions_end(struct sessions *all)
+{
+    pthread_mutex_lock(&all->lock);
+    all->closed = true;
+    for (struct session *s = all->first; s; s = s->next) {
+        s->close_wanted = true;
+        wake(s);
+    }
+    while (all->threads > 0 || all->terminals > 0)
+        pthread_cond_wait(&all->changed, &all->lock);
+    pthread_mutex_unlock(&all->lock);
+}
+
+void sessions_close(struct sessions *all)
+{
+    while (all->first)
+        unlink_locked(all->first);
+    pthread_cond_destroy(&all->changed);
+    pthread_mutex_destroy(&all->lock);
+}
+
+/* Forgets ended sessions that are old, or too many. */
+static void forget_locked(struct sessions *all)
+{
+    int64_t before = clock_monotonic_ns() - SESSION_KEPT_S * 1000000000ll;
+    unsigned kept = 0;
+
+    for (struct session *s = all->first, *next; s; s = next) {
+        next = s->next;
+        if (s->state == SESSION_ENDED && (++kept > SESSIONS_KEPT || s->ended < before))
+            unlink_locked(s);
+    }
+}
+
+/* ---- a session's thread -------------------------------------------------------------------------- */
+
+static void set_end(struct session *s, const char *end, const struct error *why)
+{
+    s->end = end;
+    if (why)
+        s->why = *why;
+    s->state = SESSION_CLOSING;
+}
+
+static int start(struct session *s, struct error *e)
+{
+    const struct run_request request = {.language = s->body.language,
+                                        .sources = NULL,
+                                        .memory_mib = s->body.memory,
+                                        .vcpus = s->body.vcpus,
+                                        .disk_mib = s->body.disk,
+                                        .stdin_fd = -1};
+
+    return backend_session(s->server->backend, &request, s->wake_fd, &s->supervisor, &s->machine, &s->target,
+                           e);
+}
+
+/* Takes in those who came, and says what is due: the time of the next limit, or 0 when the session has to end. */
+static int64_t look(struct session *s, struct mux *m)
+{
+    int64_t now = clock_monotonic_ns(), age = s->ready + (int64_t)s->body.timeout * 1000000000;
+    uint64_t drop;
+
+    if (read(s->wake_fd, &drop, sizeof(drop)) < 0 && errno != EAGAIN)
+        log_debug("eventfd: %s", strerror(errno));
+    pthread_mutex_lock(&s->all->lock);
+    for (unsigned i = 0; i < s->newcomer_count; i++)
+        mux_add(m, s->newcomers[i].fd, s->newcomers[i].keep_jobs);
+    s->newcomer_count = 0;
+    int64_t idle = s->users > s->terminals ? INT64_MAX : s->last + (int64_t)s->body.idle * 1000000000;
+    if (s->close_wanted)
+        set_end(s, "closed", NULL);
+    else if (now >= age)
+        set_end(s, "expired", NULL);
+    else if (now >= idle)
+        set_end(s, "idle", NULL);
+    bool going_on = s->state == SESSION_READY;
+    pthread_mutex_unlock(&s->all->lock);
+    return !going_on ? 0 : age < idle ? age : idle;
+}
+
+static void serve(struct session *s)
+{
+    struct error e = {0};
+    struct mux m;
+    int64_t next;
+
+    mux_open(&m, &s->machine.guest);
+    while ((next = look(s, &m)) != 0) {
+        if (mux_step(&m, s->wake_fd, next, &e) == 0)
+            continue;
+        pthread_mutex_lock(&s->all->lock);
+        set_end(s, "lost", &e);
+        pthread_mutex_unlock(&s->all->lock);
+        break;
+    }
+    mux_close(&m);
+}
+
+/* Users see that their connection has ended, and go. */
+static void wait_for_users(struct session *s)
+{
+    pthread_mutex_lock(&s->all->lock);
+    for (unsigned i = 0; i < s->newcomer_count; i++)
+        close(s->newcomers[i].fd);
+    s->newcomer_count = 0;
+    while (s->users > 0)
+        pthread_cond_wait(&s->all->changed, &s->all->lock);
+    pthread_mutex_unlock(&s->all->lock);
+}
+
+static void *session_thread(void *argument)
+{
+    struct session *s = argument;
+    struct sessions *all = s->all;
+    struct error e = {0};
+    int result = start(s, &e);
+
+    pthread_mutex_lock(&all->lock);
+    if (result < 0) {
+        set_end(s, s->close_wanted ? "closed" : "failed", &e);
+    } else {
+        s->ready = s->last = clock_monotonic_ns();
+        s->state = SESSION_READY;
+    }
+    pthread_cond_broadcast(&all->changed);
+    pthread_mutex_unlock(&all->lock);
+    if (result == 0)
+        serve(s);
+    machine_destroy(&s->machine);
+    wait_for_users(s);
+    run_target_done(&s->target);
+    log_progress("session %s: %s%s%s trace_id=%s client=%s", s->id, s->end, s->why.text[0] ? ": " : "",
+                 s->why.text, s->trace_id, s->client);
+    pthread_mutex_lock(&all->lock);
+    s->state = SESSION_ENDED;
+    s->ended = clock_monotonic_ns();
+    all->threads--;
+    forget_locked(all);
+    pthread_cond_broadcast(&all->changed);
+    unref_locked(s);
+    pthread_mutex_unlock(&all->lock);
+    return NULL;
+}
+
+/* ---- making one ---------------------------------------------------------------------------------- */
+
+static int make_id(char id[static SESSION_ID_MAX])
+{
+    unsigned char random[16];
+
+    if (getrandom(random, sizeof(random), 0) != sizeof(random))
+        return -1;
+    strcpy(id, "ses-");
+    for (size_t i = 0; i < sizeof(random); i++)
+        snprintf(id + 4 + 2 * i, 3, "%02x", random[i]);
+    return 0;
+}
+
+static int check_room_locked(struct sessions *all, const char *client, struct refusal *r)
+{
+    uint64_t mine = 0, others = 0;
+
+    if (all->closed)
+        return refuse(r, REFUSAL_STOPPING, "the server is shutting down");
+    for (const struct session *s = all->first; s; s = s->next) {
+        if (s->state == SESSION_ENDED)
+            continue;
+        if (strcmp(s->client, client) == 0)
+            mine++;
+        else
+            others++;
+    }
+    r->retry_after = 10;
+    if (mine >= all->client_max)
+        return refuse(r, REFUSAL_LIMIT, "%llu sessions at a time are the limit; close one",
+                      (unsigned long long)all->client_max);
+    if (mine + others >= all->max)
+        return refuse(r, REFUSAL_OVERLOAD, "the server has no room for another session");
+    r->retry_after = 0;
+    return 0;
+}
+
+/* With the thread's, the table's and the caller's reference. */
+static struct session *begin(struct api_server *server, const char *client, struct body_session *body,
+                             struct refusal *r)
+{
+    struct sessions *all = &server->sessions;
+    struct session *s = memory_allocate(sizeof(*s));
+    pthread_t thread;
+
+    *s = (struct session){.all = all, .server = server, .machine = MACHINE_NONE, .body = *body};
+    s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    s->created = clock_realtime_ns() / 1000000000;
+    snprintf(s->client, sizeof(s->client), "%s", client);
+    snprintf(s->language, sizeof(s->language), "%s", body->language);
+    *body = (struct body_session){0};
+    pthread_mutex_lock(&all->lock);
+    forget_locked(all);
+    s->references = 3;
+    int result = check_room_locked(all, client, r);
+    if (result == 0 &&
+        (s->wake_fd < 0 || make_id(s->id) < 0 || pthread_create(&thread, NULL, session_thread, s) != 0))
+        result = refuse(r, REFUSAL_OVERLOAD, "the server has too many files or threads");
+    if (result == 0) {
+        pthread_detach(thread);
+        all->threads++;
+        s->next = all->first;
+        all->first = s;
+    } else {
+        s->references = 1;
+        unref_locked(s);
+        s = NULL;
+    }
+    pthread_mutex_unlock(&all->lock);
+    return s;
+}
+
+static struct timespec soon(void)
+{
+    int64_t at = deadline_in_ms(CANCEL_LOOK_MS);
+
+    return (struct timespec){.tv_sec = at / 1000000000, .tv_nsec = at % 1000000000};
+}
+
+struct session *session_create(struct api_server *server, const char *client, struct body_session *body,
+                               const atomic_bool *cancelled, const char *trace_id, struct refusal *r)
+{
+    struct sessions *all = &server->sessions;
+    struct session *s = begin(server, client, body, r);
+
+    if (!s)
+        return NULL;
+    pthread_mutex_lock(&all->lock);
+    snprintf(s->trace_id, sizeof(s->trace_id), "%s", trace_id);
+    while (s->state == SESSION_STARTING) {
+        struct timespec until = soon();
+        pthread_cond_timedwait(&all->changed, &all->lock, &until);
+        if (*cancelled && !s->close_wanted) {
+            s->close_wanted = true;
+            wake(s);
+        }
+    }
+    struct error e = s->why;
+    bool stopping = all->closed, failed = s->end && strcmp(s->end, "failed") == 0,
+         ready = s->state == SESSION_READY;
+    if (!ready)
+        unlink_locked(s);
+    pthread_mutex_unlock(&all->lock);
+    if (ready)
+        return s;
+    session_unref(s);
+    if (!failed)
+        refuse(r, stopping ? REFUSAL_STOPPING : REFUSAL_CANCELLED,
+               stopping ? "the server is shutting down" : "cancelled");
+    else
+        refuse_error(server, &e, trace_id, r);
+    return NULL;
+}
+
+struct session *session_find(struct sessions *all, const char *client, const char *id, struct refusal *r)
+{
+    struct session *s;
+
+    pthread_mutex_lock(&all->lock);
+    for (s = all->first; s; s = s->next)
+        if (strcmp(s->id, id) == 0 && strcmp(s->client, client) == 0 && !s->forgotten)
+            break;
+    if (s)
+        s->references++;
+    pthread_mutex_unlock(&all->lock);
+    if (!s)
+        refuse(r, REFUSAL_NOT_FOUND, "there is no such session, or it was closed");
+    return s;
+}
+
+void session_unref(struct session *s)
+{
+    struct sessions *all = s->all;
+
+    pthread_mutex_lock(&all->lock);
+    unref_locked(s);
+    pthread_mutex_unlock(&all->lock);
+}
+
+void session_close(struct session *s)
+{
+    pthread_mutex_lock(&s->all->lock);
+    s->close_wanted = s->forgotten = true;
+    wake(s);
+    pthread_mutex_unlock(&s->all->lock);
+}
+
+/* ---- telling about them -------------------------------------------------------------------------- */
+
+static json_t *show_locked(const struct session *s)
+{
+    const char *state = s->end ? s->end : s->state == SESSION_STARTING ? "starting" : "ready";
+    int64_t now = clock_monotonic_ns();
+    int64_t age = s->ready ? (now - s->ready) / 1000000000 : 0,
+            idle = s->ready ? (now - s->last) / 1000000000 : 0;
+    json_t *j = json_pack(
+        "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "id", s->id, "language", s->language, "state", state,
+        "created", (json_int_t)s->created, "expires", (json_int_t)(s->created + (int64_t)s->body.timeout),
+        "timeout", (json_int_t)s->body.timeout, "idle_timeout", (json_int_t)s->body.idle, "in_use",
+        (json_int_t)s->users, "idle_seconds", (json_int_t)(s->users > s->terminals || s->end ? 0 : idle));
+
+    if (s->ready && !s->end) /* by the clock that ends it */
+        json_object_set_new(j, "expires",
+                            json_integer(clock_realtime_ns() / 1000000000 + (int64_t)s->body.timeout - age));
+    if (s->why.text[0] && !s->server->options->tokens)
+        json_object_set_new(j, "reason", json_string(s->why.text));
+    return j;
+}
+
+json_t *session_show(struct session *s)
+{
+    pthread_mutex_lock(&s->all->lock);
+    json_t *j = show_locked(s);
+    pthread_mutex_unlock(&s->all->lock);
+    return j;
+}
+
+json_t *sessions_show(struct sessions *all, const char *client)
+{
+    json_t *array = json_array();
+
+    pthread_mutex_lock(&all->lock);
+    for (const struct session *s = all->first; s; s = s->next)
+        if (strcmp(s->client, client) == 0 && !s->forgotten)
+            json_array_append_new(array, show_locked(s));
+    pthread_mutex_unlock(&all->lock);
+    return json_pack("{s:o, s:I}", "sessions", array, "count", (json_int_t)json_array_size(array));
+}
+
+unsigned sessions_count(struct sessions *all)
+{
+    pthread_mutex_lock(&all->lock);
+    unsigned count = all->threads;
+    pthread_mutex_unlock(&all->lock);
+    return count;
+}
+
+static const char *end_text(const struct session *s)
+{
+    const char *end = s->end ? s->end : "closed";
+
+    return strcmp(end, "idle") == 0      ? "it was idle for too long"
+           : strcmp(end, "expired") == 0 ? "its time was over"
+           : strcmp(end, "lost") == 0    ? "its VM was lost"
+           : strcmp(end, "failed") == 0  ? "its VM could not be started"
+                                         : "it was closed";
+}
+
+bool session_ended(struct session *s, char *ret, size_t size)
+{
+    pthread_mutex_lock(&s->all->lock);
+    bool ended = s->state >= SESSION_CLOSING;
+    if (ended)
+        snprintf(ret, size, "the session has ended: %s", end_text(s));
+    pthread_mutex_unlock(&s->all->lock);
+    return ended;
+}
+
+/* ---- using one ----------------------------------------------------------------------------------- */
+
+static int enter_locked(struct session *s, int fd, enum session_use use, struct refusal *r)
+{
+    if (s->close_wanted || s->state >= SESSION_CLOSING)
+        return refuse(r, REFUSAL_GONE, "the session has ended: %s", end_text(s));
+    if (s->state == SESSION_STARTING || s->users >= SESSION_USERS_MAX) {
+        r->retry_after = 1;
+        return refuse(r, REFUSAL_LIMIT, "the session does %d things at a time already", SESSION_USERS_MAX);
+    }
+    s->newcomers[s->newcomer_count++] = (struct newcomer){fd, use == SESSION_BACKGROUND};
+    s->users++;
+    s->terminals += use == SESSION_TERMINAL;
+    s->references++;
+    wake(s);
+    return 0;
+}
+
+int session_enter(struct session *s, int cancel_fd, enum session_use use, struct session_user *ret,
+                  struct refusal *r)
+{
+    int pair[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+        return refuse(r, REFUSAL_OVERLOAD, "the server has too many files open");
+    pthread_mutex_lock(&s->all->lock);
+    int result = enter_locked(s, pair[1], use, r);
+    pthread_mutex_unlock(&s->all->lock);
+    if (result < 0) {
+        close(pair[0]);
+        close(pair[1]);
+        return -1;
+    }
+    ret->session = s;
+    ret->use = use;
+    ret->machine = MACHINE_NONE;
+    ret->cancel = (struct cancel){cancel_fd};
+    guest_open(&ret->machine.guest, pair[0], -1, &ret->cancel);
+    return 0;
+}
+
+void session_leave(struct session_user *u)
+{
+    struct session *s = u->session;
+
+    guest_close(&u->machine.guest);
+    pthread_mutex_lock(&s->all->lock);
+    s->users--;
+    s->terminals -= u->use == SESSION_TERMINAL;
+    s->last = clock_monotonic_ns();
+    pthread_cond_broadcast(&s->all->changed);
+    wake(s);
+    pthread_mutex_unlock(&s->all->lock);
+    session_unref(s);
+}
+
+void sessions_count_terminal(struct sessions *all, int change)
+{
+    pthread_mutex_lock(&all->lock);
+    all->terminals += (unsigned)change;
+    pthread_cond_broadcast(&all->changed);
+    pthread_mutex_unlock(&all->lock);
+}
+
+void session_touch(struct session *s)
+{
+    pthread_mutex_lock(&s->all->lock);
+    s->last = clock_monotonic_ns();
+    pthread_mutex_unlock(&s->all->lock);
+}
+
+int session_fail(struct session *s, const struct error *e, struct refusal *r)
+{
+    char text[200];
+
+    if (e->kind == ERROR_VM_LOST && session_ended(s, text, sizeof(text)))
+        return refuse(r, REFUSAL_GONE, "%s", text);
+    if (e->kind == ERROR_NOT_FOUND)
+        return refuse(r, REFUSAL_NOT_FOUND, "%.600s", e->text);
+    if (e->kind == ERROR_GENERAL || e->kind == ERROR_USAGE) /* the guest refused it, or it fits no frame */
+        return refuse(r, REFUSAL_INVALID, "%.600s", e->text);
+    return refuse_error(s->server, e, s->trace_id, r);
+}
+
+const struct run_target *session_target(const struct session *s)
+{
+    return &s->target;
+}
+
+const struct supervisor *session_supervisor(const struct session *s)
+{
+    return &s->supervisor;
+}
+
+char *const *session_env(const struct session *s)
+{
+    return s->body.env;
+}
+
+const char *session_language(const struct session *s)
+{
+    return s->language;
+}

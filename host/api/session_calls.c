@@ -1,0 +1,121 @@
+/* /api/v1/sessions, and programs and commands in them. */
+#include "api/server.h"
+
+#include "base/cleanup.h"
+#include "core/program.h"
+
+#include <string.h>
+
+#define START_MS 10000 /* how long a command in the background may take to start */
+
+int handle_create_session(struct exchange *x)
+{
+    return body_session_parse(&x->session, x->body.data, x->body.size, &x->server->limits, &x->refusal);
+}
+
+int work_create_session(struct exchange *x, struct backend *b)
+{
+    struct error e = {0};
+
+    if (backend_check_language(b, x->session.language, &e) < 0)
+        return exchange_fail(x, &e);
+    struct session *s =
+        session_create(x->server, x->client_name, &x->session, &x->cancelled, x->trace.id, &x->refusal);
+    if (!s)
+        return -1;
+    json_t *j = session_show(s);
+    snprintf(x->answer.location, sizeof(x->answer.location), "/api/v1/sessions/%s",
+             json_string_value(json_object_get(j, "id")));
+    exchange_answer(x, 201, j);
+    session_unref(s);
+    return 0;
+}
+
+int handle_list_sessions(struct exchange *x)
+{
+    exchange_answer(x, 200, sessions_show(&x->server->sessions, x->client_name));
+    return 0;
+}
+
+int handle_session(struct exchange *x)
+{
+    x->used_session = session_find(&x->server->sessions, x->client_name, x->argument, &x->refusal);
+    return x->used_session ? 0 : -1;
+}
+
+int handle_show_session(struct exchange *x)
+{
+    if (handle_session(x) < 0)
+        return -1;
+    exchange_answer(x, 200, session_show(x->used_session));
+    return 0;
+}
+
+int handle_close_session(struct exchange *x)
+{
+    if (handle_session(x) < 0)
+        return -1;
+    session_close(x->used_session);
+    x->answer.status = 204;
+    return 0;
+}
+
+/* ---- programs ------------------------------------------------------------------------------------ */
+
+int handle_session_execute(struct exchange *x)
+{
+    if (handle_session(x) < 0 ||
+        body_exec_parse(&x->exec, x->body.data, x->body.size, session_language(x->used_session),
+                        &x->server->limits, &x->refusal) < 0)
+        return -1;
+    if (x->exec.background && x->stream)
+        return refuse(&x->refusal, REFUSAL_INVALID, "a command in the background has no stream");
+    x->run = x->exec.run;
+    x->exec.run = (struct body_run){0};
+    /* A single file keeps its name, too: it stays there. */
+    if (!x->run.entry && !x->exec.argv && x->run.sources.files[0].name)
+        x->run.entry = text_copy(x->run.sources.files[0].name);
+    return 0;
+}
+
+static int start_background(struct exchange *x, struct session_user *u)
+{
+    const struct run_target *t = session_target(u->session);
+    cleanup_free const char **env = words_of(session_env(u->session), (const char *const *)x->run.env);
+    cleanup_free char *cwd = x->run.cwd && x->run.cwd[0] == '/'
+                                 ? text_copy(x->run.cwd)
+                                 : text_format(PROGRAM_DIRECTORY "/%s", x->run.cwd ? x->run.cwd : "");
+    struct msg_started started;
+    struct program p;
+    struct error e = {0};
+
+    if (program_init(&p, &t->language, t->language.source, NULL, env, &e) < 0)
+        return exchange_fail(x, &e);
+    program_command(&p, (const char *const *)x->exec.argv);
+    const struct msg_exec m = {.argv = {.data = p.argv.data, .size = (uint32_t)p.argv.size},
+                               .env = {.data = p.env.data, .size = (uint32_t)p.env.size},
+                               .cwd = cwd,
+                               .uid = PROGRAM_UID,
+                               .gid = PROGRAM_UID};
+    int result = guest_start_job(&u->machine.guest, &m, &started, deadline_in_ms(START_MS), &e);
+    program_done(&p);
+    if (result < 0)
+        return session_fail(u->session, &e, &x->refusal);
+    exchange_answer(x, 202,
+                    json_pack("{s:s, s:I, s:s}", "status", "running", "pid", (json_int_t)started.pid,
+                              "trace_id", x->trace.id));
+    return 0;
+}
+
+int work_session_execute(struct exchange *x, struct backend *b)
+{
+    struct session_user u;
+
+    (void)b;
+    if (session_enter(x->used_session, x->cancel_fd, x->exec.background ? SESSION_BACKGROUND : SESSION_CALL,
+                      &u, &x->refusal) < 0)
+        return -1;
+    int result = x->exec.background ? start_background(x, &u) : session_run(x, &u);
+    session_leave(&u);
+    return result;
+}
