@@ -141,9 +141,11 @@ static int finish_files(const struct machine_spec *spec, const char *directory, 
 int freeze_guest(struct supervisor *s, const struct language *l, const struct machine_spec *spec,
                  const char *directory, uint32_t *ret_job, struct error *e)
 {
+    struct machine_spec named = *spec;
     struct machine m;
 
-    if (machine_boot(&m, s, spec, directory, e) < 0)
+    named.language = l->name;
+    if (machine_boot(&m, s, &named, directory, e) < 0)
         return -1;
     int result = warm_up(&m, l, e);
     if (result == 0)

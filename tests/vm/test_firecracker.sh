@@ -20,7 +20,7 @@ expect_clean "cold boot"
 capsid run -v -l python -c 'print("restored")'
 expect "first run from a snapshot" "$status $(field stdout)" "0 restored"
 expect "the interpreter was primed" "$(field primed)" "True"
-expect_match "the driver" "$err" '*event=restored driver=firecracker*'
+expect_match "the driver" "$err" '*event=restored *driver=firecracker*'
 capsid run -l python -c 'import sys; print(sys.stdin.read()); sys.exit(3)' <<<'words'
 expect "input and exit status" "$status $(field exit_code) $(field stdout)" "3 3 words"
 
