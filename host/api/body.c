@@ -106,9 +106,11 @@ struct field {
 
 static int take_number(const struct field *f, const json_t *v, struct refusal *r)
 {
-    json_int_t n = json_integer_value(v);
+    double real = json_real_value(v);
+    bool whole = json_is_real(v) && real > -1e15 && real < 1e15 && real == (double)(json_int_t)real;
+    json_int_t n = whole ? (json_int_t)real : json_integer_value(v);
 
-    if (!json_is_integer(v))
+    if (!json_is_integer(v) && !whole) /* 1.0 is whole, as JSON Schema has it */
         return refuse(r, REFUSAL_INVALID, "\"%s\" must be a whole number", f->name);
     if (n < 0 || (uint64_t)n < f->min || (uint64_t)n > f->max)
         return refuse(r, REFUSAL_INVALID, "\"%s\" is %" JSON_INTEGER_FORMAT ", but must be from %llu to %llu",
