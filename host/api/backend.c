@@ -88,6 +88,12 @@ int backend_open(struct backend **ret, const struct config *config, const struct
         free(b);
         return -1;
     }
+    /* Borrows from the supervisor it is decided for, so not from a request's copy. */
+    if (supervisor_decide_confinement(&b->supervisor, e) < 0) {
+        supervisor_close(&b->supervisor);
+        free(b);
+        return -1;
+    }
     gate_open(&b->workers, options->workers, options->max_waiting, "no worker was free");
     b->warm = warm_open(&b->supervisor, &(struct warm_options){b->pool_max, options->max_waiting, memory});
     if (each_kept(b, keep, e) < 0) {

@@ -72,8 +72,6 @@ void warm_learned(struct warm *w, const struct supervisor *copy)
         w->supervisor->tsc_khz = copy->tsc_khz;
         w->supervisor->accel_decided = copy->accel_decided;
         w->supervisor->kvm_given_up = copy->kvm_given_up;
-        w->supervisor->confinement = copy->confinement;
-        w->supervisor->confinement_decided = copy->confinement_decided;
     }
     pthread_mutex_unlock(&w->lock);
 }

@@ -505,7 +505,7 @@ def test_pool_runs(s):
     expect("from the pool", pool(s, "served_total"), 8)
     code = "echo $0 $1; cat; pwd"
     want = s.execute(code, "sh", stdin="x\n")[2]
-    for what, pooled, more in (("primed", True, {}), ("unprimed", True, {"unprimed": True}), ("cold", False, {"cold": True}),
+    for what, pooled, more in (("primed", True, {}), ("unprimed", True, {"prime": False}), ("cold", False, {"snapshot": False}),
                                ("with other memory", False, {"memory_mib": 192}),
                                ("with another processor", False, {"vcpus": 2})):
         before = pool(s, "served_total")
@@ -647,7 +647,10 @@ def main():
         for test in (test_simple, test_execute, test_streams, test_client_gone, test_operations, test_idempotency,
                      test_bad_input, test_wire, test_wire_bodies, test_metrics):
             test(s)
-    for test in test_tokens, test_overload, test_shutdown_and_socket, test_slow_clients, test_activation:
+    test_tokens()
+    test_overload("--pool-max", "1")
+    test_overload("--pool", "off")
+    for test in test_pool, test_pool_waits, test_shutdown_and_socket, test_slow_clients, test_activation:
         test()
     sys.exit(failures > 0)
 
