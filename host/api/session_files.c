@@ -57,20 +57,25 @@ static void take_range(struct exchange *x)
                 (!last[0] || text_to_u64(last, q->first, INT64_MAX, &q->last));
 }
 
-static int take_mode(struct exchange *x)
+/* text NULL: it is not given. */
+static int parse_mode(struct exchange *x, const char *text)
 {
-    const char *mode = http_query(x, "mode");
     char *end;
 
-    x->file.mode = x->file.list ? 0755 : 0644;
-    mode = mode ? mode : http_header(x, "X-File-Mode");
-    if (!mode)
+    if (!text)
         return 0;
-    unsigned long value = strtoul(mode, &end, 8);
-    if (mode[0] < '0' || mode[0] > '7' || *end || value > 07777)
+    unsigned long value = strtoul(text, &end, 8);
+    if (text[0] < '0' || text[0] > '7' || *end || value > 07777)
         return refuse(&x->refusal, REFUSAL_INVALID, "the mode must be octal, from 0 to 7777");
     x->file.mode = (uint32_t)value;
     return 0;
+}
+
+/* In the query or in a header; with both, the query counts. */
+static int take_mode(struct exchange *x)
+{
+    x->file.mode = x->file.list ? 0755 : 0644;
+    return parse_mode(x, http_header(x, "X-File-Mode")) < 0 ? -1 : parse_mode(x, http_query(x, "mode"));
 }
 
 int handle_session_file(struct exchange *x)

@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
@@ -289,6 +290,71 @@ int digest_fd(int fd, char ret[static DIGEST_HEX_SIZE], struct error *e)
     EVP_DigestFinal_ex(ctx, raw, NULL);
     EVP_MD_CTX_free(ctx);
     if (n < 0)
+        return error_errno(e, "cannot read");
+    to_hex(raw, sizeof(raw), ret);
+    return 0;
+}
+
+#define SPARSE_PAGE 4096
+#define SPARSE_CHUNK (1 << 18)
+
+/* Adds the pages of [from, to) that are not zeros, each behind its offset. */
+static int digest_pages(int fd, off_t from, off_t to, char *chunk, EVP_MD_CTX *ctx)
+{
+    static const char zeros[SPARSE_PAGE];
+
+    while (from < to) {
+        ssize_t n = pread(fd, chunk, to - from < SPARSE_CHUNK ? (size_t)(to - from) : SPARSE_CHUNK, from);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return (int)n;
+        for (ssize_t at = 0; at < n; at += SPARSE_PAGE) {
+            size_t size = n - at < SPARSE_PAGE ? (size_t)(n - at) : SPARSE_PAGE;
+            uint64_t offset = htole64((uint64_t)(from + at));
+            if (memcmp(chunk + at, zeros, size) == 0)
+                continue;
+            EVP_DigestUpdate(ctx, &offset, sizeof(offset));
+            EVP_DigestUpdate(ctx, chunk + at, size);
+        }
+        from += n;
+    }
+    return 0;
+}
+
+/* Only data is looked for; whether zeros are stored or a hole makes no difference. */
+static int digest_extents(int fd, off_t size, char *chunk, EVP_MD_CTX *ctx)
+{
+    for (off_t at = 0; at < size;) {
+        off_t data = lseek(fd, at, SEEK_DATA);
+        if (data < 0)
+            return errno == ENXIO ? 0 : -1; /* nothing but a hole is left */
+        off_t end = lseek(fd, data, SEEK_HOLE);
+        data -= data % SPARSE_PAGE;
+        end += (SPARSE_PAGE - end % SPARSE_PAGE) % SPARSE_PAGE;
+        if (end < 0 || digest_pages(fd, data, end, chunk, ctx) < 0)
+            return -1;
+        at = end;
+    }
+    return 0;
+}
+
+int digest_sparse_fd(int fd, char ret[static DIGEST_HEX_SIZE], struct error *e)
+{
+    cleanup_free char *chunk = memory_allocate(SPARSE_CHUNK);
+    unsigned char raw[32] = {0};
+    struct stat st;
+
+    if (fstat(fd, &st) < 0)
+        return error_errno(e, "cannot read");
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    uint64_t size = htole64((uint64_t)st.st_size);
+    EVP_DigestInit_ex(ctx, EVP_sha256(), NULL);
+    EVP_DigestUpdate(ctx, &size, sizeof(size));
+    int result = digest_extents(fd, st.st_size, chunk, ctx);
+    EVP_DigestFinal_ex(ctx, raw, NULL);
+    EVP_MD_CTX_free(ctx);
+    if (result < 0)
         return error_errno(e, "cannot read");
     to_hex(raw, sizeof(raw), ret);
     return 0;

@@ -55,4 +55,11 @@ int file_punch_zeros(int fd, const char *name, struct error *e);
 void digest_bytes(const void *data, size_t size, char ret[static DIGEST_HEX_SIZE]);
 int digest_fd(int fd, char ret[static DIGEST_HEX_SIZE], struct error *e);
 
+/*
+ * A digest of a large file that is mostly holes, in the time that its data takes: SHA-256 of its size and of every page
+ * of 4096 bytes that is not all zeros, behind its offset; numbers are 64 bits, little-endian. What is a hole and
+ * what zeros makes no difference.
+ */
+int digest_sparse_fd(int fd, char ret[static DIGEST_HEX_SIZE], struct error *e);
+
 #endif

@@ -21,15 +21,15 @@
 
 /* Raise it when snapshots made before are not what one made now would be: other devices, another protocol, other files,
  * other words of our own on the guest's command line. */
-#define MANIFEST_FORMAT 4
+#define MANIFEST_FORMAT 5
 
 /* Every file of a snapshot but the manifest; the last one only of a VM with a scratch disk. */
 enum { MANIFEST_MEMORY, MANIFEST_STATE, MANIFEST_DISK, MANIFEST_FILES };
 extern const char *const manifest_files[MANIFEST_FILES];
 
 struct manifest_file {
-    uint64_t size; /* bytes, holes included */
-    char sha256[DIGEST_HEX_SIZE];
+    uint64_t size;                /* bytes, holes included */
+    char sha256[DIGEST_HEX_SIZE]; /* of the scratch disk: digest_sparse_fd() (base/file.h) */
 };
 
 struct manifest {

@@ -144,6 +144,19 @@ static int check_shape(const char *path, const struct manifest_file *f, struct e
     return 0;
 }
 
+/* A scratch disk may be far larger than what is on it. */
+static int compute_digest(int fd, size_t number, char ret[static DIGEST_HEX_SIZE], struct error *e)
+{
+    return number == MANIFEST_DISK ? digest_sparse_fd(fd, ret, e) : digest_fd(fd, ret, e);
+}
+
+static int remembered_digest(const struct supervisor *s, size_t number, const char *path,
+                             char ret[static DIGEST_HEX_SIZE], struct error *e)
+{
+    return number == MANIFEST_DISK ? home_digest_sparse(&s->home, path, ret, e)
+                                   : home_digest(&s->home, path, ret, e);
+}
+
 /* Reads a file only when its inode, size or times changed since it was last read. */
 static int verify(const struct supervisor *s, const struct snapshot *snapshot, struct error *e)
 {
@@ -151,7 +164,7 @@ static int verify(const struct supervisor *s, const struct snapshot *snapshot, s
 
     for (size_t i = 0; i < manifest_file_count(snapshot->disk_mib); i++) {
         cleanup_free char *path = text_format("%s/%s", snapshot->directory, manifest_files[i]);
-        if (check_shape(path, &snapshot->files[i], e) < 0 || home_digest(&s->home, path, digest, e) < 0)
+        if (check_shape(path, &snapshot->files[i], e) < 0 || remembered_digest(s, i, path, digest, e) < 0)
             return -1;
         if (strcmp(digest, snapshot->files[i].sha256) != 0)
             return corrupt(path, "corrupt", e);
@@ -264,7 +277,7 @@ int snapshot_check(const struct snapshot *snapshot, struct error *e)
         cleanup_fd int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
         if (fd < 0)
             return error_errno(e, "cannot open %s", path);
-        if (digest_fd(fd, digest, e) < 0)
+        if (compute_digest(fd, i, digest, e) < 0)
             return error_wrap(e, "%s", path);
         if (strcmp(digest, snapshot->files[i].sha256) != 0)
             return corrupt(path, "corrupt", e);
@@ -339,16 +352,16 @@ int snapshot_remove(struct supervisor *s, const struct snapshot *snapshot, uint6
 
 /* ---- making ------------------------------------------------------------------------------------- */
 
-static int describe_file(struct manifest_file *ret, const char *directory, const char *name, struct error *e)
+static int describe_file(struct manifest_file *ret, const char *directory, size_t number, struct error *e)
 {
-    cleanup_free char *path = text_format("%s/%s", directory, name);
+    cleanup_free char *path = text_format("%s/%s", directory, manifest_files[number]);
     cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
     struct stat st;
 
     if (fd < 0 || fstat(fd, &st) < 0)
         return error_errno(e, "cannot open %s", path);
     ret->size = (uint64_t)st.st_size;
-    return digest_fd(fd, ret->sha256, e) < 0 ? error_wrap(e, "%s", path) : 0;
+    return compute_digest(fd, number, ret->sha256, e) < 0 ? error_wrap(e, "%s", path) : 0;
 }
 
 /* Completes the manifest, whose inputs are set, and writes it. */
@@ -358,7 +371,7 @@ static int write_manifest(struct supervisor *s, const char *directory, const cha
     cleanup_free char *path = text_format("%s/" MANIFEST_NAME, directory);
 
     for (size_t i = 0; i < manifest_file_count(m->disk_mib); i++)
-        if (describe_file(&m->files[i], directory, manifest_files[i], e) < 0)
+        if (describe_file(&m->files[i], directory, i, e) < 0)
             return -1;
     m->created = clock_realtime_ns() / 1000000000;
     cleanup_free char *text = manifest_format(m, key);

@@ -162,7 +162,10 @@ static int make_scratch(struct home *h, struct error *e)
         error_errno(e, "cannot create %s", owner);
         close_fd(&h->owner_fd);
         close_fd(&h->record_fd);
-        remove_scratch(unfinished, &(struct error){0});
+        /* By names: when file descriptors are what is missing, a tree cannot be walked. */
+        unlink(owner);
+        rmdir(records);
+        rmdir(unfinished);
         return -1;
     }
     h->scratch = text_copy(final);
@@ -317,7 +320,9 @@ void home_forget_digest(const struct home *h, const char *path)
     unlink(cache);
 }
 
-int home_digest(const struct home *h, const char *path, char ret[static 65], struct error *e)
+static int find_digest(const struct home *h, const char *path,
+                       int (*compute)(int fd, char ret[static DIGEST_HEX_SIZE], struct error *e),
+                       char ret[static 65], struct error *e)
 {
     cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
     char state[160], after[160];
@@ -330,7 +335,7 @@ int home_digest(const struct home *h, const char *path, char ret[static 65], str
     if (cached_digest(cache, state, ret))
         return 0;
 
-    if (digest_fd(fd, ret, e) < 0)
+    if (compute(fd, ret, e) < 0)
         return error_wrap(e, "%s", path);
     /* A file that changed within the clock's granularity would keep the same state; do not remember those. */
     if (fstat(fd, &st) == 0 && clock_realtime_ns() / 1000000000 - st.st_ctim.tv_sec > 1) {
@@ -340,4 +345,14 @@ int home_digest(const struct home *h, const char *path, char ret[static 65], str
             return -1;
     }
     return 0;
+}
+
+int home_digest(const struct home *h, const char *path, char ret[static 65], struct error *e)
+{
+    return find_digest(h, path, digest_fd, ret, e);
+}
+
+int home_digest_sparse(const struct home *h, const char *path, char ret[static 65], struct error *e)
+{
+    return find_digest(h, path, digest_sparse_fd, ret, e);
 }

@@ -64,6 +64,9 @@ int home_lock(const struct home *h, const char *name, const char *waiting_for, i
 /* SHA-256 of a file, remembered as long as inode, size, mtime and ctime stay the same. */
 int home_digest(const struct home *h, const char *path, char ret[static 65], struct error *e);
 
+/* The same by digest_sparse_fd(). A path has one kind of digest only. */
+int home_digest_sparse(const struct home *h, const char *path, char ret[static 65], struct error *e);
+
 /* Forgets it, after the file was removed. */
 void home_forget_digest(const struct home *h, const char *path);
 

@@ -270,12 +270,21 @@ def test_idempotency(s):
     busy.join()
 
 
-def effects(s):
-    """What requests that are refused must not change."""
+def look_at_effects(s):
     text = s.call("GET", "/metrics")[2].splitlines()
     return (sum(float(l.split()[-1]) for l in text if l.startswith("capsid_runs_total")),
             s.call("GET", "/api/v1/operations")[2]["count"], s.call("GET", "/api/v1/snapshots")[2]["count"],
             s.call("GET", "/api/v1/rootfs")[2]["count"])
+
+
+def effects(s):
+    """What requests that are refused must not change; what earlier ones still change is waited for."""
+    before, same = look_at_effects(s), 0
+    while same < 6:
+        time.sleep(0.3)
+        now = look_at_effects(s)
+        before, same = now, same + 1 if now == before else 0
+    return now
 
 
 def test_bad_input(s):
