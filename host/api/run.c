@@ -182,6 +182,13 @@ static void on_turn(void *exchange)
     stream_event(x, "start", json_pack("{s:s}", "trace_id", x->trace.id));
 }
 
+/* The request was wrong, or came at the wrong time: no program was run. */
+static bool is_refusal(const struct error *e)
+{
+    return e->kind == ERROR_USAGE || e->kind == ERROR_UNKNOWN_LANGUAGE || e->kind == ERROR_NOT_FOUND ||
+           e->kind == ERROR_BUSY;
+}
+
 /* NULL: the refusal is set. */
 static json_t *run_one(struct exchange *x, struct backend *b, struct session_user *u, size_t which)
 {
@@ -224,11 +231,12 @@ static json_t *run_one(struct exchange *x, struct backend *b, struct session_use
     else
         exchange_fail(x, &e);
     const struct run_phase *last = run_last_phase(&o.result);
-    metrics_run(&x->server->metrics,
-                result == 0                 ? last->end
-                : e.kind == ERROR_CANCELLED ? "cancelled"
-                                            : "failed",
-                o.result.load_ns, last->ns, o.result.primed);
+    if (result == 0 || !is_refusal(&e))
+        metrics_run(&x->server->metrics,
+                    result == 0                 ? last->end
+                    : e.kind == ERROR_CANCELLED ? "cancelled"
+                                                : "failed",
+                    o.result.load_ns, last->ns, o.result.primed);
     if (j && x->streaming)
         end_stream(&o, json_incref(j));
     close_fd(&request.stdin_fd);
