@@ -196,7 +196,8 @@ expect "full: nothing is left" "$(cat "$TMPDIR/left")" "$TMPDIR/small/run:
 
 $TMPDIR/small/snapshots:"
 expect "full: with room again it works" "$(cat "$TMPDIR/after")" room
-expect_match "full, with a snapshot: one line, and nothing is left" "$(cat "$TMPDIR/full")" "Error: *No space left on device
-1"
+# The records of a run are links without content, so it may even work.
+expect_match "full, with a snapshot: a result or one line, and nothing is left" "$(cat "$TMPDIR/full")" "@(Error: *No space left on device|*\"restored*?)
+[01]"
 expect_clean "after all"
 finish
