@@ -249,23 +249,6 @@ int backend_execute(struct backend *b, struct backend_run *run, struct run_resul
     return result;
 }
 
-int backend_pool_target(struct backend *b, const char *language, int cancel_fd, struct pool **ret_pool,
-                        struct pool_target **ret, struct error *e)
-{
-    struct language l;
-    bool made;
-
-    *ret = NULL;
-    if (language_find(&l, b->supervisor.config.data, language, e) < 0)
-        return -1;
-    int result = b->pool_max
-                     ? warm_target(b->warm, &l, deadline_in_ms(b->options.wait_ms), cancel_fd, ret, &made, e)
-                     : 0;
-    language_done(&l);
-    *ret_pool = warm_pool(b->warm);
-    return result;
-}
-
 void backend_state(struct backend *b, unsigned *ret_running, unsigned *ret_waiting)
 {
     *ret_running = b->running;

@@ -64,13 +64,6 @@ struct backend_run {
  */
 int backend_execute(struct backend *b, struct backend_run *run, struct run_result *ret, struct error *e);
 
-/*
- * For who needs a VM for longer than one program: its language's target, made if it is missing, from which pool_take()
- * takes. *ret NULL, and success: the pool cannot have that language.
- */
-int backend_pool_target(struct backend *b, const char *language, int cancel_fd, struct pool **ret_pool,
-                        struct pool_target **ret, struct error *e);
-
 /* Programs that run, and that wait for their turn; how many may wait. */
 void backend_state(struct backend *b, unsigned *ret_running, unsigned *ret_waiting);
 

@@ -427,14 +427,6 @@ json_t *sessions_show(struct sessions *all, const char *client)
     return json_pack("{s:o, s:I}", "sessions", array, "count", (json_int_t)json_array_size(array));
 }
 
-unsigned sessions_count(struct sessions *all)
-{
-    pthread_mutex_lock(&all->lock);
-    unsigned count = all->threads;
-    pthread_mutex_unlock(&all->lock);
-    return count;
-}
-
 static const char *end_text(const struct session *s)
 {
     const char *end = s->end ? s->end : "closed";

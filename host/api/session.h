@@ -108,7 +108,4 @@ const char *session_language(const struct session *s);
 /* Why it ended, for people; copies. False: it has not. */
 bool session_ended(struct session *s, char *ret, size_t size);
 
-/* Of the metrics: how many there are. */
-unsigned sessions_count(struct sessions *all);
-
 #endif

@@ -59,7 +59,7 @@ static int parse_line(const struct tokens *t, struct client *ret, char *line, in
     if (!text_is_name(name))
         return error_set(e, ERROR_USAGE, "%s: line %d: a name has up to 64 letters, digits, . _ + -", t->path,
                          number);
-    if (!digest || strlen(digest) != 64 || strspn(digest, "0123456789abcdef") != 64)
+    if (!digest || !digest_is_hex(digest))
         return error_set(
             e, ERROR_USAGE,
             "%s: line %d: after the name comes the token's SHA-256, 64 hexadecimal digits; capsid "

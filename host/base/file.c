@@ -267,6 +267,11 @@ static void to_hex(const unsigned char *raw, size_t size, char *out)
         sprintf(out + 2 * i, "%02x", raw[i]);
 }
 
+bool digest_is_hex(const char *s)
+{
+    return strlen(s) == DIGEST_HEX_SIZE - 1 && strspn(s, "0123456789abcdef") == DIGEST_HEX_SIZE - 1;
+}
+
 void digest_bytes(const void *data, size_t size, char ret[static DIGEST_HEX_SIZE])
 {
     unsigned char raw[32] = {0};

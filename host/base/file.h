@@ -51,6 +51,9 @@ int file_sync(const char *path, struct error *e);
  */
 int file_punch_zeros(int fd, const char *name, struct error *e);
 
+/* Whether s is a SHA-256 as this program writes it: 64 digits, lower case. */
+bool digest_is_hex(const char *s);
+
 /* SHA-256 of size bytes, or of everything in an fd from its current position. */
 void digest_bytes(const void *data, size_t size, char ret[static DIGEST_HEX_SIZE]);
 int digest_fd(int fd, char ret[static DIGEST_HEX_SIZE], struct error *e);

@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include "base/cleanup.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "setup/setup.h"
 
@@ -78,7 +79,7 @@ static int set_source(struct setup_options *o, const char *name, const char *val
             o->sources[i].from = value;
             return 0;
         }
-        if (strlen(value) != 64 || strspn(value, "0123456789abcdef") != 64)
+        if (!digest_is_hex(value))
             return error_set(e, ERROR_USAGE, "--%s must be 64 lower-case hexadecimal digits", name);
         o->sources[i].sha256 = value;
         return 0;

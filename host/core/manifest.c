@@ -28,11 +28,6 @@ void manifest_key(const json_t *inputs, char ret[static DIGEST_HEX_SIZE])
     digest_bytes(text ? text : "", text ? strlen(text) : 0, ret);
 }
 
-static bool is_digest(const char *s)
-{
-    return strlen(s) == DIGEST_HEX_SIZE - 1 && strspn(s, "0123456789abcdef") == DIGEST_HEX_SIZE - 1;
-}
-
 /* What goes to a terminal one day. */
 static bool is_plain(const char *s, size_t max)
 {
@@ -68,7 +63,7 @@ static bool parse_file(struct manifest_file *ret, const json_t *files, const cha
     json_int_t size;
 
     if (json_unpack(json_object_get(files, name), "{s:I, s:s !}", "size", &size, "sha256", &digest) < 0 ||
-        size < 0 || !is_digest(digest))
+        size < 0 || !digest_is_hex(digest))
         return false;
     ret->size = (uint64_t)size;
     memcpy(ret->sha256, digest, DIGEST_HEX_SIZE);
@@ -149,7 +144,7 @@ static void add_value(struct buffer *b, const json_t *value)
     if (!value)
         buffer_add_text(b, "nothing");
     else if (s)
-        buffer_add_text(b, is_digest(s) ? "%.12s" : "\"%.80s\"", s);
+        buffer_add_text(b, digest_is_hex(s) ? "%.12s" : "\"%.80s\"", s);
     else
         buffer_add_text(b, "%lld", (long long)json_integer_value(value));
 }

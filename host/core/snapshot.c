@@ -511,8 +511,7 @@ int snapshot_ensure(struct snapshot *ret, struct supervisor *s, const struct lan
 
 static int is_key(const struct dirent *d)
 {
-    return strlen(d->d_name) == DIGEST_HEX_SIZE - 1 &&
-           strspn(d->d_name, "0123456789abcdef") == DIGEST_HEX_SIZE - 1;
+    return digest_is_hex(d->d_name);
 }
 
 int snapshot_each(struct supervisor *s, int (*visit)(const struct snapshot *snapshot, void *context),

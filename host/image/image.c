@@ -49,11 +49,6 @@ char *image_sbom_path(const struct home *h, const struct image *i)
     return home_path(h, "images/%s.spdx.json", i->digest);
 }
 
-static bool is_digest(const char *s)
-{
-    return strlen(s) == DIGEST_HEX_SIZE - 1 && strspn(s, "0123456789abcdef") == DIGEST_HEX_SIZE - 1;
-}
-
 int image_parse_manifest(struct image *ret, const char *text, struct error *e)
 {
     const char *digest, *inputs, *initd = "";
@@ -62,7 +57,7 @@ int image_parse_manifest(struct image *ret, const char *text, struct error *e)
 
     if (json_unpack(j, "{s:s, s:s, s:I, s:I, s?s, s?I}", "digest", &digest, "inputs", &inputs, "size", &size,
                     "created", &created, "initd", &initd, "disk_mib", &disk) < 0 ||
-        !is_digest(digest) || !is_digest(inputs) || size < 0 || created < 0 || strlen(initd) > 64 ||
+        !digest_is_hex(digest) || !digest_is_hex(inputs) || size < 0 || created < 0 || strlen(initd) > 64 ||
         disk < 0) {
         json_decref(j);
         return error_set(e, ERROR_CORRUPT, "not a valid image reference");

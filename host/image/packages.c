@@ -30,11 +30,6 @@ static bool is_made_of(const char *s, const char *more, size_t max)
     return size > 0 && size <= max && n == size;
 }
 
-static bool is_digest(const char *s)
-{
-    return strlen(s) == DIGEST_HEX_SIZE - 1 && strspn(s, "0123456789abcdef") == DIGEST_HEX_SIZE - 1;
-}
-
 static bool is_kind(const char *s)
 {
     static const char *const kinds[] = {"deb", "npm", "apk", "layer"};
@@ -61,7 +56,7 @@ static bool parse_line(struct package *ret, char *line)
     *ret = (struct package){words[0], words[1], words[2], words[3]};
     return is_kind(ret->kind) && is_made_of(ret->name, "@/._~+-", NAME_MAX_SIZE) &&
            is_made_of(ret->version, ".:~+_-", VERSION_MAX_SIZE) &&
-           (is_digest(ret->sha256) || strcmp(ret->sha256, "-") == 0);
+           (digest_is_hex(ret->sha256) || strcmp(ret->sha256, "-") == 0);
 }
 
 int packages_parse(struct packages *ret, const char *text, const char *path, struct error *e)

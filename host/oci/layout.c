@@ -54,8 +54,7 @@ static int parse_digest(const char *text, char ret[static DIGEST_HEX_SIZE], cons
     static const char prefix[] = "sha256:";
     const char *hex = text + sizeof(prefix) - 1;
 
-    if (strncmp(text, prefix, sizeof(prefix) - 1) != 0 || strlen(hex) != DIGEST_HEX_SIZE - 1 ||
-        strspn(hex, "0123456789abcdef") != DIGEST_HEX_SIZE - 1)
+    if (strncmp(text, prefix, sizeof(prefix) - 1) != 0 || !digest_is_hex(hex))
         return error_set(e, ERROR_GENERAL, "the digest of the %s is not sha256 and 64 hex digits", what);
     memcpy(ret, hex, DIGEST_HEX_SIZE);
     return 0;
