@@ -156,6 +156,38 @@ void backend_reload(struct backend *b, const struct config *fresh)
     config_compare(&b->supervisor.config, fresh, warn_of, NULL);
 }
 
+/* ---- sizes of VMs ---------------------------------------------------------------------------------- */
+
+/* The next power of two, or max, which n is not above. */
+static uint64_t round_up(uint64_t n, uint64_t max)
+{
+    uint64_t ret = 1;
+
+    while (ret < n)
+        ret *= 2;
+    return ret < max ? ret : max;
+}
+
+/* Every size of a restored VM is a snapshot in the store, and clients choose: so there are few sizes. */
+static void choose_size(const struct backend *b, const struct language *l, bool cold, uint64_t *memory,
+                        uint64_t *vcpus)
+{
+    if (*memory && *memory != l->memory && !cold)
+        *memory = round_up(*memory, b->options.memory_max);
+    if (*vcpus && *vcpus != l->vcpus && !cold)
+        *vcpus = round_up(*vcpus, b->options.vcpus_max);
+}
+
+/* A VM that does not come up in less memory than its language has: the request makes no sense. */
+static void blame_size(const char *language, uint64_t own, uint64_t memory, struct error *e)
+{
+    if (memory == 0 || memory >= own || (e->kind != ERROR_GENERAL && e->kind != ERROR_VM_LOST))
+        return;
+    error_wrap(e, "%s has %llu MiB where nothing else is asked for, and failed with %llu", language,
+               (unsigned long long)own, (unsigned long long)memory);
+    e->kind = ERROR_USAGE;
+}
+
 /* ---- programs ------------------------------------------------------------------------------------ */
 
 static bool fits_pool(const struct backend *b, const struct run_request *r, const struct language *l)
@@ -240,7 +272,10 @@ int backend_execute(struct backend *b, struct backend_run *run, struct run_resul
     if (run_find_language(&l, &b->supervisor, &r, e) < 0)
         return -1;
     b->waiting++;
+    choose_size(b, &l, r.cold, &r.memory_mib, &r.vcpus);
     int result = execute(b, &r, &l, run, ret, e);
+    if (result < 0)
+        blame_size(l.name, l.memory, r.memory_mib, e);
     if (run->turn)
         b->running--;
     else
@@ -276,27 +311,39 @@ static int clear_session(struct machine *m, struct run_target *t, int64_t deadli
     return program_prepare(&m->guest, deadline, e);
 }
 
+static int load_session(const struct backend *b, struct machine *ret, struct supervisor *s,
+                        struct run_target *ret_target, const struct run_request *request, struct error *e)
+{
+    struct run_request sized = *request;
+    struct language l;
+
+    if (language_find(&l, s->config.data, request->language, e) < 0)
+        return -1;
+    uint64_t own = l.memory;
+    choose_size(b, &l, false, &sized.memory_mib, &sized.vcpus);
+    int result = run_target_open(ret_target, s, &l, &sized, e);
+    if (result == 0)
+        result = run_load(ret, s, ret_target, NULL, e);
+    if (result < 0)
+        blame_size(request->language, own, sized.memory_mib, e);
+    return result;
+}
+
 int backend_session(struct backend *b, const struct run_request *request, int cancel_fd,
                     struct supervisor *ret_supervisor, struct machine *ret, struct run_target *ret_target,
                     struct error *e)
 {
     struct supervisor *s = ret_supervisor;
-    struct language l;
     int result = -1;
 
     *ret = MACHINE_NONE;
     *ret_target = (struct run_target){0};
     warm_supervisor(b->warm, cancel_fd, s);
-    if (language_find(&l, s->config.data, request->language, e) < 0)
-        return -1;
     unsigned given_up = s->kvm_given_up;
-    if (run_target_open(ret_target, s, &l, request, e) == 0)
-        result = run_load(ret, s, ret_target, NULL, e);
+    result = load_session(b, ret, s, ret_target, request, e);
     if (result < 0 && s->kvm_given_up != given_up) { /* KVM does not run VMs here: once more without */
         run_target_done(ret_target);
-        if (language_find(&l, s->config.data, request->language, e) == 0 &&
-            run_target_open(ret_target, s, &l, request, e) == 0)
-            result = run_load(ret, s, ret_target, NULL, e);
+        result = load_session(b, ret, s, ret_target, request, e);
     }
     warm_learned(b->warm, s);
     if (result == 0)
@@ -469,13 +516,17 @@ json_t *backend_create_snapshot(struct backend *b, const struct body_create *wha
     warm_supervisor(b->warm, cancel_fd, &s);
     if (language_find(&l, s.config.data, what->language, e) < 0)
         return NULL;
+    uint64_t memory = what->memory, vcpus = what->vcpus;
+    choose_size(b, &l, false, &memory, &vcpus);
     int result = image_ensure(&image, &s.config, &s.home, &l, false, &s.cancel, e);
     struct machine_spec spec = {.kernel = s.config.kernel,
                                 .image = image.path,
-                                .memory_mib = what->memory ? what->memory : l.memory,
-                                .vcpus = what->vcpus ? what->vcpus : l.vcpus};
+                                .memory_mib = memory ? memory : l.memory,
+                                .vcpus = vcpus ? vcpus : l.vcpus};
     if (result == 0)
         result = snapshot_ensure(&snapshot, &s, &l, &image, &spec, what->force, &made, e);
+    if (result < 0)
+        blame_size(l.name, l.memory, memory, e);
     warm_learned(b->warm, &s);
     warm_forget(b->warm);
     json_t *j = result == 0 ? describe_snapshot(&snapshot) : NULL;

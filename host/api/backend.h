@@ -19,7 +19,9 @@ struct backend;
 struct backend_options {
     unsigned workers;     /* programs with VMs of their own at a time */
     unsigned max_waiting; /* for those, and for VMs of the pool, each */
-    int64_t wait_ms;      /* how long a program waits for its VM; making image and snapshot is not counted */
+    uint64_t memory_max;  /* MiB that requests may ask for; theirs to check */
+    uint64_t vcpus_max;
+    int64_t wait_ms; /* how long a program waits for its VM; making image and snapshot is not counted */
 };
 
 /* Copies config. Languages of the pool are not made before backend_warm(). */

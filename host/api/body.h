@@ -16,6 +16,7 @@
 #define BODY_STDIN_MAX (1u << 20)  /* bytes of one standard input */
 #define BODY_BATCH_MAX 64          /* standard inputs of one request */
 #define BODY_DISK_MAX 65536        /* MiB of a scratch disk */
+#define BODY_MEMORY_MIN 64         /* MiB; with less a guest's kernel may not come up */
 #define BODY_WORDS_MAX 256         /* args; variables of env */
 #define BODY_WORDS_SIZE_MAX 131072 /* bytes of all of them */
 

@@ -195,6 +195,7 @@ int refuse_error(struct api_server *s, const struct error *e, const char *trace_
     case ERROR_UNKNOWN_LANGUAGE:
         return refuse(r, REFUSAL_UNKNOWN_LANGUAGE, "%.600s", e->text);
     case ERROR_USAGE:
+    case ERROR_REFUSED:
         return refuse(r, REFUSAL_INVALID, "%.600s", e->text);
     case ERROR_NOT_FOUND:
         return refuse(r, REFUSAL_NOT_FOUND, "%.600s", e->text);

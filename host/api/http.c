@@ -10,7 +10,10 @@
 #include <sys/epoll.h>
 
 #define CONNECTIONS_MAX 2000
-#define CONNECTION_MEMORY 32768 /* bytes; the head of a request must fit, or the answer is 431 */
+#define HEAD_MAX 32768 /* bytes of a request's path and headers */
+/* Bytes; room for such a head and what is kept of it. One that does not even fit here is answered by the library, as is
+   what is not HTTP: with the right status, and a body that is not ours. */
+#define CONNECTION_MEMORY 131072
 #define IDLE_SECONDS 60
 #define DRAIN_MAX (1 << 20) /* a refused body up to this size is read, so that the connection lives on */
 #define STREAM_BLOCK 16384
@@ -236,13 +239,24 @@ static int check_key(struct exchange *x)
     return 0;
 }
 
+static int check_size(struct exchange *x)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+
+    if (info && info->header_size > HEAD_MAX)
+        return refuse(&x->refusal, REFUSAL_LARGE_HEAD, "path and headers have %zu bytes; %d are the limit",
+                      info->header_size, HEAD_MAX);
+    return 0;
+}
+
 /* Everything that is known before the body. 1: the answer is set; 0 go on; -1 refused. */
 static int check_head(struct exchange *x)
 {
     struct api_server *s = x->server;
     bool get = strcmp(x->method, "GET") == 0 || strcmp(x->method, "HEAD") == 0;
 
-    if (check_host(x) < 0)
+    if (check_size(x) < 0 || check_host(x) < 0)
         return -1;
     if (get && page_find(x->path, header(x, "If-None-Match"), &x->answer))
         return 1;

@@ -8,8 +8,8 @@
 static const double bounds[METRICS_BUCKETS] = {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
                                                0.1,    0.25,  0.5,    1,     2.5,  10,    60};
 
-static const int statuses[METRICS_STATUSES] = {200, 202, 204, 304, 400, 401, 404, 405, 406,
-                                               409, 413, 415, 421, 422, 429, 500, 503, 0};
+static const int statuses[METRICS_STATUSES] = {200, 202, 204, 304, 400, 401, 404, 405, 406, 409,
+                                               413, 415, 421, 422, 429, 431, 500, 503, 0};
 
 static const char *const ends[16] = {"exited",        "signalled", "timed_out", "cpu_time", "output_limit",
                                      "out_of_memory", "cancelled", "vm_lost",   "failed",   NULL};

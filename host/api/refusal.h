@@ -29,7 +29,8 @@
     R(ORIGIN, "E017", 403)           /* a page of another origin may not open a WebSocket */                 \
     R(GONE, "E018", 410)             /* the session has ended */                                             \
     R(UPGRADE, "E019", 426)          /* the path is for WebSockets */                                        \
-    R(RANGE, "E020", 416)            /* the file has no such bytes */
+    R(RANGE, "E020", 416)            /* the file has no such bytes */                                        \
+    R(LARGE_HEAD, "E021", 431)       /* path and headers are too large */
 
 enum refusal_kind {
     REFUSAL_NONE,

@@ -23,9 +23,8 @@
 #define ANSWER_GRACE_MS 3000 /* at the end: for answers to get to their clients */
 #define CANCEL_GRACE_S 20    /* at the end: for VMs to go away */
 #define ARENAS 4
-#define MEMORY_MAX_MIB 65536
-#define VCPUS_MAX 32
-#define DISK_MAX_MIB 65536
+#define MEMORY_MAX_MIB                                                                                       \
+    4096 /* that a request may ask for, where nothing else is set and the machine has twice as much */
 
 static int signal_fd = -1;
 
@@ -152,6 +151,21 @@ static unsigned workers(const struct api_options *o)
     return processors < 1 ? 2 : processors > 32 ? 64 : (unsigned)processors * 2;
 }
 
+static struct body_limits limits_of(const struct api_options *o)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE),
+         processors = sysconf(_SC_NPROCESSORS_ONLN);
+    uint64_t half = pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size / 2 >> 20 : MEMORY_MAX_MIB;
+    struct body_limits ret = {
+        .timeout = o->timeout_max, .memory = o->memory_max, .vcpus = o->vcpus_max, .disk = BODY_DISK_MAX};
+
+    if (ret.memory == 0)
+        ret.memory = half < BODY_MEMORY_MIN ? BODY_MEMORY_MIN : half < MEMORY_MAX_MIB ? half : MEMORY_MAX_MIB;
+    if (ret.vcpus == 0)
+        ret.vcpus = processors < 1 ? 1 : (uint64_t)processors;
+    return ret;
+}
+
 /* A thread for each program that runs or waits for its VM: their number is the bound of all of them. */
 static int open_lanes(struct api_server *s, struct error *e)
 {
@@ -261,7 +275,7 @@ int api_serve(const struct api_options *options, const struct config *config, st
 
     s->options = options;
     s->started_ns = clock_monotonic_ns();
-    s->limits = (struct body_limits){options->timeout_max, MEMORY_MAX_MIB, VCPUS_MAX, DISK_MAX_MIB, 0};
+    s->limits = limits_of(options);
     s->watch_fd = epoll_create1(EPOLL_CLOEXEC);
     pthread_mutex_init(&s->lock, NULL);
     s->max_output = config->max_output;
@@ -272,6 +286,8 @@ int api_serve(const struct api_options *options, const struct config *config, st
     s->tokens = tokens_open(options->tokens, &options->limits, e);
     const struct backend_options how = {.workers = workers(options),
                                         .max_waiting = (unsigned)options->queue,
+                                        .memory_max = s->limits.memory,
+                                        .vcpus_max = s->limits.vcpus,
                                         .wait_ms = (int64_t)options->queue_seconds * 1000};
     if (s->tokens && backend_open(&s->backend, config, &how, e) == 0 &&
         listen_open(options, fds, &count, e) == 0) {

@@ -525,10 +525,6 @@ int session_fail(struct session *s, const struct error *e, struct refusal *r)
 
     if (e->kind == ERROR_VM_LOST && session_ended(s, text, sizeof(text)))
         return refuse(r, REFUSAL_GONE, "%s", text);
-    if (e->kind == ERROR_NOT_FOUND)
-        return refuse(r, REFUSAL_NOT_FOUND, "%.600s", e->text);
-    if (e->kind == ERROR_GENERAL || e->kind == ERROR_USAGE) /* the guest refused it, or it fits no frame */
-        return refuse(r, REFUSAL_INVALID, "%.600s", e->text);
     return refuse_error(s->server, e, s->trace_id, r);
 }
 

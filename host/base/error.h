@@ -14,6 +14,7 @@ enum error_kind {
     ERROR_USAGE,            /* the request makes no sense */
     ERROR_UNKNOWN_LANGUAGE, /* no such language definition */
     ERROR_NOT_FOUND,        /* a named thing does not exist */
+    ERROR_REFUSED,          /* the guest said no to what it was asked, with its reason */
     ERROR_CORRUPT,          /* a stored file is not what was stored */
     ERROR_TIMEOUT,          /* a deadline passed */
     ERROR_CANCELLED,        /* the user interrupted */

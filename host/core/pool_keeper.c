@@ -189,7 +189,7 @@ static int warm(struct machine *m, const struct supervisor *s, const struct canc
         return 0;
     m->guest.cancel = cancel;
     if (guest_run_job(&m->guest, &exec, NULL, &io, deadline_in_ms(WARM_MS), &end, e) < 0 &&
-        e->kind != ERROR_GENERAL)
+        e->kind != ERROR_REFUSED && e->kind != ERROR_NOT_FOUND)
         return error_wrap(e, "the VM could not be warmed");
     return 0;
 }

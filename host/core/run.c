@@ -230,7 +230,7 @@ static int start(struct task *t, int64_t deadline, struct error *e)
             result = write_files(t, deadline, &why);
         if (result == 0)
             result = execute(t, &t->program.argv, cwd, limit_of(t, r->timeout), &io, deadline, &exit, &why);
-        if (result < 0 && r->cwd && why.kind == ERROR_GENERAL)
+        if (result < 0 && r->cwd && (why.kind == ERROR_REFUSED || why.kind == ERROR_NOT_FOUND))
             error_wrap(&why, "cannot start the program in %s", cwd);
     }
     t->result->run.ns = clock_monotonic_ns() - start;

@@ -446,6 +446,9 @@ static int make(struct snapshot *ret, struct supervisor *s, const struct order *
     if (make_in(s, o, scratch, &lock, e) < 0) {
         tell_full_disk(s, e);
         file_remove_tree(scratch, &(struct error){0});
+        /* What a guest refuses or does not find here is no fault of the request that needs the snapshot. */
+        if (e->kind == ERROR_REFUSED || e->kind == ERROR_NOT_FOUND)
+            e->kind = ERROR_GENERAL;
         return error_wrap(e, "the snapshot of %s could not be made", o->language->name);
     }
     log_progress("  %s: snapshot %.*s done in %.1f s", o->language->name, KEY_SHORT, o->key,

@@ -50,7 +50,7 @@ int channel_send(struct guest *g, const void *frame, size_t size, int64_t deadli
     const uint8_t *p = frame;
 
     if (size == 0)
-        return error_set(e, ERROR_GENERAL, "the request is larger than a frame of %d bytes", FRAME_MAX);
+        return error_set(e, ERROR_USAGE, "the request is larger than a frame of %d bytes", FRAME_MAX);
     while (size > 0) {
         ssize_t n = send(g->fd, p, size, MSG_NOSIGNAL);
         if (n > 0) {
@@ -126,7 +126,7 @@ int channel_refused(struct error *e, const struct frame *f)
     return error_set(e,
                      m.code == PROTO_ERR_TIMEOUT ? ERROR_TIMEOUT
                      : missing                   ? ERROR_NOT_FOUND
-                                                 : ERROR_GENERAL,
+                                                 : ERROR_REFUSED,
                      "the guest refused %s: %s%s%s", request ? request : "a message",
                      text[0] ? text : proto_error_name(m.code), m.os_errno ? ": " : "",
                      m.os_errno ? strerror((int)m.os_errno) : "");

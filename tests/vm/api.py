@@ -300,6 +300,7 @@ def test_bad_input(s):
         "timeout 1.5": {**good, "timeout": 1.5}, "timeout too long": {**good, "timeout": 10**30},
         "a bad variable": {**good, "env": {"A=": "x"}}, "both": {**good, "files": [{"name": "a", "content": ""}]},
         "no files": {"language": "python", "files": []}, "bad base64": {**good, "stdin": "x", "stdin_encoding": "base64"},
+        "little memory": {**good, "memory_mib": 63}, "more memory than there is": {**good, "memory_mib": 1 << 20}, "1000 processors": {**good, "vcpus": 1000},
         "a list of inputs": {**good, "stdin": ["a"]}, "no entry": {"language": "python", "entry": "b", "files": {"a": ""}},
     }.items():
         s.error(what, 400, "E001", "POST", run, body)
@@ -348,8 +349,11 @@ def test_wire(s):
     one = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
     got = raw(s, one * 5 + one.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
     expect("pipelining", got.count(b" 200 OK"), 6)
-    got = raw(s, b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 100000 + b"\r\n\r\n")
-    expect("oversized headers", got.split(b" ")[1] if got else b"431", b"431")
+    s.error("oversized headers", 431, "E021", "GET", "/health", headers={"X": "x" * 50000})
+    s.error("many headers", 431, "E021", "GET", "/health", headers={f"X-{i}": "x" * 50 for i in range(1000)})
+    s.error("a long path", 431, "E021", "GET", "/" + "x" * 40000)
+    got = raw(s, b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 500000 + b"\r\n\r\n")
+    expect("headers without end", got.split(b" ")[1] if got else b"431", b"431")
     got = raw(s, b"\x00\x01\x02\r\n\r\n", 1)
     expect("not HTTP", b" 200 " in got, False)
     _, headers, value = s.call("GET", "/api/v1/languages/none", headers={
@@ -523,6 +527,11 @@ def test_pool_runs(s):
                [want[k] for k in ("stdout", "stderr", "exit_code", "end", "status")])
         expect(f"a run {what}: primed", got["primed"], what in ("primed", "with other memory", "with another processor"))
         expect(f"a run {what}: from the pool", pool(s, "served_total") - before, int(pooled))
+    s.error("a directory that is not there", 400, "E001", "POST", "/api/v1/execute",
+            {"language": "sh", "code": "1", "cwd": "/nowhere"})
+    made = {name: s.execute("read -r _ size _ </proc/meminfo; echo $((size / 50000))", "sh", **size)[2]["stdout"]
+            for name, size in {"129": {"memory_mib": 129}, "cold": {"memory_mib": 129, "snapshot": False}}.items()}
+    expect("sizes of restored VMs are powers of two", made, {"129": "4\n", "cold": "2\n"})
     _, _, value = s.execute("echo $1 $A", "sh", args=["b"], env={"A": "c"})
     expect("arguments and variables", (value["stdout"], value["primed"]), ("b c\n", False))
 
