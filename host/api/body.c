@@ -1,5 +1,6 @@
 #include "api/body.h"
 
+#include "api/fields.h"
 #include "base/cleanup.h"
 #include "language/language.h"
 #include "vmm/disk.h"
@@ -7,199 +8,6 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-
-/* ---- text to values ------------------------------------------------------------------------------ */
-
-/*
- * Depth and number of values, counted before the parser gets to see the text: it recurses, and takes some 100 bytes
- * for a value that has two.
- */
-static int check_shape(const char *data, size_t size, struct refusal *r)
-{
-    size_t depth = 0, values = 0;
-    bool string = false;
-
-    for (size_t i = 0; i < size; i++) {
-        char c = data[i];
-        if (string) {
-            if (c == '\\')
-                i++;
-            else if (c == '"')
-                string = false;
-        } else if (c == '"') {
-            string = true;
-        } else if (c == '[' || c == '{') {
-            values++;
-            if (++depth > BODY_DEPTH_MAX)
-                return refuse(r, REFUSAL_INVALID, "the body is nested more than %d deep", BODY_DEPTH_MAX);
-        } else if (c == ']' || c == '}') {
-            depth -= depth > 0;
-        } else if (c == ',') {
-            values++;
-        }
-        if (values > BODY_VALUES_MAX)
-            return refuse(r, REFUSAL_INVALID, "the body holds more than %d values", BODY_VALUES_MAX);
-    }
-    return 0;
-}
-
-/* The parser's words may quote what it read; only what is text of one line goes on. */
-static void clean(char *text)
-{
-    text[text_utf8_prefix(text, strlen(text))] = '\0';
-    for (char *p = text; *p; p++)
-        if ((unsigned char)*p < ' ' || *p == 127)
-            *p = '?';
-}
-
-static json_t *parse(const char *data, size_t size, struct refusal *r)
-{
-    json_error_t error;
-
-    if (size > BODY_SIZE_MAX) {
-        refuse(r, REFUSAL_TOO_LARGE, "the body is larger than %u MiB", BODY_SIZE_MAX >> 20);
-        return NULL;
-    }
-    if (size == 0) {
-        refuse(r, REFUSAL_INVALID, "the body is empty, but must be a JSON object");
-        return NULL;
-    }
-    if (check_shape(data, size, r) < 0)
-        return NULL;
-    json_t *j = json_loadb(data, size, JSON_REJECT_DUPLICATES, &error);
-    if (!j) {
-        enum json_error_code code = json_error_code(&error);
-        clean(error.text);
-        if (code == json_error_null_character || code == json_error_null_byte_in_key)
-            refuse(r, REFUSAL_INVALID, "the body holds a NUL character (\\u0000); send such data as base64");
-        else
-            refuse(r, REFUSAL_INVALID, "the body is not JSON: line %d, column %d: %s", error.line,
-                   error.column, error.text);
-        return NULL;
-    }
-    if (json_is_object(j))
-        return j;
-    json_decref(j);
-    refuse(r, REFUSAL_INVALID, "the body must be a JSON object");
-    return NULL;
-}
-
-/* ---- one field ----------------------------------------------------------------------------------- */
-
-enum field_kind { FIELD_TEXT, FIELD_NUMBER, FIELD_BOOL, FIELD_NOT, FIELD_OTHER };
-
-struct field {
-    const char *name;
-    enum field_kind kind;
-    void *target;
-    uint64_t min, max; /* of a number; of the bytes of a text */
-};
-
-#define FIELD_IS_OTHER(name)                                                                                 \
-    {                                                                                                        \
-        name, FIELD_OTHER, NULL, 0, 0                                                                        \
-    }
-#define FIELD_IS_FLAG(name, kind, target)                                                                    \
-    {                                                                                                        \
-        name, kind, target, 0, 0                                                                             \
-    }
-
-static int take_number(const struct field *f, const json_t *v, struct refusal *r)
-{
-    double real = json_real_value(v);
-    bool whole = json_is_real(v) && real > -1e15 && real < 1e15 && real == (double)(json_int_t)real;
-    json_int_t n = whole ? (json_int_t)real : json_integer_value(v);
-
-    if (!json_is_integer(v) && !whole) /* 1.0 is whole, as JSON Schema has it */
-        return refuse(r, REFUSAL_INVALID, "\"%s\" must be a whole number", f->name);
-    if (n < 0 || (uint64_t)n < f->min || (uint64_t)n > f->max)
-        return refuse(r, REFUSAL_INVALID, "\"%s\" is %" JSON_INTEGER_FORMAT ", but must be from %llu to %llu",
-                      f->name, n, (unsigned long long)f->min, (unsigned long long)f->max);
-    *(uint64_t *)f->target = (uint64_t)n;
-    return 0;
-}
-
-static int take_text(const struct field *f, const json_t *v, struct refusal *r)
-{
-    size_t size = json_string_length(v);
-    char **target = f->target;
-
-    if (!json_is_string(v))
-        return refuse(r, REFUSAL_INVALID, "\"%s\" must be a string", f->name);
-    if (size < f->min || size > f->max)
-        return refuse(r, REFUSAL_INVALID, "\"%s\" must have %llu to %llu bytes", f->name,
-                      (unsigned long long)f->min, (unsigned long long)f->max);
-    if (*target)
-        return refuse(r, REFUSAL_INVALID, "\"%s\" is given twice, under two names", f->name);
-    *target = text_copy(json_string_value(v));
-    return 0;
-}
-
-static int take_field(const struct field *f, const json_t *v, struct refusal *r)
-{
-    switch (f->kind) {
-    case FIELD_TEXT:
-        return take_text(f, v, r);
-    case FIELD_NUMBER:
-        return take_number(f, v, r);
-    case FIELD_BOOL:
-    case FIELD_NOT:
-        if (!json_is_boolean(v))
-            return refuse(r, REFUSAL_INVALID, "\"%s\" must be true or false", f->name);
-        *(bool *)f->target = json_is_true(v) == (f->kind == FIELD_BOOL);
-        return 0;
-    case FIELD_OTHER:
-        return 0;
-    }
-    return 0;
-}
-
-/* The fields end with one without a name. where is "" or says which part of the body it is. */
-static int take_fields(const struct field *fields, json_t *j, const char *where, struct refusal *r)
-{
-    const char *key;
-    json_t *v;
-
-    json_object_foreach(j, key, v)
-    {
-        const struct field *f = fields;
-        while (f->name && strcmp(f->name, key) != 0)
-            f++;
-        if (!f->name) {
-            char name[65];
-            snprintf(name, sizeof(name), "%s", key);
-            clean(name);
-            return refuse(r, REFUSAL_INVALID, "unknown field \"%s\"%s", name, where);
-        }
-        if (!json_is_null(v) && take_field(f, v, r) < 0)
-            return -1;
-    }
-    return 0;
-}
-
-/* A member that is there and not null; else NULL. */
-static json_t *member(const json_t *j, const char *name)
-{
-    json_t *v = json_object_get(j, name);
-
-    return json_is_null(v) ? NULL : v;
-}
-
-/* A text, or with encoding "base64" any bytes. */
-static int take_content(const char *name, const json_t *v, const json_t *encoding, struct buffer *ret,
-                        struct refusal *r)
-{
-    if (!json_is_string(v))
-        return refuse(r, REFUSAL_INVALID, "\"%s\" must be a string", name);
-    const char *text = json_string_value(v), *how = encoding ? json_string_value(encoding) : "utf-8";
-    if (!how || (strcmp(how, "utf-8") != 0 && strcmp(how, "base64") != 0))
-        return refuse(r, REFUSAL_INVALID, "the encoding of \"%s\" must be \"utf-8\" or \"base64\"", name);
-    if (strcmp(how, "utf-8") == 0)
-        buffer_add(ret, text, json_string_length(v));
-    else if (!text_base64_decode(text, json_string_length(v), ret))
-        return refuse(r, REFUSAL_INVALID, "\"%s\" is not base64", name);
-    return 0;
-}
 
 /* ---- files --------------------------------------------------------------------------------------- */
 
@@ -209,14 +17,14 @@ static int add_file(struct body_run *b, const char *name, const json_t *content,
     cleanup_buffer struct buffer bytes = {0};
     struct error e = {0};
 
-    if (take_content("content", content, encoding, &bytes, r) < 0)
+    if (fields_content("content", content, encoding, &bytes, r) < 0)
         return -1;
     if (bytes.size > SOURCES_FILE_SIZE_MAX || b->sources.size + bytes.size > SOURCES_SIZE_MAX)
         return refuse(r, REFUSAL_TOO_LARGE,
                       "the files are too large: %u MiB is the limit of one, %u MiB of all",
                       SOURCES_FILE_SIZE_MAX >> 20, SOURCES_SIZE_MAX >> 20);
     if (sources_add_named(&b->sources, name, executable, &bytes, &e) < 0) {
-        clean(e.text);
+        text_make_plain(e.text);
         return refuse(r, REFUSAL_INVALID, "%.600s", e.text);
     }
     return 0;
@@ -229,7 +37,7 @@ static int add_directory(struct body_run *b, const char *name, const json_t *con
     if (!name || content)
         return refuse(r, REFUSAL_INVALID, "a directory in \"files\" needs \"name\" and has no \"content\"");
     if (sources_add_named_directory(&b->sources, name, &e) < 0) {
-        clean(e.text);
+        text_make_plain(e.text);
         return refuse(r, REFUSAL_INVALID, "%.600s", e.text);
     }
     return 0;
@@ -249,13 +57,13 @@ static int take_file(struct body_run *b, json_t *file, struct refusal *r)
     if (!json_is_object(file))
         return refuse(r, REFUSAL_INVALID,
                       "each of \"files\" must be an object with \"name\" and \"content\"");
-    if (take_fields(fields, file, " in \"files\"", r) < 0)
+    if (fields_take(fields, file, " in \"files\"", r) < 0)
         return -1;
     if (directory)
-        return add_directory(b, name, member(file, "content"), r);
-    if (!name || !member(file, "content"))
+        return add_directory(b, name, fields_member(file, "content"), r);
+    if (!name || !fields_member(file, "content"))
         return refuse(r, REFUSAL_INVALID, "each of \"files\" needs \"name\" and \"content\"");
-    return add_file(b, name, member(file, "content"), member(file, "encoding"), executable, r);
+    return add_file(b, name, fields_member(file, "content"), fields_member(file, "encoding"), executable, r);
 }
 
 /* A list of objects, or one object of names and contents. */
@@ -291,7 +99,7 @@ static int take_files(struct body_run *b, json_t *files, char **ret_first, struc
 
 static int take_sources(struct body_run *b, const json_t *j, struct refusal *r)
 {
-    json_t *code = member(j, "code"), *files = member(j, "files");
+    json_t *code = fields_member(j, "code"), *files = fields_member(j, "files");
     cleanup_buffer struct buffer bytes = {0};
     cleanup_free char *first = NULL;
     struct error e = {0};
@@ -302,7 +110,7 @@ static int take_sources(struct body_run *b, const json_t *j, struct refusal *r)
         if (take_files(b, files, &first, r) < 0)
             return -1;
         if (b->entry && !sources_find(&b->sources, b->entry)) {
-            clean(b->entry);
+            text_make_plain(b->entry);
             return refuse(r, REFUSAL_INVALID, "\"entry\": there is no file \"%.64s\" among those given",
                           b->entry);
         }
@@ -314,7 +122,7 @@ static int take_sources(struct body_run *b, const json_t *j, struct refusal *r)
         return refuse(r, REFUSAL_INVALID, "\"%s\" is for programs in \"files\"", b->entry ? "entry" : "tree");
     if (!b->language)
         return refuse(r, REFUSAL_INVALID, "\"language\" is required");
-    if (take_content("code", code, member(j, "code_encoding"), &bytes, r) < 0)
+    if (fields_content("code", code, fields_member(j, "code_encoding"), &bytes, r) < 0)
         return -1;
     if (bytes.size > SOURCES_FILE_SIZE_MAX)
         return refuse(r, REFUSAL_TOO_LARGE, "\"code\" is larger than %u MiB", SOURCES_FILE_SIZE_MAX >> 20);
@@ -380,7 +188,7 @@ static int take_one_stdin(struct body_run *b, const json_t *v, const json_t *enc
 {
     struct buffer *s = &b->stdins[b->stdin_count++];
 
-    if (take_content("stdin", v, encoding, s, r) < 0)
+    if (fields_content("stdin", v, encoding, s, r) < 0)
         return -1;
     if (s->size > BODY_STDIN_MAX)
         return refuse(r, REFUSAL_TOO_LARGE, "\"stdin\" is larger than 1 MiB");
@@ -417,12 +225,12 @@ static int take_rest(struct body_run *b, const json_t *j, bool may_batch, struct
 {
     json_t *args, *env, *input;
 
-    if ((args = member(j, "args")) && take_words("args", args, &b->args, r) < 0)
+    if ((args = fields_member(j, "args")) && take_words("args", args, &b->args, r) < 0)
         return -1;
-    if ((env = member(j, "env")) && take_env(&b->env, env, r) < 0)
+    if ((env = fields_member(j, "env")) && take_env(&b->env, env, r) < 0)
         return -1;
-    if ((input = member(j, "stdin")))
-        return take_stdin(b, input, member(j, "stdin_encoding"), may_batch, r);
+    if ((input = fields_member(j, "stdin")))
+        return take_stdin(b, input, fields_member(j, "stdin_encoding"), may_batch, r);
     return 0;
 }
 
@@ -454,13 +262,13 @@ static int take_run(struct body_run *b, json_t *j, const struct body_limits *lim
         {0},
     };
 
-    return take_fields(fields, j, "", r) < 0 || take_sources(b, j, r) < 0 ? -1 : take_rest(b, j, true, r);
+    return fields_take(fields, j, "", r) < 0 || take_sources(b, j, r) < 0 ? -1 : take_rest(b, j, true, r);
 }
 
 int body_run_parse(struct body_run *ret, const char *data, size_t size, const struct body_limits *limits,
                    struct refusal *r)
 {
-    json_t *j = parse(data, size, r);
+    json_t *j = fields_parse(data, size, r);
 
     *ret = (struct body_run){0};
     int result = j ? take_run(ret, j, limits, r) : -1;
@@ -503,10 +311,10 @@ int body_create_parse(struct body_create *ret, const char *data, size_t size,
         {"vcpus", FIELD_NUMBER, &ret->vcpus, 1, limits->vcpus},
         {0},
     };
-    json_t *j = parse(data, size, r);
+    json_t *j = fields_parse(data, size, r);
 
     *ret = (struct body_create){0};
-    int result = j ? take_fields(fields, j, "", r) : -1;
+    int result = j ? fields_take(fields, j, "", r) : -1;
     if (result == 0 && !ret->language)
         result = refuse(r, REFUSAL_INVALID, "\"language\" is required");
     json_decref(j);
@@ -537,13 +345,13 @@ int body_session_parse(struct body_session *ret, const char *data, size_t size,
         FIELD_IS_OTHER("env"),
         {0},
     };
-    json_t *j = parse(data, size, r), *env;
+    json_t *j = fields_parse(data, size, r), *env;
 
     *ret = (struct body_session){.idle = SESSION_IDLE, .timeout = SESSION_AGE};
-    int result = j ? take_fields(fields, j, "", r) : -1;
+    int result = j ? fields_take(fields, j, "", r) : -1;
     if (result == 0 && !ret->language)
         result = refuse(r, REFUSAL_INVALID, "\"language\" is required");
-    if (result == 0 && (env = member(j, "env")))
+    if (result == 0 && (env = fields_member(j, "env")))
         result = take_env(&ret->env, env, r);
     json_decref(j);
     if (result < 0)
@@ -577,18 +385,18 @@ static int take_exec(struct body_exec *b, json_t *j, const char *language, const
         FIELD_IS_FLAG("background", FIELD_BOOL, &b->background),
         {0},
     };
-    json_t *argv = member(j, "argv"), *files = member(j, "files");
+    json_t *argv = fields_member(j, "argv"), *files = fields_member(j, "files");
     cleanup_free char *first = NULL;
 
     b->run.language = text_copy(language);
-    if (take_fields(fields, j, "", r) < 0)
+    if (fields_take(fields, j, "", r) < 0)
         return -1;
     if (!argv)
         return b->background ? refuse(r, REFUSAL_INVALID, "\"background\" is for \"argv\"")
                : take_sources(&b->run, j, r) < 0 ? -1
                                                  : take_rest(&b->run, j, false, r);
-    if (member(j, "code") || member(j, "args") || b->run.entry ||
-        (b->background && (member(j, "stdin") || member(j, "timeout") || files)))
+    if (fields_member(j, "code") || fields_member(j, "args") || b->run.entry ||
+        (b->background && (fields_member(j, "stdin") || fields_member(j, "timeout") || files)))
         return refuse(r, REFUSAL_INVALID,
                       "\"argv\" goes with neither \"code\", \"entry\" nor \"args\", and in "
                       "the background with neither \"files\", \"stdin\" nor \"timeout\"");
@@ -602,7 +410,7 @@ static int take_exec(struct body_exec *b, json_t *j, const char *language, const
 int body_exec_parse(struct body_exec *ret, const char *data, size_t size, const char *language,
                     const struct body_limits *limits, struct refusal *r)
 {
-    json_t *j = parse(data, size, r);
+    json_t *j = fields_parse(data, size, r);
 
     *ret = (struct body_exec){0};
     int result = j ? take_exec(ret, j, language, limits, r) : -1;

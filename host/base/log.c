@@ -1,6 +1,7 @@
 #include "base/log.h"
 
 #include "base/deadline.h"
+#include "base/text.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -44,9 +45,8 @@ static void print_line(const char *prefix, const char *format, va_list args)
     size_t used = (size_t)snprintf(line, sizeof(line), "%s", prefix);
     int text = vsnprintf(line + used, sizeof(line) - used - 1, format, args);
 
-    for (; text > 0 && line[used]; used++)
-        if ((unsigned char)line[used] < ' ' || line[used] == 127) /* others' words may hold anything */
-            line[used] = line[used] == '\n' || line[used] == '\t' ? ' ' : '?';
+    if (text > 0)
+        used = strlen(text_make_plain(line)); /* others' words may hold anything */
     line[used++] = '\n';
     errno = saved;
     log_line(line, used);

@@ -153,6 +153,29 @@ size_t text_utf8_prefix(const char *data, size_t size)
     return done;
 }
 
+/* Bytes of the character at s, which is UTF-8 and none that a terminal acts on; 0: it is not. */
+static size_t plain_character(const char *s)
+{
+    unsigned char c = (unsigned char)s[0];
+
+    if (c < 0x80)
+        return c >= ' ' && c != 127;
+    size_t size = c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+    bool c1 = c == 0xc2 && (unsigned char)s[1] < 0xa0; /* U+0080 to U+009F */
+    return !c1 && text_utf8_prefix(s, strnlen(s, size)) == size ? size : 0;
+}
+
+char *text_make_plain(char *s)
+{
+    for (char *p = s; *p;) {
+        size_t size = plain_character(p);
+        if (size == 0)
+            *p = isspace((unsigned char)*p) ? ' ' : '?';
+        p += size ? size : 1;
+    }
+    return s;
+}
+
 char *text_base64(const void *data, size_t size)
 {
     static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

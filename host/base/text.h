@@ -34,6 +34,12 @@ char *text_trim(char *s);
 /* Length of the longest prefix of data that is valid UTF-8 (RFC 3629: no surrogates, no overlong forms). */
 size_t text_utf8_prefix(const char *data, size_t size);
 
+/*
+ * Makes others' words fit for a line on a terminal or in a log, in place: white space becomes a space, and what is a
+ * control character of either set (ECMA-48) or no UTF-8 becomes "?", a byte at a time. Returns s.
+ */
+char *text_make_plain(char *s);
+
 /* Standard base64 with padding (RFC 4648 section 4); the caller frees it. */
 char *text_base64(const void *data, size_t size);
 

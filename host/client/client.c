@@ -42,11 +42,7 @@ static const char *said(const json_t *answer, char out[static 640])
     const char *text = json_string_value(json_object_get(answer, "message"));
 
     snprintf(out, 640, "%s", text && text[0] ? text : "no reason given");
-    out[text_utf8_prefix(out, strlen(out))] = '\0';
-    for (char *p = out; *p; p++)
-        if (((unsigned char)*p < ' ' && *p != '\n') || *p == 127)
-            *p = '?';
-    return out;
+    return text_make_plain(out);
 }
 
 static int refuse_busy(const struct call *c, const char *why, long seconds, struct error *e)

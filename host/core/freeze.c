@@ -4,7 +4,6 @@
 #include "base/file.h"
 #include "core/program.h"
 
-#include <ctype.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -28,7 +27,7 @@ static int keep_last_line(void *context, int channel, const void *data, size_t s
         if (*p == '\n') {
             l->size = 0;
         } else if (l->size < sizeof(l->current) - 1) {
-            l->current[l->size++] = isprint((unsigned char)*p) ? *p : '?';
+            l->current[l->size++] = *p;
             l->current[l->size] = '\0';
             memcpy(l->text, l->current, sizeof(l->text));
         }
@@ -68,6 +67,7 @@ static int run_warm_up(struct guest *g, const struct language *l, const struct p
                                .wall_ms = WARM_MS};
     if (guest_run_job(g, &m, NULL, &io, deadline, &exit, e) < 0)
         return -1;
+    text_make_plain(last.text);
     if (exit.cause == PROTO_CAUSE_TIMEOUT)
         return error_set(e, ERROR_GENERAL, "it did not end within %d s", WARM_MS / 1000);
     if (exit.cause != PROTO_CAUSE_EXITED)

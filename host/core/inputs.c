@@ -4,7 +4,6 @@
 #include "base/file.h"
 #include "core/manifest.h"
 
-#include <ctype.h>
 #include <string.h>
 #include <sys/utsname.h>
 
@@ -20,8 +19,8 @@ static int ask_version(const char *vmm, struct buffer *ret, struct error *e)
 
     if (child_capture(argv, 65536, deadline_in_ms(VERSION_DEADLINE_MS), NULL, &text, e) < 0)
         return error_wrap(e, "cannot find out the version of the VMM");
-    for (const char *p = text.data; *p && *p != '\n' && ret->size < VERSION_MAX; p++)
-        buffer_add(ret, isprint((unsigned char)*p) ? p : "?", 1);
+    text.data[strcspn(text.data, "\n")] = '\0';
+    buffer_add_text(ret, "%.*s", VERSION_MAX, text_make_plain(text.data));
     return ret->size ? 0 : error_set(e, ERROR_GENERAL, "%s does not tell its version", vmm);
 }
 

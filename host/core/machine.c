@@ -3,7 +3,6 @@
 #include "base/cleanup.h"
 #include "vmm/disk.h"
 
-#include <ctype.h>
 #include <fcntl.h>
 #include <string.h>
 
@@ -45,20 +44,15 @@ void machine_destroy(struct machine *m)
 static void add_last_words(struct machine *m, struct error *e)
 {
     cleanup_buffer struct buffer words = {0};
-    char line[201];
-    size_t used = 0;
 
     m->vm.driver->diagnose(&m->vm, &words);
     if (words.size == 0)
         return;
     char *text = text_trim(words.data), *last = strrchr(text, '\n');
-    for (const char *p = last ? last + 1 : text; *p && used < sizeof(line) - 1; p++)
-        line[used++] = isprint((unsigned char)*p) ? *p : '?';
-    line[used] = '\0';
-    if (used > 0) {
-        size_t at = strlen(e->text);
-        snprintf(e->text + at, sizeof(e->text) - at, " (its last words: %s)", line);
-    }
+    const char *line = text_make_plain(last ? last + 1 : text);
+    size_t at = strlen(e->text);
+    if (line[0])
+        snprintf(e->text + at, sizeof(e->text) - at, " (its last words: %.200s)", line);
 }
 
 static int get_ready(struct machine *m, struct supervisor *s, int64_t deadline, struct error *e)

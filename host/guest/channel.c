@@ -3,7 +3,6 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -116,11 +115,8 @@ int channel_refused(struct error *e, const struct frame *f)
 
     if (!msg_error_decode(&m, f->payload, f->length))
         return channel_violation(e, f, "invalid");
-    /* The text goes to a terminal or a log: nothing but printable characters. */
     snprintf(text, sizeof(text), "%s", m.text);
-    for (char *p = text; *p; p++)
-        if (!isprint((unsigned char)*p))
-            *p = '?';
+    text_make_plain(text);
     const char *request = msg_name(m.request);
     bool missing = m.code == PROTO_ERR_OS && m.os_errno == ENOENT;
     return error_set(e,

@@ -135,9 +135,7 @@ static void find_reason(const char *log, char *out, size_t size)
     size_t end = strlen(out);
     if (message && end > 0 && out[end - 1] == '"')
         out[end - 1] = '\0';
-    for (char *p = out; *p; p++)
-        if ((unsigned char)*p < ' ' || *p == 0x7f)
-            *p = '?';
+    text_make_plain(out);
 }
 
 /* Waits for skopeo; ends it when it has written more than an image may have. */

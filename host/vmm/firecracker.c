@@ -15,7 +15,6 @@
 #include "vmm/firecracker_api.h"
 #include "vmm/firecracker_jail.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -91,12 +90,10 @@ static int explain(struct vm *vm, struct error *e)
         return -1;
     firecracker_diagnose(vm, &words);
     char *text = words.size > 0 ? text_trim(words.data) : "", *last = strrchr(text, '\n');
-    for (char *p = text; *p; p++)
-        if (!isprint((unsigned char)*p) && *p != '\n')
-            *p = '?';
+    const char *line = text_make_plain(last ? last + 1 : text);
     size_t used = strlen(e->text);
-    if (text[0])
-        snprintf(e->text + used, sizeof(e->text) - used, " (its last words: %.300s)", last ? last + 1 : text);
+    if (line[0])
+        snprintf(e->text + used, sizeof(e->text) - used, " (its last words: %.300s)", line);
     return -1;
 }
 

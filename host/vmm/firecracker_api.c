@@ -110,10 +110,7 @@ char *firecracker_fault(const char *body, size_t size)
     char *fault = text_format("%.*s", FAULT_MAX, text ? text : "no reason given");
 
     json_decref(j);
-    for (char *p = fault; *p; p++)
-        if (!isprint((unsigned char)*p))
-            *p = isspace((unsigned char)*p) ? ' ' : '?';
-    return fault;
+    return text_make_plain(fault);
 }
 
 static int judge(struct firecracker_api *a, const struct reply *r, json_t **ret, struct error *e)

@@ -49,6 +49,32 @@ START_TEST(utf8_prefix_ends_at_the_first_bad_byte)
 }
 END_TEST
 
+START_TEST(plain_text_has_nothing_that_a_terminal_acts_on)
+{
+    const char *const cases[][2] = {
+        {"", ""},
+        {"a b\tc\nd\r\n", "a b c d  "},
+        {"\x1b[2J\x07\x7f", "?[2J??"},
+        {"caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80", "caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80"},
+        {"\xc2\x9b"
+         "31m",
+         "??31m"}, /* CSI of the second set */
+        {"\xc2\xa0", "\xc2\xa0"},
+        {"a\xff"
+         "b\xc3",
+         "a?b?"},
+        {"\xe2\x82", "??"},
+        {"\xed\xa0\x80.", "???."},
+        {"\xf0\x9f\x98", "???"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char *exact = unit_exact(cases[i][0], strlen(cases[i][0]) + 1);
+        ck_assert_str_eq(text_make_plain(exact), cases[i][1]);
+        free(exact);
+    }
+}
+END_TEST
+
 START_TEST(base64_is_that_of_rfc_4648)
 {
     const char *const pairs[][2] = {{"", ""},
@@ -101,6 +127,7 @@ int main(void)
 
     unit_add(&u, numbers_are_whole_and_bounded);
     unit_add(&u, utf8_prefix_ends_at_the_first_bad_byte);
+    unit_add(&u, plain_text_has_nothing_that_a_terminal_acts_on);
     unit_add(&u, base64_is_that_of_rfc_4648);
     unit_add(&u, names_cannot_leave_their_directory);
     unit_add(&u, sizes_are_short);
