@@ -258,3 +258,18 @@ int child_capture(const char *const *argv, size_t max, int64_t deadline, const s
     buffer_add(ret, "", 0);
     return 0;
 }
+
+char *child_find_program(const char *name)
+{
+    const char *path = getenv("PATH");
+    cleanup_free char *copy = text_copy(path ? path : "/usr/local/bin:/usr/bin:/bin");
+    char *state = NULL;
+
+    for (char *directory = strtok_r(copy, ":", &state); directory; directory = strtok_r(NULL, ":", &state)) {
+        char *candidate = text_format("%s/%s", directory, name);
+        if (access(candidate, X_OK) == 0)
+            return candidate;
+        free(candidate);
+    }
+    return NULL;
+}

@@ -75,4 +75,7 @@ struct buffer;
 int child_capture(const char *const *argv, size_t max, int64_t deadline, const struct cancel *cancel,
                   struct buffer *ret, struct error *e);
 
+/* The path of a program that PATH has, for the caller to free; NULL: none. */
+char *child_find_program(const char *name);
+
 #endif

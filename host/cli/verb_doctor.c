@@ -140,19 +140,6 @@ static void check_confinement(struct report *r, struct supervisor *s)
              "no capabilities, no new privileges, system call filter, resource limits, no inherited files");
 }
 
-static bool in_path(const char *program)
-{
-    cleanup_free char *copy = text_copy(getenv("PATH") ? getenv("PATH") : "/usr/bin:/bin");
-    char *state = NULL;
-
-    for (char *d = strtok_r(copy, ":", &state); d; d = strtok_r(NULL, ":", &state)) {
-        cleanup_free char *path = text_format("%s/%s", d, program);
-        if (access(path, X_OK) == 0)
-            return true;
-    }
-    return false;
-}
-
 static void check_builder(struct report *r)
 {
     const struct {
@@ -164,7 +151,8 @@ static void check_builder(struct report *r)
     bool complete = true;
 
     for (size_t i = 0; i < sizeof(tools) / sizeof(tools[0]); i++) {
-        if (!tools[i].needed || in_path(tools[i].program))
+        cleanup_free char *path = tools[i].needed ? child_find_program(tools[i].program) : NULL;
+        if (!tools[i].needed || path)
             continue;
         complete = false;
         tell(r, WARNING, "image builder", "%s is missing; install the Debian package %s", tools[i].program,

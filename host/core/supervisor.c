@@ -108,21 +108,6 @@ void supervisor_accel_failed(struct supervisor *s, const struct error *why)
     pthread_mutex_unlock(&accel_mutex);
 }
 
-static char *find_in_path(const char *name)
-{
-    const char *path = getenv("PATH");
-    cleanup_free char *copy = text_copy(path ? path : "/usr/local/bin:/usr/bin:/bin");
-    char *state = NULL;
-
-    for (char *directory = strtok_r(copy, ":", &state); directory; directory = strtok_r(NULL, ":", &state)) {
-        char *candidate = text_format("%s/%s", directory, name);
-        if (access(candidate, X_OK) == 0)
-            return candidate;
-        free(candidate);
-    }
-    return NULL;
-}
-
 char *supervisor_find_vmm_of(const struct supervisor *s, const struct vm_driver *driver, struct error *e)
 {
     bool qemu = driver == &qemu_driver;
@@ -134,7 +119,7 @@ char *supervisor_find_vmm_of(const struct supervisor *s, const struct vm_driver 
         error_errno(e, "cannot run %s, %s", qemu ? "QEMU" : "Firecracker", name);
         return NULL;
     }
-    char *found = find_in_path(name);
+    char *found = child_find_program(name);
     if (found)
         return found;
     if (qemu)
@@ -162,7 +147,7 @@ int supervisor_find_jailer(const struct supervisor *s, const char *vmm, char **r
     if (wanted[0]) {
         if (geteuid() != 0)
             return error_set(e, ERROR_USAGE, "the jailer needs root; run as root, or set jailer = none");
-        *ret = strchr(wanted, '/') ? text_copy(wanted) : find_in_path(wanted);
+        *ret = strchr(wanted, '/') ? text_copy(wanted) : child_find_program(wanted);
         if (!*ret || access(*ret, X_OK) < 0)
             return error_errno(e, "cannot run the jailer, %s", wanted);
         return 0;
