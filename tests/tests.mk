@@ -5,6 +5,7 @@
 #   tests/fuzz/fuzz_X.c    build/test/fuzz/fuzz_X    clang, libFuzzer, proto; host with "links: host" in its head,
 #                                                    initd upon doubles with "links: initd"
 #   tests/guest/X.c        build/test/guest/X        static, musl
+#   tests/inside/X.c       build/test/inside/X       static, with the host's own confinement, to be run in a guest
 #   tests/tools/X.c        build/test/tools/X        gcc, proto
 #   tests/bench/X.c        build/test/bench/X        gcc, proto and host
 #
@@ -18,12 +19,14 @@ NS_SRC := $(wildcard tests/ns/test_*.c)
 NS_LIB_SRC := $(filter-out $(NS_SRC),$(wildcard tests/ns/*.c))
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 GUEST_SRC := $(wildcard tests/guest/*.c)
+INSIDE_SRC := $(wildcard tests/inside/*.c)
 TOOL_SRC := $(wildcard tests/tools/*.c)
 
 UNIT_BIN := $(UNIT_SRC:tests/%.c=$(T)/%)
 NS_BIN := $(NS_SRC:tests/%.c=$(T)/%)
 FUZZ_BIN := $(FUZZ_SRC:tests/%.c=$(T)/%)
 GUEST_BIN := $(GUEST_SRC:tests/%.c=$(T)/%)
+INSIDE_BIN := $(INSIDE_SRC:tests/%.c=$(T)/%)
 TOOL_BIN := $(TOOL_SRC:tests/%.c=$(T)/%)
 BENCH_BIN := $(patsubst tests/%.c,$(T)/%,$(wildcard tests/bench/*.c))
 THREADS_BIN := $(patsubst tests/unit/%.c,$(T)/threads/%,$(if $(UNIT_SRC),$(shell grep -l '/[*] also: threads [*]/' $(UNIT_SRC))))
@@ -45,7 +48,7 @@ unit-programs: $(UNIT_BIN) $(THREADS_BIN)
 bench-programs: $(BENCH_BIN)
 ns-programs: $(NS_BIN)
 fuzz-programs: $(FUZZ_BIN)
-guest-programs: $(GUEST_BIN)
+guest-programs: $(GUEST_BIN) $(INSIDE_BIN)
 tool-programs: $(TOOL_BIN)
 
 # ---- unit: one set of sanitized objects -----------------------------------------------------------
@@ -111,6 +114,13 @@ $(TOOL_BIN): $(T)/%: $(T)/obj/tests/%.o $(PROTO_OBJ)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
+
+INSIDE_HOST := $(filter host/confine/% host/store/% host/base/child.c host/base/deadline.c host/base/error.c \
+	host/base/file.c host/base/log.c host/base/text.c,$(HOST_LIB_SRC))
+$(INSIDE_BIN): $(T)/%: tests/%.c $(INSIDE_HOST:%.c=$(B)/obj/%.o) tests/tests.mk
+	$(call say,LD static,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) $(HOST_CFLAGS) $(CFLAGS) -static -Wl,--no-warnings $(LDFLAGS) -MF $@.d -o $@ $(filter %.c %.o,$^) -lcrypto
 
 # ---- fuzz -----------------------------------------------------------------------------------------
 

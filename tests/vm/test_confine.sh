@@ -106,6 +106,7 @@ done
 mapfile -t running < <(vmms)
 expect "VMMs run" "${#running[@]}" 5
 cgroups=$(for record in "$CAPSID_HOME"/run/*/records/cgroup-*; do readlink "$record"; done)
+[ "$(id -u)" != 0 ] || [ -z "$mount" ] || expect "each has a cgroup" "$(wc -w <<<"$cgroups")" 5
 kill -KILL "${pids[@]}"
 wait "${pids[@]}" 2>/dev/null
 for _ in $(seq 100); do
@@ -122,5 +123,4 @@ expect_clean "supervisors killed"
 for path in $cgroups; do
 	[ ! -d "$path" ] || fail "cgroup $path is left"
 done
-[ "$(id -u)" != 0 ] || [ -z "$mount" ] || expect "no cgroup is left" "$(ls -d "$mount"/capsid/vm-* 2>/dev/null)" ""
 finish
