@@ -29,13 +29,13 @@ reach() {
 	fail "$1 did not reach $2: $(tail -n 1 "$TMPDIR/lines")"
 }
 
-start_pool() {
-	"$CAPSID" pool -l python --size 4 --json >"$TMPDIR/lines" 2>"$TMPDIR/pool.err" </dev/null &
+start_pool() { # SIZE
+	"$CAPSID" pool -l python --size "$1" --json >"$TMPDIR/lines" 2>"$TMPDIR/pool.err" </dev/null &
 	pool=$!
-	reach ready 4
+	reach ready "$1"
 }
 
-start_pool
+start_pool 4
 expect "four VMs are there" "$(vmms | wc -l)" 4
 expect "their memory is a template that is sealed" \
 	"$(grep -l 'memfd:capsid-template' /proc/"$(vmms | head -n 1)"/maps | wc -l)" 1
@@ -57,7 +57,8 @@ wait "$pool"
 expect "the signal is the exit status" $? 143
 expect_clean "after the signal"
 
-start_pool
+start_pool 20
+expect "twenty VMs are there" "$(vmms | wc -l)" 20
 kill -KILL "$pool"
 { wait "$pool"; } 2>/dev/null # or bash speaks of the signal
 for _ in $(seq 100); do
