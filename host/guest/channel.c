@@ -121,6 +121,9 @@ int channel_refused(struct error *e, const struct frame *f)
     for (char *p = text; *p; p++)
         if (!isprint((unsigned char)*p))
             *p = '?';
+    if (m.code == PROTO_ERR_SETUP)
+        return error_set(e, ERROR_GENERAL, "the guest could not be set up: %s%s%s", text,
+                         m.os_errno ? ": " : "", m.os_errno ? strerror((int)m.os_errno) : "");
     const char *request = msg_name(m.request);
     bool missing = m.code == PROTO_ERR_OS && m.os_errno == ENOENT;
     return error_set(e,
