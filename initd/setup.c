@@ -125,10 +125,8 @@ uint64_t setup_run(uint64_t now)
         kmsg_log(KMSG_EMERG, "cannot boot", name, r);
         handlers_set_up(name, r);
         give_up_at = now + SETUP_FAILED_MS * NS_PER_MS;
-        return give_up_at;
-    }
-    next_step++;
-    if (!(test ? test_steps : steps)[next_step])
+    } else if (!(test ? test_steps : steps)[++next_step]) {
         handlers_set_up(NULL, 0);
-    return now;
+    }
+    return now; /* hosts have their turn first, whose requests may have waited for this */
 }

@@ -19,7 +19,7 @@ struct setup_test {
 /* Opens the ways for hosts. test NULL: this is a real boot; a test has opened its own. */
 void setup_init(const struct setup_test *test);
 
-/* Does the next step. Returns when to be called again, 0: never, because the guest is set up. */
+/* Does the next step. Returns when to be called again; 0: never, because the guest is set up. As loop_run() wants it. */
 uint64_t setup_run(uint64_t now);
 
 /* It was not possible. */

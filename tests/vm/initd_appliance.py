@@ -157,10 +157,13 @@ def layers(a):
 @scenario(own=ALONE, healthy=False)
 def a_disk_that_is_not_there(a):
     """The root alone would be something else than what was asked for."""
+    began = time.monotonic()
     a.boot("initd.upper=vdx")
     expect(a.wait_end(), 0)
+    alone = time.monotonic() - began
     expect(len(a.lines("initd: cannot boot name=initd.upper errno=2")), 1)
     # A host learns it too: what it has asked meanwhile is refused.
+    began = time.monotonic()
     a.boot("initd.layers=vdx")
     a.c = Connection(a.open_socket(PATIENCE))
     a.c.send("HELLO")
@@ -170,6 +173,7 @@ def a_disk_that_is_not_there(a):
         expect((r.answer.kind, r.answer.code, r.answer.os_errno, r.answer.text), ("ERROR", C.ERR_SETUP, 2, "initd.layers"))
     assert a.c.welcome, "no WELCOME"
     expect(a.wait_end(), 0)
+    assert time.monotonic() - began < alone, "where a host was told, nobody else is waited for"
     expect(len(a.lines("initd: cannot boot name=initd.layers errno=2")), 1)
 
 
