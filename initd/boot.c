@@ -30,11 +30,14 @@ struct step {
     unsigned long flags; /* MS_ flags; mode of a directory or file */
 };
 
-/* Before the overlay: on the image itself, which guarantees these directories. */
-static const struct step early_steps[] = {
+/* Before the overlay: on the image itself, which guarantees these directories. What the serial port takes: */
+static const struct step port_steps[] = {
     {MOUNT, true, "/dev", "devtmpfs", "mode=755", MS_NOSUID},
-    {MOUNT, true, "/proc", "proc", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC},
     {MOUNT, false, "/sys", "sysfs", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC},
+};
+
+static const struct step early_steps[] = {
+    {MOUNT, true, "/proc", "proc", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC},
 };
 
 /* In the writable root. */
@@ -74,6 +77,7 @@ static const struct step late_steps[] = {
 
 static int run_step(const struct step *s)
 {
+    struct stat is;
     int r = 0;
 
     switch (s->kind) {
@@ -87,7 +91,10 @@ static int run_step(const struct step *s)
         r = symlink(s->value, s->path);
         break;
     case MODE:
-        r = chmod(s->path, (mode_t)s->flags);
+        /* What needs no change is not brought into the writable layer by one. */
+        r = stat(s->path, &is);
+        if (r == 0 && (is.st_mode & 07777) != s->flags)
+            r = chmod(s->path, (mode_t)s->flags);
         break;
     case WRITE:
         r = sys_write_text(AT_FDCWD, s->path, s->value);
@@ -152,7 +159,7 @@ static int mount_upper(const char *device)
     return 0;
 }
 
-static int mount_overlay(const struct cmdline *config, const char **ret_step)
+int boot_make_root(struct cmdline *config, const char **ret_step)
 {
     char options[512];
     struct text t = text_of(options, sizeof(options));
@@ -182,7 +189,7 @@ static int mount_overlay(const struct cmdline *config, const char **ret_step)
     return 0;
 }
 
-static int enter_overlay(bool has_upper, const char **ret_step)
+int boot_enter_root(struct cmdline *config, const char **ret_step)
 {
     static const char *const moved[] = {"/dev", "/proc", "/sys"};
 
@@ -195,8 +202,8 @@ static int enter_overlay(bool has_upper, const char **ret_step)
     }
     if (mount("tmpfs", WORK "/root/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=10%") < 0)
         return -errno;
-    if (has_upper && (mkdir(WORK "/root" UP_INSIDE, 0700) < 0 ||
-                      mount(WORK "/up", WORK "/root" UP_INSIDE, NULL, MS_MOVE, NULL) < 0))
+    if (config->upper[0] && (mkdir(WORK "/root" UP_INSIDE, 0700) < 0 ||
+                             mount(WORK "/up", WORK "/root" UP_INSIDE, NULL, MS_MOVE, NULL) < 0))
         return -errno;
 
     *ret_step = "pivot_root";
@@ -213,7 +220,8 @@ static int enter_overlay(bool has_upper, const char **ret_step)
 
 /* ---- the rest -------------------------------------------------------------------------------- */
 
-int boot_open_null(void)
+/* File descriptors 0, 1 and 2 become /dev/null, so that no later open(2) gets their numbers. */
+static int open_null(void)
 {
     int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 
@@ -239,47 +247,55 @@ static void loopback_up(void)
     sys_close(&fd);
 }
 
-static void read_cmdline(struct cmdline *ret)
+int boot_begin(const char **ret_step)
 {
-    char text[CMDLINE_MAX];
-    ssize_t n = sys_read_text(AT_FDCWD, "/proc/cmdline", text, sizeof(text));
+    int r = RUN_STEPS(port_steps, ret_step);
 
-    cmdline_init(ret);
-    if (n < 0)
-        kmsg_log(KMSG_WARNING, "cannot read /proc/cmdline", NULL, (int)n);
-    else
-        cmdline_parse(ret, text);
-}
-
-int boot_run(struct cmdline *ret_config, const char **ret_step)
-{
-    int r = RUN_STEPS(early_steps, ret_step);
     if (r < 0)
         return r;
     *ret_step = "/dev/null";
-    r = boot_open_null();
+    /* Mostly the kernel has opened the console, and to close that takes longer than everything else here. */
+    r = fcntl(STDERR_FILENO, F_GETFD) < 0 ? open_null() : 0;
+    if (r == 0)
+        kmsg_open(0);
+    return r;
+}
+
+int boot_configure(struct cmdline *ret_config, const char **ret_step)
+{
+    char text[CMDLINE_MAX];
+    int r = RUN_STEPS(early_steps, ret_step);
+
     if (r < 0)
         return r;
-    kmsg_open(0);
-    read_cmdline(ret_config);
-
-    r = mount_overlay(ret_config, ret_step);
-    if (r == 0)
-        r = enter_overlay(ret_config->upper[0], ret_step);
-    if (r == 0)
-        r = RUN_STEPS(late_steps, ret_step);
+    *ret_step = "/dev/null";
+    r = open_null();
     if (r < 0)
         return r;
+    cmdline_init(ret_config);
+    ssize_t n = sys_read_text(AT_FDCWD, "/proc/cmdline", text, sizeof(text));
+    if (n < 0)
+        kmsg_log(KMSG_WARNING, "cannot read /proc/cmdline", NULL, (int)n);
+    else
+        cmdline_parse(ret_config, text);
+    return 0;
+}
 
-    if (sethostname(ret_config->hostname, strlen(ret_config->hostname)) < 0)
-        kmsg_log(KMSG_WARNING, "cannot set the host name", ret_config->hostname, errno);
+int boot_furnish(struct cmdline *config, const char **ret_step)
+{
+    int r = RUN_STEPS(late_steps, ret_step);
+
+    if (r < 0)
+        return r;
+    if (sethostname(config->hostname, strlen(config->hostname)) < 0)
+        kmsg_log(KMSG_WARNING, "cannot set the host name", config->hostname, errno);
     loopback_up();
     return 0;
 }
 
-int boot_run_test(struct cmdline *ret_config, const char **ret_step)
+int boot_begin_test(const char **ret_step)
 {
-    cmdline_init(ret_config);
+    kmsg_open(1);
     syscall(SYS_close_range, 3u, ~0u,
             0u); /* what the test had open is not for jobs; the kernel leaves nothing open */
     *ret_step = "/dev/null";
@@ -287,6 +303,12 @@ int boot_run_test(struct cmdline *ret_config, const char **ret_step)
     if (null < 0 || dup2(null, STDIN_FILENO) < 0) /* what jobs get; the others stay for the log */
         return -errno;
     sys_close(&null);
+    return 0;
+}
+
+int boot_configure_test(struct cmdline *ret_config, const char **ret_step)
+{
+    cmdline_init(ret_config);
     *ret_step = "/proc";
     /* A pid namespace shows through its own /proc only. The mount namespace may share its mounts with the
      * machine's. */

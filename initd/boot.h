@@ -10,16 +10,26 @@
 #include "cmdline.h"
 
 /*
- * Does all of it and fills in the configuration. Returns 0, or -errno when a step failed that nothing can
- * work without; *ret_step then names it. Other failures are logged, and boot goes on.
+ * The parts of a boot, in their order. Each returns 0, or -errno when something failed that nothing can work
+ * without; *ret_step then names it (static). Other failures are logged, and the boot goes on.
  */
-int boot_run(struct cmdline *ret_config, const char **ret_step);
 
-/* The little that initd needs to be PID 1 of a namespace, in a test. */
-int boot_run_test(struct cmdline *ret_config, const char **ret_step);
+/* The least, after which hosts can be answered: /dev, /sys, file descriptors 0 to 2, the log. */
+int boot_begin(const char **ret_step);
 
-/* File descriptors 0, 1 and 2 become /dev/null, so that no later open(2) gets their numbers. */
-int boot_open_null(void);
+/* /proc and the kernel command line. */
+int boot_configure(struct cmdline *ret_config, const char **ret_step);
+
+/* The image with all layers in one tree, which then takes its place. */
+int boot_make_root(struct cmdline *config, const char **ret_step);
+int boot_enter_root(struct cmdline *config, const char **ret_step);
+
+/* What programs expect in it: more mounts, host name, loopback. */
+int boot_furnish(struct cmdline *config, const char **ret_step);
+
+/* The first two in a test, where initd is PID 1 of a namespace; there is nothing else to do. */
+int boot_begin_test(const char **ret_step);
+int boot_configure_test(struct cmdline *ret_config, const char **ret_step);
 
 /* After all processes are gone: writes everything back and unmounts, latest mount first. Best effort. */
 void boot_undo(void);

@@ -25,7 +25,7 @@ static uint8_t rx_buffers[CONNS_MAX][FRAME_MAX] __attribute__((aligned(4096)));
 static uint8_t tx_buffers[CONNS_MAX][CONN_TX_SIZE] __attribute__((aligned(4096)));
 static int listener = -1;
 static bool listener_is_vsock;
-static uint32_t allowed_peer;
+static uint32_t allowed_peer = VMADDR_CID_HOST;
 static uint64_t hello_ns = CONN_HELLO_MS * NS_PER_MS;
 static uint64_t frame_ns = CONN_FRAME_MS * NS_PER_MS;
 
@@ -129,11 +129,15 @@ static int listen_on(int family, const void *address, socklen_t size)
     return r;
 }
 
-int conn_listen_vsock(uint32_t peer)
+void conn_allow_peer(uint32_t peer)
+{
+    allowed_peer = peer;
+}
+
+int conn_listen_vsock(void)
 {
     struct sockaddr_vm address = {.svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY, .svm_port = PROTO_PORT};
 
-    allowed_peer = peer;
     listener_is_vsock = true;
     return listen_on(AF_VSOCK, &address, sizeof(address));
 }

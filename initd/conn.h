@@ -27,7 +27,7 @@ struct conn {
     bool shut;           /* broken, tx is out, and the host was told so; waiting for its end to close */
     bool dead;           /* to be closed by whoever knows its streams */
     bool hung;           /* serial: the host's end is closed */
-    bool waiting;        /* a helper process works for it: requests wait until it has answered */
+    bool waiting;        /* requests wait: for a helper that works for it, or the guest's set-up */
     bool again;          /* there is work that no event will announce */
     uint32_t events;     /* what epoll watches for */
     uint64_t deadline;   /* sys_now() time: HELLO, or the end of closing, must have come; 0: none */
@@ -48,8 +48,9 @@ void conn_set_deadlines(uint32_t hello_ms, uint32_t frame_ms);
 /* Opens the serial port whose name is PROTO_SERIAL_NAME; -ENODEV when there is none. */
 int conn_open_serial(void);
 
-/* Listens on AF_VSOCK, and takes connections from CID peer. */
-int conn_listen_vsock(uint32_t peer);
+/* Listens on AF_VSOCK. It takes connections from the host only; for tests from CID peer instead. */
+int conn_listen_vsock(void);
+void conn_allow_peer(uint32_t peer);
 
 /* Listens on a Unix socket, for tests. */
 int conn_listen_unix(const char *path);

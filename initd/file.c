@@ -335,8 +335,9 @@ struct fault file_take_end(const struct conn *c, uint32_t stream)
 {
     struct transfer *t = find(TRANSFER_WRITE, c, stream);
 
-    if (t)
-        drop(t);
+    if (!t)
+        return fault_of(PROTO_ERR_FLOW, "END of a file that is read");
+    drop(t);
     return fault_of(PROTO_ERR_INVALID, "END before all of the content");
 }
 

@@ -49,7 +49,7 @@ bool file_any_write(void);
 struct fault file_take(const struct conn *c, uint32_t stream, const struct msg_data *m, bool *ret_done,
                        bool *ret_window, uint64_t *ret_taken, uint64_t *ret_limit);
 
-/* END of a WRITE_FILE, before its size was reached: the transfer is dropped. */
+/* END of a WRITE_FILE, before its size was reached: the transfer is dropped. ERR_FLOW: it is a READ_FILE. */
 struct fault file_take_end(const struct conn *c, uint32_t stream);
 
 /* WINDOW of a READ_FILE. 0 or PROTO_ERR_FLOW. */

@@ -8,6 +8,16 @@ static void break_flow(struct conn *c, uint32_t stream, uint16_t request)
     conn_break(c, stream, request, PROTO_ERR_FLOW, "outside of the window");
 }
 
+static void take_file_end(struct conn *c, uint32_t stream)
+{
+    struct fault f = file_take_end(c, stream);
+
+    if (f.code == PROTO_ERR_FLOW)
+        break_flow(c, stream, MSG_END);
+    else
+        handle_answer_fault(c, stream, MSG_WRITE_FILE, f);
+}
+
 static void take_file_data(struct conn *c, uint32_t stream, const struct msg_data *m)
 {
     bool done, window;
@@ -48,7 +58,7 @@ void handle_end(struct conn *c, uint32_t stream, const struct msg_end *m)
     else if (j && job_io_take_end(j, m->offset) != 0)
         break_flow(c, stream, MSG_END);
     else if (!j && file_has_stream(c, stream))
-        handle_answer_fault(c, stream, MSG_WRITE_FILE, file_take_end(c, stream));
+        take_file_end(c, stream);
 }
 
 void handle_window(struct conn *c, uint32_t stream, const struct msg_window *m)

@@ -18,6 +18,9 @@ static uint64_t began_ns, ready_ns;
 static bool shutdown_asked;
 static uint8_t shutdown_action, shutdown_status;
 
+static bool is_set_up;
+static struct fault set_up_fault;
+
 /* QUIESCE is under way: as if it had succeeded, until that is known. */
 static bool quiescing;
 
@@ -30,6 +33,21 @@ void handlers_init(uint64_t init, uint64_t ready)
 {
     began_ns = init;
     ready_ns = ready;
+}
+
+void handlers_set_up(const char *step, int r)
+{
+    is_set_up = true;
+    if (step)
+        set_up_fault = (struct fault){.code = PROTO_ERR_SETUP, .os_errno = -r, .text = step};
+    for (unsigned i = 0; i < CONNS_MAX; i++)
+        conn_at(i)->waiting = false;
+}
+
+void handlers_give_up(void)
+{
+    shutdown_asked = true;
+    shutdown_action = PROTO_SHUTDOWN_REBOOT;
 }
 
 bool handlers_shutdown_asked(uint8_t *ret_action)
@@ -92,6 +110,7 @@ void handle_hello(struct conn *c, uint32_t stream, const struct msg_hello *m)
     /* On the serial port this can be a new host, or the same one after a restore. */
     handlers_drop_streams(c);
     conn_greet(c);
+    c->waiting = !is_set_up;
     CONN_SEND(c, welcome, stream,
               &((struct msg_welcome){
                   .magic = PROTO_MAGIC,
@@ -225,12 +244,21 @@ static bool call_handler(struct conn *c, const struct frame *f)
     }
 }
 
+/* As after SHUTDOWN: the guest ends when this is sent. */
+static void refuse(struct conn *c, const struct frame *f)
+{
+    handle_answer_fault(c, f->stream, f->type, set_up_fault);
+    handlers_give_up();
+}
+
 static void dispatch(struct conn *c, const struct frame *f)
 {
     enum stream_use use = stream_use_of(f->type);
 
     if (!c->greeted && f->type != MSG_HELLO)
         conn_send_error(c, f->stream, f->type, PROTO_ERR_STATE, 0, "no HELLO yet");
+    else if (set_up_fault.code && f->type != MSG_HELLO)
+        refuse(c, f);
     else if (is_quiesced() && !taken_when_quiesced(f->type))
         conn_send_error(c, f->stream, f->type, PROTO_ERR_STATE, 0, "quiesced: RESUME comes first");
     else if (use != ANY_STREAM && f->stream == 0)

@@ -9,8 +9,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* When initd could answer first, and when it began, for WELCOME; sys_now() times. */
+/* When initd could answer first, and when it began, for WELCOME; sys_now() times. Requests wait from here on. */
 void handlers_init(uint64_t init_ns, uint64_t ready_ns);
+
+/* Requests are carried out now; or, where a step (not NULL; it failed with errno r) of the set-up has failed, refused. */
+void handlers_set_up(const char *step, int r);
+
+/* The guest cannot be set up, and ends: as after SHUTDOWN. A refused request does it, too. */
+void handlers_give_up(void);
 
 /* Handles what was received, as long as answers fit. */
 void handlers_run(struct conn *c);

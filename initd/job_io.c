@@ -130,7 +130,7 @@ static int open_pipes(struct job *j, const struct job_request *r, int child_fds[
 {
     int ends[2];
 
-    child_fds[0] = STDIN_FILENO; /* /dev/null; see boot_open_null() */
+    child_fds[0] = STDIN_FILENO; /* /dev/null; see open_null() in boot.c */
     if (r->flags & PROTO_JOB_STDIN) {
         int error = sys_pipe(ends, 1);
         if (error < 0)

@@ -112,6 +112,9 @@
 #define SERVICE_STOP_S 5
 #define SERVICE_STOP_MAX_S 3600
 
+/* How long a guest that cannot be set up waits for a host that asks why. */
+#define SETUP_FAILED_MS 3000
+
 /* How long SHUTDOWN waits for its OK to be taken, and then for processes to die. */
 #define SHUTDOWN_FLUSH_MS 1000
 #define SHUTDOWN_KILL_MS 2000

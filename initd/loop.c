@@ -159,7 +159,17 @@ static bool all_sent(void)
     return true;
 }
 
-uint8_t loop_run(void)
+/* Returns the earliest time at which one of them has to run again. */
+static uint64_t run_timers(uint64_t now)
+{
+    uint64_t next = job_run_timers(now);
+
+    next = sys_earlier(next, service_run_timers(now));
+    next = sys_earlier(next, cgroup_tidy(now));
+    return sys_earlier(next, spare_run_timers(now));
+}
+
+uint8_t loop_run(uint64_t (*set_up)(uint64_t now))
 {
     uint64_t shutdown_by = 0;
     uint8_t action;
@@ -171,10 +181,8 @@ uint8_t loop_run(void)
 
         /* After the requests, which may have set deadlines. What ends here is told in the next turn, at once.
          */
-        next = sys_earlier(next, job_run_timers(now));
-        next = sys_earlier(next, service_run_timers(now));
-        next = sys_earlier(next, cgroup_tidy(now));
-        next = sys_earlier(next, spare_run_timers(now));
+        uint64_t again = set_up(now);
+        next = sys_earlier(next, again ? again : run_timers(now));
         if (handlers_shutdown_asked(&action) || service_asks_end(&action)) {
             shutdown_by = shutdown_by ? shutdown_by : now + SHUTDOWN_FLUSH_MS * NS_PER_MS;
             if (all_sent() || now >= shutdown_by)

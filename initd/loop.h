@@ -10,7 +10,10 @@
 /* Makes SIGCHLD readable. All signals must be blocked. Returns 0 or -errno. */
 int loop_init(void);
 
-/* Runs until SHUTDOWN was answered; returns its action. */
-uint8_t loop_run(void);
+/*
+ * Runs until SHUTDOWN was answered; returns its action. In each turn calls set_up with the time, until that returns 0: it
+ * does something, and returns when it wants to be called again. Until then there is nothing but connections.
+ */
+uint8_t loop_run(uint64_t (*set_up)(uint64_t now));
 
 #endif

@@ -150,9 +150,9 @@ $(FUZZ_HOST_BIN): $(T)/%: $(T)/fuzzobj/tests/%.o $(T)/fuzzobj/host.a $(FUZZ_PROT
 	$(Q)$(FUZZ_CC) -fsanitize=fuzzer $(FUZZ_FLAGS) -o $@ $^ $(IMPORT_LIBS)
 
 # What has doubles in initd_stubs.c is left out, and no system call that could touch this machine is linked.
-FUZZ_INITD_SRC := $(filter-out $(addprefix initd/,boot.c cgroup.c cmdline.c main.c power.c service.c spare.c spawn.c sys.c),$(INITD_SRC))
+FUZZ_INITD_SRC := $(filter-out $(addprefix initd/,boot.c cgroup.c cmdline.c main.c power.c service.c setup.c spare.c spawn.c sys.c),$(INITD_SRC))
 FUZZ_INITD := $(FUZZ_INITD_SRC:%.c=$(T)/fuzzobj/%.o)
-FUZZ_INITD_GLOBAL := shutdown_asked quiesced quiescing next_id finished_seq
+FUZZ_INITD_GLOBAL := is_set_up shutdown_asked quiesced quiescing next_id finished_seq
 
 $(FUZZ_INITD): $(T)/fuzzobj/%.o: %.c tests/fuzz/initd.syms tests/tests.mk
 	$(call say,CC fuzz,$<)

@@ -67,8 +67,11 @@ static int get_ready(struct machine *m, struct supervisor *s, int64_t deadline, 
     guest_open(&m->guest, fd, m->vm.vmm.pidfd, &s->cancel);
     int result = guest_hello(&m->guest, deadline, e);
     greeted = clock_monotonic_ns();
-    if (result == 0)
+    if (result == 0) {
         result = guest_resume(&m->guest, deadline, e);
+        if (result < 0 && e->kind == ERROR_TIMEOUT)
+            error_wrap(e, "initd is there, but its guest does not get ready");
+    }
     if (result < 0) {
         if (e->kind == ERROR_TIMEOUT || e->kind == ERROR_VM_LOST)
             add_last_words(m, e);

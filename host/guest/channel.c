@@ -117,6 +117,9 @@ int channel_refused(struct error *e, const struct frame *f)
         return channel_violation(e, f, "invalid");
     snprintf(text, sizeof(text), "%s", m.text);
     text_make_plain(text);
+    if (m.code == PROTO_ERR_SETUP)
+        return error_set(e, ERROR_GENERAL, "the guest could not be set up: %s%s%s", text,
+                         m.os_errno ? ": " : "", m.os_errno ? strerror((int)m.os_errno) : "");
     const char *request = msg_name(m.request);
     bool missing = m.code == PROTO_ERR_OS && m.os_errno == ENOENT;
     return error_set(e,

@@ -83,7 +83,13 @@ class Initd:
 
     def hello(self):
         """(init_ns, ready_ns)"""
+        self.send_hello()
+        return self.take_welcome()
+
+    def send_hello(self):
         self.send(HELLO, 0, struct.pack("<IHHQ", MAGIC, 1, 1, 0))
+
+    def take_welcome(self):
         kind, _, data = self.receive()
         if kind != WELCOME:
             raise Refused(f"HELLO was answered by {kind}")
@@ -137,6 +143,18 @@ class Initd:
 
     def mount(self, source, target, kind, flags):
         self.request(MOUNT, text(source) + text(target) + text(kind) + struct.pack("<I", flags) + text(""), OK)
+
+    def send_stats(self):
+        self.stream += 1
+        self.send(STATS, self.stream)
+        return self.stream
+
+    def take_uptime(self, stats):
+        """When initd took the request, by the clock of init_ns."""
+        kind, stream, data = self.receive()
+        if (kind, stream) != (USAGE, stats):
+            raise Refused(f"STATS was answered by {kind}: {data!r}")
+        return struct.unpack_from("<Q", data)[0]
 
     def resident(self):
         """initd's own, as it reports it."""

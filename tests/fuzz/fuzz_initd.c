@@ -1,7 +1,7 @@
 /* links: initd */
 /*
- * Hosts, jobs and time against initd's whole loop. The input is a script: a byte that chooses the machine,
- * then steps, each an opcode (its highest bit: initd gets no turn before the next one) and what that takes.
+ * Hosts, jobs and time against initd's whole loop. The input is a script: a byte that chooses the machine, and for how
+ * many turns it is not set up, then steps, each an opcode (its highest bit: initd gets no turn before the next one) and what that takes.
  *
  * After the script everything that can end does, and the hosts read on: whoever still waits then has found
  * initd stuck. What initd_stubs.h lists is left out: boot, the forked child up to execve(2), the kernel's
@@ -66,7 +66,7 @@ struct host {
 };
 
 /* Made global by the build, for this. */
-extern bool shutdown_asked, quiesced, quiescing;
+extern bool is_set_up, shutdown_asked, quiesced, quiescing;
 extern uint32_t next_id;
 extern uint64_t finished_seq;
 
@@ -803,7 +803,7 @@ static void forget_everything(void)
     for (unsigned i = 0; i < HOSTS; i++)
         host_close(&hosts[i]);
     stub_reset();
-    shutdown_asked = quiesced = quiescing = false;
+    is_set_up = shutdown_asked = quiesced = quiescing = false;
     next_id = 1;
     finished_seq = 0;
 }
@@ -836,6 +836,18 @@ static void begin(void)
     forget_everything();
 }
 
+/* So many turns of the script hosts have to wait. */
+static unsigned set_up_turns;
+
+static uint64_t set_up(uint64_t now)
+{
+    if (is_set_up)
+        return 0;
+    if (phase != SCRIPT || set_up_turns-- == 0)
+        handlers_set_up(NULL, 0);
+    return now;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -846,12 +858,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     stub_no_cgroup = data[0] & 1;
     stub_no_fork = data[0] & 2;
     stub_never_sleeps = data[0] & 4;
+    set_up_turns = data[0] >> 3;
     script = data + 1;
     script_end = data + size;
     phase = SCRIPT;
     steps = turns = 0;
     unsigned before = count_fds();
-    loop_run();
+    loop_run(set_up);
     forget_everything();
     CHECK(count_fds() == before);
     return 0;

@@ -322,6 +322,14 @@ START_TEST(transfers_are_bounded_and_keep_to_their_windows)
     NS_SEND(&conn, data, 5, {.channel = 0, .offset = 1, .data = bytes_of("x")});
     ns_expect_error(&conn, 5, PROTO_ERR_FLOW);
     ck_assert(ns_closed_within(&conn, 2000));
+    ns_disconnect(&conn);
+    ns_connect(&guest, &conn, true);
+    struct msg_file_info info;
+    NS_SEND(&conn, read_file, 6, {.path = ns_in_dir(&guest, "big"), .length = UINT64_MAX, .window = 0});
+    NS_EXPECT(&conn, file_info, FILE_INFO, 6, &info);
+    NS_SEND(&conn, end, 6, {.channel = 0, .offset = 0}); /* it has no such channel */
+    ns_expect_error(&conn, 6, PROTO_ERR_FLOW);
+    ck_assert(ns_closed_within(&conn, 2000));
     ns_stop(&guest);
 }
 END_TEST

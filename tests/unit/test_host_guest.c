@@ -6,6 +6,7 @@
 
 #include "unit.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -114,6 +115,15 @@ START_TEST(a_guest_that_is_not_made_unique_is_not_used)
     SAY(resumed, 1, .done = PROTO_RESUMED_CLOCK | PROTO_RESUMED_ENTROPY);
     ck_assert_int_lt(guest_resume(&guest, deadline_in_ms(1000), &e), 0);
     ck_assert_int_eq(e.kind, ERROR_VM_LOST);
+}
+END_TEST
+
+START_TEST(a_guest_that_cannot_be_set_up_says_why)
+{
+    SAY(error, 1, .request = MSG_RESUME, .code = PROTO_ERR_SETUP, .os_errno = ENODEV, .text = "over\nlay");
+    ck_assert_int_lt(guest_resume(&guest, deadline_in_ms(1000), &e), 0);
+    ck_assert_int_eq(e.kind, ERROR_GENERAL);
+    ck_assert_str_eq(e.text, "the guest could not be set up: over?lay: No such device");
 }
 END_TEST
 
@@ -326,6 +336,7 @@ int main(void)
     unit_add(&u, a_closed_connection_is_fatal);
     unit_add(&u, text_of_the_guest_cannot_control_the_terminal);
     unit_add(&u, a_guest_that_is_not_made_unique_is_not_used);
+    unit_add(&u, a_guest_that_cannot_be_set_up_says_why);
     unit_add(&u, a_guest_made_unique_is_used);
     unit_add(&u, a_job_gives_its_output_and_exit);
     unit_add(&u, output_without_end_ends_at_the_deadline);

@@ -7,7 +7,8 @@ import socket
 import subprocess
 
 from appliance import INITD, NEWER, Appliance
-from guest import BUILD, KERNEL, SRC, C, die_with_parent, expect, run_scenarios, scenario, time
+from guest import (BUILD, KERNEL, PATIENCE, SRC, C, Connection, Request, Writing, die_with_parent, expect, run_scenarios, scenario,
+                   time)
 
 ALONE = {}
 EXIT_PORT = "isa-debug-exit,iobase=0xf4,iosize=0x4"
@@ -156,9 +157,50 @@ def layers(a):
 @scenario(own=ALONE, healthy=False)
 def a_disk_that_is_not_there(a):
     """The root alone would be something else than what was asked for."""
+    began = time.monotonic()
     a.boot("initd.upper=vdx")
     expect(a.wait_end(), 0)
+    alone = time.monotonic() - began
     expect(len(a.lines("initd: cannot boot name=initd.upper errno=2")), 1)
+    # A host learns it too: what it has asked meanwhile is refused.
+    began = time.monotonic()
+    a.boot("initd.layers=vdx")
+    a.c = Connection(a.open_socket(PATIENCE))
+    a.c.send("HELLO")
+    requests = [Request(a.c, "PING", token=1), Request(a.c, "QUIESCE"), Request(a.c, "STATS")]
+    a.c.pump(lambda: all(r.answer for r in requests))
+    for r in requests:
+        expect((r.answer.kind, r.answer.code, r.answer.os_errno, r.answer.text), ("ERROR", C.ERR_SETUP, 2, "initd.layers"))
+    assert a.c.welcome, "no WELCOME"
+    expect(a.wait_end(), 0)
+    assert time.monotonic() - began < alone, "where a host was told, nobody else is waited for"
+    expect(len(a.lines("initd: cannot boot name=initd.layers errno=2")), 1)
+
+
+@scenario(own=ALONE, healthy=False)
+def asked_before_it_is_set_up(a):
+    """The host has sent all this before there is a guest. It waits for a complete one, and is carried out in its order."""
+    a.boot("initd.hostname=early")
+    c = a.c = Connection(a.open_socket(PATIENCE))
+    c.send("HELLO")
+    written = Writing(c, "/tmp/early", b"early")
+    job = c.start(["/appliance", "show", "/tmp/early", "/proc/self/cgroup", "/proc/sys/kernel/hostname", "/dev/shm/none"], pids=5)
+    usage = Request(c, "STATS")
+    job.wait_output("stays")
+    for line in (b"/tmp/early: early", b"/jobs/", b"hostname: early", b"/dev/shm/none: errno 2"):
+        assert line in job.out, (line, job.out)
+    assert written.done and written.error is None, written.error
+    c.pump(lambda: usage.answer)
+    assert usage.answer.uptime_ns > c.welcome.ready_ns > c.welcome.init_ns > 0, (usage.answer, c.welcome)
+    a.shut_down()
+    # A snapshot is never of less than a whole guest.
+    a.boot("initd.hostname=sealed")
+    c = a.c = Connection(a.open_socket(PATIENCE))
+    c.send("HELLO")
+    expect(c.request("QUIESCE").kind, "OK")
+    c.resume()
+    expect(c.read_file("/proc/sys/kernel/hostname"), b"sealed\n")
+    a.shut_down()
 
 
 @scenario(own=ALONE, healthy=False)

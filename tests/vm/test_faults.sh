@@ -72,6 +72,8 @@ for name in "${never_ready[@]}"; do
 	expect "$name: status, end" "$status $end" "124 none"
 	expect_match "$name: error" "$err" "Error: the VM could not be restored: *in time*"
 done
+judge silent-resume
+expect_match "silent-resume: error" "$err" "*initd is there, but its guest does not get ready: *in time*"
 for name in "${lost[@]}"; do
 	judge "$name"
 	expect "$name: status, end" "$status $end" "1 vm_lost"
