@@ -20,9 +20,11 @@ struct benchmark_options {
 };
 
 static const struct cli_option options[] = {
-    {"all", 0, NULL, "every language that needs no image from elsewhere"},
-    {"langs", 0, "A,B,...", "these languages"},
-    {"programs", 0, NULL, "run the longer example of each language, too"},
+    {"all", 0, NULL, "every language that needs no image from elsewhere",
+     CLI_SWITCH(struct benchmark_options, all)},
+    {"langs", 0, "A,B,...", "these languages", CLI_TEXT(struct benchmark_options, languages)},
+    {"programs", 0, NULL, "run the longer example of each language, too",
+     CLI_SWITCH(struct benchmark_options, programs)},
     {0},
 };
 
@@ -30,20 +32,6 @@ static const char details[] =
     "Images and snapshots that are missing are made first, which is not part of the load time. A language "
     "passes when\n"
     "its examples print what they should. Exit status: 0 when all passed, 1 otherwise.\n";
-
-static int set_option(void *values, const char *name, const char *value, struct error *e)
-{
-    struct benchmark_options *o = values;
-
-    (void)e;
-    if (strcmp(name, "langs") == 0)
-        o->languages = value;
-    else if (strcmp(name, "all") == 0)
-        o->all = true;
-    else
-        o->programs = true;
-    return 0;
-}
 
 struct outcome {
     bool passed;
@@ -292,5 +280,11 @@ static int run(struct cli *cli, void *values, int argc, char **argv, struct erro
 static struct benchmark_options values;
 
 const struct cli_verb verb_benchmark = {
-    "benchmark", "",     "run the examples of languages, and report load times", details, options, set_option,
-    run,         &values};
+    .name = "benchmark",
+    .arguments = "",
+    .summary = "run the examples of languages, and report load times",
+    .details = details,
+    .options = options,
+    .run = run,
+    .values = &values,
+};
