@@ -214,6 +214,11 @@ static unsigned count_words(const char *list)
     return n;
 }
 
+static int say_which(struct error *e)
+{
+    return error_set(e, ERROR_USAGE, "say which: capsid benchmark --all, or --langs A,B");
+}
+
 /* All of them before the first runs: a mistake in the last name should not show after an hour. */
 static int choose(struct selection *ret, const char *data, const struct benchmark_options *o, struct error *e)
 {
@@ -233,7 +238,7 @@ static int choose(struct selection *ret, const char *data, const struct benchmar
         else
             ret->list[ret->count++] = (struct selected){text_copy(word), l};
     }
-    return 0;
+    return o->all || ret->count > 0 ? 0 : say_which(e);
 }
 
 static int measure_all(struct cli *cli, struct supervisor *s, const struct benchmark_options *o,
@@ -267,7 +272,7 @@ static int run(struct cli *cli, void *values, int argc, char **argv, struct erro
         return error_set(e, ERROR_USAGE, "unexpected argument \"%.64s\"; see: capsid benchmark --help",
                          argv[0]);
     if (!o->all == !o->languages)
-        return error_set(e, ERROR_USAGE, "say which: capsid benchmark --all, or --langs A,B");
+        return say_which(e);
     if (supervisor_open(&s, &cli->config, cli->cancel_fd, e) < 0)
         return -1;
     cleanup_selection struct selection chosen = {0};
