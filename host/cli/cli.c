@@ -15,15 +15,34 @@
 #include <time.h>
 #include <unistd.h>
 
+static int set_config(void *config, const char *name, const char *value, struct error *e)
+{
+    return config_set(config, name, value, "command line", e);
+}
+
+static int be_quiet(void *target, const char *name, const char *value, struct error *e)
+{
+    (void)target, (void)name, (void)value, (void)e;
+    log_set_level(LOG_QUIET);
+    return 0;
+}
+
+static int be_verbose(void *target, const char *name, const char *value, struct error *e)
+{
+    (void)target, (void)name, (void)value, (void)e;
+    log_set_level(LOG_DEBUG);
+    return 0;
+}
+
 /* What every verb takes. */
 static const struct cli_option common[] = {
-    {"home", 0, "DIR", "state directory (CAPSID_HOME)"},
-    {"accel", 0, "WHICH", "auto, kvm or tcg (CAPSID_ACCEL)"},
-    {"vmm", 0, "WHICH", "qemu or firecracker (CAPSID_VMM)"},
-    {"json", 0, NULL, "print the result as JSON"},
-    {"quiet", 'q', NULL, "say nothing about progress"},
-    {"verbose", 'v', NULL, "say more: every step with its time"},
-    {"help", 'h', NULL, "this text"},
+    {"home", 0, "DIR", "state directory (CAPSID_HOME)", CLI_CALL(struct cli, config, set_config)},
+    {"accel", 0, "WHICH", "auto, kvm or tcg (CAPSID_ACCEL)", CLI_CALL(struct cli, config, set_config)},
+    {"vmm", 0, "WHICH", "qemu or firecracker (CAPSID_VMM)", CLI_CALL(struct cli, config, set_config)},
+    {"json", 0, NULL, "print the result as JSON", CLI_SWITCH(struct cli, json)},
+    {"quiet", 'q', NULL, "say nothing about progress", CLI_CALL(struct cli, config, be_quiet)},
+    {"verbose", 'v', NULL, "say more: every step with its time", CLI_CALL(struct cli, config, be_verbose)},
+    {"help", 'h', NULL, "this text", CLI_SWITCH(struct cli, help)},
     {0},
 };
 
@@ -104,7 +123,10 @@ static int print_help(const struct cli_verb *verb)
 }
 
 struct parser {
-    const struct cli_option *found[2 * CLI_OPTIONS_MAX]; /* by the value that getopt returns */
+    struct {
+        const struct cli_option *option;
+        void *values;
+    } found[2 * CLI_OPTIONS_MAX]; /* by the value that getopt returns */
     struct option options[2 * CLI_OPTIONS_MAX + 1];
     char letters[4 * CLI_OPTIONS_MAX];
     int count;
@@ -112,43 +134,51 @@ struct parser {
 
 #define FIRST_ID 1000
 
-static void add_options(struct parser *p, const struct cli_option *options)
+static void add_options(struct parser *p, const struct cli_option *options, void *values)
 {
     for (const struct cli_option *o = options; o && o->name; o++) {
         size_t used = strlen(p->letters);
         p->options[p->count] = (struct option){.name = o->name,
                                                .has_arg = o->argument ? required_argument : no_argument,
                                                .val = FIRST_ID + p->count};
-        p->found[p->count++] = o;
+        p->found[p->count].option = o;
+        p->found[p->count++].values = values;
         if (o->letter)
             snprintf(p->letters + used, sizeof(p->letters) - used, "%c%s", o->letter, o->argument ? ":" : "");
     }
 }
 
-static const struct cli_option *find_option(const struct parser *p, int value)
+/* The index in found of what getopt returned, or -1. */
+static int find_option(const struct parser *p, int value)
 {
     if (value >= FIRST_ID)
-        return p->found[value - FIRST_ID];
+        return value - FIRST_ID;
     for (int i = 0; i < p->count; i++)
-        if (p->found[i]->letter == value)
-            return p->found[i];
-    return NULL;
+        if (p->found[i].option->letter == value)
+            return i;
+    return -1;
 }
 
-/* Options that every verb understands; 1 when it was one. */
-static int set_common(struct cli *cli, const char *name, const char *value, struct error *e)
+/* Puts the value where the option's row says. */
+static int store(const struct cli_option *o, void *values, const char *value, struct error *e)
 {
-    if (strcmp(name, "json") == 0)
-        cli->json = true;
-    else if (strcmp(name, "quiet") == 0)
-        log_set_level(LOG_QUIET);
-    else if (strcmp(name, "verbose") == 0)
-        log_set_level(LOG_DEBUG);
-    else if (strcmp(name, "home") == 0 || strcmp(name, "accel") == 0 || strcmp(name, "vmm") == 0)
-        return config_set(&cli->config, name, value, "command line", e) < 0 ? -1 : 1;
-    else
+    void *target = (char *)values + o->offset;
+
+    switch (o->kind) {
+    case CLI_KIND_SWITCH:
+        *(bool *)target = true;
         return 0;
-    return 1;
+    case CLI_KIND_TEXT:
+        *(const char **)target = value;
+        return 0;
+    case CLI_KIND_NUMBER:
+        return cli_number(o->name, value, o->min, o->max, target, e);
+    case CLI_KIND_SIZE:
+        return cli_mebibytes(o->name, value, o->min, o->max, target, e);
+    case CLI_KIND_CALL:
+        break;
+    }
+    return o->call(target, o->name, value, e);
 }
 
 /* 0 parsed, 1 help was asked for, -1 error. */
@@ -158,12 +188,11 @@ static int parse(const struct cli_verb *verb, struct cli *cli, int argc, char **
 
     /* A dash in front makes getopt return an argument before "--" as option 1. */
     strcpy(p.letters, strncmp(verb->arguments, "[--", 3) == 0 ? "-:" : ":");
-    add_options(&p, common);
-    add_options(&p, verb->options);
+    add_options(&p, common, cli);
+    add_options(&p, verb->options, verb->values);
     opterr = 0;
-    for (;;) {
+    while (!cli->help) {
         int c = getopt_long(argc, argv, p.letters, p.options, NULL);
-        const struct cli_option *o = c == -1 ? NULL : find_option(&p, c);
         if (c == -1)
             return 0;
         if (c == 1)
@@ -174,15 +203,17 @@ static int parse(const struct cli_verb *verb, struct cli *cli, int argc, char **
         if (c == ':')
             return error_set(e, ERROR_USAGE, "%s needs a value; see: capsid %s --help", argv[optind - 1],
                              verb->name);
-        if (!o)
+        int i = find_option(&p, c);
+        if (i < 0)
             return error_set(e, ERROR_USAGE, "unknown option %s; see: capsid %s --help", argv[optind - 1],
                              verb->name);
-        if (strcmp(o->name, "help") == 0)
-            return 1;
-        int taken = set_common(cli, o->name, optarg, e);
-        if (taken < 0 || (taken == 0 && verb->set(verb->values, o->name, optarg, e) < 0))
+        const struct cli_option *o = p.found[i].option;
+        if (verb->no_empty_values && p.found[i].values == verb->values && o->argument && !optarg[0])
+            return error_set(e, ERROR_USAGE, "--%s is empty", o->name);
+        if (store(o, p.found[i].values, optarg, e) < 0)
             return -1;
     }
+    return 1;
 }
 
 int cli_run_verb(const struct cli_verb *verb, int argc, char **argv)

@@ -1,6 +1,8 @@
 /*
  * cli: the command line. One verb a file; each verb is a table row with its options, from which its parser
- * and its --help are made.
+ * and its --help are made. An option's row also says where its value goes:
+ *
+ *   {"size", 'n', "N", "VMs to keep ready of each (4)", CLI_NUMBER(struct pool_values, size, 1, 1000)},
  */
 #ifndef CAPSID_CLI_H
 #define CAPSID_CLI_H
@@ -10,21 +12,48 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 #define CLI_OPTIONS_MAX 32
+
+enum cli_kind {
+    CLI_KIND_SWITCH, /* bool: becomes true */
+    CLI_KIND_TEXT,   /* const char *: the argument itself, not a copy */
+    CLI_KIND_NUMBER, /* uint64_t: see cli_number() */
+    CLI_KIND_SIZE,   /* uint64_t: MiB, see cli_mebibytes() */
+    CLI_KIND_CALL,   /* whatever the option's own function makes of it */
+};
+
+/* Stores an option's value, NULL for a switch, in the target that its row names. */
+typedef int cli_call(void *target, const char *name, const char *value, struct error *e);
 
 struct cli_option {
     const char *name;     /* long name */
     char letter;          /* short name, or 0 */
-    const char *argument; /* what stands for the value in the help; NULL: a switch */
+    const char *argument; /* what stands for the value in the help; NULL: no value */
     const char *help;
+    /* From here on one of the macros below. */
+    enum cli_kind kind;
+    size_t offset;     /* of the target in the verb's values */
+    uint64_t min, max; /* of numbers and sizes */
+    cli_call *call;    /* of CLI_KIND_CALL */
 };
+
+/* The end of an option's row: the target is a member of the struct that the verb's values are. */
+#define CLI_SWITCH(of, member) CLI_KIND_SWITCH, CLI_OFFSET(bool, of, member), 0, 0, NULL
+#define CLI_TEXT(of, member) CLI_KIND_TEXT, CLI_OFFSET(const char *, of, member), 0, 0, NULL
+#define CLI_NUMBER(of, member, min, max) CLI_KIND_NUMBER, CLI_OFFSET(uint64_t, of, member), min, max, NULL
+#define CLI_SIZE(of, member, min, max) CLI_KIND_SIZE, CLI_OFFSET(uint64_t, of, member), min, max, NULL
+#define CLI_CALL(of, member, function) CLI_KIND_CALL, offsetof(of, member), 0, 0, function
+
+/* A member of another type does not compile. */
+#define CLI_OFFSET(type, of, member) _Generic(((of *)0)->member, type : offsetof(of, member))
 
 /* What every verb is run with. */
 struct cli {
     struct config config; /* until a supervisor takes it */
     int cancel_fd;
-    bool json;
+    bool json, help;
 };
 
 struct cli_verb {
@@ -33,11 +62,10 @@ struct cli_verb {
     const char *summary;              /* one line */
     const char *details;              /* further help, or NULL */
     const struct cli_option *options; /* ends with an empty name */
-    /* Takes one option. */
-    int (*set)(void *values, const char *name, const char *value, struct error *e);
+    bool no_empty_values;             /* an option's empty value is an error */
     /* Runs the verb with the arguments that are not options; returns the exit status, or -1 with an error. */
     int (*run)(struct cli *cli, void *values, int argc, char **argv, struct error *e);
-    void *values; /* the verb's own, static */
+    void *values; /* the verb's own, static; NULL: it has no options */
 };
 
 extern const struct cli_verb verb_run, verb_host, verb_snapshot, verb_rootfs, verb_languages, verb_benchmark,

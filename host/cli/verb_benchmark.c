@@ -20,9 +20,11 @@ struct benchmark_options {
 };
 
 static const struct cli_option options[] = {
-    {"all", 0, NULL, "every language that needs no image from elsewhere"},
-    {"langs", 0, "A,B,...", "these languages"},
-    {"programs", 0, NULL, "run the longer example of each language, too"},
+    {"all", 0, NULL, "every language that needs no image from elsewhere",
+     CLI_SWITCH(struct benchmark_options, all)},
+    {"langs", 0, "A,B,...", "these languages", CLI_TEXT(struct benchmark_options, languages)},
+    {"programs", 0, NULL, "run the longer example of each language, too",
+     CLI_SWITCH(struct benchmark_options, programs)},
     {0},
 };
 
@@ -30,20 +32,6 @@ static const char details[] =
     "Images and snapshots that are missing are made first, which is not part of the load time. A language "
     "passes when\n"
     "its examples print what they should. Exit status: 0 when all passed, 1 otherwise.\n";
-
-static int set_option(void *values, const char *name, const char *value, struct error *e)
-{
-    struct benchmark_options *o = values;
-
-    (void)e;
-    if (strcmp(name, "langs") == 0)
-        o->languages = value;
-    else if (strcmp(name, "all") == 0)
-        o->all = true;
-    else
-        o->programs = true;
-    return 0;
-}
 
 struct outcome {
     bool passed;
@@ -138,24 +126,20 @@ static bool run_longer(struct supervisor *s, const struct language *l, struct ou
     return good;
 }
 
-static int measure(struct supervisor *s, const struct benchmark_options *wishes, const char *name,
+static int measure(struct supervisor *s, const struct benchmark_options *wishes, const struct language *l,
                    struct outcome *o, struct error *e)
 {
     struct run_result r = {0};
-    struct language l;
 
     *o = (struct outcome){0};
-    if (language_find(&l, s->config.data, name, e) < 0)
-        return -1;
-    if (!l.hello || !l.expect)
+    if (!l->hello || !l->expect)
         fail(o, "hello", "the definition has no example");
     else
-        o->passed = run_example(s, &l, "hello", l.hello, l.expect, &r, o, e);
+        o->passed = run_example(s, l, "hello", l->hello, l->expect, &r, o, e);
     o->load_ns = r.load_ns;
     o->exec_ns = r.build.ns + r.run.ns;
     if (o->passed && wishes->programs)
-        o->passed = run_longer(s, &l, o, e);
-    language_done(&l);
+        o->passed = run_longer(s, l, o, e);
     return e->kind == ERROR_CANCELLED ? -1 : 0;
 }
 
@@ -200,63 +184,81 @@ static int print_json_report(json_t *all, const struct totals *t, struct error *
                           e);
 }
 
+struct selected {
+    char *name; /* owned; as it was asked for, which may be an alias */
+    struct language language;
+};
+
+/* Languages to run, each read once. */
+struct selection {
+    struct selected *list; /* owned */
+    unsigned count;
+};
+
+static void selection_done(struct selection *s)
+{
+    for (unsigned i = 0; i < s->count; i++) {
+        free(s->list[i].name);
+        language_done(&s->list[i].language);
+    }
+    free(s->list);
+}
+#define cleanup_selection __attribute__((cleanup(selection_done)))
+
 static unsigned count_words(const char *list)
 {
-    unsigned n = list[0] != '\0';
+    unsigned n = 1;
 
     for (; *list; list++)
         n += *list == ',';
     return n;
 }
 
-/* A mistake in the last name should not show after an hour. */
-static int check_names(const struct supervisor *s, const char *list, struct error *e)
+static int say_which(struct error *e)
 {
-    cleanup_free char *copy = text_copy(list);
-    char *state = NULL;
-
-    for (char *name = strtok_r(copy, ",", &state); name; name = strtok_r(NULL, ",", &state)) {
-        struct language l;
-        if (language_find(&l, s->config.data, text_trim(name), e) < 0)
-            return -1;
-        language_done(&l);
-    }
-    return 0;
+    return error_set(e, ERROR_USAGE, "say which: capsid benchmark --all, or --langs A,B");
 }
 
-/* list is changed. */
-static int measure_all(struct cli *cli, struct supervisor *s, const struct benchmark_options *o, char *list,
-                       struct totals *t, json_t *all, struct error *e)
+/* All of them before the first runs: a mistake in the last name should not show after an hour. */
+static int choose(struct selection *ret, const char *data, const struct benchmark_options *o, struct error *e)
 {
-    unsigned count = count_words(list), at = 0;
+    cleanup_free char *words = o->all ? language_names(data) : text_copy(o->languages);
+    struct language l;
     char *state = NULL;
 
+    if (o->all && !words[0])
+        return language_find(&l, data, words, e); /* fails, and says where it looked */
+    ret->list = memory_allocate(count_words(words) * sizeof(*ret->list));
+    for (char *word = strtok_r(words, ",", &state); word; word = strtok_r(NULL, ",", &state)) {
+        word = text_trim(word);
+        if (language_find(&l, data, word, e) < 0)
+            return -1;
+        if (o->all && l.oci) /* its image comes from elsewhere */
+            language_done(&l);
+        else
+            ret->list[ret->count++] = (struct selected){text_copy(word), l};
+    }
+    return o->all || ret->count > 0 ? 0 : say_which(e);
+}
+
+static int measure_all(struct cli *cli, struct supervisor *s, const struct benchmark_options *o,
+                       const struct selection *chosen, struct totals *t, json_t *all, struct error *e)
+{
     if (!cli->json)
-        printf(RULE "  BENCHMARK: Snapshot Load Time\n" RULE "Testing %u languages...\n\n", count);
-    for (char *name = strtok_r(list, ",", &state); name; name = strtok_r(NULL, ",", &state)) {
+        printf(RULE "  BENCHMARK: Snapshot Load Time\n" RULE "Testing %u languages...\n\n", chosen->count);
+    for (unsigned i = 0; i < chosen->count; i++) {
+        const struct selected *one = &chosen->list[i];
         struct outcome outcome;
-        name = text_trim(name);
-        if (measure(s, o, name, &outcome, e) < 0)
+        if (measure(s, o, &one->language, &outcome, e) < 0)
             return -1;
         t->passed += outcome.passed;
         t->failed += !outcome.passed;
         t->load_ns += outcome.passed ? outcome.load_ns : 0;
         if (cli->json)
-            json_array_append_new(all, describe(name, &outcome));
+            json_array_append_new(all, describe(one->name, &outcome));
         else
-            print_outcome(o, name, ++at, count, &outcome);
+            print_outcome(o, one->name, i + 1, chosen->count, &outcome);
     }
-    return 0;
-}
-
-/* Appends a language, unless its image comes from elsewhere. */
-static int add_name(const struct language *l, void *context, struct error *e)
-{
-    struct buffer *names = context;
-
-    (void)e;
-    if (!l->oci)
-        buffer_add_text(names, "%s%s", names->size ? "," : "", l->name);
     return 0;
 }
 
@@ -270,16 +272,14 @@ static int run(struct cli *cli, void *values, int argc, char **argv, struct erro
         return error_set(e, ERROR_USAGE, "unexpected argument \"%.64s\"; see: capsid benchmark --help",
                          argv[0]);
     if (!o->all == !o->languages)
-        return error_set(e, ERROR_USAGE, "say which: capsid benchmark --all, or --langs A,B");
+        return say_which(e);
     if (supervisor_open(&s, &cli->config, cli->cancel_fd, e) < 0)
         return -1;
-    cleanup_buffer struct buffer names = {0};
-    if (o->languages)
-        buffer_add_text(&names, "%s", o->languages);
+    cleanup_selection struct selection chosen = {0};
     json_t *all = json_array();
-    int status = o->all ? language_each(s.config.data, add_name, &names, e) : check_names(&s, names.data, e);
+    int status = choose(&chosen, s.config.data, o, e);
     if (status == 0)
-        status = measure_all(cli, &s, o, names.data, &totals, all, e);
+        status = measure_all(cli, &s, o, &chosen, &totals, all, e);
     if (status == 0 && cli->json)
         status = print_json_report(json_incref(all), &totals, e);
     else if (status == 0)
@@ -292,5 +292,11 @@ static int run(struct cli *cli, void *values, int argc, char **argv, struct erro
 static struct benchmark_options values;
 
 const struct cli_verb verb_benchmark = {
-    "benchmark", "",     "run the examples of languages, and report load times", details, options, set_option,
-    run,         &values};
+    .name = "benchmark",
+    .arguments = "",
+    .summary = "run the examples of languages, and report load times",
+    .details = details,
+    .options = options,
+    .run = run,
+    .values = &values,
+};

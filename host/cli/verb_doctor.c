@@ -258,15 +258,12 @@ static int run(struct cli *cli, void *values, int argc, char **argv, struct erro
     return result < 0 ? -1 : r.failed;
 }
 
-static int set_option(void *values, const char *name, const char *value, struct error *e)
-{
-    (void)values, (void)value;
-    return error_set(e, ERROR_USAGE, "unknown option --%s", name);
-}
-
 static const struct cli_option options[] = {{0}};
 
 const struct cli_verb verb_doctor = {
-    "doctor", "",      "say what works on this machine; exit status 0: programs can be run",
-    NULL,     options, set_option,
-    run,      NULL};
+    .name = "doctor",
+    .arguments = "",
+    .summary = "say what works on this machine; exit status 0: programs can be run",
+    .options = options,
+    .run = run,
+};

@@ -8,16 +8,31 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Given in MiB. */
+static int set_max_bytes(void *target, const char *name, const char *value, struct error *e)
+{
+    uint64_t *bytes = target, mib;
+
+    if (cli_number(name, value, 1, 1u << 20, &mib, e) < 0)
+        return -1;
+    *bytes = mib << 20;
+    return 0;
+}
+
 static const struct cli_option options[] = {
-    {"name", 0, "NAME", "what the image is called here (required)"},
-    {"image", 0, "REFERENCE",
-     "which image: docker://NAME, oci:DIRECTORY:TAG, docker-archive:FILE (required)"},
-    {"size", 0, "MB", "disk for what programs change, in MiB or with M or G (default: memory)"},
-    {"cmd", 0, "WORDS", "kept in place of the image's CMD"},
-    {"max-size", 0, "MIB", "refuse images that unpack to more (default: 8192)"},
-    {"max-entries", 0, "N", "refuse images of more files (default: 1000000)"},
+    {"name", 0, "NAME", "what the image is called here (required)", CLI_TEXT(struct import_request, name)},
+    {"image", 0, "REFERENCE", "which image: docker://NAME, oci:DIRECTORY:TAG, docker-archive:FILE (required)",
+     CLI_TEXT(struct import_request, reference)},
+    {"size", 0, "MB", "disk for what programs change, in MiB or with M or G (default: memory)",
+     CLI_SIZE(struct import_request, disk_mib, DISK_MIB_MIN, DISK_MIB_MAX)},
+    {"cmd", 0, "WORDS", "kept in place of the image's CMD", CLI_TEXT(struct import_request, cmd)},
+    {"max-size", 0, "MIB", "refuse images that unpack to more (default: 8192)",
+     CLI_CALL(struct import_request, max_bytes, set_max_bytes)},
+    {"max-entries", 0, "N", "refuse images of more files (default: 1000000)",
+     CLI_NUMBER(struct import_request, max_entries, 1, 1u << 30)},
     {"max-ratio", 0, "N",
-     "refuse layers of more than 64 MiB that are compressed better than N:1 (default: 250)"},
+     "refuse layers of more than 64 MiB that are compressed better than N:1 (default: 250)",
+     CLI_NUMBER(struct import_request, max_ratio, 1, 1u << 20)},
     {0},
 };
 
@@ -31,30 +46,6 @@ static const char details[] =
     "A language whose definition has oci = REFERENCE runs in the imported image of its name. ENV of the "
     "image\n"
     "applies where the definition says nothing; WORKDIR, USER, ENTRYPOINT and CMD are kept with the image.\n";
-
-static int set_option(void *values, const char *name, const char *value, struct error *e)
-{
-    struct import_request *r = values;
-    uint64_t mib;
-
-    if (strcmp(name, "name") == 0)
-        r->name = value;
-    else if (strcmp(name, "image") == 0)
-        r->reference = value;
-    else if (strcmp(name, "cmd") == 0)
-        r->cmd = value;
-    else if (strcmp(name, "size") == 0)
-        return cli_mebibytes(name, value, DISK_MIB_MIN, DISK_MIB_MAX, &r->disk_mib, e);
-    else if (strcmp(name, "max-entries") == 0)
-        return cli_number(name, value, 1, 1u << 30, &r->max_entries, e);
-    else if (strcmp(name, "max-ratio") == 0)
-        return cli_number(name, value, 1, 1u << 20, &r->max_ratio, e);
-    else if (cli_number(name, value, 1, 1u << 20, &mib, e) < 0)
-        return -1;
-    else
-        r->max_bytes = mib << 20;
-    return 0;
-}
 
 static int print_image(struct cli *cli, const struct image *i, struct error *e)
 {
@@ -94,11 +85,12 @@ static int run(struct cli *cli, void *values, int argc, char **argv, struct erro
 
 static struct import_request values;
 
-const struct cli_verb verb_from_docker = {"rootfs from-docker",
-                                          "",
-                                          "make an image of an OCI or Docker image",
-                                          details,
-                                          options,
-                                          set_option,
-                                          run,
-                                          &values};
+const struct cli_verb verb_from_docker = {
+    .name = "rootfs from-docker",
+    .arguments = "",
+    .summary = "make an image of an OCI or Docker image",
+    .details = details,
+    .options = options,
+    .run = run,
+    .values = &values,
+};

@@ -132,12 +132,6 @@ static int show_one(const struct cli *cli, struct supervisor *s, const char *nam
     return result;
 }
 
-static int set_option(void *values, const char *name, const char *value, struct error *e)
-{
-    (void)values, (void)value;
-    return error_set(e, ERROR_USAGE, "unknown option --%s", name);
-}
-
 static int run(struct cli *cli, void *values, int argc, char **argv, struct error *e)
 {
     struct supervisor s;
@@ -157,4 +151,10 @@ static const char details[] =
     "INSTALLED says whether the image of this very definition is built; a first run builds it.\n";
 
 const struct cli_verb verb_languages = {
-    "languages", "[NAME]", "list the languages, or show one", details, options, set_option, run, NULL};
+    .name = "languages",
+    .arguments = "[NAME]",
+    .summary = "list the languages, or show one",
+    .details = details,
+    .options = options,
+    .run = run,
+};

@@ -20,13 +20,18 @@ struct pool_values {
 };
 
 static const struct cli_option options[] = {
-    {"lang", 'l', "A,B,...", "languages to keep VMs of"},
-    {"size", 'n', "N", "VMs to keep ready of each (4)"},
-    {"max", 0, "N", "VMs of all together, also those at work (twice what is kept ready)"},
-    {"memory", 'm', "MIB", "memory of each VM (as the language says)"},
-    {"memory-max", 0, "MIB", "memory that all VMs may have for themselves (no bound)"},
-    {"for", 0, "SECONDS", "end after that time (at Ctrl-C)"},
-    {"interval", 0, "SECONDS", "time between two looks (1)"},
+    {"lang", 'l', "A,B,...", "languages to keep VMs of", CLI_TEXT(struct pool_values, languages)},
+    {"size", 'n', "N", "VMs to keep ready of each (4)", CLI_NUMBER(struct pool_values, size, 1, 1000)},
+    {"max", 0, "N", "VMs of all together, also those at work (twice what is kept ready)",
+     CLI_NUMBER(struct pool_values, max, 1, PIDS_MAX)},
+    {"memory", 'm', "MIB", "memory of each VM (as the language says)",
+     CLI_NUMBER(struct pool_values, memory, 32, 65536)},
+    {"memory-max", 0, "MIB", "memory that all VMs may have for themselves (no bound)",
+     CLI_NUMBER(struct pool_values, memory_max, 32, 1u << 20)},
+    {"for", 0, "SECONDS", "end after that time (at Ctrl-C)",
+     CLI_NUMBER(struct pool_values, seconds, 1, 86400 * 365)},
+    {"interval", 0, "SECONDS", "time between two looks (1)",
+     CLI_NUMBER(struct pool_values, interval, 1, 3600)},
     {0},
 };
 
@@ -37,26 +42,6 @@ static const char details[] = "Nothing uses these VMs: the verb shows how a pool
                               "TEMPLATE.\n"
                               "CPU is the time of the VMMs of idle VMs, in percent of one processor. With "
                               "--json: one object a line and look.\n";
-
-static int set_option(void *values, const char *name, const char *value, struct error *e)
-{
-    struct pool_values *v = values;
-
-    if (strcmp(name, "size") == 0)
-        return cli_number(name, value, 1, 1000, &v->size, e);
-    if (strcmp(name, "max") == 0)
-        return cli_number(name, value, 1, PIDS_MAX, &v->max, e);
-    if (strcmp(name, "memory") == 0)
-        return cli_number(name, value, 32, 65536, &v->memory, e);
-    if (strcmp(name, "memory-max") == 0)
-        return cli_number(name, value, 32, 1u << 20, &v->memory_max, e);
-    if (strcmp(name, "for") == 0)
-        return cli_number(name, value, 1, 86400 * 365, &v->seconds, e);
-    if (strcmp(name, "interval") == 0)
-        return cli_number(name, value, 1, 3600, &v->interval, e);
-    v->languages = value;
-    return 0;
-}
 
 /* ---- one look ------------------------------------------------------------------------------------ */
 
@@ -263,4 +248,11 @@ static int run(struct cli *cli, void *values, int argc, char **argv, struct erro
 static struct pool_values values;
 
 const struct cli_verb verb_pool = {
-    "pool", "", "keep VMs ready, and watch them", details, options, set_option, run, &values};
+    .name = "pool",
+    .arguments = "",
+    .summary = "keep VMs ready, and watch them",
+    .details = details,
+    .options = options,
+    .run = run,
+    .values = &values,
+};

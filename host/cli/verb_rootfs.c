@@ -16,38 +16,27 @@ struct rootfs_options {
 };
 
 static const struct cli_option options[] = {
-    {"name", 0, "NAME", "create: the image's name; without --packages also the language"},
-    {"lang", 'l', "NAME", "create: the image of this language"},
-    {"packages", 0, "LIST", "create: an image of these Debian packages, separated by commas"},
-    {"base", 0, "NAME", "with --packages: distribution, only debian"},
-    {"suite", 0, "NAME", "with --packages: Debian release (bookworm)"},
+    {"name", 0, "NAME", "create: the image's name; without --packages also the language",
+     CLI_TEXT(struct rootfs_options, name)},
+    {"lang", 'l', "NAME", "create: the image of this language", CLI_TEXT(struct rootfs_options, language)},
+    {"packages", 0, "LIST", "create: an image of these Debian packages, separated by commas",
+     CLI_TEXT(struct rootfs_options, packages)},
+    {"base", 0, "NAME", "with --packages: distribution, only debian", CLI_TEXT(struct rootfs_options, base)},
+    {"suite", 0, "NAME", "with --packages: Debian release (bookworm)",
+     CLI_TEXT(struct rootfs_options, suite)},
     {"method", 0, "NAME",
-     "with --packages: essential, a configured Debian, or extract, the smallest (essential)"},
-    {"post-install", 0, "COMMAND", "with --packages: shell command, run inside the tree at the end"},
-    {"size", 0, "MB", "create: disk for what programs change, in MiB or with M or G (default: memory)"},
-    {"lock", 0, "FILE", "create: from exactly the packages of this file, which rootfs lock wrote"},
-    {"output", 'o', "FILE", "create: also copy the image there; sbom, lock: write there"},
+     "with --packages: essential, a configured Debian, or extract, the smallest (essential)",
+     CLI_TEXT(struct rootfs_options, method)},
+    {"post-install", 0, "COMMAND", "with --packages: shell command, run inside the tree at the end",
+     CLI_TEXT(struct rootfs_options, post)},
+    {"size", 0, "MB", "create: disk for what programs change, in MiB or with M or G (default: memory)",
+     CLI_SIZE(struct rootfs_options, disk_mib, DISK_MIB_MIN, DISK_MIB_MAX)},
+    {"lock", 0, "FILE", "create: from exactly the packages of this file, which rootfs lock wrote",
+     CLI_TEXT(struct rootfs_options, lock)},
+    {"output", 'o', "FILE", "create: also copy the image there; sbom, lock: write there",
+     CLI_TEXT(struct rootfs_options, output)},
     {0},
 };
-
-static int set_option(void *values, const char *name, const char *value, struct error *e)
-{
-    struct rootfs_options *o = values;
-    const struct {
-        const char *name, **field;
-    } fields[] = {{"name", &o->name}, {"lang", &o->language}, {"packages", &o->packages},
-                  {"base", &o->base}, {"suite", &o->suite},   {"method", &o->method},
-                  {"lock", &o->lock}, {"output", &o->output}, {"post-install", &o->post}};
-
-    if (!value[0])
-        return error_set(e, ERROR_USAGE, "--%s is empty", name);
-    if (strcmp(name, "size") == 0)
-        return cli_mebibytes(name, value, DISK_MIB_MIN, DISK_MIB_MAX, &o->disk_mib, e);
-    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
-        if (strcmp(name, fields[i].name) == 0)
-            *fields[i].field = value;
-    return 0;
-}
 
 static json_t *describe(const struct image *i)
 {
@@ -490,11 +479,12 @@ static const char details[] = "capsid run uses the images of languages only. An 
                               "in it, write a language file for it (rootfs/README.md).\n";
 
 const struct cli_verb verb_rootfs = {
-    "rootfs",
-    "create | list | show NAME | verify [NAME] | sbom NAME | lock NAME | rm NAME",
-    "build, list, check and remove root filesystem images",
-    details,
-    options,
-    set_option,
-    run,
-    &values};
+    .name = "rootfs",
+    .arguments = "create | list | show NAME | verify [NAME] | sbom NAME | lock NAME | rm NAME",
+    .summary = "build, list, check and remove root filesystem images",
+    .details = details,
+    .options = options,
+    .run = run,
+    .values = &values,
+    .no_empty_values = true,
+};

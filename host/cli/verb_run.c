@@ -20,47 +20,90 @@
 #define WRITE_CHUNK 4096 /* PIPE_BUF: what a writable pipe takes without blocking, pipe(7) */
 #define FILES_MAX 100    /* --file and --env, each */
 
+struct values {
+    const char *list[FILES_MAX + 1]; /* ends with NULL */
+    size_t count;
+};
+
 struct run_options {
     const char *language, *code, *entry, *cwd, *input, *kernel, *api, *token_file;
-    const char *files[FILES_MAX], *env[FILES_MAX + 1];
-    size_t file_count, env_count;
+    struct values files, env;
     uint64_t timeout, build_timeout, memory, vcpus, disk_mib, max_output;
     bool raw, cold, unprimed, host_verb, snapshot;
 };
 
+static int add_value(void *target, const char *name, const char *value, struct error *e)
+{
+    struct values *v = target;
+
+    if (v->count == FILES_MAX)
+        return error_set(e, ERROR_USAGE, "--%s more than %d times%s", name, FILES_MAX,
+                         strcmp(name, "file") == 0 ? "; put the files in a directory" : "");
+    v->list[v->count++] = value;
+    return 0;
+}
+
+static int add_variable(void *target, const char *option, const char *value, struct error *e)
+{
+    cleanup_free char *name = text_copy(value);
+    char *equals = strchr(name, '=');
+
+    if (equals)
+        *equals = '\0';
+    if (!equals || !language_is_variable(name))
+        return error_set(e, ERROR_USAGE, "--env %.64s: must be NAME=VALUE, NAME of letters, digits and _",
+                         value);
+    return add_value(target, option, value, e);
+}
+
 #define RUN_OPTIONS                                                                                          \
-    {"lang", 'l', "NAME", "language, or an alias of it (default: from the file's extension)"},               \
-        {"code", 'c', "TEXT", "the program"},                                                                \
-        {"file", 'f', "PATH", "file that holds the program, -: standard input; or a directory; repeatable"}, \
-        {"entry", 0, "FILE", "which of several files is the main one"},                                      \
-        {"timeout", 't', "SECONDS", "how long the program may run, its compilation included"},               \
-        {"build-timeout", 0, "SECONDS", "how long the compilation may take of that"},                        \
-        {"stdin", 0, "PATH", "the program's standard input; -: that of capsid"},                             \
-        {"env", 'e', "NAME=VALUE", "environment variable; repeatable"},                                      \
-        {"cwd", 0, "DIR", "where the program starts (default: the directory of its files)"},                 \
-        {"mem", 0, "MB", "memory of the VM in MiB (default: as the language says)"},                         \
-        {"vcpus", 0, "N", "processors of the VM"},                                                           \
-        {"disk", 0, "MB", "scratch disk for all that is written, in MiB or with M or G (default: memory)"},  \
-        {"max-output", 0, "BYTES", "how much of each output the JSON holds"},                                \
-        {"raw", 'r', NULL, "stream the program's own output instead of JSON"},                               \
-        {"no-prime", 0, NULL, "start the interpreter anew instead of using the waiting one"},                \
+    {"lang", 'l', "NAME", "language, or an alias of it (default: from the file's extension)",                \
+     CLI_TEXT(struct run_options, language)},                                                                \
+        {"code", 'c', "TEXT", "the program", CLI_TEXT(struct run_options, code)},                            \
+        {"file", 'f', "PATH", "file that holds the program, -: standard input; or a directory; repeatable",  \
+         CLI_CALL(struct run_options, files, add_value)},                                                    \
+        {"entry", 0, "FILE", "which of several files is the main one", CLI_TEXT(struct run_options, entry)}, \
+        {"timeout", 't', "SECONDS", "how long the program may run, its compilation included",                \
+         CLI_NUMBER(struct run_options, timeout, 1, 86400)},                                                 \
+        {"build-timeout", 0, "SECONDS", "how long the compilation may take of that",                         \
+         CLI_NUMBER(struct run_options, build_timeout, 1, 86400)},                                           \
+        {"stdin", 0, "PATH", "the program's standard input; -: that of capsid",                              \
+         CLI_TEXT(struct run_options, input)},                                                               \
+        {"env", 'e', "NAME=VALUE", "environment variable; repeatable",                                       \
+         CLI_CALL(struct run_options, env, add_variable)},                                                   \
+        {"cwd", 0, "DIR", "where the program starts (default: the directory of its files)",                  \
+         CLI_TEXT(struct run_options, cwd)},                                                                 \
+        {"mem", 0, "MB", "memory of the VM in MiB (default: as the language says)",                          \
+         CLI_NUMBER(struct run_options, memory, 32, 1 << 20)},                                               \
+        {"vcpus", 0, "N", "processors of the VM", CLI_NUMBER(struct run_options, vcpus, 1, 32)},             \
+        {"disk", 0, "MB", "scratch disk for all that is written, in MiB or with M or G (default: memory)",   \
+         CLI_SIZE(struct run_options, disk_mib, DISK_MIB_MIN, DISK_MIB_MAX)},                                \
+        {"max-output", 0, "BYTES", "how much of each output the JSON holds",                                 \
+         CLI_NUMBER(struct run_options, max_output, 1, 1 << 30)},                                            \
+        {"raw", 'r', NULL, "stream the program's own output instead of JSON",                                \
+         CLI_SWITCH(struct run_options, raw)},                                                               \
+        {"no-prime", 0, NULL, "start the interpreter anew instead of using the waiting one",                 \
+         CLI_SWITCH(struct run_options, unprimed)},                                                          \
         {"api", 0, "URL",                                                                                    \
-         "run on that server: http://HOST:PORT, https://HOST:PORT, unix:/PATH (CAPSID_API)"},                \
+         "run on that server: http://HOST:PORT, https://HOST:PORT, unix:/PATH (CAPSID_API)",                 \
+         CLI_TEXT(struct run_options, api)},                                                                 \
         {"api-token-file", 0, "PATH",                                                                        \
-         "bearer token for it (CAPSID_API_TOKEN_FILE, or CAPSID_API_TOKEN itself)"},                         \
+         "bearer token for it (CAPSID_API_TOKEN_FILE, or CAPSID_API_TOKEN itself)",                          \
+         CLI_TEXT(struct run_options, token_file)},                                                          \
     {                                                                                                        \
-        "kernel", 0, "PATH", "guest kernel (CAPSID_KERNEL)"                                                  \
+        "kernel", 0, "PATH", "guest kernel (CAPSID_KERNEL)", CLI_TEXT(struct run_options, kernel)            \
     }
 
 static const struct cli_option run_options[] = {
     RUN_OPTIONS,
-    {"no-snapshot", 0, NULL, "boot a new VM instead of restoring a snapshot"},
+    {"no-snapshot", 0, NULL, "boot a new VM instead of restoring a snapshot",
+     CLI_SWITCH(struct run_options, cold)},
     {0},
 };
 
 static const struct cli_option host_options[] = {
     RUN_OPTIONS,
-    {"snapshot", 0, NULL, "restore a snapshot instead of booting"},
+    {"snapshot", 0, NULL, "restore a snapshot instead of booting", CLI_SWITCH(struct run_options, snapshot)},
     {0},
 };
 
@@ -95,85 +138,16 @@ static const char details[] =
     "runs "
     "it here.\n";
 
-static int set_number(struct run_options *o, const char *name, const char *value, struct error *e)
-{
-    if (strcmp(name, "timeout") == 0)
-        return cli_number(name, value, 1, 86400, &o->timeout, e);
-    if (strcmp(name, "build-timeout") == 0)
-        return cli_number(name, value, 1, 86400, &o->build_timeout, e);
-    if (strcmp(name, "mem") == 0)
-        return cli_number(name, value, 32, 1 << 20, &o->memory, e);
-    if (strcmp(name, "disk") == 0)
-        return cli_mebibytes(name, value, DISK_MIB_MIN, DISK_MIB_MAX, &o->disk_mib, e);
-    if (strcmp(name, "vcpus") == 0)
-        return cli_number(name, value, 1, 32, &o->vcpus, e);
-    return cli_number(name, value, 1, 1 << 30, &o->max_output, e);
-}
-
-static int add_value(const char **list, size_t *count, const char *name, const char *value, struct error *e)
-{
-    if (*count == FILES_MAX)
-        return error_set(e, ERROR_USAGE, "--%s more than %d times%s", name, FILES_MAX,
-                         strcmp(name, "file") == 0 ? "; put the files in a directory" : "");
-    list[(*count)++] = value;
-    return 0;
-}
-
-static int add_variable(struct run_options *o, const char *value, struct error *e)
-{
-    cleanup_free char *name = text_copy(value);
-    char *equals = strchr(name, '=');
-
-    if (equals)
-        *equals = '\0';
-    if (!equals || !language_is_variable(name))
-        return error_set(e, ERROR_USAGE, "--env %.64s: must be NAME=VALUE, NAME of letters, digits and _",
-                         value);
-    return add_value(o->env, &o->env_count, "env", value, e);
-}
-
-static int set_option(void *values, const char *name, const char *value, struct error *e)
-{
-    struct run_options *o = values;
-    const struct {
-        const char *name;
-        const char **text;
-        bool *flag;
-    } fields[] = {
-        {"lang", &o->language, NULL},     {"code", &o->code, NULL},
-        {"entry", &o->entry, NULL},       {"stdin", &o->input, NULL},
-        {"kernel", &o->kernel, NULL},     {"raw", NULL, &o->raw},
-        {"no-prime", NULL, &o->unprimed}, {"no-snapshot", NULL, &o->cold},
-        {"snapshot", NULL, &o->snapshot}, {"cwd", &o->cwd, NULL},
-        {"api", &o->api, NULL},           {"api-token-file", &o->token_file, NULL},
-    };
-
-    if (strcmp(name, "file") == 0)
-        return add_value(o->files, &o->file_count, name, value, e);
-    if (strcmp(name, "env") == 0)
-        return add_variable(o, value, e);
-    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
-        if (strcmp(fields[i].name, name) != 0)
-            continue;
-        if (fields[i].text)
-            *fields[i].text = value;
-        else
-            *fields[i].flag = true;
-        return 0;
-    }
-    return set_number(o, name, value, e);
-}
-
 static bool from_stdin(const struct run_options *o)
 {
-    return o->file_count == 1 && strcmp(o->files[0], "-") == 0;
+    return o->files.count == 1 && strcmp(o->files.list[0], "-") == 0;
 }
 
 static int read_sources(const struct run_options *o, struct sources *ret, struct error *e)
 {
     cleanup_buffer struct buffer code = {0};
 
-    if (!o->code == !o->file_count)
+    if (!o->code == !o->files.count)
         return error_set(e, ERROR_USAGE, "give either --code or --file%s; see: capsid run --help",
                          o->code ? ", not both" : "");
     if (o->entry && (o->code || from_stdin(o)))
@@ -186,10 +160,10 @@ static int read_sources(const struct run_options *o, struct sources *ret, struct
         return file_read_fd(STDIN_FILENO, "standard input", SOURCES_FILE_SIZE_MAX, &code, e) < 0
                    ? -1
                    : sources_add_code(ret, &code, NULL, e);
-    for (size_t i = 0; i < o->file_count; i++) {
-        if (strcmp(o->files[i], "-") == 0)
+    for (size_t i = 0; i < o->files.count; i++) {
+        if (strcmp(o->files.list[i], "-") == 0)
             return error_set(e, ERROR_USAGE, "-f -, standard input, cannot be one of several files");
-        if (sources_add_path(ret, o->files[i], o->file_count == 1, e) < 0)
+        if (sources_add_path(ret, o->files.list[i], o->files.count == 1, e) < 0)
             return -1;
     }
     return 0;
@@ -260,7 +234,7 @@ static struct run_request request_of(const struct run_options *o, const struct s
         .sources = sources,
         .entry = o->entry,
         .args = args,
-        .env = o->env,
+        .env = o->env.list,
         .cwd = o->cwd,
         .stdin_fd = stdin_fd,
         .timeout = o->timeout,
@@ -365,11 +339,22 @@ static int run(struct cli *cli, void *values, int argc, char **argv, struct erro
 
 static struct run_options run_values, host_values = {.host_verb = true};
 
-const struct cli_verb verb_run = {"run",   "[-- ARGUMENT...]", "run a program in a microVM of its own",
-                                  details, run_options,        set_option,
-                                  run,     &run_values};
+const struct cli_verb verb_run = {
+    .name = "run",
+    .arguments = "[-- ARGUMENT...]",
+    .summary = "run a program in a microVM of its own",
+    .details = details,
+    .options = run_options,
+    .run = run,
+    .values = &run_values,
+};
 
 const struct cli_verb verb_host = {
-    "host",  "[-- ARGUMENT...]", "as run, but boots a new VM unless --snapshot is given",
-    details, host_options,       set_option,
-    run,     &host_values};
+    .name = "host",
+    .arguments = "[-- ARGUMENT...]",
+    .summary = "as run, but boots a new VM unless --snapshot is given",
+    .details = details,
+    .options = host_options,
+    .run = run,
+    .values = &host_values,
+};

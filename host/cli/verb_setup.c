@@ -19,29 +19,9 @@ struct options {
     bool remove;
 };
 
-static const struct cli_option setup_options[] = {
-    {"dry-run", 'n', NULL, "say what is done and what is to do, and change nothing"},
-    {"remove", 0, NULL, "undo what setup made, and only that"},
-    {"kvm", 0, "WHICH", "group, udev or none: how the user capsid gets at /dev/kvm (none)"},
-    {"vm-uids", 0, "FIRST-LAST", "user and group ids for VMs (65536 that are free)"},
-    {"kernel", 0, "FILE|URL", "install this guest kernel"},
-    {"kernel-sha256", 0, "HEX", "required with it"},
-    {"firecracker", 0, "FILE|URL", "install this Firecracker, a program or a release's .tgz"},
-    {"firecracker-sha256", 0, "HEX", "required with it; of the .tgz where it is one"},
-    {"jailer", 0, "FILE|URL", "install this jailer"},
-    {"jailer-sha256", 0, "HEX", "required with it"},
-    {"root", 0, "DIR", "set up the system in that directory, not the running one"},
-    {0},
-};
-
-static const char details[] = "Needs root, but for --dry-run. Run twice it does nothing the second time; "
-                              "killed in the middle, the next run\n"
-                              "goes on. What setup makes it writes down in setup.json in the state "
-                              "directory, for --remove. Images and\n"
-                              "snapshots, and whatever was there before, --remove leaves alone.\n";
-
-static int set_range(struct setup_options *o, const char *value, struct error *e)
+static int set_range(void *target, const char *name, const char *value, struct error *e)
 {
+    struct setup_options *o = target;
     cleanup_free char *copy = text_copy(value);
     char *dash = strchr(copy, '-');
 
@@ -51,60 +31,64 @@ static int set_range(struct setup_options *o, const char *value, struct error *e
             text_to_u64(dash + 1, o->first, VM_UID_MAX, &o->last))
             return 0;
     }
-    return error_set(e, ERROR_USAGE, "--vm-uids is \"%.64s\", but must be FIRST-LAST, from %d to %u", value,
+    return error_set(e, ERROR_USAGE, "--%s is \"%.64s\", but must be FIRST-LAST, from %d to %u", name, value,
                      VM_UID_MIN, VM_UID_MAX);
 }
 
-static int set_kvm(struct setup_options *o, const char *value, struct error *e)
+static int set_kvm(void *target, const char *name, const char *value, struct error *e)
 {
     static const char *const names[] = {"none", "group", "udev"};
+    enum setup_kvm *kvm = target;
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (strcmp(value, names[i]) == 0) {
-            o->kvm = (enum setup_kvm)i;
+            *kvm = (enum setup_kvm)i;
             return 0;
         }
     }
-    return error_set(e, ERROR_USAGE, "--kvm is \"%.64s\", but must be group, udev or none", value);
+    return error_set(e, ERROR_USAGE, "--%s is \"%.64s\", but must be group, udev or none", name, value);
 }
 
-static int set_source(struct setup_options *o, const char *name, const char *value, struct error *e)
+static int set_sha256(void *target, const char *name, const char *value, struct error *e)
 {
-    for (int i = 0; i < SETUP_SOURCES; i++) {
-        const char *source = setup_source_name(i);
-        size_t size = strlen(source);
-        if (strncmp(name, source, size) != 0)
-            continue;
-        if (name[size] == '\0') {
-            o->sources[i].from = value;
-            return 0;
-        }
-        if (!digest_is_hex(value))
-            return error_set(e, ERROR_USAGE, "--%s must be 64 lower-case hexadecimal digits", name);
-        o->sources[i].sha256 = value;
-        return 0;
-    }
-    return error_set(e, ERROR_USAGE, "unknown option --%s", name);
-}
+    const char **sha256 = target;
 
-static int set_option(void *values, const char *name, const char *value, struct error *e)
-{
-    struct options *o = values;
-
-    if (strcmp(name, "dry-run") == 0)
-        o->setup.dry_run = true;
-    else if (strcmp(name, "remove") == 0)
-        o->remove = true;
-    else if (strcmp(name, "root") == 0)
-        o->setup.root = value;
-    else if (strcmp(name, "kvm") == 0)
-        return set_kvm(&o->setup, value, e);
-    else if (strcmp(name, "vm-uids") == 0)
-        return set_range(&o->setup, value, e);
-    else
-        return set_source(&o->setup, name, value, e);
+    if (!digest_is_hex(value))
+        return error_set(e, ERROR_USAGE, "--%s must be 64 lower-case hexadecimal digits", name);
+    *sha256 = value;
     return 0;
 }
+
+static const struct cli_option setup_options[] = {
+    {"dry-run", 'n', NULL, "say what is done and what is to do, and change nothing",
+     CLI_SWITCH(struct options, setup.dry_run)},
+    {"remove", 0, NULL, "undo what setup made, and only that", CLI_SWITCH(struct options, remove)},
+    {"kvm", 0, "WHICH", "group, udev or none: how the user capsid gets at /dev/kvm (none)",
+     CLI_CALL(struct options, setup.kvm, set_kvm)},
+    {"vm-uids", 0, "FIRST-LAST", "user and group ids for VMs (65536 that are free)",
+     CLI_CALL(struct options, setup, set_range)},
+    {"kernel", 0, "FILE|URL", "install this guest kernel",
+     CLI_TEXT(struct options, setup.sources[SETUP_KERNEL].from)},
+    {"kernel-sha256", 0, "HEX", "required with it",
+     CLI_CALL(struct options, setup.sources[SETUP_KERNEL].sha256, set_sha256)},
+    {"firecracker", 0, "FILE|URL", "install this Firecracker, a program or a release's .tgz",
+     CLI_TEXT(struct options, setup.sources[SETUP_FIRECRACKER].from)},
+    {"firecracker-sha256", 0, "HEX", "required with it; of the .tgz where it is one",
+     CLI_CALL(struct options, setup.sources[SETUP_FIRECRACKER].sha256, set_sha256)},
+    {"jailer", 0, "FILE|URL", "install this jailer",
+     CLI_TEXT(struct options, setup.sources[SETUP_JAILER].from)},
+    {"jailer-sha256", 0, "HEX", "required with it",
+     CLI_CALL(struct options, setup.sources[SETUP_JAILER].sha256, set_sha256)},
+    {"root", 0, "DIR", "set up the system in that directory, not the running one",
+     CLI_TEXT(struct options, setup.root)},
+    {0},
+};
+
+static const char details[] = "Needs root, but for --dry-run. Run twice it does nothing the second time; "
+                              "killed in the middle, the next run\n"
+                              "goes on. What setup makes it writes down in setup.json in the state "
+                              "directory, for --remove. Images and\n"
+                              "snapshots, and whatever was there before, --remove leaves alone.\n";
 
 static int check(const struct setup_options *o, struct error *e)
 {
@@ -146,5 +130,11 @@ static int run(struct cli *cli, void *values, int argc, char **argv, struct erro
 static struct options values = {.setup = {.root = ""}};
 
 const struct cli_verb verb_setup = {
-    "setup", "",     "prepare this machine for capsid, or undo that", details, setup_options, set_option,
-    run,     &values};
+    .name = "setup",
+    .arguments = "",
+    .summary = "prepare this machine for capsid, or undo that",
+    .details = details,
+    .options = setup_options,
+    .run = run,
+    .values = &values,
+};

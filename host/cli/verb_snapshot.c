@@ -16,36 +16,19 @@ struct snapshot_options {
 };
 
 static const struct cli_option options[] = {
-    {"lang", 'l', "NAME", "create: language (required)"},
-    {"mem", 0, "MB", "create: memory of the VM in MiB"},
-    {"vcpus", 0, "N", "create: processors of the VM"},
-    {"disk", 0, "MB", "create: scratch disk, in MiB or with M or G (default: as the image says)"},
-    {"force", 0, NULL, "create: make it anew, also when it is there"},
-    {"dry-run", 0, NULL, "gc: only say what would be removed"},
-    {"keep-days", 0, "N", "gc: keep those made in the last N days"},
+    {"lang", 'l', "NAME", "create: language (required)", CLI_TEXT(struct snapshot_options, language)},
+    {"mem", 0, "MB", "create: memory of the VM in MiB",
+     CLI_NUMBER(struct snapshot_options, memory, 32, 1 << 20)},
+    {"vcpus", 0, "N", "create: processors of the VM", CLI_NUMBER(struct snapshot_options, vcpus, 1, 32)},
+    {"disk", 0, "MB", "create: scratch disk, in MiB or with M or G (default: as the image says)",
+     CLI_SIZE(struct snapshot_options, disk_mib, DISK_MIB_MIN, DISK_MIB_MAX)},
+    {"force", 0, NULL, "create: make it anew, also when it is there",
+     CLI_SWITCH(struct snapshot_options, force)},
+    {"dry-run", 0, NULL, "gc: only say what would be removed", CLI_SWITCH(struct snapshot_options, dry_run)},
+    {"keep-days", 0, "N", "gc: keep those made in the last N days",
+     CLI_NUMBER(struct snapshot_options, keep_days, 1, 36500)},
     {0},
 };
-
-static int set_option(void *values, const char *name, const char *value, struct error *e)
-{
-    struct snapshot_options *o = values;
-
-    if (strcmp(name, "mem") == 0)
-        return cli_number(name, value, 32, 1 << 20, &o->memory, e);
-    if (strcmp(name, "vcpus") == 0)
-        return cli_number(name, value, 1, 32, &o->vcpus, e);
-    if (strcmp(name, "disk") == 0)
-        return cli_mebibytes(name, value, DISK_MIB_MIN, DISK_MIB_MAX, &o->disk_mib, e);
-    if (strcmp(name, "keep-days") == 0)
-        return cli_number(name, value, 1, 36500, &o->keep_days, e);
-    if (strcmp(name, "force") == 0)
-        o->force = true;
-    else if (strcmp(name, "dry-run") == 0)
-        o->dry_run = true;
-    else
-        o->language = value;
-    return 0;
-}
 
 static json_t *describe(const struct snapshot *s)
 {
@@ -378,11 +361,12 @@ static const char details[] =
     "        or setting they would be made anew. Those that a process uses stay\n"
     "\nKEY is the beginning of a key.\n";
 
-const struct cli_verb verb_snapshot = {"snapshot",
-                                       "create|list|show KEY|verify [KEY...]|rm KEY|gc",
-                                       "make, list, check and remove snapshots",
-                                       details,
-                                       options,
-                                       set_option,
-                                       run,
-                                       &values};
+const struct cli_verb verb_snapshot = {
+    .name = "snapshot",
+    .arguments = "create|list|show KEY|verify [KEY...]|rm KEY|gc",
+    .summary = "make, list, check and remove snapshots",
+    .details = details,
+    .options = options,
+    .run = run,
+    .values = &values,
+};

@@ -4,20 +4,20 @@ import base64
 import json
 import os
 import socket
-import struct
 import subprocess
+import sys
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "vm"))
+import wire  # noqa: E402
+from wire import C  # noqa: E402
+
 BUILD = os.environ.get("BUILD") or os.path.join(HERE, "..", "..", "build")
 CAPSID = os.path.join(BUILD, "capsid")
 GUEST_PROGRAMS = os.path.join(BUILD, "test", "guest")
 HOME = os.environ.setdefault("CAPSID_HOME", os.path.abspath(os.path.join(BUILD, "test", "home")))
 
-MAGIC = 0x44535043
-HELLO, WELCOME, PING, PONG, OK, ERROR, DATA, END, WINDOW = 1, 2, 3, 4, 5, 6, 8, 9, 10
-EXEC, STARTED, EXIT, SIGNAL, KILL, RELEASE = 16, 17, 18, 20, 21, 23
-WRITE_FILE, READ_FILE, FILE_INFO, MOUNT, RESUME, RESUMED, STATS, USAGE = 32, 33, 35, 40, 51, 52, 53, 54
 OUTPUT_WINDOW = 1 << 20
 FILE_CHUNK = 60000
 
@@ -27,173 +27,90 @@ TIMEOUT = 120
 COUNTING_CLOCK = "no_timer_check tsc=reliable tsc_early_khz=1000000 noreplace-smp nolapic_timer"
 
 
-def text(s):
-    data = s.encode() + b"\0"
-    return struct.pack("<I", len(data)) + data
-
-
-def texts(strings):
-    data = b"".join(s.encode() + b"\0" for s in strings)
-    return struct.pack("<I", len(data)) + data
-
-
-class Refused(Exception):
-    pass
-
-
-class Initd:
-    """proto/PROTOCOL.md over a socket."""
+class Initd(wire.Conversation):
+    """initd, one request after the other."""
 
     def __init__(self, sock):
-        self.sock = sock
-        self.buffer = b""
-        self.at = 0
+        super().__init__(sock)
         self.stream = 0
         self.job = 0  # the id of the last one started
 
-    def send(self, kind, stream, payload=b""):
-        self.sock.sendall(struct.pack("<IHHI", len(payload), kind, 0, stream) + payload)
-
-    def fill(self):
-        piece = self.sock.recv(1 << 18)
-        if not piece:
-            raise EOFError("the guest's port was closed")
-        self.buffer = self.buffer[self.at:] + piece
-        self.at = 0
-
-    def whole_frame_is_here(self):
-        held = len(self.buffer) - self.at
-        return held >= 12 and held >= 12 + struct.unpack_from("<I", self.buffer, self.at)[0]
-
-    def receive(self):
-        while not self.whole_frame_is_here():
-            self.fill()
-        length, kind, _, stream = struct.unpack_from("<IHHI", self.buffer, self.at)
-        start = self.at + 12
-        self.at = start + length
-        return kind, stream, self.buffer[start:self.at]
-
-    def request(self, kind, payload, answer):
+    def begin(self, kind, **fields):
+        """Sends a request on a new stream."""
         self.stream += 1
-        self.send(kind, self.stream, payload)
-        got, stream, data = self.receive()
-        if got != answer or stream != self.stream:
-            raise Refused(f"message {kind} was answered by {got}: {data!r}")
-        return data
+        self.send(kind, self.stream, **fields)
 
-    def hello(self):
-        """(init_ns, ready_ns)"""
-        self.send_hello()
-        return self.take_welcome()
-
-    def send_hello(self):
-        self.send(HELLO, 0, struct.pack("<IHHQ", MAGIC, 1, 1, 0))
-
-    def take_welcome(self):
-        kind, _, data = self.receive()
-        if kind != WELCOME:
-            raise Refused(f"HELLO was answered by {kind}")
-        return struct.unpack_from("<QQ", data, 19)
-
-    def ping(self):
-        self.send(PING, 0, b"12345678")
-        if self.receive() != (PONG, 0, b"12345678"):
-            raise Refused("PING was not answered by its PONG")
+    def request(self, kind, answer, **fields):
+        self.begin(kind, **fields)
+        message = self.receive_one_of(answer)
+        assert message.stream == self.stream, message
+        return message
 
     def resume(self):
-        payload = struct.pack("<I", 64) + os.urandom(64) + struct.pack("<Q", time.time_ns()) + os.urandom(16) + text("bench")
-        done = struct.unpack_from("<H", self.request(RESUME, payload, RESUMED))[0]
-        if done != 31:
-            raise Refused(f"RESUMED says {done}")
+        done = self.request("RESUME", "RESUMED", entropy=os.urandom(64), wall_clock_ns=time.time_ns(),
+                            instance=os.urandom(16), hostname="bench").done
+        assert done == 31, f"RESUMED says {done}"
 
     def write_file(self, path, data, mode=0o100755):
-        self.stream += 1
-        first = data[:FILE_CHUNK]
-        head = text(path) + struct.pack("<IIIQHQQ", mode, 0, 0, 0, 1, 0, len(data)) + struct.pack("<I", len(first))
-        self.send(WRITE_FILE, self.stream, head + first)
-        sent = limit = len(first)
+        sent = limit = len(data[:FILE_CHUNK])
+        self.begin("WRITE_FILE", path=path, mode=mode, flags=C.WRITE_PARENTS, size=len(data), data=data[:sent])
         while True:
             while sent < min(limit, len(data)):
                 piece = data[sent:min(limit, sent + FILE_CHUNK)]
-                self.send(DATA, self.stream, struct.pack("<BQI", 0, sent, len(piece)) + piece)
+                self.send("DATA", self.stream, channel=0, offset=sent, data=piece)
                 sent += len(piece)
-            kind, _, answer = self.receive()
-            if kind == OK:
+            answer = self.receive_one_of("OK", "WINDOW")
+            if answer.kind == "OK":
                 return
-            if kind != WINDOW:
-                raise Refused(f"WRITE_FILE {path} was answered by {kind}: {answer!r}")
-            limit = struct.unpack_from("<Q", answer, 9)[0]
+            limit = answer.limit
+
+    def grant(self, stream, channel, consumed, limit):
+        self.send("WINDOW", stream, channel=channel, consumed=consumed, limit=limit)
 
     def read_file(self, path):
         """Takes a file's content; how many bytes."""
-        self.stream += 1
-        self.send(READ_FILE, self.stream, text(path) + struct.pack("<QQQ", 0, 1 << 62, OUTPUT_WINDOW))
+        self.begin("READ_FILE", path=path, window=OUTPUT_WINDOW)
         size, told = 0, 0
         while True:
-            if size > told and not self.whole_frame_is_here():
-                self.send(WINDOW, self.stream, struct.pack("<BQQ", 1, size, size + OUTPUT_WINDOW))
+            if size > told and not self.frames.ready():
+                self.grant(self.stream, 1, size, size + OUTPUT_WINDOW)
                 told = size
-            kind, _, data = self.receive()
-            if kind == DATA:
-                size += len(data) - 13
-            elif kind == END:
+            message = self.receive_one_of("FILE_INFO", "DATA", "END")
+            if message.kind == "DATA":
+                size += len(message.data)
+            elif message.kind == "END":
                 return size
-            elif kind != FILE_INFO:
-                raise Refused(f"READ_FILE {path} was answered by {kind}: {data!r}")
 
     def mount(self, source, target, kind, flags):
-        self.request(MOUNT, text(source) + text(target) + text(kind) + struct.pack("<I", flags) + text(""), OK)
-
-    def send_stats(self):
-        self.stream += 1
-        self.send(STATS, self.stream)
-        return self.stream
-
-    def take_uptime(self, stats):
-        """When initd took the request, by the clock of init_ns."""
-        kind, stream, data = self.receive()
-        if (kind, stream) != (USAGE, stats):
-            raise Refused(f"STATS was answered by {kind}: {data!r}")
-        return struct.unpack_from("<Q", data)[0]
+        self.request("MOUNT", "OK", source=source, target=target, fstype=kind, flags=flags)
 
     def resident(self):
         """initd's own, as it reports it."""
-        return struct.unpack_from("<Q", self.request(STATS, b"", USAGE), 48)[0]
+        return self.request("STATS", "USAGE").initd_rss
 
     def start(self, argv, window=OUTPUT_WINDOW):
         """Starts a job and waits until it runs; (stream, pid)."""
-        self.stream += 1
-        limits = struct.pack("<HHHIIQIIQQ", 0, 0, 0, 0, 0, 0, 0, 0, 0, window)
-        environment = ["PATH=/usr/local/bin:/usr/bin:/bin"]
-        head = texts(argv) + texts(environment) + text("/")
-        self.send(EXEC, self.stream, head + struct.pack("<III", 0, 0, 0) + limits)
-        kind, _, data = self.receive()
-        if kind != STARTED:
-            raise Refused(f"EXEC {argv} was answered by {kind}: {data!r}")
-        self.job = struct.unpack_from("<I", data)[0]
-        return self.stream, struct.unpack_from("<I", data, 4)[0]
+        started = self.request("EXEC", "STARTED", argv=argv, env=["PATH=/usr/local/bin:/usr/bin:/bin"], window=window)
+        self.job = started.job
+        return self.stream, started.pid
 
     def finish(self, stream):
         """Takes all output of a job up to its EXIT; the pieces of standard output."""
         pieces, errors, size, told = [], [], 0, 0
         while True:
             # One WINDOW for all that has come, as the host does.
-            if size > told and not self.whole_frame_is_here():
-                self.send(WINDOW, stream, struct.pack("<BQQ", 1, size, size + OUTPUT_WINDOW))
+            if size > told and not self.frames.ready():
+                self.grant(stream, 1, size, size + OUTPUT_WINDOW)
                 told = size
-            kind, _, data = self.receive()
-            if kind == DATA and data[0] == 1:
-                pieces.append(data[13:])
-                size += len(data) - 13
-            elif kind == DATA:
-                errors.append(data[13:])
-            elif kind == EXIT:
-                cause, _, status = data[:3]
-                if cause != 1 or status != 0:
-                    raise Refused(f"a job ended with cause {cause}, status {status}: {b''.join(errors)!r}")
+            message = self.receive_one_of("DATA", "END", "EXIT")
+            if message.kind == "DATA" and message.channel == 1:
+                pieces.append(message.data)
+                size += len(message.data)
+            elif message.kind == "DATA":
+                errors.append(message.data)
+            elif message.kind == "EXIT":
+                assert (message.cause, message.status) == (C.CAUSE_EXITED, 0), f"{message}: {b''.join(errors)!r}"
                 return pieces
-            elif kind != END:
-                raise Refused(f"a job's stream brought {kind}: {data!r}")
 
     def run(self, argv):
         return b"".join(self.finish(self.start(argv)[0])).decode()
@@ -204,19 +121,18 @@ class Initd:
         return {name: f"/dev/{port}" for name, port in (line.split() for line in lines.splitlines())}
 
     def release(self, job):
-        self.request(RELEASE, struct.pack("<I", job), OK)
+        self.request("RELEASE", "OK", job=job)
 
     def end_job(self, stream):
         """Kills a job and takes what it has put out."""
-        self.send(KILL, stream)
+        self.send("KILL", stream)
         for channel in 1, 2:
-            self.send(WINDOW, stream, struct.pack("<BQQ", channel, 0, 1 << 40))
+            self.grant(stream, channel, 0, 1 << 40)
         while True:
-            kind, _, data = self.receive()
-            if kind == DATA:
-                size = struct.unpack_from("<Q", data, 1)[0] + len(data) - 13
-                self.send(WINDOW, stream, struct.pack("<BQQ", data[0], size, 1 << 40))
-            if kind == EXIT:
+            message = self.receive()
+            if message.kind == "DATA":
+                self.grant(stream, message.channel, message.offset + len(message.data), 1 << 40)
+            if message.kind == "EXIT":
                 return
 
 
@@ -241,7 +157,7 @@ class Agent:
         self.sock.sendall(json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n")
         answer = self.line()
         if "return" not in answer:
-            raise Refused(f"{command} was answered by {answer}")
+            raise RuntimeError(f"{command} was answered by {answer}")
         return answer["return"]
 
     def run(self, path, arguments=(), pause=0.0):
@@ -255,7 +171,7 @@ class Agent:
             asked += 1
             if status["exited"]:
                 if status["exitcode"] != 0:
-                    raise Refused(f"{path} ended with {status}")
+                    raise RuntimeError(f"{path} ended with {status}")
                 return base64.b64decode(status.get("out-data", "")), asked
 
     def read_file(self, path, chunk):
@@ -300,7 +216,7 @@ class Machine:
             + (COUNTING_CLOCK if counting else clock_arguments()),
             "-drive", f"id=root,file={image},if=none,format=raw,readonly=on", "-device", "virtio-blk-device,drive=root",
             "-serial", "null", "-device", "virtio-serial-device"]
-        for i, ((_, theirs), name) in enumerate(zip(pairs, ("capsid.initd", RAW_PORT, QGA_PORT))):
+        for i, ((_, theirs), name) in enumerate(zip(pairs, (C.SERIAL_NAME, RAW_PORT, QGA_PORT))):
             arguments += ["-chardev", f"socket,id=c{i},fd={theirs.fileno()}",
                           "-device", f"virtserialport,chardev=c{i},nr={i + 1},name={name}"]
         if counting:

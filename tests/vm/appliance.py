@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import time
 
-from guest import BUILD, C_SERIAL_NAME, KERNEL, PATIENCE, Guest, clock_arguments, die_with_parent, expect
+from guest import BUILD, C, KERNEL, PATIENCE, Guest, clock_arguments, die_with_parent, expect
 
 os.environ["PATH"] += ":/usr/sbin:/sbin"  # where mkfs.ext4 is, which not everybody has in the path
 DIRECTORIES = ("proc", "sys", "dev", "run", "tmp", "mnt")
@@ -79,7 +79,7 @@ class Appliance(Guest):
             "-global", "virtio-mmio.force-legacy=false", "-kernel", kernel or KERNEL, "-append", command_line,
             "-chardev", f"{serial}{self.console},id=console", "-serial", "chardev:console",
             "-device", "virtio-serial-device", "-chardev", f"socket,id=g,path={self.path},server=on,wait=off",
-            "-device", f"virtserialport,chardev=g,name={C_SERIAL_NAME}"]
+            "-device", f"virtserialport,chardev=g,name={C.SERIAL_NAME}"]
         for i, (drive, access) in enumerate([(self.image, "on"), *drives]):
             arguments += ["-drive", f"id=d{i},file={drive},if=none,format=raw,readonly={access}",
                           "-device", f"virtio-blk-device,drive=d{i}"]

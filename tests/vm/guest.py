@@ -1,7 +1,6 @@
 """Real guests for the tests of initd: a complete client of proto/PROTOCOL.md, and QEMU with the recipe of the product.
 
-    protocol    messages.def as it is: numbers, fields and values are never repeated here
-    Connection  frames over a socket; many streams at once, windows, and everything that a host can do wrong
+    Connection  messages over a socket (wire.py); many streams at once, windows, and everything that a host can do wrong
     Job         one stream of an EXEC, ATTACH or FEED
     Guest       a virtual machine with initd in it
     run_scenarios(...)  what a test file ends with
@@ -14,7 +13,6 @@ import collections
 import ctypes
 import json
 import os
-import re
 import select
 import signal
 import socket
@@ -26,6 +24,8 @@ import tempfile
 import time
 import traceback
 
+from wire import C, DEFAULTS, Link, Lost, Message, Refused, protocol
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 SRC = os.environ.get("SRC") or os.path.dirname(os.path.dirname(HERE))
 BUILD = os.environ.get("BUILD") or os.path.join(SRC, "build")
@@ -34,147 +34,6 @@ HOME = os.environ.get("CAPSID_HOME") or os.path.join(BUILD, "test", "home")
 KERNEL = os.environ.get("CAPSID_KERNEL") or os.path.join(BUILD, "share", "capsid", "vmlinux")
 
 PATIENCE = 60  # seconds; a slow machine needs many, and a test that passes needs none of them
-FRAME_MAX = 65536
-HEADER = struct.Struct("<IHHI")
-FIRST_WINDOW = 1 << 16
-
-
-# ---- the protocol, from its definition -----------------------------------------------------------
-
-class Message:
-    def __init__(self, kind, stream, fields):
-        self.kind = kind
-        self.stream = stream
-        self.__dict__.update(fields)
-        self.fields = fields
-
-    def __repr__(self):
-        short = {k: v if not isinstance(v, bytes) or len(v) < 40 else f"<{len(v)} bytes>" for k, v in self.fields.items()}
-        return f"{self.kind}({self.stream}, {short})"
-
-
-class Protocol:
-    NUMBERS = {"u8": "<B", "u16": "<H", "u32": "<I", "u64": "<Q"}
-
-    def __init__(self, directory):
-        with open(os.path.join(directory, "messages.def"), encoding="ascii") as f:
-            text = re.sub(r"/\*.*?\*/", "", f.read(), flags=re.S).replace("\\\n", " ")
-        with open(os.path.join(directory, "messages.h"), encoding="ascii") as f:
-            header = f.read()
-        self.number, self.name, self.sender, self.fields = {}, {}, {}, {}
-        bodies = dict(re.findall(r"^#define PROTO_FIELDS_(\w+)\(F\)(.*)$", text, flags=re.M))
-        for upper, lower, number, sender in re.findall(r"\bM\((\w+), (\w+), (\d+), (\w+),", text):
-            self.number[upper] = int(number)
-            self.name[int(number)] = upper
-            self.sender[upper] = sender
-            self.fields[upper] = self._fields(bodies, lower)
-        self.values = {name: int(value) for name, value in re.findall(r"\bV\((\w+), (\d+),", text)}
-        for name, value in re.findall(r"#define PROTO_(\w+) (0x[0-9a-f]+|\d+)", header):
-            self.values[name] = int(value, 0)
-
-    @staticmethod
-    def _fields(bodies, name):
-        fields = []
-        for kind, field, included in re.findall(r"\bF\((\w+), (\w+),|\bPROTO_FIELDS_(\w+)\(F\)", bodies[name]):
-            fields += Protocol._fields(bodies, included) if included else [(kind, field)]
-        return fields
-
-    def encode_field(self, kind, value):
-        if kind in self.NUMBERS:
-            return struct.pack(self.NUMBERS[kind], value)
-        if kind == "uuid":
-            return bytes(value)
-        if kind == "u32s":
-            return struct.pack(f"<I{len(value)}I", len(value), *value)
-        if kind == "str":
-            data = os.fsencode(value) + b"\0"
-        elif kind == "strs":
-            data = b"".join(os.fsencode(s) + b"\0" for s in value)
-        else:
-            data = bytes(value)
-        return struct.pack("<I", len(data)) + data
-
-    def encode(self, kind, stream, fields):
-        unknown = set(fields) - {name for _, name in self.fields[kind]}
-        assert not unknown, f"{kind} has no field {unknown}"
-        payload = b"".join(self.encode_field(t, fields[name]) for t, name in self.fields[kind])
-        return HEADER.pack(len(payload), self.number[kind], 0, stream) + payload
-
-    def decode_field(self, kind, data, at):
-        if kind in self.NUMBERS:
-            form = struct.Struct(self.NUMBERS[kind])
-            return form.unpack_from(data, at)[0], at + form.size
-        if kind == "uuid":
-            return data[at:at + 16], at + 16
-        size = struct.unpack_from("<I", data, at)[0]
-        at += 4
-        if kind == "u32s":
-            return list(struct.unpack_from(f"<{size}I", data, at)), at + 4 * size
-        piece = data[at:at + size]
-        assert len(piece) == size, "a field is longer than its frame"
-        if kind == "str":
-            assert piece.endswith(b"\0") and piece.count(b"\0") == 1, f"not a string: {piece!r}"
-            return os.fsdecode(piece[:-1]), at + size
-        if kind == "strs":
-            return [os.fsdecode(s) for s in piece.split(b"\0")[:-1]], at + size
-        return piece, at + size
-
-    def decode(self, kind, stream, data):
-        fields, at = {}, 0
-        for t, name in self.fields[kind]:
-            fields[name], at = self.decode_field(t, data, at)
-        assert at == len(data), f"{kind} has {len(data) - at} bytes too many"
-        return Message(kind, stream, fields)
-
-    def error_name(self, code):
-        return next((n for n, v in self.values.items() if n.startswith("ERR_") and v == code), str(code))
-
-
-protocol = Protocol(os.path.join(SRC, "proto"))
-
-
-class Values:
-    """C.ERR_LIMIT and so on."""
-
-    def __getattr__(self, name):
-        return protocol.values[name]
-
-
-C = Values()
-
-# What a request has when a test does not say otherwise.
-LIMITS = dict(flags=0, rows=0, cols=0, wall_ms=0, cpu_ms=0, memory=0, pids=0, files=0, output=0, window=FIRST_WINDOW)
-ENVIRONMENT = ["PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8"]
-PROGRAM = dict(env=ENVIRONMENT, cwd="/", uid=0, gid=0, groups=[])
-DEFAULTS = {
-    "HELLO": dict(magic=C.MAGIC, version_min=C.VERSION, version_max=C.VERSION, features=0),
-    "EXEC": {**PROGRAM, **LIMITS},
-    "PRIME": {**PROGRAM, "settle_ms": 20000},
-    "FEED": LIMITS,
-    "ATTACH": dict(stdout_offset=0, stderr_offset=0, window=FIRST_WINDOW),
-    "SIGNAL": dict(scope=C.SCOPE_PROCESS),
-    "WRITE_FILE": dict(mode=0o100644, uid=0, gid=0, mtime_ns=0, flags=0, offset=0),
-    "READ_FILE": dict(offset=0, length=1 << 62, window=FIRST_WINDOW),
-    "STAT": dict(flags=0),
-    "LIST": dict(cursor=0),
-    "REMOVE": dict(flags=0),
-    "MOUNT": dict(flags=0, options=""),
-    "UNMOUNT": dict(flags=0),
-    "SHUTDOWN": dict(action=C.SHUTDOWN_POWEROFF, status=0),
-}
-
-
-class Refused(Exception):
-    """ERROR was the answer."""
-
-    def __init__(self, message):
-        self.code, self.os_errno, self.request = message.code, message.os_errno, message.request
-        what = protocol.name.get(message.request, message.request)
-        super().__init__(f"{what}: {protocol.error_name(message.code)} errno={message.os_errno} ({message.text})")
-
-
-class Lost(Exception):
-    """The connection is gone."""
 
 
 # ---- streams -------------------------------------------------------------------------------------
@@ -436,11 +295,11 @@ class Writing(Stream):
 
 # ---- a connection --------------------------------------------------------------------------------
 
-class Connection:
+class Connection(Link):
     def __init__(self, sock):
-        self.sock = sock
+        super().__init__(sock)
         sock.setblocking(False)
-        self.incoming, self.outgoing = bytearray(), bytearray()
+        self.outgoing = bytearray()
         self.streams = {}
         self.strays = []  # messages of streams that nobody waits for
         self.paused = False
@@ -461,9 +320,6 @@ class Connection:
     def send_raw(self, data):
         self.outgoing += data
         self.write()
-
-    def send(self, kind, stream=0, **fields):
-        self.send_raw(protocol.encode(kind, stream, {**DEFAULTS.get(kind, {}), **fields}))
 
     def write(self):
         try:
@@ -489,17 +345,9 @@ class Connection:
         if not piece:
             self.lost = True
             raise Lost("initd's end is closed")
-        self.incoming += piece
-        at = 0
-        while len(self.incoming) - at >= HEADER.size:
-            length, number, flags, stream = HEADER.unpack_from(self.incoming, at)
-            assert flags == 0 and length <= FRAME_MAX - HEADER.size, "not a frame"
-            if len(self.incoming) - at - HEADER.size < length:
-                break
-            at += HEADER.size
-            self.dispatch(protocol.decode(protocol.name[number], stream, bytes(self.incoming[at:at + length])))
-            at += length
-        del self.incoming[:at]
+        self.frames.add(piece)
+        while self.frames.ready():
+            self.dispatch(self.frames.next())
         # At once: initd keeps what was not said to be consumed, and it keeps less than a window.
         for stream in list(self.streams.values()):
             for channel in stream.channels.values():
@@ -677,7 +525,7 @@ class Guest:
             arguments += ["-chardev", f"socket,id=vhost,path={vsock}", "-device", "vhost-user-vsock-device,chardev=vhost"]
         else:
             arguments += ["-device", "virtio-serial-device", "-chardev", f"socket,id=g,path={self.path},server=on,wait=off",
-                          "-device", f"virtserialport,chardev=g,name={C_SERIAL_NAME}"]
+                          "-device", f"virtserialport,chardev=g,name={C.SERIAL_NAME}"]
         self.log = open(os.path.join(self.directory, "log"), "wb")
         self.process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
                                         preexec_fn=die_with_parent)
@@ -792,7 +640,7 @@ class Guest:
     def port(self):
         """The path of the serial port in the guest."""
         job = self.c.shell("cd /sys/class/virtio-ports; for p in *; do read -r name <$p/name; "
-                           f"[ \"$name\" != {C_SERIAL_NAME} ] || echo /dev/$p; done")
+                           f"[ \"$name\" != {C.SERIAL_NAME} ] || echo /dev/$p; done")
         assert job.out.startswith(b"/dev/vport"), job
         return job.out.decode().strip()
 
@@ -823,10 +671,6 @@ class Guest:
         if kind:
             self.show()
         self.close()
-
-
-with open(os.path.join(SRC, "proto", "messages.h"), encoding="ascii") as _f:
-    C_SERIAL_NAME = re.search(r'#define PROTO_SERIAL_NAME "(.*?)"', _f.read()).group(1)
 
 
 def pattern(seed, size, start=0):

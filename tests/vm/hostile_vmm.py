@@ -13,12 +13,11 @@ import re
 import select
 import signal
 import socket
-import struct
 import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
-from guest import C, HEADER, protocol
+from wire import C, Frames, HEADER, protocol
 
 arguments = sys.argv[1:]
 if arguments == ["--version"]:
@@ -109,7 +108,7 @@ class Control:
 class Guest:
     def __init__(self):
         self.socket = socket.socket(fileno=int(option(r"^socket,id=guest,fd=(\d+)")))
-        self.input = b""
+        self.frames = Frames()
 
     def raw(self, data):
         self.socket.sendall(data)
@@ -126,14 +125,9 @@ class Guest:
         data = self.socket.recv(1 << 16)
         if not data:
             stay()
-        self.input += data
-        while len(self.input) >= HEADER.size:
-            length, number, _, stream = HEADER.unpack_from(self.input)
-            if len(self.input) < HEADER.size + length:
-                return
-            payload = self.input[HEADER.size:HEADER.size + length]
-            self.input = self.input[HEADER.size + length:]
-            message = protocol.decode(protocol.name[number], stream, payload)
+        self.frames.add(data)
+        while self.frames.ready():
+            message = self.frames.next()
             getattr(self, "on_" + message.kind.lower(), self.on_other)(message)
 
     def refuse(self, m, text):
@@ -157,7 +151,7 @@ class Guest:
             self.raw(os.urandom(1 << 20))
             stay()
         if hostile == "huge-frame":
-            self.raw(struct.pack("<IHHI", 0xffffffff, 2, 0, 0))
+            self.raw(HEADER.pack(0xffffffff, 2, 0, 0))
             stay()
         if hostile == "half-frame":
             self.raw(HEADER.pack(100, 2, 0, 0) + b"x")
@@ -261,15 +255,11 @@ class Guest:
             while sent + len(data) <= limit:
                 self.output(stream, sent, data)
                 sent += len(data)
-            self.input += self.socket.recv(1 << 16)
-            while len(self.input) >= HEADER.size:
-                length, number, _, s = HEADER.unpack_from(self.input)
-                if len(self.input) < HEADER.size + length:
-                    break
-                payload = self.input[HEADER.size:HEADER.size + length]
-                self.input = self.input[HEADER.size + length:]
-                if protocol.name[number] == "WINDOW":
-                    limit = max(limit, protocol.decode("WINDOW", s, payload).limit)
+            self.frames.add(self.socket.recv(1 << 16))
+            while self.frames.ready():
+                message = self.frames.next()
+                if message.kind == "WINDOW":
+                    limit = max(limit, message.limit)
 
 
 if hostile == "die-at-start":

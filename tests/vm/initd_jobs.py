@@ -1,6 +1,8 @@
 """What EXEC promises, in a real guest: how jobs end, their limits, input, output, terminals, many at once."""
 
-from guest import C, Job, OPEN, Refused, expect, pattern, re, run_scenarios, scenario, time
+import re
+
+from guest import C, Job, OPEN, Refused, expect, pattern, run_scenarios, scenario, time
 
 USER = dict(uid=1000, gid=1000)
 

@@ -1,7 +1,11 @@
 """Everything that can go wrong on the wire: connections cut anywhere, garbage, hosts that do not read, ATTACH."""
 
-from guest import (C, Connection, DEFAULTS, HEADER, Job, Lost, OPEN, Reading, Refused, Request, Writing, expect, os, pattern,
-                   protocol, run_scenarios, scenario, struct, time)
+import os
+import struct
+import time
+
+from guest import Connection, Job, OPEN, Reading, Request, Writing, expect, pattern, run_scenarios, scenario
+from wire import C, DEFAULTS, HEADER, Lost, Refused, protocol
 
 USER = dict(uid=1000, gid=1000)
 # One valid message of each kind that a host may send. None of them may have any effect unless it arrives whole.

@@ -24,6 +24,11 @@ expect "an unknown language: nothing is measured first" "$out" ""
 capsid benchmark
 expect "neither --all nor --langs: status" "$status" 1
 expect_match "neither --all nor --langs: message" "$err" "Error: say which: *"
+for empty in "" ","; do
+	capsid benchmark --langs "$empty"
+	expect "--langs '$empty' names none: status" "$status" 1
+	expect_match "--langs '$empty' names none: message" "$err" "Error: say which: *"
+done
 
 # A language whose example prints something else.
 cp -r "$BUILD/share/capsid" "$TMPDIR/data"

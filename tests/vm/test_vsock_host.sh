@@ -42,23 +42,23 @@ deadline = time.monotonic() + 60
 while True:
     try:
         client = vsock_client.connect_unix(sys.argv[2], 5000)
-        if client.hello():
-            break
+        client.hello()
+        break
     except (OSError, EOFError, RuntimeError):
         if time.monotonic() > deadline:
             raise
     time.sleep(0.1)
-print("hello True")
-print("ping", client.ping(7))
+client.ping(7)
 print("exec", client.execute(["/bin/sh", "-c", "echo from the host; exit 9"]))
 second = vsock_client.connect_unix(sys.argv[2], 5000)
-print("second", second.hello(), second.ping(1), client.ping(2))
+second.hello()
+second.ping(1)
+client.ping(2)
+print("both answer")
 P
 got=$(python3 "$TMPDIR/client.py" "$SRC/tests/vm" "$TMPDIR/vsock.sock" 2>&1)
-expect "conversation" "$got" "hello True
-ping True
-exec (b'from the host\\n', 9)
-second True True True"
+expect "conversation" "$got" "exec (b'from the host\\n', 9)
+both answer"
 
 # The example client, which links proto/ alone.
 got=$("$BUILD/test/tools/example_client" "connect:$TMPDIR/vsock.sock" /bin/sh -c 'echo out; echo err >&2; exit 6' 2>&1)
