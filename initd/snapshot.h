@@ -14,6 +14,9 @@ void snapshot_init(void);
 /* QUIESCE has been answered and RESUME has not come. */
 bool snapshot_quiesced(void);
 
+/* QUIESCE has come: does beforehand what it can of RESUME. */
+void snapshot_prepare(void);
+
 /* Everything is written back: nothing is started any more until snapshot_resume(). */
 void snapshot_quiesce(void);
 
