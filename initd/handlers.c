@@ -146,7 +146,6 @@ void handle_quiesce(struct conn *c, uint32_t stream, const struct msg_quiesce *m
         return;
     }
     spare_prepare(); /* for the first job after each restore */
-    snapshot_prepare();
     quiescing = true;
     helper_start(c, stream, MSG_QUIESCE, do_sync, NULL, after_sync);
 }

@@ -6,6 +6,7 @@
 #include "helper.h"
 #include "job.h"
 #include "service.h"
+#include "snapshot.h"
 #include "spare.h"
 #include "sys.h"
 #include "watch.h"
@@ -175,6 +176,7 @@ uint8_t loop_run(void)
         next = sys_earlier(next, service_run_timers(now));
         next = sys_earlier(next, cgroup_tidy(now));
         next = sys_earlier(next, spare_run_timers(now));
+        snapshot_tidy();
         if (handlers_shutdown_asked(&action) || service_asks_end(&action)) {
             shutdown_by = shutdown_by ? shutdown_by : now + SHUTDOWN_FLUSH_MS * NS_PER_MS;
             if (all_sent() || now >= shutdown_by)

@@ -34,7 +34,7 @@ bool snapshot_quiesced(void)
  * Making the file anew costs an emulated guest a third of the time from its restore to RESUMED, so what is there and has
  * the right size is kept open and written over. It may be replaced until then; see is_in_place().
  */
-void snapshot_prepare(void)
+static void open_machine_id(void)
 {
     struct stat st;
 
@@ -47,6 +47,7 @@ void snapshot_prepare(void)
 void snapshot_quiesce(void)
 {
     quiesced = true;
+    open_machine_id();
 }
 
 /* random(4): RNDADDENTROPY adds bytes and says that they count, RNDRESEEDCRNG makes the generator use them
@@ -92,9 +93,7 @@ static uint16_t write_machine_id(const struct wire_uuid *id)
 
     text_add_hex(&t, id->byte, sizeof(id->byte));
     text_add(&t, "\n");
-    bool done = is_in_place() && pwrite(id_fd, line, t.length, 0) == (ssize_t)t.length;
-    sys_close(&id_fd);
-    if (done)
+    if (is_in_place() && pwrite(id_fd, line, t.length, 0) == (ssize_t)t.length)
         return PROTO_RESUMED_MACHINE_ID;
     unlink(MACHINE_ID_NEW);
     int fd = open(MACHINE_ID_NEW, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444);
@@ -106,6 +105,12 @@ static uint16_t write_machine_id(const struct wire_uuid *id)
         return PROTO_RESUMED_MACHINE_ID;
     unlink(MACHINE_ID_NEW);
     return 0;
+}
+
+void snapshot_tidy(void)
+{
+    if (!quiesced)
+        sys_close(&id_fd);
 }
 
 void snapshot_resume(const struct msg_resume *m, struct msg_resumed *ret)

@@ -14,13 +14,13 @@ void snapshot_init(void);
 /* QUIESCE has been answered and RESUME has not come. */
 bool snapshot_quiesced(void);
 
-/* QUIESCE has come: does beforehand what it can of RESUME. */
-void snapshot_prepare(void);
-
 /* Everything is written back: nothing is started any more until snapshot_resume(). */
 void snapshot_quiesce(void);
 
 /* RESUME: does the steps in their order, each on its own; ret->done says which succeeded. */
 void snapshot_resume(const struct msg_resume *m, struct msg_resumed *ret);
+
+/* For the loop, after answers were sent: gives back what only RESUME needed. */
+void snapshot_tidy(void);
 
 #endif
