@@ -6,6 +6,7 @@
 #include "helper.h"
 #include "job.h"
 #include "service.h"
+#include "snapshot.h"
 #include "spare.h"
 #include "sys.h"
 #include "watch.h"
@@ -183,6 +184,7 @@ uint8_t loop_run(uint64_t (*set_up)(uint64_t now))
          */
         uint64_t again = set_up(now);
         next = sys_earlier(next, again ? again : run_timers(now));
+        snapshot_tidy();
         if (handlers_shutdown_asked(&action) || service_asks_end(&action)) {
             shutdown_by = shutdown_by ? shutdown_by : now + SHUTDOWN_FLUSH_MS * NS_PER_MS;
             if (all_sent() || now >= shutdown_by)

@@ -16,6 +16,7 @@
 #define MEMORY_RESERVE (256u << 20)
 #define CHECK_MS 10000 /* waking a guest up to ask it costs more than all else that an idle one does */
 #define ANSWER_MS 5000
+#define REPLACE_MS 20 /* several times what starting a small program takes */
 
 unsigned pool_count(const struct pool *p, const struct pool_target *t, enum pool_vm_state state)
 {
@@ -126,6 +127,7 @@ static struct pool_vm *take_ready(struct pool *p, const struct pool_target *t)
     if (oldest) {
         unwatch(p, oldest);
         oldest->state = POOL_TAKEN;
+        oldest->replace_at = deadline_in_ms(p->options.replace_ms);
         pthread_cond_signal(&p->work);
     }
     return oldest;
@@ -293,6 +295,7 @@ static struct pool_options complete(const struct pool_options *given)
     o.keepers = o.keepers ? o.keepers : processors > 0 ? (unsigned)processors : 1;
     o.memory_reserve = o.memory_reserve ? o.memory_reserve : MEMORY_RESERVE;
     o.check_interval_ms = o.check_interval_ms ? o.check_interval_ms : CHECK_MS;
+    o.replace_ms = o.replace_ms ? o.replace_ms : REPLACE_MS;
     o.check_deadline_ms = o.check_deadline_ms ? o.check_deadline_ms : ANSWER_MS;
     return o;
 }

@@ -2,6 +2,9 @@
  * pool: restored VMs that wait for work, with their guest's connection open and RESUME confirmed. Each serves one
  * run and is destroyed. What is taken is replaced in the background; what does not answer, or ends, as well.
  *
+ * A restore takes a whole processor for as long as many a run takes. So what was taken is replaced when it is given back,
+ * or replace_ms later, whichever is first; and at once when no other is ready.
+ *
  * A pool has targets: a language with its snapshot, of which so many VMs are kept ready. Threads of the pool (keepers)
  * restore and destroy VMs, and live as long as the pool, because a VMM dies with the thread that started it. Another
  * one watches the VMs that are idle. All functions may be called by any thread.
@@ -31,6 +34,7 @@ struct pool_options {
                                   0: 256 MiB */
     int64_t check_interval_ms; /* how often an idle VM is asked whether it is alive; 0: 10000 */
     int64_t check_deadline_ms; /* how long its answer may take; 0: 5000 */
+    int64_t replace_ms;        /* see above; 0: 20 */
 };
 
 /* s is borrowed. Decides the accelerator and the confinement. Starts the threads. */

@@ -6,6 +6,7 @@
 #include "core/usage.h"
 
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #define BACKOFF_MIN_MS 100
@@ -49,13 +50,35 @@ static bool machine_has_memory(const struct pool *p, const struct pool_target *t
     return available >= needed && available - needed >= p->options.memory_reserve;
 }
 
+/*
+ * VMs that were taken a moment ago and are not replaced yet, so that who took one has the processors; not when the next
+ * to come would find none. Looks at the clock again at *wake.
+ */
+static unsigned postponed(const struct pool *p, const struct pool_target *t, int64_t now, int64_t *wake)
+{
+    unsigned count = 0;
+
+    if (t->waiters || pool_count(p, t, POOL_READY) == 0)
+        return 0;
+    for (unsigned i = 0; i < p->vm_count; i++) {
+        const struct pool_vm *vm = p->vms[i];
+        if (vm->target != t || vm->state != POOL_TAKEN || vm->replace_at <= now)
+            continue;
+        *wake = vm->replace_at < *wake ? vm->replace_at : *wake;
+        count++;
+    }
+    return count;
+}
+
 /* More VMs are wanted than are ready or on the way. */
-static bool wants(const struct pool *p, const struct pool_target *t, bool *ret_waited_for)
+static bool wants(const struct pool *p, const struct pool_target *t, int64_t now, bool *ret_waited_for,
+                  int64_t *wake)
 {
     unsigned waiters = pool_count_waiters(t), warming = pool_count(p, t, POOL_WARMING);
 
     *ret_waited_for = waiters > warming;
-    return (waiters > t->size ? waiters : t->size) > warming + pool_count(p, t, POOL_READY);
+    return (waiters > t->size ? waiters : t->size) >
+           warming + pool_count(p, t, POOL_READY) + postponed(p, t, now, wake);
 }
 
 /* The target to restore a VM of: one that is waited for, or else one that is short; of several the one whose turn was
@@ -67,7 +90,7 @@ static struct pool_target *choose(const struct pool *p, int64_t now, bool *ret_w
     *ret_waited_for = false;
     for (struct pool_target *t = p->targets; t; t = t->next) {
         bool waited_for;
-        if (!wants(p, t, &waited_for))
+        if (!wants(p, t, now, &waited_for, wake))
             continue;
         if (t->retry_at > now) {
             *wake = t->retry_at < *wake ? t->retry_at : *wake;
@@ -171,26 +194,33 @@ static int drop(void *context, int channel, const void *data, size_t size, struc
 }
 
 /*
- * The first program that an emulated guest starts costs several times what later ones do, because QEMU translates
- * the guest's code as it is met. So a VM that nobody waits for starts one before it is given out. A waiting
- * interpreter starts nothing. An image without that program is as warm after failing to start it.
+ * The first program that an emulated guest is given and starts costs several times what later ones do, because QEMU
+ * translates the guest's code as it is met. So a VM that nobody waits for does both once before it is given out. A
+ * waiting interpreter starts nothing. A guest that refuses a step, an image without that program for one, is as warm
+ * after failing.
  */
 static int warm(struct machine *m, const struct supervisor *s, const struct cancel *cancel, struct error *e)
 {
-    static const char program[] = "/bin/true";
+    static const char program[] = "/bin/echo", file[] = "/tmp/.capsid-warm";
     const struct job_io io = {.stdin_fd = -1, .on_output = drop};
     const struct msg_exec exec = {.argv = {.data = program, .size = sizeof(program)},
                                   .cwd = "/",
                                   .uid = PROGRAM_UID,
                                   .gid = PROGRAM_UID};
+    int64_t deadline = deadline_in_ms(WARM_MS);
     struct msg_exit end;
 
     if (s->accel.accel != ACCEL_TCG)
         return 0;
     m->guest.cancel = cancel;
-    if (guest_run_job(&m->guest, &exec, NULL, &io, deadline_in_ms(WARM_MS), &end, e) < 0 &&
-        e->kind != ERROR_REFUSED && e->kind != ERROR_NOT_FOUND)
-        return error_wrap(e, "the VM could not be warmed");
+    for (int step = 0; step < 3; step++) {
+        int result = step == 0   ? guest_write_file(&m->guest, file, S_IFREG | 0600, 0, PROGRAM_UID,
+                                                    PROGRAM_UID, "\n", 1, deadline, e)
+                     : step == 1 ? guest_run_job(&m->guest, &exec, NULL, &io, deadline, &end, e)
+                                 : guest_remove(&m->guest, file, deadline, e);
+        if (result < 0 && e->kind != ERROR_REFUSED && e->kind != ERROR_NOT_FOUND)
+            return error_wrap(e, "the VM could not be warmed");
+    }
     return 0;
 }
 

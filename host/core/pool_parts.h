@@ -23,6 +23,7 @@ struct pool_vm {
     struct pool_target *target;
     enum pool_vm_state state;
     uint64_t id;           /* also its age: those made later have larger ones */
+    int64_t replace_at;    /* of a taken one: not before then, while others are ready */
     int64_t next_check;    /* of a ready one */
     int64_t ping_deadline; /* 0: no PING is under way */
     uint64_t memory;       /* bytes it has for itself, as last seen */

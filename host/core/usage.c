@@ -46,13 +46,23 @@ uint64_t usage_anonymous(pid_t pid)
     return (resident - shared) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-uint64_t usage_unique(pid_t pid)
+static uint64_t sum_of_pages(pid_t pid, const char *const *names)
 {
     uint64_t bytes;
     char path[64];
 
     snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", (int)pid);
-    return sum_kib(path, (const char *const[]){"Private_Clean:", "Private_Dirty:", NULL}, &bytes) ? bytes : 0;
+    return sum_kib(path, names, &bytes) ? bytes : 0;
+}
+
+uint64_t usage_unique(pid_t pid)
+{
+    return sum_of_pages(pid, (const char *const[]){"Anonymous:", NULL});
+}
+
+uint64_t usage_private(pid_t pid)
+{
+    return sum_of_pages(pid, (const char *const[]){"Private_Clean:", "Private_Dirty:", NULL});
 }
 
 int64_t usage_cpu_ns(pid_t pid)

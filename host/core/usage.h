@@ -12,8 +12,13 @@ uint64_t usage_memory_available(void);
  * gone. */
 uint64_t usage_anonymous(pid_t pid);
 
-/* The same exactly: Private_Clean and Private_Dirty of smaps_rollup. The kernel walks all its pages for it. */
+/* The same exactly: Anonymous of smaps_rollup. The kernel walks all its pages for it. It is what comes back when the
+ * process ends: pages of its program, and of a template that its pool holds, stay in memory. */
 uint64_t usage_unique(pid_t pid);
+
+/* Bytes that no other process has mapped at the moment: Private_Clean and Private_Dirty of smaps_rollup. The only one
+ * that runs a program has the program's pages in it. */
+uint64_t usage_private(pid_t pid);
 
 /* Processor time in ns, user and system. 0: it is gone. */
 int64_t usage_cpu_ns(pid_t pid);

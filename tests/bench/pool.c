@@ -360,7 +360,7 @@ static int64_t own_cpu_ns(void)
 static void idle(unsigned size, unsigned seconds)
 {
     static pid_t pids[PIDS_MAX];
-    struct samples unique = {0};
+    struct samples unique = {0}, private = {0};
     struct pool_target *t;
     struct pool_stats s;
     double sum = 0;
@@ -381,17 +381,19 @@ static void idle(unsigned size, unsigned seconds)
     for (size_t i = 0; i < count; i++) {
         double mib = (double)usage_unique(pids[i]) / (1 << 20);
         put(&unique, mib);
+        put(&private, (double)usage_private(pids[i]) / (1 << 20));
         sum += mib;
     }
     pool_stats(p, t, &s);
-    printf("  %2u idle VMs: unique %.1f MiB each (%.1f .. %.1f), %.0f MiB together, template %.1f MiB; CPU "
-           "of the VMs %.2f %%, "
-           "of the supervisor %.2f %% of a core; replaced %llu\n",
+    printf("  %2u idle VMs: unique %.1f MiB each (%.1f .. %.1f), %.0f MiB together, mapped by it alone %.1f; "
+           "template "
+           "%.1f MiB; CPU of the VMs %.2f %%, of the supervisor %.2f %% of a core; replaced %llu\n",
            size, quantile(&unique, 0.5), quantile(&unique, 0), quantile(&unique, 1), sum,
-           (double)s.template_size / (1 << 20), 100 * (double)cpu / took, 100 * (double)own / took,
-           (unsigned long long)(s.lost + s.unanswered));
+           quantile(&private, 0.5), (double)s.template_size / (1 << 20), 100 * (double)cpu / took,
+           100 * (double)own / took, (unsigned long long)(s.lost + s.unanswered));
     fflush(stdout);
     free(unique.ms);
+    free(private.ms);
     pool_close(p);
 }
 
@@ -447,9 +449,9 @@ int main(int argc, char **argv)
     printf("python, print of a token, a fresh VM for each run\n");
     unsigned failed = each(clients, run_load_of, runs);
     if (!tokens && idles[0]) {
-        printf(
-            "pools that nobody uses, for %u s; a VM alone counts what it maps of the template as its own\n",
-            seconds);
+        printf("pools that nobody uses, for %u s; mapped by it alone: with the VMM's program and what it has "
+               "touched of the template, while no other VM has\n",
+               seconds);
         each(idles, visit_idle, seconds);
     }
     supervisor_close(&supervisor);

@@ -277,6 +277,74 @@ START_TEST(quiesce_and_resume)
 }
 END_TEST
 
+static void resume_as(uint8_t id)
+{
+    static const uint8_t entropy[32];
+    struct msg_resume resume = {
+        .entropy = {.data = entropy, .size = sizeof(entropy)}, .wall_clock_ns = 1, .hostname = ""};
+    struct msg_resumed r;
+    uint32_t stream = ns_stream(&conn);
+
+    memset(resume.instance.byte, id, sizeof(resume.instance.byte));
+    NS_SEND(&conn, resume, stream, resume);
+    NS_EXPECT(&conn, resumed, RESUMED, stream, &r);
+    ck_assert_uint_eq(r.done & PROTO_RESUMED_MACHINE_ID, PROTO_RESUMED_MACHINE_ID);
+}
+
+static void quiesce(void)
+{
+    uint32_t stream = ns_stream(&conn);
+
+    NS_SEND(&conn, quiesce, stream, {});
+    ns_expect_ok(&conn, stream);
+}
+
+/* Starts a job that runs a command once "go" is there; its stream. */
+static uint32_t start_waiting(const char *command)
+{
+    char script[512];
+    struct msg_started s;
+    uint32_t stream = ns_stream(&conn);
+    size_t n = (size_t)snprintf(script, sizeof(script), "until [ -e %s ]; do sleep 0.01; done; ",
+                                ns_in_dir(&guest, "go"));
+
+    snprintf(script + n, sizeof(script) - n, "%s", command);
+    unlink(ns_in_dir(&guest, "go"));
+    struct msg_exec m = ns_sh(script);
+    NS_SEND(&conn, exec, stream, m);
+    NS_EXPECT(&conn, started, STARTED, stream, &s);
+    return stream;
+}
+
+/* Whatever becomes of /etc/machine-id between QUIESCE and RESUME, it names the new instance afterwards. */
+START_TEST(the_machine_id_is_new_whatever_was_done_to_it)
+{
+    static const char *const deeds[] = {
+        ":",
+        "rm /etc/machine-id",
+        "cp /etc/machine-id /etc/other; mv /etc/other /etc/machine-id",
+        ">/etc/machine-id",
+        "rm /etc/machine-id; ln -s /etc/hostname /etc/machine-id",
+    };
+    char wanted[34];
+
+    setup();
+    for (unsigned i = 0; i < sizeof(deeds) / sizeof(deeds[0]); i++) {
+        uint32_t job = start_waiting(deeds[i]);
+        resume_as(0xee);
+        quiesce();
+        fclose(fopen(ns_in_dir(&guest, "go"), "w"));
+        ns_collect(&conn, job, 65536, &result);
+        resume_as((uint8_t)(0x11 * (i + 1)));
+        memset(wanted, '1' + (int)i, 32);
+        memcpy(wanted + 32, "\n", 2);
+        ns_run_sh(&conn, "[ -L /etc/machine-id ] && echo link; cat /etc/machine-id", &result);
+        ck_assert_msg(strcmp(result.out, wanted) == 0, "after %s: %s", deeds[i], result.out);
+    }
+    ns_stop(&guest);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -287,6 +355,7 @@ int main(void)
         an_interpreter_that_does_not_settle,
         a_primed_job_that_dies_is_an_ended_job,
         quiesce_and_resume,
+        the_machine_id_is_new_whatever_was_done_to_it,
     };
 
     return ns_main("prime", tests, sizeof(tests) / sizeof(tests[0]), 30);

@@ -275,6 +275,27 @@ START_TEST(it_fills_and_replaces_what_is_taken)
 }
 END_TEST
 
+START_TEST(who_took_a_vm_has_the_processors_first)
+{
+    struct pool_vm *vm[4];
+
+    open_pool((struct pool_options){.replace_ms = 3600000}, 3);
+    EVENTUALLY(stats(first).ready == 3);
+    vm[0] = take(first);
+    vm[1] = take(first);
+    usleep(50000); /* a replacement that is not postponed begins at once */
+    ck_assert_uint_eq(stats(first).restored + stats(first).warming, 3);
+    pool_discard(pool, vm[0]); /* what is given back is replaced */
+    EVENTUALLY(stats(first).ready == 2);
+    vm[2] = take(first);
+    vm[3] = take(first); /* the last one that is ready; the next to come shall not wait */
+    EVENTUALLY(stats(first).ready > 0);
+    for (int i = 1; i < 4; i++)
+        pool_discard(pool, vm[i]);
+    EVENTUALLY(stats(first).ready == 3);
+}
+END_TEST
+
 #define THREADS 16
 #define TAKES 63
 static atomic_int used[FAKES_MAX];
@@ -597,6 +618,7 @@ int main(void)
 
     unit_fixture(&u, setup, teardown);
     unit_add(&u, it_fills_and_replaces_what_is_taken);
+    unit_add(&u, who_took_a_vm_has_the_processors_first);
     unit_add(&u, a_thousand_takes_get_a_vm_each);
     unit_add(&u, who_waits_is_served_in_order);
     unit_add(&u, a_target_does_not_wait_for_all_of_another);
