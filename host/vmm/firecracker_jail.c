@@ -101,6 +101,22 @@ int firecracker_jail_add(struct firecracker_jail *j, const char *name, const cha
                                                  : 0;
 }
 
+int firecracker_jail_give(struct firecracker_jail *j, const char *name, const char *path, struct error *e)
+{
+    if (renameat(AT_FDCWD, path, j->root_fd, name) < 0)
+        return error_errno(e, "cannot move %s into %s", path, j->root);
+    /* No VMM runs there yet, so the names are still what they seem. */
+    if (fchmodat(j->root_fd, name, 0600, 0) < 0 ||
+        (j->uid_fd >= 0 && fchownat(j->root_fd, name, j->uid, j->uid, AT_SYMLINK_NOFOLLOW) < 0))
+        return error_errno(e, "cannot give %s/%s to the VMM", j->root, name);
+    return 0;
+}
+
+int firecracker_jail_forget(struct firecracker_jail *j, const char *name, struct error *e)
+{
+    return unlinkat(j->root_fd, name, 0) < 0 ? error_errno(e, "cannot remove %s/%s", j->root, name) : 0;
+}
+
 int firecracker_jail_take(struct firecracker_jail *j, const char *name, const char *directory,
                           struct error *e)
 {
@@ -115,9 +131,9 @@ int firecracker_jail_take(struct firecracker_jail *j, const char *name, const ch
      * likes can have that name: a link to a file of ours, too. Here it cannot change that any more. */
     cleanup_fd int fd = open(to, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &st) < 0)
-        return error_errno(e, "cannot open %s, which the VMM made", to);
+        return error_errno(e, "cannot open %s, which was the VMM's", to);
     if (!S_ISREG(st.st_mode) || st.st_uid != j->uid)
-        return error_set(e, ERROR_GENERAL, "%s, which the VMM made, is no file of its own", to);
+        return error_set(e, ERROR_GENERAL, "%s, which was the VMM's, is no file of its own", to);
     if (fchown(fd, geteuid(), getegid()) < 0 || fchmod(fd, 0444) < 0)
         return error_errno(e, "cannot take over %s", to);
     return 0;

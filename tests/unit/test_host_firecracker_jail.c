@@ -98,6 +98,38 @@ START_TEST(what_the_vmm_only_names_is_not_taken)
 }
 END_TEST
 
+START_TEST(what_is_given_belongs_to_the_vmm_and_comes_back)
+{
+    char *path = make_file(root, "disk-abc", geteuid(), 0644);
+    struct stat before = look(root, "disk-abc");
+
+    ck_assert_msg(firecracker_jail_give(&jail, "disk", path, &e) == 0, "%s", e.text);
+    ck_assert(!file_exists(path));
+    struct stat st = look(jail.root, "disk");
+    ck_assert_uint_eq(st.st_ino, before.st_ino);
+    ck_assert_uint_eq(st.st_mode & 07777, 0600);
+    ck_assert_uint_eq(st.st_uid, jail.uid_fd >= 0 ? JAIL_UID : geteuid());
+    ck_assert_msg(firecracker_jail_take(&jail, "disk", out, &e) == 0, "%s", e.text);
+    st = look(out, "disk");
+    ck_assert_uint_eq(st.st_ino, before.st_ino);
+    ck_assert_uint_eq(st.st_uid, geteuid());
+    free(path);
+}
+END_TEST
+
+START_TEST(what_is_open_needs_no_name)
+{
+    char *path = make_file(root, "disk-abc", geteuid(), 0600);
+
+    ck_assert_msg(firecracker_jail_give(&jail, "disk", path, &e) == 0, "%s", e.text);
+    ck_assert_msg(firecracker_jail_forget(&jail, "disk", &e) == 0, "%s", e.text);
+    ck_assert_int_lt(faccessat(jail.root_fd, "disk", F_OK, AT_SYMLINK_NOFOLLOW), 0);
+    ck_assert_int_lt(firecracker_jail_forget(&jail, "disk", &e), 0);
+    ck_assert_int_lt(firecracker_jail_give(&jail, "disk", path, &e), 0);
+    free(path);
+}
+END_TEST
+
 int main(void)
 {
     struct unit u = unit_begin("firecracker_jail");
@@ -105,5 +137,7 @@ int main(void)
     unit_fixture(&u, setup, teardown);
     unit_add(&u, what_the_vmm_made_becomes_ours);
     unit_add(&u, what_the_vmm_only_names_is_not_taken);
+    unit_add(&u, what_is_given_belongs_to_the_vmm_and_comes_back);
+    unit_add(&u, what_is_open_needs_no_name);
     return unit_end(&u);
 }
