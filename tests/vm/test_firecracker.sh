@@ -323,4 +323,12 @@ expect_clean "jailed"
 FAKE_FIRECRACKER_FAULT=x CAPSID_JAILER=/bin/false capsid "${run[@]}"
 expect_match "a jailer that fails" "$status $err" '1 *Firecracker, GET /version: it ended*'
 expect_clean "a jailer that fails"
+
+# The last, because it is the image that has the disk from now on.
+capsid rootfs create --name python --size 96M -q
+capsid run -l python -c "$fill" --raw --timeout 120
+expect_match "the image's disk" "$status $out" "0 [89][0-9] False?goes on"
+capsid run -l python -c "$fill" --raw --disk 64 --timeout 120
+expect_match "--disk wins" "$status $out" "0 5[0-9] False?No space left on device True?goes on"
+expect_clean "the image's disk"
 finish
