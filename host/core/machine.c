@@ -87,23 +87,49 @@ static int get_ready(struct machine *m, struct supervisor *s, int64_t deadline, 
     return 0;
 }
 
-/* The VM's own scratch disk: an fd, -1 with an error, or -1 in *ret when it has none. */
-static int open_disk(struct supervisor *s, const struct machine_spec *spec, const char *snapshot_directory,
-                     bool restore, int *ret, struct error *e)
+/* A new scratch disk, an fd or -1. made_in: where the snapshot that is made of its VM wants it; copy_of: the disk of the
+ * snapshot that is restored. Of the two one at most. */
+static int open_disk(struct supervisor *s, uint64_t mib, const char *made_in, const char *copy_of,
+                     struct error *e)
+{
+    if (copy_of)
+        return disk_copy_nameless(copy_of, s->home.scratch, e);
+    if (!made_in)
+        return disk_make_nameless(s->home.scratch, mib, &s->cancel, e);
+    if (disk_make(made_in, mib, &s->cancel, e) < 0)
+        return -1;
+    int fd = open(made_in, O_RDWR | O_CLOEXEC);
+    return fd < 0 ? error_errno(e, "cannot open %s", made_in) : fd;
+}
+
+/* The same for a driver that takes it by name, or NULL. The caller frees the name and removes the file. */
+static char *name_disk(struct supervisor *s, uint64_t mib, const char *made_in, const char *copy_of,
+                       struct error *e)
+{
+    if (copy_of)
+        return disk_copy_named(copy_of, s->home.scratch, e);
+    if (!made_in)
+        return disk_make_named(s->home.scratch, mib, &s->cancel, e);
+    return disk_make(made_in, mib, &s->cancel, e) == 0 ? text_copy(made_in) : NULL;
+}
+
+/* The VM's own scratch disk, as its driver takes it; -1 and NULL when it has none. */
+static int get_disk(struct supervisor *s, const struct machine_spec *spec, const char *snapshot_directory,
+                    bool restore, int *ret_fd, char **ret_name, struct error *e)
 {
     cleanup_free char *path =
         snapshot_directory ? text_format("%s/" SNAPSHOT_DISK, snapshot_directory) : NULL;
+    const char *made_in = restore ? NULL : path, *copy_of = restore ? path : NULL;
 
-    *ret = -1;
+    *ret_fd = -1;
+    *ret_name = NULL;
     if (spec->disk_mib == 0)
         return 0;
-    if (restore)
-        *ret = disk_copy_nameless(path, s->home.scratch, e);
-    else if (!path)
-        *ret = disk_make_nameless(s->home.scratch, spec->disk_mib, &s->cancel, e);
-    else if (disk_make(path, spec->disk_mib, &s->cancel, e) == 0)
-        *ret = open(path, O_RDWR | O_CLOEXEC);
-    return *ret < 0 ? -1 : 0;
+    if (s->driver->disk_by_name)
+        *ret_name = name_disk(s, spec->disk_mib, made_in, copy_of, e);
+    else
+        *ret_fd = open_disk(s, spec->disk_mib, made_in, copy_of, e);
+    return *ret_name || *ret_fd >= 0 ? 0 : -1;
 }
 
 /* A guest that KVM really runs is ready in a second; one that it does not run must not cost the whole patience. */
@@ -151,10 +177,11 @@ static int launch(struct machine *m, struct supervisor *s, const struct machine_
     cleanup_free char *jailer = NULL;
 
     *m = MACHINE_NONE;
-    cleanup_fd int disk = -1;
+    cleanup_free char *disk_name = NULL;
+    cleanup_fd int disk_fd = -1;
     if (!vmm || supervisor_decide_accel(s, e) < 0 || supervisor_decide_confinement(s, e) < 0 ||
         supervisor_find_jailer(s, vmm, &jailer, e) < 0 ||
-        open_disk(s, spec, snapshot_directory, restore, &disk, e) < 0)
+        get_disk(s, spec, snapshot_directory, restore, &disk_fd, &disk_name, e) < 0)
         return -1;
     int64_t deadline = ready_deadline(s);
     struct vm_spec vm = {.vmm = vmm,
@@ -166,7 +193,8 @@ static int launch(struct machine *m, struct supervisor *s, const struct machine_
                          .vcpus = spec->vcpus,
                          .accel = s->accel.accel,
                          .tsc_khz = s->tsc_khz,
-                         .disk_fd = disk,
+                         .disk_fd = disk_fd,
+                         .disk = disk_name,
                          .scratch = s->home.scratch,
                          .jailer = jailer,
                          .home = &s->home,
@@ -176,6 +204,8 @@ static int launch(struct machine *m, struct supervisor *s, const struct machine_
     tell_created(m, spec);
     int result = restore ? s->driver->restore(&m->vm, &vm, snapshot_directory, deadline, &s->cancel, e)
                          : s->driver->start(&m->vm, &vm, snapshot_directory, deadline, &s->cancel, e);
+    if (result < 0 && disk_name)
+        unlink(disk_name); /* a driver that failed early has not taken it */
     if (result == 0)
         result = take_over(m, s, restore, e);
     if (result == 0)

@@ -47,6 +47,19 @@ static int make_file(const char *directory, char **ret_path, struct error *e)
     return fd;
 }
 
+char *disk_make_named(const char *directory, uint64_t mib, const struct cancel *cancel, struct error *e)
+{
+    char *path = NULL;
+    cleanup_fd int fd = make_file(directory, &path, e);
+
+    if (fd < 0)
+        return NULL;
+    if (disk_make(path, mib, cancel, e) == 0)
+        return path;
+    free(path);
+    return NULL;
+}
+
 int disk_make_nameless(const char *directory, uint64_t mib, const struct cancel *cancel, struct error *e)
 {
     cleanup_free char *path = NULL;
@@ -83,19 +96,39 @@ static int copy_data(int from, int to, off_t size)
     return 0;
 }
 
-int disk_copy_nameless(const char *path, const char *directory, struct error *e)
+static int copy_disk(const char *path, int to, struct error *e)
 {
     cleanup_fd int from = open(path, O_RDONLY | O_CLOEXEC);
-    cleanup_free char *copy = NULL;
     struct stat st;
 
     if (from < 0 || fstat(from, &st) < 0)
         return error_errno(e, "cannot open %s", path);
+    if (ioctl(to, FICLONE, from) < 0 && copy_data(from, to, st.st_size) < 0)
+        return error_errno(e, "cannot copy %s", path);
+    return 0;
+}
+
+char *disk_copy_named(const char *path, const char *directory, struct error *e)
+{
+    char *copy = NULL;
     cleanup_fd int to = make_file(directory, &copy, e);
+
+    if (to < 0)
+        return NULL;
+    if (copy_disk(path, to, e) == 0)
+        return copy;
+    unlink(copy);
+    free(copy);
+    return NULL;
+}
+
+int disk_copy_nameless(const char *path, const char *directory, struct error *e)
+{
+    cleanup_free char *copy = NULL;
+    cleanup_fd int to = make_file(directory, &copy, e);
+
     if (to < 0)
         return -1;
     unlink(copy);
-    if (ioctl(to, FICLONE, from) < 0 && copy_data(from, to, st.st_size) < 0)
-        return error_errno(e, "cannot copy %s", path);
-    return take_fd(&to);
+    return copy_disk(path, to, e) < 0 ? -1 : take_fd(&to);
 }

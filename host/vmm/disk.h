@@ -16,11 +16,17 @@
 /* Makes an empty disk of mib MiB in a new file. It takes less than 1 MiB of the host's disk until it is written to. */
 int disk_make(const char *path, uint64_t mib, const struct cancel *cancel, struct error *e);
 
+/* The same in a new file of directory. Returns its path; the caller frees it, and removes the file. NULL: error. */
+char *disk_make_named(const char *directory, uint64_t mib, const struct cancel *cancel, struct error *e);
+
 /* The same in a file without a name, on the filesystem of directory. Returns an fd that the caller owns. */
 int disk_make_nameless(const char *directory, uint64_t mib, const struct cancel *cancel, struct error *e);
 
-/* A copy of a disk in a file without a name, on the filesystem of directory: shared blocks where that filesystem can,
- * otherwise what is not a hole. Returns an fd that the caller owns. */
+/* A copy of a disk in a new file of directory: shared blocks where that filesystem can, otherwise what is not a hole.
+ * Returns its path as disk_make_named(). */
+char *disk_copy_named(const char *path, const char *directory, struct error *e);
+
+/* The same in a file without a name, on the filesystem of directory. Returns an fd that the caller owns. */
 int disk_copy_nameless(const char *path, const char *directory, struct error *e);
 
 #endif

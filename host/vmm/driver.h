@@ -49,6 +49,7 @@ struct vm_spec {
     uint64_t tsc_khz;        /* of the host, for an emulated guest; 0: unknown */
     enum accel_choice accel; /* ACCEL_KVM or ACCEL_TCG, decided */
     int disk_fd;             /* scratch disk (vmm/disk.h), borrowed; -1: changes go to the guest's memory */
+    const char *disk;        /* the same by name, on scratch's filesystem, for a driver with disk_by_name */
     const char *scratch;     /* an existing directory for the VM's small files */
     const char *jailer;      /* Firecracker's jailer; NULL: not used */
     struct home *home;       /* with a jailer: the state directory */
@@ -77,6 +78,7 @@ struct vm {
 
 struct vm_driver {
     const char *name;
+    bool disk_by_name; /* it wants spec->disk, which it moves away, and not disk_fd */
 
     /* Boots. With snapshot_directory (existing and empty), the VM is one that snapshot can be called on. */
     int (*start)(struct vm *vm, const struct vm_spec *spec, const char *snapshot_directory, int64_t deadline,

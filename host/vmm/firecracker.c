@@ -14,6 +14,7 @@
 #include "messages.h"
 #include "vmm/firecracker_api.h"
 #include "vmm/firecracker_jail.h"
+#include "vmm/firecracker_requests.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,24 +26,15 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#define GUEST_CID 3 /* the least that a guest may have (vsock(7)); each VM has a vsock of its own */
 #define CONNECT_RETRY_MS 5
 #define REPLY_LINE_MAX 32 /* "OK 4294967295\n" is all that may come */
 #define LAST_WORDS 2048
 #define LOG_MAX 65536
 
-/*
- * Firecracker adds root=/dev/vda and ro for a read-only root device by itself, and where its devices are: our kernel has
- * no ACPI, so it finds them in the older of its two ways (docs/kernel-policy.md). No serial console: it would cost time
- * at every restore (docs/prod-host-setup.md). reboot=k ends Firecracker, which knows no other reset.
- */
-#define KERNEL_COMMAND_LINE                                                                                  \
-    "rootfstype=erofs init=/sbin/initd 8250.nr_uarts=0 quiet loglevel=1 panic=-1 reboot=k "                  \
-    "pci=off" GUEST_SYSCTLS
-
 struct firecracker_vm {
     struct firecracker_jail jail;
     char *snapshot_directory; /* owned; where snapshot() leaves its files; NULL: it will not be called */
+    bool has_disk;
 };
 
 static void firecracker_destroy(struct vm *vm)
@@ -154,44 +146,6 @@ static int check_version(struct firecracker_api *a, struct firecracker_version *
     return result;
 }
 
-static int put(struct firecracker_api *a, const char *path, json_t *body, struct error *e)
-{
-    return firecracker_api_call(a, "PUT", path, body, NULL, e);
-}
-
-static int boot(struct firecracker_api *a, const struct vm_spec *spec, struct error *e)
-{
-    cleanup_free char *arguments =
-        text_format(KERNEL_COMMAND_LINE "%s%s", spec->kernel_args[0] ? " " : "", spec->kernel_args);
-
-    if (put(a, "/machine-config",
-            json_pack("{s:I, s:I, s:b, s:b}", "vcpu_count", (json_int_t)spec->vcpus, "mem_size_mib",
-                      (json_int_t)spec->memory_mib, "smt", 0, "track_dirty_pages", 0),
-            e) < 0 ||
-        put(a, "/boot-source",
-            json_pack("{s:s, s:s}", "kernel_image_path", FIRECRACKER_KERNEL, "boot_args", arguments),
-            e) < 0 ||
-        put(a, "/drives/root",
-            json_pack("{s:s, s:s, s:b, s:b}", "drive_id", "root", "path_on_host", FIRECRACKER_IMAGE,
-                      "is_root_device", 1, "is_read_only", 1),
-            e) < 0 ||
-        put(a, "/vsock", json_pack("{s:i, s:s}", "guest_cid", GUEST_CID, "uds_path", FIRECRACKER_VSOCK), e) <
-            0)
-        return -1;
-    return put(a, "/actions", json_pack("{s:s}", "action_type", "InstanceStart"), e);
-}
-
-static int load(struct firecracker_api *a, const struct firecracker_version *version, struct error *e)
-{
-    json_t *body = json_pack("{s:s, s:{s:s, s:s}, s:b}", "snapshot_path", SNAPSHOT_STATE, "mem_backend",
-                             "backend_type", "File", "backend_path", SNAPSHOT_MEMORY, "resume_vm", 1);
-
-    /* Before 1.16 the socket is where the snapshot says; made by this driver, that is the same relative name. */
-    if (firecracker_version_at_least(version, 1, 16))
-        json_object_set_new(body, "vsock_override", json_pack("{s:s}", "uds_path", FIRECRACKER_VSOCK));
-    return put(a, "/snapshot/load", body, e);
-}
-
 static int add_snapshot(struct firecracker_jail *j, const char *directory, struct error *e)
 {
     static const char *const names[] = {SNAPSHOT_MEMORY, SNAPSHOT_STATE};
@@ -215,14 +169,17 @@ static int launch(struct vm *vm, const struct vm_spec *spec, const char *from_sn
         firecracker_jail_add(j, FIRECRACKER_IMAGE, spec->image, e) < 0 ||
         (from_snapshot ? add_snapshot(j, from_snapshot, e)
                        : firecracker_jail_add(j, FIRECRACKER_KERNEL, spec->kernel, e)) < 0 ||
-        spawn(vm, spec, e) < 0)
+        (spec->disk && firecracker_jail_give(j, SNAPSHOT_DISK, spec->disk, e) < 0) || spawn(vm, spec, e) < 0)
         return -1;
     cleanup_free char *socket = firecracker_jail_socket(j, FIRECRACKER_API);
     struct firecracker_api a = open_api(vm, socket, deadline, cancel);
     int result = check_version(&a, &version, e);
     if (result == 0)
-        result = from_snapshot ? load(&a, &version, e) : boot(&a, spec, e);
+        result = from_snapshot ? firecracker_load(&a, &version, e) : firecracker_boot(&a, spec, e);
     firecracker_api_close(&a);
+    /* It has the disk open now, and opens it by that name no more. A snapshot of this VM will need it. */
+    if (result == 0 && spec->disk && !vm->firecracker->snapshot_directory)
+        result = firecracker_jail_forget(j, SNAPSHOT_DISK, e);
     return result;
 }
 
@@ -231,11 +188,10 @@ static int make(struct vm *vm, const struct vm_spec *spec, const char *to_snapsh
 {
     *vm = VM_NONE;
     vm->driver = &firecracker_driver;
-    if (spec->disk_fd >= 0)
-        return error_set(e, ERROR_USAGE, "scratch disks (--disk, images with --size) need the VMM qemu");
     vm->firecracker = memory_allocate(sizeof(*vm->firecracker));
-    *vm->firecracker =
-        (struct firecracker_vm){.jail = FIRECRACKER_JAIL_NONE, .snapshot_directory = text_copy(to_snapshot)};
+    *vm->firecracker = (struct firecracker_vm){.jail = FIRECRACKER_JAIL_NONE,
+                                               .snapshot_directory = text_copy(to_snapshot),
+                                               .has_disk = spec->disk != NULL};
     if (launch(vm, spec, from_snapshot, deadline, cancel, e) == 0)
         return 0;
     explain(vm, e);
@@ -265,19 +221,13 @@ static int firecracker_snapshot(struct vm *vm, int64_t deadline, const struct ca
     if (vm->channel_fd >= 0)
         shutdown(vm->channel_fd, SHUT_RDWR);
     close_fd(&vm->channel_fd);
-    int result = firecracker_api_call(&a, "PATCH", "/vm", json_pack("{s:s}", "state", "Paused"), NULL, e);
-    if (result == 0)
-        result = put(&a, "/snapshot/create",
-                     json_pack("{s:s, s:s, s:s}", "snapshot_type", "Full", "snapshot_path", SNAPSHOT_STATE,
-                               "mem_file_path", SNAPSHOT_MEMORY),
-                     e);
+    int result = firecracker_save(&a, e);
     firecracker_api_close(&a);
-    if (result == 0)
-        result = firecracker_jail_take(j, SNAPSHOT_MEMORY, directory, e) < 0 ||
-                         firecracker_jail_take(j, SNAPSHOT_STATE, directory, e) < 0
-                     ? -1
-                     : 0;
-    return result < 0 ? explain(vm, e) : 0;
+    if (result < 0 || firecracker_jail_take(j, SNAPSHOT_MEMORY, directory, e) < 0 ||
+        firecracker_jail_take(j, SNAPSHOT_STATE, directory, e) < 0 ||
+        (vm->firecracker->has_disk && firecracker_jail_take(j, SNAPSHOT_DISK, directory, e) < 0))
+        return explain(vm, e);
+    return 0;
 }
 
 /* Reads the line with which Firecracker says that the guest took the connection (docs/vsock.md): 1; 0: it broke
@@ -359,6 +309,7 @@ static int firecracker_connect(struct vm *vm, int64_t deadline, const struct can
 
 const struct vm_driver firecracker_driver = {
     .name = "firecracker",
+    .disk_by_name = true,
     .start = firecracker_start,
     .snapshot = firecracker_snapshot,
     .restore = firecracker_restore,

@@ -101,16 +101,42 @@ int firecracker_jail_add(struct firecracker_jail *j, const char *name, const cha
                                                  : 0;
 }
 
+int firecracker_jail_give(struct firecracker_jail *j, const char *name, const char *path, struct error *e)
+{
+    if (renameat(AT_FDCWD, path, j->root_fd, name) < 0)
+        return error_errno(e, "cannot move %s into %s", path, j->root);
+    /* No VMM runs there yet, so the names are still what they seem. */
+    if (fchmodat(j->root_fd, name, 0600, 0) < 0 ||
+        (j->uid_fd >= 0 && fchownat(j->root_fd, name, j->uid, j->uid, AT_SYMLINK_NOFOLLOW) < 0))
+        return error_errno(e, "cannot give %s/%s to the VMM", j->root, name);
+    return 0;
+}
+
+int firecracker_jail_forget(struct firecracker_jail *j, const char *name, struct error *e)
+{
+    return unlinkat(j->root_fd, name, 0) < 0 ? error_errno(e, "cannot remove %s/%s", j->root, name) : 0;
+}
+
 int firecracker_jail_take(struct firecracker_jail *j, const char *name, const char *directory,
                           struct error *e)
 {
     cleanup_free char *to = text_format("%s/%s", directory, name);
+    struct stat st;
 
-    /* What the VMM made belongs to it; from now on it must not be able to change it. */
-    if (j->uid_fd >= 0 && (fchownat(j->root_fd, name, geteuid(), getegid(), AT_SYMLINK_NOFOLLOW) < 0 ||
-                           fchmodat(j->root_fd, name, 0444, 0) < 0))
-        return error_errno(e, "cannot take over %s/%s", j->root, name);
-    return renameat(j->root_fd, name, AT_FDCWD, to) < 0 ? error_errno(e, "cannot create %s", to) : 0;
+    if (renameat(j->root_fd, name, AT_FDCWD, to) < 0)
+        return error_errno(e, "cannot create %s", to);
+    if (j->uid_fd < 0)
+        return 0;
+    /* What the VMM made belongs to it; from now on it must not be able to change it. It owns the jail, so whatever it
+     * likes can have that name: a link to a file of ours, too. Here it cannot change that any more. */
+    cleanup_fd int fd = open(to, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return error_errno(e, "cannot open %s, which was the VMM's", to);
+    if (!S_ISREG(st.st_mode) || st.st_uid != j->uid)
+        return error_set(e, ERROR_GENERAL, "%s, which was the VMM's, is no file of its own", to);
+    if (fchown(fd, geteuid(), getegid()) < 0 || fchmod(fd, 0444) < 0)
+        return error_errno(e, "cannot take over %s", to);
+    return 0;
 }
 
 char *firecracker_jail_socket(const struct firecracker_jail *j, const char *name)

@@ -1,9 +1,9 @@
 /*
  * firecracker_jail: the directory that one Firecracker process works in, and what is in it.
  *
- * Firecracker is told relative names only, the same for every VM: "image", "kernel", "memory", "state" and the
- * sockets "api" and "vsock". A snapshot records the names of its image and of its vsock socket, so this is what
- * lets a snapshot be restored many times at once, from anywhere, jailed or not. The host reaches the sockets
+ * Firecracker is told relative names only, the same for every VM: "image", "kernel", "memory", "state", "disk"
+ * and the sockets "api" and "vsock". A snapshot records the names of its image, of its scratch disk and of its vsock
+ * socket, so this is what lets a snapshot be restored many times at once, from anywhere, jailed or not. The host reaches the sockets
  * through /proc/self/fd, because a path to them may be longer than a socket's address can be (unix(7)).
  *
  * Without a jailer the directory is the process's working directory, and the files are symbolic links. With one it
@@ -39,7 +39,13 @@ void firecracker_jail_close(struct firecracker_jail *j);
 /* Gives the VMM the file at path, to read, under that name. */
 int firecracker_jail_add(struct firecracker_jail *j, const char *name, const char *path, struct error *e);
 
-/* Moves a file that the VMM made out into a directory on the same filesystem, as this process's own. */
+/* Moves the file at path, on the same filesystem, to the VMM under that name, to read and write: it is its owner then. */
+int firecracker_jail_give(struct firecracker_jail *j, const char *name, const char *path, struct error *e);
+
+/* Takes the name away from a file that the VMM has opened. */
+int firecracker_jail_forget(struct firecracker_jail *j, const char *name, struct error *e);
+
+/* Moves a file that the VMM made or was given out into a directory on the same filesystem, as this process's own. */
 int firecracker_jail_take(struct firecracker_jail *j, const char *name, const char *directory,
                           struct error *e);
 

@@ -66,6 +66,7 @@ MACHINE = {"vcpu_count": 1, "mem_size_mib": 128}
 BOOT = {"kernel_image_path": "kernel"}
 DRIVE = {"drive_id": "root", "path_on_host": "image", "is_root_device": True, "is_read_only": True}
 VSOCK = {"guest_cid": 3, "uds_path": "vsock"}
+UPPER = {"drive_id": "upper", "path_on_host": "disk", "is_root_device": False, "is_read_only": False, "cache_type": "Unsafe"}
 LOAD = {"snapshot_path": "state", "mem_backend": {"backend_type": "File", "backend_path": "memory"}}
 BODY = "An error occurred when deserializing the json body of a request: "
 
@@ -90,6 +91,11 @@ def test_bodies(a):
         ("/drives/root", {**DRIVE, "is_root_device": 1}, "invalid type: integer `1`, expected a boolean"),
         ("/drives/root", {**DRIVE, "cache_type": "Fast"}, "unknown variant `Fast`, expected `Unsafe` or `Writeback`"),
         ("/drives/root", {"drive_id": "root"}, "missing field `is_root_device`"),
+        ("/drives/upper", {**UPPER, "is_read_only": "no"}, 'invalid type: string "no", expected a boolean'),
+        ("/drives/upper", {**UPPER, "path_on_host": 3}, "invalid type: integer `3`, expected a string"),
+        ("/drives/upper", {**UPPER, "io_engine": "sync"}, "unknown variant `sync`, expected `Async` or `Sync`"),
+        ("/drives/upper", {**UPPER, "readonly": False}, "unknown field `readonly`, expected one of `drive_id`, `partuuid`"),
+        ("/drives/upper", {**UPPER, "rate_limiter": {"bandwidth": {"size": 1}}}, "missing field `refill_time`"),
         ("/vsock", {"uds_path": "v"}, "missing field `guest_cid`"),
         ("/vsock", {**VSOCK, "guest_cid": 1 << 32}, "expected u32"),
         ("/actions", {"action_type": "Start"}, "unknown variant `Start`, expected one of `FlushMetrics`, `InstanceStart`, `SendCtrlAltDel`"),
@@ -120,11 +126,27 @@ def test_values(a):
     refused(a, "PUT", "/drives/root", {"drive_id": "root", "is_root_device": True}, "Invalid block config")
     expect("a root drive", a.send("PUT", "/drives/root", DRIVE), (204, None))
     refused(a, "PUT", "/drives/second", {**DRIVE, "drive_id": "second"}, "A root block device already exists!")
+    test_second_drive(a)
     expect("a vsock", a.send("PUT", "/vsock", VSOCK), (204, None))
     expect("its socket is there at once", os.path.exists(os.path.join(a.directory, "vsock")), True)
     expect("another in its place", a.send("PUT", "/vsock", {**VSOCK, "uds_path": "vsock2"}), (204, None))
     expect("its socket is gone", os.path.exists(os.path.join(a.directory, "vsock")), False)
     refused(a, "PUT", "/vsock", {**VSOCK, "uds_path": "image"}, "Error binding to the host-side Unix socket: Address already in use (os error 98)")
+
+
+def test_second_drive(a):
+    missing = "Error manipulating the backing file: No such file or directory (os error 2) disk"
+    refused(a, "PUT", "/drives/upper", UPPER, missing)
+    disk = os.path.join(a.directory, "disk")
+    os.mkdir(disk)
+    refused(a, "PUT", "/drives/upper", UPPER, "Error manipulating the backing file: Is a directory (os error 21) disk")
+    os.rmdir(disk)
+    open(disk, "w").close()
+    refused(a, "PUT", "/drives/upper", {**UPPER, "socket": "s"}, "Invalid block config")
+    refused(a, "PUT", "/drives/upper", {**UPPER, "is_root_device": True}, "A root block device already exists!")
+    expect("a second drive", a.send("PUT", "/drives/upper", UPPER), (204, None))
+    expect("the same again", a.send("PUT", "/drives/upper", {k: v for k, v in UPPER.items() if k != "is_read_only"}), (204, None))
+    expect("to be written unless told otherwise", [d["is_read_only"] for d in a.send("GET", "/vm/config")[1]["drives"]], [True, False])
 
 
 def test_order(a):
@@ -149,6 +171,29 @@ def test_versions():
     with api("1.16.0") as a:
         refused(a, "PUT", "/snapshot/load", override, "Failed to open snapshot file: No such file or directory (os error 2)")
         expect("a failed load is the end", a.process.wait(10), 1)
+
+
+def test_drives_of_a_running_guest():
+    """The guest finds no root filesystem and stands still."""
+    with api() as a, api() as b:
+        shutil.copy(os.path.join(os.environ["BUILD"], "share/capsid/vmlinux"), os.path.join(a.directory, "kernel"))
+        for directory in a.directory, b.directory:
+            with open(os.path.join(directory, "disk"), "wb") as f:
+                f.truncate(1 << 20)
+        for path, body in ("/boot-source", {**BOOT, "boot_args": "panic=0 reboot=k"}), ("/drives/upper", UPPER), ("/actions", {"action_type": "InstanceStart"}):
+            expect("PUT " + path, a.send("PUT", path, body), (204, None))
+        refused(a, "PUT", "/drives/upper", UPPER, "The requested operation is not supported after starting the microVM.")
+        os.unlink(os.path.join(a.directory, "disk"))  # it is open, and its name of no use any more
+        expect("pause", a.send("PATCH", "/vm", {"state": "Paused"}), (204, None))
+        expect("create", a.send("PUT", "/snapshot/create", {"snapshot_path": "state", "mem_file_path": "memory"}), (204, None))
+        for name in "state", "memory":
+            shutil.move(os.path.join(a.directory, name), b.directory)
+        expect("load opens a drive by its name", b.send("PUT", "/snapshot/load", LOAD), (204, None))
+        with api() as c:
+            for name in "state", "memory":
+                shutil.move(os.path.join(b.directory, name), c.directory)
+            refused(c, "PUT", "/snapshot/load", LOAD, "Cannot restore devices: Virtio backend error: Error manipulating the backing file: No such file or directory (os error 2) disk")
+            expect("that is the end", c.process.wait(10), 1)
 
 
 def test_snapshot_files():
@@ -186,6 +231,7 @@ for test in test_bodies, test_values, test_order:
     with api() as a:
         test(a)
 test_versions()
+test_drives_of_a_running_guest()
 test_snapshot_files()
 test_command_lines()
 sys.exit(failures > 0)

@@ -72,6 +72,103 @@ rm -rf "$CAPSID_HOME"/snapshots/*
 capsid snapshot create --lang python
 expect "a snapshot of the current release" "$status" 0
 
+# ---- scratch disks -------------------------------------------------------------------------------------
+
+# What is on the disk, whether an earlier run left something, and a write of more than there is.
+# shellcheck disable=SC2016 # Python's
+fill='import os
+s = os.statvfs("/tmp")
+print(s.f_blocks * s.f_frsize >> 20, os.path.exists("/tmp/big"))
+try:
+    with open("/tmp/big", "wb", buffering=0) as f:
+        for n in range(80):
+            f.write(b"x" * (1 << 20))
+            os.fsync(f.fileno())
+except OSError as e:
+    print(e.strerror, os.stat("/tmp/big").st_size >> 20 > 40)
+os.remove("/tmp/big")
+with open("/tmp/big", "w") as f:
+    f.write("left")
+os.sync()
+print("goes on")'
+
+# full_disk WHAT ARGUMENT...: two runs; both find an empty disk, and none what the first one left.
+full_disk() {
+	local what=$1 round
+	shift
+	for round in first second; do
+		capsid run -l python -c "$fill" --raw --disk 64 --timeout 120 "$@"
+		expect_match "$what, $round: exit status and output" "$status $out" \
+			"0 5[0-9] False?No space left on device True?goes on"
+		expect_clean "$what, $round"
+	done
+}
+
+# Two at once write the same file, past their caches, and read it again when both have written.
+# shellcheck disable=SC2016
+mine='import mmap, os, sys
+def open_it():
+    return os.open("/tmp/mine", os.O_RDWR | os.O_CREAT | os.O_DIRECT)
+b = mmap.mmap(-1, 1 << 20)
+word = os.environ["WORD"].encode()
+b[:] = word * (len(b) // len(word))
+fd = open_it()
+for n in range(8):
+    os.write(fd, b)
+os.fsync(fd)
+print("written", flush=True)
+sys.stdin.read()
+os.lseek(fd, 0, os.SEEK_SET)
+for n in range(8):
+    b[:] = bytes(len(b))
+    assert os.readv(fd, [b]) == len(b) and b[:] == word * (len(b) // len(word)), "not mine"
+print("mine")'
+
+# Owner, mode and inode of the scratch disks that the VMMs have open.
+open_disks() {
+	local pid fd
+	for pid in $(recorded_children | cut -d ' ' -f 1); do
+		for fd in "/proc/$pid/fd"/*; do
+			case $(readlink "$fd") in
+			*/disk\ \(deleted\)) stat -L -c '%u %a %h %i' "$fd" ;;
+			esac
+		done
+	done | sort -u
+}
+
+# two_disks WHAT: leaves the lines of open_disks in $disks.
+two_disks() {
+	local i
+	pids=()
+	for i in 1 2; do
+		mkfifo "$TMPDIR/in$i"
+		"$CAPSID" run -l python -c "$mine" --raw --disk 64 --timeout 120 --env "WORD=word$i..." \
+			<"$TMPDIR/in$i" >"$TMPDIR/$i.out" 2>&1 &
+		pids[i]=$!
+	done
+	exec 8>"$TMPDIR/in1" 9>"$TMPDIR/in2"
+	for _ in $(seq 1200); do
+		[ "$(cat "$TMPDIR/1.out" "$TMPDIR/2.out")" = $'written\nwritten' ] && break
+		sleep 0.05
+	done
+	disks=$(open_disks)
+	expect "$1: two disks" "$(wc -l <<<"$disks")" 2
+	expect "$1: a running VM's disk has no name" "$(find "$CAPSID_HOME/run" -name 'disk*')" ""
+	exec 8>&- 9>&-
+	for i in 1 2; do
+		wait "${pids[i]}"
+		expect "$1: each VM reads what it wrote ($i)" "$? $(tr '\n' ' ' <"$TMPDIR/$i.out")" "0 written mine "
+		rm "$TMPDIR/in$i"
+	done
+	expect_clean "$1"
+}
+
+full_disk "disk, cold" --no-snapshot
+full_disk "disk, restored"
+two_disks "disks"
+capsid snapshot verify
+expect "the snapshot's disk is what it was" "$status" 0
+
 # ---- faults: an error that says what happened, in time, and nothing left -----------------------------
 
 # fault FAULT PATTERN ARGUMENT...; exit_status is what it must end with
@@ -99,6 +196,13 @@ fault after=/actions 'Firecracker ended' "${cold[@]}"
 fault refuse=/vm "PATCH /vm: $refused" "${snapshot[@]}"
 fault die=/snapshot/create 'PUT /snapshot/create: *ended before the answer' "${snapshot[@]}"
 fault refuse=/snapshot/create "PUT /snapshot/create: $refused" "${snapshot[@]}"
+for path in /drives/upper /actions; do
+	fault "refuse=$path" "PUT $path: $refused" "${cold[@]}" --disk 64
+done
+fault die=/drives/upper "PUT /drives/upper: *ended before the answer" "${cold[@]}" --disk 64
+fault refuse=/snapshot/load "PUT /snapshot/load: $refused" "${run[@]}" --disk 64
+fault after=/snapshot/load 'Firecracker ended' "${run[@]}" --disk 64
+fault refuse=/snapshot/create "PUT /snapshot/create: $refused" "${snapshot[@]}" --disk 64
 fault garbage=/version 'the answer is not JSON' "${cold[@]}"
 fault flood=/version 'the answer is longer than' "${cold[@]}"
 export CAPSID_BOOT_TIMEOUT=2
@@ -123,7 +227,7 @@ expect_clean "interrupted"
 
 # The VMM is killed while a program runs; then the supervisor is.
 start_endless() {
-	"$CAPSID" run -l python -c 'import time; print("here", flush=True); time.sleep(100)' --raw </dev/null >"$TMPDIR/out" 2>"$TMPDIR/err" &
+	"$CAPSID" run -l python -c 'import time; print("here", flush=True); time.sleep(100)' --raw --disk 64 </dev/null >"$TMPDIR/out" 2>"$TMPDIR/err" &
 	pid=$!
 	for _ in $(seq 400); do
 		grep -q here "$TMPDIR/out" && break
@@ -172,6 +276,14 @@ capsid snapshot create --force --lang python
 expect "jailed snapshot" "$status" 0
 capsid run -l python -c 'print("jailed")'
 expect "jailed, from that snapshot" "$status $(field stdout)" "0 jailed"
+full_disk "jailed disk, from a snapshot made without a jailer"
+capsid snapshot create --force --lang python --disk 64
+expect "jailed snapshot with a disk" "$status" 0
+full_disk "jailed disk"
+full_disk "jailed disk, cold" --no-snapshot
+two_disks "jailed disks"
+expect_match "each belongs to the user of its VM, and to nobody else" "$(cut -d ' ' -f 1-3 <<<"$disks")" "9????? 600 0?9????? 600 0"
+expect "these are two users" "$(cut -d ' ' -f 1 <<<"$disks" | sort -u | wc -l)" 2
 expect "the snapshot's files are out of the jailed user's hands" \
 	"$(find "$CAPSID_HOME/snapshots" "$CAPSID_HOME/images" ! -uid 0 -o -type f -perm /022)" ""
 
@@ -211,4 +323,12 @@ expect_clean "jailed"
 FAKE_FIRECRACKER_FAULT=x CAPSID_JAILER=/bin/false capsid "${run[@]}"
 expect_match "a jailer that fails" "$status $err" '1 *Firecracker, GET /version: it ended*'
 expect_clean "a jailer that fails"
+
+# The last, because it is the image that has the disk from now on.
+capsid rootfs create --name python --size 96M -q
+capsid run -l python -c "$fill" --raw --timeout 120
+expect_match "the image's disk" "$status $out" "0 [89][0-9] False?goes on"
+capsid run -l python -c "$fill" --raw --disk 64 --timeout 120
+expect_match "--disk wins" "$status $out" "0 5[0-9] False?No space left on device True?goes on"
+expect_clean "the image's disk"
 finish

@@ -1,0 +1,80 @@
+#include "vmm/firecracker_requests.h"
+
+#include "base/cleanup.h"
+#include "base/text.h"
+#include "vmm/firecracker_jail.h"
+
+#define GUEST_CID 3 /* the least that a guest may have (vsock(7)); each VM has a vsock of its own */
+
+/*
+ * Firecracker adds root=/dev/vda and ro for a read-only root device by itself, and where its devices are: our kernel has
+ * no ACPI, so it finds them in the older of its two ways (docs/kernel-policy.md). No serial console: it would cost time
+ * at every restore (docs/prod-host-setup.md). reboot=k ends Firecracker, which knows no other reset.
+ */
+#define KERNEL_COMMAND_LINE                                                                                  \
+    "rootfstype=erofs init=/sbin/initd 8250.nr_uarts=0 quiet loglevel=1 panic=-1 reboot=k "                  \
+    "pci=off" GUEST_SYSCTLS
+
+static int put(struct firecracker_api *a, const char *path, json_t *body, struct error *e)
+{
+    return firecracker_api_call(a, "PUT", path, body, NULL, e);
+}
+
+/* The root device is the guest's first whatever the order (src/vmm/src/vmm_config/drive.rs), so the other one is vdb. */
+static int put_drives(struct firecracker_api *a, const struct vm_spec *spec, struct error *e)
+{
+    if (put(a, "/drives/root",
+            json_pack("{s:s, s:s, s:b, s:b}", "drive_id", "root", "path_on_host", FIRECRACKER_IMAGE,
+                      "is_root_device", 1, "is_read_only", 1),
+            e) < 0)
+        return -1;
+    if (!spec->disk)
+        return 0;
+    /* Nothing of it outlives the VM but by a snapshot, whose files are synced when it is complete: so the guest's
+     * flushes can be ignored (docs/api_requests/block-caching.md). A full host disk is the guest's EIO. */
+    return put(a, "/drives/upper",
+               json_pack("{s:s, s:s, s:b, s:b, s:s}", "drive_id", "upper", "path_on_host", SNAPSHOT_DISK,
+                         "is_root_device", 0, "is_read_only", 0, "cache_type", "Unsafe"),
+               e);
+}
+
+int firecracker_boot(struct firecracker_api *a, const struct vm_spec *spec, struct error *e)
+{
+    cleanup_free char *arguments =
+        text_format(KERNEL_COMMAND_LINE "%s%s%s", spec->disk ? " initd.upper=vdb" : "",
+                    spec->kernel_args[0] ? " " : "", spec->kernel_args);
+
+    if (put(a, "/machine-config",
+            json_pack("{s:I, s:I, s:b, s:b}", "vcpu_count", (json_int_t)spec->vcpus, "mem_size_mib",
+                      (json_int_t)spec->memory_mib, "smt", 0, "track_dirty_pages", 0),
+            e) < 0 ||
+        put(a, "/boot-source",
+            json_pack("{s:s, s:s}", "kernel_image_path", FIRECRACKER_KERNEL, "boot_args", arguments),
+            e) < 0 ||
+        put_drives(a, spec, e) < 0 ||
+        put(a, "/vsock", json_pack("{s:i, s:s}", "guest_cid", GUEST_CID, "uds_path", FIRECRACKER_VSOCK), e) <
+            0)
+        return -1;
+    return put(a, "/actions", json_pack("{s:s}", "action_type", "InstanceStart"), e);
+}
+
+int firecracker_load(struct firecracker_api *a, const struct firecracker_version *version, struct error *e)
+{
+    json_t *body = json_pack("{s:s, s:{s:s, s:s}, s:b}", "snapshot_path", SNAPSHOT_STATE, "mem_backend",
+                             "backend_type", "File", "backend_path", SNAPSHOT_MEMORY, "resume_vm", 1);
+
+    /* Before 1.16 the socket is where the snapshot says; made by this driver, that is the same relative name. */
+    if (firecracker_version_at_least(version, 1, 16))
+        json_object_set_new(body, "vsock_override", json_pack("{s:s}", "uds_path", FIRECRACKER_VSOCK));
+    return put(a, "/snapshot/load", body, e);
+}
+
+int firecracker_save(struct firecracker_api *a, struct error *e)
+{
+    if (firecracker_api_call(a, "PATCH", "/vm", json_pack("{s:s}", "state", "Paused"), NULL, e) < 0)
+        return -1;
+    return put(a, "/snapshot/create",
+               json_pack("{s:s, s:s, s:s}", "snapshot_type", "Full", "snapshot_path", SNAPSHOT_STATE,
+                         "mem_file_path", SNAPSHOT_MEMORY),
+               e);
+}
