@@ -436,14 +436,16 @@ int pool_add(struct pool *p, struct run_target *target, unsigned size, struct po
         run_target_done(&run);
         return error_set(e, ERROR_USAGE, "a pool needs a snapshot to restore from");
     }
-    struct template *template = find_template(p, &run.snapshot);
-    if (!template && template_load(&template, &run.snapshot, &p->supervisor->cancel, e) < 0) {
+    bool takes_template = p->supervisor->driver->takes_template;
+    struct template *template = takes_template ? find_template(p, &run.snapshot) : NULL;
+    if (takes_template && !template &&
+        template_load(&template, &run.snapshot, &p->supervisor->cancel, e) < 0) {
         error_wrap(e, "the snapshot of %s cannot be used", run.language.name);
         run_target_done(&run);
         return -1;
     }
-    /* Each VM gets a copy of the scratch disk, which is in no template. */
-    if (run.spec.disk_mib == 0)
+    /* What is in no template is read anew for each VM, such as its scratch disk: it must stay. */
+    if (takes_template && run.spec.disk_mib == 0)
         snapshot_unlock(&run.snapshot);
     struct pool_target *t = memory_allocate(sizeof(*t)), **place;
     *t = (struct pool_target){.run = run, .template = template, .size = size};

@@ -78,7 +78,8 @@ struct vm {
 
 struct vm_driver {
     const char *name;
-    bool disk_by_name; /* it wants spec->disk, which it moves away, and not disk_fd */
+    bool takes_template; /* it restores from spec->template; others read the snapshot's files each time */
+    bool disk_by_name;   /* it wants spec->disk, which it moves away, and not disk_fd */
 
     /* Boots. With snapshot_directory (existing and empty), the VM is one that snapshot can be called on. */
     int (*start)(struct vm *vm, const struct vm_spec *spec, const char *snapshot_directory, int64_t deadline,

@@ -463,6 +463,7 @@ static void qemu_diagnose(struct vm *vm, struct buffer *ret)
 }
 
 const struct vm_driver qemu_driver = {
+    .takes_template = true,
     .name = "qemu",
     .start = qemu_start,
     .snapshot = qemu_snapshot,

@@ -124,6 +124,7 @@ static void fake_destroy(struct vm *vm)
 }
 
 static const struct vm_driver driver = {.name = "fake",
+                                        .takes_template = true,
                                         .restore = fake_restore,
                                         .connect = fake_connect,
                                         .diagnose = fake_diagnose,

@@ -320,6 +320,24 @@ done
 expect "no jailed process is left" "$left" ""
 expect_clean "jailed"
 
+# A pool restores from the snapshot's files all the time: they are not to be had meanwhile.
+capsid snapshot create --lang python
+"$CAPSID" pool -l python --size 2 --json </dev/null >"$TMPDIR/lines" 2>"$TMPDIR/pool.err" &
+pool=$!
+for _ in $(seq 600); do
+	! tail -n 1 "$TMPDIR/lines" | grep -q '"ready":2' || break
+	sleep 0.1
+done
+expect_match "a pool fills" "$(tail -n 1 "$TMPDIR/lines")" '*"ready":2*'
+key=$(sed -n '1s/.*"snapshot":"\([0-9a-f]*\)".*/\1/p' "$TMPDIR/lines")
+capsid snapshot rm "$key"
+expect_match "its snapshot is not removed" "$status $err" "1 *is used by another process*"
+kill -TERM $pool
+wait $pool
+capsid snapshot rm "$key"
+expect "when it has ended, it is" "$status" 0
+expect_clean "a pool"
+
 FAKE_FIRECRACKER_FAULT=x CAPSID_JAILER=/bin/false capsid "${run[@]}"
 expect_match "a jailer that fails" "$status $err" '1 *Firecracker, GET /version: it ended*'
 expect_clean "a jailer that fails"
