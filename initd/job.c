@@ -417,6 +417,17 @@ static struct job *find_living(pid_t pid)
     return NULL;
 }
 
+bool job_is_starting(pid_t pid)
+{
+    struct job *j = find_living(pid);
+
+    if (!j)
+        return false;
+    if (j->state == JOB_STARTING)
+        on_status(j); /* a program can stop itself sooner than initd looks */
+    return j->state == JOB_STARTING;
+}
+
 void job_on_child(pid_t pid, int status, const struct rusage *usage, uint64_t now)
 {
     struct job *j = find_living(pid);

@@ -155,6 +155,9 @@ void job_fail(struct job *j, struct fault f);
 /* Forgets a job whatever its state: everything it holds is given back. */
 void job_free(struct job *j);
 
+/* Is it a job's first process, on its way to execve(2)? */
+bool job_is_starting(pid_t pid);
+
 /* A child of initd has ended. Unknown ones are orphans that initd inherited. */
 void job_on_child(pid_t pid, int status, const struct rusage *usage, uint64_t now);
 

@@ -35,7 +35,8 @@
  *   hostile set-clock SECONDS         sets the clock to SECONDS since 1970
  *   hostile lease FILE                holds a write lease on FILE
  *   hostile seize PID                 traces a process, and never looks what became of it
- *   hostile stop-helper MS            stops the helper of PID 1 when there is one that works, for MS;
+ *   hostile stop-helper MS            stops the helper of PID 1 when there is one that works, for MS as its
+ *                                     tracer, and then by a signal;
  *                                     prints how long PID 1 has computed meanwhile, in ticks of 10 ms
  *   hostile limit-init NAME           sets a resource limit of PID 1: nofile to 1, or cpu to 1 s
  *   hostile no-cgroup-kill FIRST N    makes the cgroups of N jobs to come, in which cgroup.kill fails
@@ -207,14 +208,16 @@ static int stop_helper(unsigned long ms)
     say("looking", 0);
     for (; !pid && now_ms() < until; sleep_ms(1))
         pid = find_helper();
-    if (!pid || kill(pid, SIGSTOP) < 0)
+    /* As a tracer: initd lets go on what only a signal has stopped. */
+    if (!pid || ptrace(PTRACE_SEIZE, pid, NULL, NULL) < 0 || ptrace(PTRACE_INTERRUPT, pid, NULL, NULL) < 0 ||
+        waitpid(pid, NULL, __WALL) < 0)
         return 1;
     say("stopped", pid);
     sleep_ms(ms / 2);
     read_stat("1", name, &parent, &before);
     sleep_ms(ms / 2);
     read_stat("1", name, &parent, &after);
-    kill(pid, SIGCONT);
+    kill(pid, SIGSTOP); /* it comes when the tracing ends, with this process */
     say("ticks", (long)(after - before));
     return 0;
 }
