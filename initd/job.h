@@ -67,8 +67,10 @@ struct job {
     uint32_t id;
     pid_t pid; /* of the first process; stays after its end */
     bool reaped;
-    bool is_prime;  /* PRIME: it is settling, or primed, or ended before FEED */
-    bool delivered; /* EXIT was put on a stream */
+    bool is_prime;           /* PRIME: it is settling, or primed, or ended before FEED */
+    bool delivered;          /* EXIT was put on a stream */
+    const struct conn *told; /* of this connection, while it is there */
+    uint64_t unproven;       /* standard output up to here was sent before the last EXIT of another job */
     bool tty;
     int status_fd; /* owned; STARTING: the status pipe */
     struct cgroup cgroup;
