@@ -176,6 +176,16 @@ static bool has_closed(const char *pid)
     return count(path, 0) < count("/proc/1/fd", 0) / 2;
 }
 
+/* Has it initd's own standard output still? The spare process, and a job on its way, have a pipe. */
+static bool has_initds_output(const char *pid)
+{
+    char path[300], its[64] = "", initds[64] = "";
+
+    snprintf(path, sizeof(path), "/proc/%s/fd/1", pid);
+    return readlink(path, its, sizeof(its) - 1) > 0 &&
+           readlink("/proc/1/fd/1", initds, sizeof(initds) - 1) > 0 && strcmp(its, initds) == 0;
+}
+
 /* The first process whose parent is PID 1 and that still is initd; 0: there is none. */
 static pid_t find_helper(void)
 {
@@ -187,7 +197,7 @@ static pid_t find_helper(void)
         int parent;
         unsigned long ticks;
         if (read_stat(e->d_name, name, &parent, &ticks) == 0 && parent == 1 && strcmp(name, "initd") == 0 &&
-            has_closed(e->d_name))
+            has_closed(e->d_name) && has_initds_output(e->d_name))
             found = (pid_t)strtol(e->d_name, NULL, 10);
     }
     if (d)
