@@ -60,17 +60,28 @@ void helper_start(struct conn *c, uint32_t stream, uint16_t request, int (*work)
     c->waiting = true;
 }
 
+static struct helper *find(pid_t pid)
+{
+    for (unsigned i = 0; i < 2 * HELPERS_MAX; i++)
+        if (helpers[i].pid == pid)
+            return &helpers[i];
+    return NULL;
+}
+
+bool helper_is(pid_t pid)
+{
+    return find(pid);
+}
+
 bool helper_on_child(pid_t pid, int status)
 {
-    for (unsigned i = 0; i < 2 * HELPERS_MAX; i++) {
-        struct helper *h = &helpers[i];
-        if (h->pid != pid)
-            continue;
-        h->pid = 0;
-        answer(h, WIFEXITED(status) ? -WEXITSTATUS(status) : -EINTR);
-        return true;
-    }
-    return false;
+    struct helper *h = find(pid);
+
+    if (!h)
+        return false;
+    h->pid = 0;
+    answer(h, WIFEXITED(status) ? -WEXITSTATUS(status) : -EINTR);
+    return true;
 }
 
 void helper_drop_conn(const struct conn *c)

@@ -19,6 +19,9 @@
 void helper_start(struct conn *c, uint32_t stream, uint16_t request, int (*work)(const void *argument),
                   const void *argument, void (*done)(int result));
 
+/* Is it a helper at work? */
+bool helper_is(pid_t pid);
+
 /* A child has ended. True when it was a helper. */
 bool helper_on_child(pid_t pid, int status);
 

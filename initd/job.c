@@ -276,6 +276,7 @@ void job_bind(struct job *j, struct conn *c, uint32_t stream, uint16_t request, 
     j->stream = stream;
     j->request = request;
     j->started_due = true;
+    j->unproven = offsets[0];
     for (int i = 0; i < 2; i++) {
         j->out[i].sent = offsets[i];
         j->out[i].limit = add_saturating(offsets[i], window);
@@ -294,9 +295,12 @@ void job_unbind(struct job *j)
 
 void job_drop_conn(const struct conn *c)
 {
-    for (unsigned i = 0; i < JOBS_MAX; i++)
+    for (unsigned i = 0; i < JOBS_MAX; i++) {
+        if (jobs[i].told == c)
+            jobs[i].told = NULL;
         if (jobs[i].state != JOB_FREE && jobs[i].conn == c)
             job_unbind(&jobs[i]);
+    }
 }
 
 /* ---- end ------------------------------------------------------------------------------------- */
@@ -415,6 +419,17 @@ static struct job *find_living(pid_t pid)
             !jobs[i].reaped)
             return &jobs[i];
     return NULL;
+}
+
+bool job_is_starting(pid_t pid)
+{
+    struct job *j = find_living(pid);
+
+    if (!j)
+        return false;
+    if (j->state == JOB_STARTING)
+        on_status(j); /* a program can stop itself sooner than initd looks */
+    return j->state == JOB_STARTING;
 }
 
 void job_on_child(pid_t pid, int status, const struct rusage *usage, uint64_t now)

@@ -67,8 +67,10 @@ struct job {
     uint32_t id;
     pid_t pid; /* of the first process; stays after its end */
     bool reaped;
-    bool is_prime;  /* PRIME: it is settling, or primed, or ended before FEED */
-    bool delivered; /* EXIT was put on a stream */
+    bool is_prime;           /* PRIME: it is settling, or primed, or ended before FEED */
+    bool delivered;          /* EXIT was put on a stream */
+    const struct conn *told; /* of this connection, while it is there */
+    uint64_t unproven;       /* standard output up to here was sent before the last EXIT of another job */
     bool tty;
     int status_fd; /* owned; STARTING: the status pipe */
     struct cgroup cgroup;
@@ -154,6 +156,9 @@ void job_fail(struct job *j, struct fault f);
 
 /* Forgets a job whatever its state: everything it holds is given back. */
 void job_free(struct job *j);
+
+/* Is it a job's first process, on its way to execve(2)? */
+bool job_is_starting(pid_t pid);
 
 /* A child of initd has ended. Unknown ones are orphans that initd inherited. */
 void job_on_child(pid_t pid, int status, const struct rusage *usage, uint64_t now);

@@ -48,14 +48,22 @@ void job_io_init(struct job *j)
     ring_init(&j->in.ring, own[2], JOB_RING);
 }
 
+/* EXIT may still be on its way, or have got lost with the connection. Its host has it when it has consumed, of the same
+ * connection, output of another job that was sent after it. */
+static bool knows_end(const struct job *other, const struct job *ended)
+{
+    return ended->told && ended->told == other->conn && other->out[0].ring.start > other->unproven;
+}
+
 /* Takes a large ring from a job that has told all; what it still holds for an ATTACH goes into its own ring
- * or, where that is too small, the job is forgotten. */
-static void give_back_large_ring(struct job *j)
+ * or, where that is too small, the job is forgotten, if its host needs it no more. */
+static void give_back_large_ring(struct job *j, const struct job *taker)
 {
     struct ring *r = &j->out[0].ring;
 
     if (r->end - r->start > JOB_RING) {
-        job_free(j);
+        if (knows_end(taker, j))
+            job_free(j);
         return;
     }
     ring_move(r, rings[slot_of(j)][0], JOB_RING);
@@ -74,7 +82,7 @@ static void take_large_ring(struct job *j)
     for (unsigned i = 0; i < LARGE_RINGS_MAX; i++) {
         struct job *owner = large_owner[i];
         if (owner && owner->state == JOB_FINISHED && owner->delivered && !owner->conn)
-            give_back_large_ring(owner);
+            give_back_large_ring(owner, j);
         if (large_owner[i])
             continue;
         large_owner[i] = j;
@@ -473,6 +481,9 @@ static bool emit_exit(struct conn *c, struct job *j)
     uint32_t stream = j->stream;
 
     j->delivered = true;
+    j->told = c;
+    for (unsigned i = 0; i < JOBS_MAX; i++)
+        job_at(i)->unproven = job_at(i)->out[0].sent;
     job_unbind(j);
     return CONN_SEND(c, exit, stream, &j->exit);
 }

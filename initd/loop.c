@@ -37,11 +37,15 @@ int loop_init(void)
     return watch_add(signal_fd, EPOLLIN, (struct watch){.kind = WATCH_SIGNALS});
 }
 
-/* Only a tracer is told of a stop, and PTRACE_TRACEME makes initd one without asking it. The process is let go, with the
- * signal that stopped it; SIGTRAP comes of the tracing itself. */
-static void let_go(pid_t pid, int signal)
+/* PTRACE_TRACEME makes initd a tracer without asking it. The process is let go, with the signal that stopped it; SIGTRAP
+ * comes of the tracing itself. Of the others, those go on whose work is initd's: a job of root can stop everybody. What
+ * executes a program already may be stopped. */
+static void on_stop(pid_t pid, int signal)
 {
-    ptrace(PTRACE_DETACH, pid, NULL, (long)(signal == SIGTRAP ? 0 : signal));
+    if (ptrace(PTRACE_DETACH, pid, NULL, (long)(signal == SIGTRAP ? 0 : signal)) == 0)
+        return;
+    if (spare_is(pid) || helper_is(pid) || service_is_starting(pid) || job_is_starting(pid))
+        kill(pid, SIGCONT);
 }
 
 /* The only place where children are waited for. SIGCHLDs merge, so it goes on until nobody is left. */
@@ -51,11 +55,11 @@ static void reap(void)
     for (int i = 0; i < REAP_MAX; i++) {
         struct rusage usage;
         int status;
-        pid_t pid = wait4(-1, &status, WNOHANG, &usage);
+        pid_t pid = wait4(-1, &status, WNOHANG | WUNTRACED, &usage);
         if (pid <= 0)
             return;
         if (WIFSTOPPED(status))
-            let_go(pid, WSTOPSIG(status));
+            on_stop(pid, WSTOPSIG(status));
         else if (!spare_on_child(pid) && !helper_on_child(pid, status) &&
                  !service_on_child(pid, status, sys_now()))
             job_on_child(pid, status, &usage, sys_now());

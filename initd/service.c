@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -103,6 +104,14 @@ static void start_again(uint64_t now)
     service.delay *= 2;
     if (service.delay > SERVICE_DELAY_MAX_MS * NS_PER_MS)
         service.delay = SERVICE_DELAY_MAX_MS * NS_PER_MS;
+}
+
+bool service_is_starting(pid_t pid)
+{
+    struct pollfd status = {.fd = service.status_fd};
+
+    /* The child's end is closed by execve(2), or tells why that cannot be. */
+    return service.pid && pid == service.pid && poll(&status, 1, 0) == 0;
 }
 
 bool service_on_child(pid_t pid, int status, uint64_t now)

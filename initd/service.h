@@ -15,6 +15,9 @@
 /* Takes what the command line says. console: an fd for its output, or -1 for /dev/console. */
 void service_init(const struct cmdline *c, int console);
 
+/* Is it the main program, and on its way to execve(2)? */
+bool service_is_starting(pid_t pid);
+
 /* True when the child was the main program. */
 bool service_on_child(pid_t pid, int status, uint64_t now);
 

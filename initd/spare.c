@@ -90,9 +90,14 @@ bool spare_take(struct spare *ret)
     return ret->pid > 0;
 }
 
+bool spare_is(pid_t pid)
+{
+    return pid > 0 && pid == spare.pid;
+}
+
 bool spare_on_child(pid_t pid)
 {
-    if (pid != spare.pid || pid == 0)
+    if (!spare_is(pid))
         return false;
     spare_drop(&spare);
     return true;

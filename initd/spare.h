@@ -37,6 +37,9 @@ bool spare_take(struct spare *ret);
 /* Kills a process that was taken and is of no use after all, and gives back what it had. */
 void spare_drop(struct spare *s);
 
+/* Is it the spare process? */
+bool spare_is(pid_t pid);
+
 /* A child of initd has ended; true: it was the spare one. */
 bool spare_on_child(pid_t pid);
 

@@ -279,6 +279,12 @@ uint64_t spare_run_timers(uint64_t now)
     return 0;
 }
 
+bool spare_is(pid_t pid)
+{
+    (void)pid;
+    return false;
+}
+
 bool spare_on_child(pid_t pid)
 {
     (void)pid;
@@ -462,6 +468,12 @@ uint64_t cgroup_tidy(uint64_t now)
 {
     (void)now;
     return 0;
+}
+
+bool service_is_starting(pid_t pid)
+{
+    (void)pid;
+    return false;
 }
 
 bool service_on_child(pid_t pid, int status, uint64_t now)

@@ -35,7 +35,8 @@
  *   hostile set-clock SECONDS         sets the clock to SECONDS since 1970
  *   hostile lease FILE                holds a write lease on FILE
  *   hostile seize PID                 traces a process, and never looks what became of it
- *   hostile stop-helper MS            stops the helper of PID 1 when there is one that works, for MS;
+ *   hostile stop-helper MS            stops the helper of PID 1 when there is one that works, for MS as its
+ *                                     tracer, and then by a signal;
  *                                     prints how long PID 1 has computed meanwhile, in ticks of 10 ms
  *   hostile limit-init NAME           sets a resource limit of PID 1: nofile to 1, or cpu to 1 s
  *   hostile no-cgroup-kill FIRST N    makes the cgroups of N jobs to come, in which cgroup.kill fails
@@ -175,6 +176,16 @@ static bool has_closed(const char *pid)
     return count(path, 0) < count("/proc/1/fd", 0) / 2;
 }
 
+/* Has it initd's own standard output still? The spare process, and a job on its way, have a pipe. */
+static bool has_initds_output(const char *pid)
+{
+    char path[300], its[64] = "", initds[64] = "";
+
+    snprintf(path, sizeof(path), "/proc/%s/fd/1", pid);
+    return readlink(path, its, sizeof(its) - 1) > 0 &&
+           readlink("/proc/1/fd/1", initds, sizeof(initds) - 1) > 0 && strcmp(its, initds) == 0;
+}
+
 /* The first process whose parent is PID 1 and that still is initd; 0: there is none. */
 static pid_t find_helper(void)
 {
@@ -186,7 +197,7 @@ static pid_t find_helper(void)
         int parent;
         unsigned long ticks;
         if (read_stat(e->d_name, name, &parent, &ticks) == 0 && parent == 1 && strcmp(name, "initd") == 0 &&
-            has_closed(e->d_name))
+            has_closed(e->d_name) && has_initds_output(e->d_name))
             found = (pid_t)strtol(e->d_name, NULL, 10);
     }
     if (d)
@@ -207,14 +218,16 @@ static int stop_helper(unsigned long ms)
     say("looking", 0);
     for (; !pid && now_ms() < until; sleep_ms(1))
         pid = find_helper();
-    if (!pid || kill(pid, SIGSTOP) < 0)
+    /* As a tracer: initd lets go on what only a signal has stopped. */
+    if (!pid || ptrace(PTRACE_SEIZE, pid, NULL, NULL) < 0 || ptrace(PTRACE_INTERRUPT, pid, NULL, NULL) < 0 ||
+        waitpid(pid, NULL, __WALL) < 0)
         return 1;
     say("stopped", pid);
     sleep_ms(ms / 2);
     read_stat("1", name, &parent, &before);
     sleep_ms(ms / 2);
     read_stat("1", name, &parent, &after);
-    kill(pid, SIGCONT);
+    kill(pid, SIGSTOP); /* it comes when the tracing ends, with this process */
     say("ticks", (long)(after - before));
     return 0;
 }

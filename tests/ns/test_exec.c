@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -299,6 +300,60 @@ START_TEST(a_job_that_kills_everything_kills_only_itself)
 }
 END_TEST
 
+/* initd's first child, as seen from here: the spare process, when there is no job. */
+static pid_t wait_for_child(void)
+{
+    char path[64], list[256];
+    pid_t pid = 0;
+
+    snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)guest.pid, (int)guest.pid);
+    for (int i = 0; i < 1000 && !pid; i++) {
+        usleep(10000);
+        FILE *f = fopen(path, "re");
+        if (f && fgets(list, sizeof(list), f))
+            pid = (pid_t)strtol(list, NULL, 10);
+        if (f)
+            fclose(f);
+    }
+    ck_assert_int_gt(pid, 0);
+    return pid;
+}
+
+/* A job of root can stop all processes; those that wait to become the next job are among them. */
+START_TEST(a_process_that_is_stopped_before_it_is_a_job)
+{
+    setup();
+    for (int i = 0; i < 20; i++) {
+        pid_t spare = wait_for_child();
+        bool unseen = i % 2; /* initd comes to know of it only when it has the EXEC, too */
+        if (unseen)
+            kill(guest.pid, SIGSTOP);
+        kill(spare, SIGSTOP);
+        struct msg_exec m = ns_sh("echo hello");
+        uint32_t stream = ns_exec(&conn, &m);
+        if (unseen)
+            kill(guest.pid, SIGCONT);
+        ns_collect(&conn, stream, 65536, &result);
+        ck_assert_uint_eq(result.exit.cause, PROTO_CAUSE_EXITED);
+        ck_assert_str_eq(result.out, "hello\n");
+    }
+    ns_stop(&guest);
+}
+END_TEST
+
+/* That is its own business. */
+START_TEST(a_job_that_stops_itself_stays_stopped)
+{
+    setup();
+    struct msg_exec m = ns_sh("echo before; kill -STOP $$; echo after");
+    m.wall_ms = 300;
+    ns_run(&conn, m, &result);
+    ck_assert_uint_eq(result.exit.cause, PROTO_CAUSE_TIMEOUT);
+    ck_assert_str_eq(result.out, "before\n");
+    ns_stop(&guest);
+}
+END_TEST
+
 /* PTRACE_TRACEME makes initd, the parent, a tracer that is told of every signal, and the signal waits for it. */
 #define TRACED                                                                                               \
     "import ctypes, os, signal\n"                                                                            \
@@ -485,6 +540,8 @@ int main(void)
         processor_time_limit,
         kill_ends_a_job_with_its_output,
         a_job_that_kills_everything_kills_only_itself,
+        a_process_that_is_stopped_before_it_is_a_job,
+        a_job_that_stops_itself_stays_stopped,
         a_job_that_makes_initd_its_tracer,
         an_orphan_that_makes_initd_its_tracer,
         a_thousand_jobs_leave_nothing_behind,

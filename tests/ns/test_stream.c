@@ -1,6 +1,7 @@
 /* Streams: windows in both directions, every byte in its place, and jobs that outlive connections. */
 #include "ns_client.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -210,6 +211,56 @@ static uint32_t attach(uint32_t job, uint64_t out, uint64_t err, uint64_t window
     return stream;
 }
 
+/* Runs a job whose host takes all of its output, says of little that it is consumed, and gets EXIT. Returns the job. */
+static uint32_t run_unconsumed(uint64_t size, uint64_t consumed)
+{
+    struct msg_started s;
+    char script[64];
+
+    snprintf(script, sizeof(script), "head -c %llu /dev/zero", (unsigned long long)size);
+    struct msg_exec m = ns_sh(script);
+    m.window = size;
+    uint32_t stream = ns_exec(&conn, &m);
+    NS_EXPECT(&conn, started, STARTED, stream, &s);
+    ck_assert_uint_eq(ns_receive(&conn).type, MSG_DATA);
+    NS_SEND(&conn, window, stream, {.channel = 1, .consumed = consumed, .limit = size});
+    while (ns_receive(&conn).type != MSG_EXIT) {
+    }
+    return s.job;
+}
+
+/* initd has sent EXIT, and cannot know whether it came before the connection was lost. */
+START_TEST(an_end_that_may_not_have_come_is_kept_beside_busy_jobs)
+{
+    enum { SIZE = 200000, CONSUMED = 3000 };
+    struct ns_result r;
+
+    setup();
+    uint32_t job = run_unconsumed(SIZE, CONSUMED);
+    ns_disconnect(&conn);
+    ns_connect(&guest, &conn, true);
+    ns_run(&conn, ns_sh("head -c 1000000 /dev/zero"), &r);
+    ck_assert_uint_eq(r.out_size, 1000000);
+    uint32_t stream = attach(job, CONSUMED, 0, SIZE);
+    uint64_t got = CONSUMED;
+    struct frame f;
+    while ((f = ns_receive(&conn)).type != MSG_EXIT) {
+        struct msg_data d;
+        if (f.type == MSG_DATA && msg_data_decode(&d, f.payload, f.length))
+            got += d.data.size;
+    }
+    ck_assert_uint_eq(f.stream, stream);
+    ck_assert_uint_eq(got, SIZE);
+
+    /* Now its host takes what is sent later on the same connection, so it has come. */
+    ns_run(&conn, ns_sh("head -c 1000000 /dev/zero"), &r);
+    stream = ns_stream(&conn);
+    NS_SEND(&conn, attach, stream, {.job = job, .stdout_offset = CONSUMED, .window = SIZE});
+    ns_expect_error(&conn, stream, PROTO_ERR_NOT_FOUND);
+    ns_stop(&guest);
+}
+END_TEST
+
 START_TEST(a_job_outlives_its_connection)
 {
     enum { SIZE = 800000, FIRST = 10000 };
@@ -399,6 +450,7 @@ int main(void)
         a_mebibyte_of_input_and_back,
         input_that_nobody_reads_is_dropped,
         input_outside_of_the_window_closes_the_connection,
+        an_end_that_may_not_have_come_is_kept_beside_busy_jobs,
         a_job_outlives_its_connection,
         an_ended_job_waits_for_its_host,
         attach_takes_the_job_from_its_stream,
