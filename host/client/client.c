@@ -42,7 +42,15 @@ static const char *said(const json_t *answer, char out[static 640])
     const char *text = json_string_value(json_object_get(answer, "message"));
 
     snprintf(out, 640, "%s", text && text[0] ? text : "no reason given");
-    return text_make_plain(out);
+    for (char *line = out, *end; line; line = end) {
+        end = strchr(line, '\n');
+        if (end)
+            *end = '\0';
+        text_make_plain(line);
+        if (end)
+            *end++ = '\n';
+    }
+    return out;
 }
 
 static int refuse_busy(const struct call *c, const char *why, long seconds, struct error *e)
