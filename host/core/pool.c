@@ -87,7 +87,7 @@ void pool_offer(struct pool *p, struct pool_vm *vm)
         return;
     }
     vm->state = POOL_READY;
-    vm->next_check = deadline_in_ms(p->options.check_interval_ms);
+    pool_check_later(p, vm);
     vm->ping_deadline = 0;
     /* More than are wanted there are when those who waited have given up. */
     if (p->closing || pool_count(p, t, POOL_READY) > t->size || watch(p, vm) < 0)

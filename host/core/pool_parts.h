@@ -89,6 +89,9 @@ unsigned pool_count_waiters(const struct pool_target *t);
 /* With the lock held: a VM has become usable; it goes to who waits, or is kept. */
 void pool_offer(struct pool *p, struct pool_vm *vm);
 
+/* With the lock held: sets when an idle VM is to be asked whether it is alive. */
+void pool_check_later(struct pool *p, struct pool_vm *vm);
+
 /* With the lock held: a VM, whatever its state, is to be destroyed; why is for events, NULL: it was said already. */
 void pool_doom(struct pool *p, struct pool_vm *vm, const char *why, const char *detail);
 

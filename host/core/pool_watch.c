@@ -6,6 +6,14 @@
 #include <sys/epoll.h>
 
 #define EVENTS 32
+#define CHECKED_AT_FULL_RATE 16 /* VMs; more of them share the rate */
+
+void pool_check_later(struct pool *p, struct pool_vm *vm)
+{
+    int64_t share = p->vm_count > CHECKED_AT_FULL_RATE ? p->vm_count : CHECKED_AT_FULL_RATE;
+
+    vm->next_check = deadline_in_ms(p->options.check_interval_ms * share / CHECKED_AT_FULL_RATE);
+}
 
 static struct pool_vm *find_ready(const struct pool *p, uint64_t id)
 {
@@ -32,7 +40,7 @@ static void on_event(struct pool *p, uint64_t id)
         pool_doom(p, vm, NULL, NULL);
     } else if (result > 0) {
         vm->ping_deadline = 0;
-        vm->next_check = deadline_in_ms(p->options.check_interval_ms);
+        pool_check_later(p, vm);
         vm->memory = usage_anonymous(vm->machine.vm.vmm.pid);
     }
 }
