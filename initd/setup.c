@@ -110,7 +110,7 @@ bool setup_failed(void)
 
 uint64_t setup_run(uint64_t now)
 {
-    setup_step *step = (test ? test_steps : steps)[next_step];
+    setup_step *const *step = (test ? test_steps : steps) + next_step;
     const char *name = "";
 
     if (setup_failed()) {
@@ -118,15 +118,17 @@ uint64_t setup_run(uint64_t now)
             handlers_give_up();
         return give_up_at;
     }
-    if (!step)
+    if (!*step)
         return 0;
-    int r = step(&config, &name);
+    int r = (*step)(&config, &name);
     if (r < 0) {
         kmsg_log(KMSG_EMERG, "cannot boot", name, r);
         handlers_set_up(name, r);
         give_up_at = now + SETUP_FAILED_MS * NS_PER_MS;
-    } else if (!(test ? test_steps : steps)[++next_step]) {
-        handlers_set_up(NULL, 0);
+    } else {
+        next_step++;
+        if (!step[1])
+            handlers_set_up(NULL, 0);
     }
     return now; /* hosts have their turn first, whose requests may have waited for this */
 }

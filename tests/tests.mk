@@ -190,4 +190,4 @@ print-lint-flags:
 	@printf '%s\n' "WARN='-std=gnu11 -D_GNU_SOURCE $(WARN)'" "PKG_CFLAGS='$(shell pkg-config --cflags $(HOST_PKGS) 2>/dev/null)'" \
 		"CC='$(CC)'" "MUSL_CC='$(MUSL_CC)'" "FUZZ_CC='$(FUZZ_CC)'"
 
--include $(shell find $(T)/san $(T)/obj $(T)/fuzzobj $(T)/guest $(T)/threads $(T)/bench -name '*.d' 2>/dev/null)
+-include $(shell find $(T)/san $(T)/obj $(T)/fuzzobj $(T)/guest $(T)/inside $(T)/threads $(T)/bench -name '*.d' 2>/dev/null)

@@ -10,6 +10,7 @@
 #include "core/supervisor.h"
 #include "image/image.h"
 #include "language/language.h"
+#include "core/usage.h"
 
 #include <stdatomic.h>
 #include <string.h>
@@ -32,8 +33,7 @@ struct backend {
 
 static unsigned pool_max(const struct config *c)
 {
-    long processors = sysconf(_SC_NPROCESSORS_ONLN);
-    unsigned max = (unsigned)(processors > 0 ? processors : 1) * POOL_MAX_EACH;
+    unsigned max = usage_processors() * POOL_MAX_EACH;
 
     if (strcmp(c->pool, "off") == 0)
         return 0;
@@ -172,9 +172,11 @@ static uint64_t round_up(uint64_t n, uint64_t max)
 static void choose_size(const struct backend *b, const struct language *l, bool cold, uint64_t *memory,
                         uint64_t *vcpus)
 {
-    if (*memory && *memory != l->memory && !cold)
+    if (cold)
+        return;
+    if (*memory && *memory != l->memory)
         *memory = round_up(*memory, b->options.memory_max);
-    if (*vcpus && *vcpus != l->vcpus && !cold)
+    if (*vcpus && *vcpus != l->vcpus)
         *vcpus = round_up(*vcpus, b->options.vcpus_max);
 }
 
@@ -334,13 +336,12 @@ int backend_session(struct backend *b, const struct run_request *request, int ca
                     struct error *e)
 {
     struct supervisor *s = ret_supervisor;
-    int result = -1;
 
     *ret = MACHINE_NONE;
     *ret_target = (struct run_target){0};
     warm_supervisor(b->warm, cancel_fd, s);
     unsigned given_up = s->kvm_given_up;
-    result = load_session(b, ret, s, ret_target, request, e);
+    int result = load_session(b, ret, s, ret_target, request, e);
     if (result < 0 && s->kvm_given_up != given_up) { /* KVM does not run VMs here: once more without */
         run_target_done(ret_target);
         result = load_session(b, ret, s, ret_target, request, e);

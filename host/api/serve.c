@@ -4,6 +4,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "core/usage.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,8 +24,8 @@
 #define ANSWER_GRACE_MS 3000 /* at the end: for answers to get to their clients */
 #define CANCEL_GRACE_S 20    /* at the end: for VMs to go away */
 #define ARENAS 4
-#define MEMORY_MAX_MIB                                                                                       \
-    4096 /* that a request may ask for, where nothing else is set and the machine has twice as much */
+/* That a request may ask for, where nothing else is set and the machine has twice as much. */
+#define MEMORY_MAX_MIB 4096
 
 static int signal_fd = -1;
 
@@ -144,17 +145,16 @@ static void drain(struct api_server *s, struct MHD_Daemon *const *daemons, int c
 
 static unsigned workers(const struct api_options *o)
 {
-    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned processors = usage_processors();
 
     if (o->workers)
         return (unsigned)o->workers;
-    return processors < 1 ? 2 : processors > 32 ? 64 : (unsigned)processors * 2;
+    return processors > 32 ? 64 : processors * 2;
 }
 
 static struct body_limits limits_of(const struct api_options *o)
 {
-    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE),
-         processors = sysconf(_SC_NPROCESSORS_ONLN);
+    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
     uint64_t half = pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size / 2 >> 20 : MEMORY_MAX_MIB;
     struct body_limits ret = {
         .timeout = o->timeout_max, .memory = o->memory_max, .vcpus = o->vcpus_max, .disk = BODY_DISK_MAX};
@@ -162,7 +162,7 @@ static struct body_limits limits_of(const struct api_options *o)
     if (ret.memory == 0)
         ret.memory = half < BODY_MEMORY_MIN ? BODY_MEMORY_MIN : half < MEMORY_MAX_MIB ? half : MEMORY_MAX_MIB;
     if (ret.vcpus == 0)
-        ret.vcpus = processors < 1 ? 1 : (uint64_t)processors;
+        ret.vcpus = usage_processors();
     return ret;
 }
 

@@ -176,6 +176,13 @@ char *text_make_plain(char *s)
     return s;
 }
 
+char *text_last_line(char *s)
+{
+    char *text = text_trim(s), *last = strrchr(text, '\n');
+
+    return text_make_plain(last ? last + 1 : text);
+}
+
 char *text_base64(const void *data, size_t size)
 {
     static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

@@ -31,6 +31,9 @@ bool text_to_u64(const char *s, uint64_t min, uint64_t max, uint64_t *ret);
 /* Cuts spaces at both ends, in place; returns the new beginning. */
 char *text_trim(char *s);
 
+/* The last line of s without spaces at its ends, and made plain as below: a view into s, which is changed. */
+char *text_last_line(char *s);
+
 /* Length of the longest prefix of data that is valid UTF-8 (RFC 3629: no surrogates, no overlong forms). */
 size_t text_utf8_prefix(const char *data, size_t size);
 

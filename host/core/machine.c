@@ -48,8 +48,7 @@ static void add_last_words(struct machine *m, struct error *e)
     m->vm.driver->diagnose(&m->vm, &words);
     if (words.size == 0)
         return;
-    char *text = text_trim(words.data), *last = strrchr(text, '\n');
-    const char *line = text_make_plain(last ? last + 1 : text);
+    const char *line = text_last_line(words.data);
     size_t at = strlen(e->text);
     if (line[0])
         snprintf(e->text + at, sizeof(e->text) - at, " (its last words: %.200s)", line);

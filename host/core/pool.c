@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "core/usage.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -288,11 +289,10 @@ int pool_run(struct pool *p, struct pool_target *t, const struct run_request *r,
 static struct pool_options complete(const struct pool_options *given)
 {
     struct pool_options o = *given;
-    long processors = sysconf(_SC_NPROCESSORS_ONLN);
 
     o.max_vms = o.max_vms ? o.max_vms : MAX_VMS;
     o.max_waiters = o.max_waiters ? o.max_waiters : MAX_WAITERS;
-    o.keepers = o.keepers ? o.keepers : processors > 0 ? (unsigned)processors : 1;
+    o.keepers = o.keepers ? o.keepers : usage_processors();
     o.memory_reserve = o.memory_reserve ? o.memory_reserve : MEMORY_RESERVE;
     o.check_interval_ms = o.check_interval_ms ? o.check_interval_ms : CHECK_MS;
     o.replace_ms = o.replace_ms ? o.replace_ms : REPLACE_MS;

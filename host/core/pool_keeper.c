@@ -193,6 +193,12 @@ static int drop(void *context, int channel, const void *data, size_t size, struc
     return 0;
 }
 
+/* A guest that refused it is still there. */
+static bool is_lost(int result, const struct error *e)
+{
+    return result < 0 && e->kind != ERROR_REFUSED && e->kind != ERROR_NOT_FOUND;
+}
+
 /*
  * The first program that an emulated guest is given and starts costs several times what later ones do, because QEMU
  * translates the guest's code as it is met. So a VM that nobody waits for does both once before it is given out. A
@@ -213,14 +219,12 @@ static int warm(struct machine *m, const struct supervisor *s, const struct canc
     if (s->accel.accel != ACCEL_TCG)
         return 0;
     m->guest.cancel = cancel;
-    for (int step = 0; step < 3; step++) {
-        int result = step == 0   ? guest_write_file(&m->guest, file, S_IFREG | 0600, 0, PROGRAM_UID,
-                                                    PROGRAM_UID, "\n", 1, deadline, e)
-                     : step == 1 ? guest_run_job(&m->guest, &exec, NULL, &io, deadline, &end, e)
-                                 : guest_remove(&m->guest, file, deadline, e);
-        if (result < 0 && e->kind != ERROR_REFUSED && e->kind != ERROR_NOT_FOUND)
-            return error_wrap(e, "the VM could not be warmed");
-    }
+    if (is_lost(guest_write_file(&m->guest, file, S_IFREG | 0600, 0, PROGRAM_UID, PROGRAM_UID, "\n", 1,
+                                 deadline, e),
+                e) ||
+        is_lost(guest_run_job(&m->guest, &exec, NULL, &io, deadline, &end, e), e) ||
+        is_lost(guest_remove(&m->guest, file, deadline, e), e))
+        return error_wrap(e, "the VM could not be warmed");
     return 0;
 }
 

@@ -65,6 +65,13 @@ uint64_t usage_private(pid_t pid)
     return sum_of_pages(pid, (const char *const[]){"Private_Clean:", "Private_Dirty:", NULL});
 }
 
+unsigned usage_processors(void)
+{
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+
+    return online < 1 ? 1 : (unsigned)online;
+}
+
 int64_t usage_cpu_ns(pid_t pid)
 {
     unsigned long long user = 0, system = 0;

@@ -20,6 +20,9 @@ uint64_t usage_unique(pid_t pid);
  * that runs a program has the program's pages in it. */
 uint64_t usage_private(pid_t pid);
 
+/* Processors that this machine has online; at least 1. */
+unsigned usage_processors(void);
+
 /* Processor time in ns, user and system. 0: it is gone. */
 int64_t usage_cpu_ns(pid_t pid);
 

@@ -81,8 +81,7 @@ static int explain(struct vm *vm, struct error *e)
     if (e->kind != ERROR_VM_LOST)
         return -1;
     firecracker_diagnose(vm, &words);
-    char *text = words.size > 0 ? text_trim(words.data) : "", *last = strrchr(text, '\n');
-    const char *line = text_make_plain(last ? last + 1 : text);
+    const char *line = words.size > 0 ? text_last_line(words.data) : "";
     size_t used = strlen(e->text);
     if (line[0])
         snprintf(e->text + used, sizeof(e->text) - used, " (its last words: %.300s)", line);

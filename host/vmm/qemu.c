@@ -459,8 +459,8 @@ static void qemu_diagnose(struct vm *vm, struct buffer *ret)
 }
 
 const struct vm_driver qemu_driver = {
-    .takes_template = true,
     .name = "qemu",
+    .takes_template = true,
     .start = qemu_start,
     .snapshot = qemu_snapshot,
     .restore = qemu_restore,
