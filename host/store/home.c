@@ -18,6 +18,7 @@
 #define LOCK_RETRY_MS 20
 #define UNFINISHED "new-" /* beginning of the name of a scratch directory that is being made */
 #define MAKING_S 60
+#define ORPHAN_MS 1000 /* for the children of a killed process to die, which they do at once */
 #define CGROUP_KILL_MS 5000
 #define RECORDS "records"
 #define RECORD_CHILD "child-"
@@ -110,14 +111,46 @@ static int remove_scratch(const char *path, struct error *e)
     return result;
 }
 
+/*
+ * Two locks on one file. flock(2) is the truth, but children share it until they exec, so that of a killed process can
+ * outlast it by the moment that such a child takes to die. fcntl(2)'s belongs to the process alone: without it, the
+ * other one is worth waiting for.
+ */
+static int lock_owner(int fd)
+{
+    struct flock own = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+    return flock(fd, LOCK_EX | LOCK_NB) < 0 ? -1 : fcntl(fd, F_SETLK, &own);
+}
+
+static bool process_holds(int fd)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+    return fcntl(fd, F_GETLK, &lock) < 0 || lock.l_type != F_UNLCK;
+}
+
+static bool owner_lives(int fd)
+{
+    int64_t deadline = deadline_in_ms(ORPHAN_MS);
+    struct error ignored = {0};
+
+    while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        if (process_holds(fd) || clock_monotonic_ns() >= deadline)
+            return true;
+        deadline_poll(NULL, 0, deadline_in_ms(1), NULL, &ignored);
+    }
+    return false;
+}
+
 static void remove_if_orphaned(const char *scratch)
 {
     cleanup_free char *owner = text_format("%s/owner", scratch);
     cleanup_fd int fd = open(owner, O_RDWR | O_CLOEXEC);
     struct error ignored = {0};
 
-    if (fd < 0 ? errno != ENOENT : flock(fd, LOCK_EX | LOCK_NB) < 0)
-        return; /* its owner lives, or nobody can tell, for want of file descriptors for example */
+    if (fd < 0 ? errno != ENOENT : owner_lives(fd))
+        return; /* or nobody can tell, for want of file descriptors for example */
     end_all_recorded(scratch);
     if (remove_scratch(scratch, &ignored) < 0)
         log_warning("left-over directory could not be removed: %s", ignored.text);
@@ -157,8 +190,7 @@ static int make_scratch(struct home *h, struct error *e)
     cleanup_free char *final = home_path(h, "run/%s", strrchr(unfinished, '/') + 1 + strlen(UNFINISHED));
     h->owner_fd = open(owner, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     h->record_fd = mkdir(records, 0700) == 0 ? open(records, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
-    if (h->owner_fd < 0 || h->record_fd < 0 || flock(h->owner_fd, LOCK_EX | LOCK_NB) < 0 ||
-        rename(unfinished, final) < 0) {
+    if (h->owner_fd < 0 || h->record_fd < 0 || lock_owner(h->owner_fd) < 0 || rename(unfinished, final) < 0) {
         error_errno(e, "cannot create %s", owner);
         close_fd(&h->owner_fd);
         close_fd(&h->record_fd);

@@ -29,7 +29,8 @@ struct home {
     int record_fd; /* the directory of records; O_PATH */
 };
 
-/* Makes the directories, removes what dead processes left, and makes the scratch directory. */
+/* Makes the directories, removes what dead processes left, and makes the scratch directory. While this process has the
+ * same home open already, takes a second longer. */
 int home_open(struct home *h, const char *path, struct error *e);
 
 /* Removes the scratch directory. Accepts a home that was never opened. */

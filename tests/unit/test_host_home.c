@@ -109,6 +109,38 @@ START_TEST(what_a_killed_process_left_is_cleaned_up)
 }
 END_TEST
 
+/* A child between fork and exec shares its parent's locks, and when the parent is killed, dies a moment after it. */
+START_TEST(a_dying_child_does_not_keep_what_its_killed_parent_left)
+{
+    int channel[2];
+    char ready;
+
+    ck_assert_int_eq(pipe2(channel, O_CLOEXEC), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct home h;
+        if (home_open(&h, root, &e) < 0)
+            _exit(1);
+        if (fork() == 0) {
+            ssize_t n = write(channel[1], "r", 1);
+            usleep(300000);
+            _exit(n != 1);
+        }
+        pause();
+    }
+    ck_assert_int_eq(read(channel[0], &ready, 1), 1);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+
+    struct home h;
+    ck_assert_int_eq(home_open(&h, root, &e), 0);
+    ck_assert_int_eq(count_entries(&h, "run"), 1); /* our own */
+    home_close(&h);
+    close(channel[0]);
+    close(channel[1]);
+}
+END_TEST
+
 /* What a process that starts many things one after another has on record is what there is. */
 START_TEST(records_end_with_what_they_name)
 {
@@ -257,6 +289,7 @@ int main(void)
     unit_fixture(&u, setup, teardown);
     unit_add(&u, scratch_is_removed_at_the_end);
     unit_add(&u, what_a_killed_process_left_is_cleaned_up);
+    unit_add(&u, a_dying_child_does_not_keep_what_its_killed_parent_left);
     unit_add(&u, records_end_with_what_they_name);
     unit_add(&u, a_living_process_keeps_its_scratch);
     unit_add(&u, many_starts_at_once_do_not_disturb_each_other);
