@@ -1,6 +1,7 @@
 #include "base/file.h"
 
 #include "base/cleanup.h"
+#include "base/deadline.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -12,6 +13,8 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
+
+#define SEAL_MS 1000
 
 int file_read_fd(int fd, const char *name, size_t max, struct buffer *ret, struct error *e)
 {
@@ -153,6 +156,19 @@ int file_remove_tree(const char *path, struct error *e)
         return errno == ENOENT ? 0 : error_errno(e, "cannot remove %s", path);
     if (remove_at(AT_FDCWD, path, st.st_dev) < 0)
         return error_errno(e, "cannot remove %s", path);
+    return 0;
+}
+
+int file_seal(int fd)
+{
+    int64_t deadline = deadline_in_ms(SEAL_MS);
+    struct error ignored = {0};
+
+    while (fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
+        if (errno != EBUSY || deadline_passed(deadline))
+            return -1;
+        deadline_poll(NULL, 0, deadline_in_ms(1), NULL, &ignored);
+    }
     return 0;
 }
 

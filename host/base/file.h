@@ -34,6 +34,12 @@ int file_remove_tree(const char *path, struct error *e);
 /* The same for an entry of a directory; -1 with errno. */
 int file_remove_tree_at(int parent, const char *name);
 
+/*
+ * Seals a memory file of memfd_create(2) against every change, of its size and of the seals too; -1 with errno. Pages that
+ * the kernel is busy with make that fail for a moment (EBUSY, fcntl(2)); tries again for up to a second.
+ */
+int file_seal(int fd);
+
 bool file_exists(const char *path);
 
 /* Fails, naming what there is and what is needed, unless the filesystem of path has that many bytes free. */

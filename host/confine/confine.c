@@ -364,16 +364,25 @@ char *confine_missing(const struct confinement *c)
     return b.data;
 }
 
-int confine_sealed_copy(const char *path, struct error *e)
+int confine_sealed_begin(const char *path, struct error *e)
+{
+    cleanup_fd int to = memfd_create("capsid-sealed", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    struct stat st;
+
+    if (stat(path, &st) < 0)
+        return error_errno(e, "cannot open %s", path);
+    if (to < 0 || ftruncate(to, st.st_size) < 0)
+        return error_errno(e, "cannot load %s into memory", path);
+    return take_fd(&to);
+}
+
+int confine_sealed_fill(int to, const char *path, struct error *e)
 {
     cleanup_fd int from = open(path, O_RDONLY | O_CLOEXEC);
-    cleanup_fd int to = memfd_create("capsid-sealed", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     struct stat st;
 
     if (from < 0 || fstat(from, &st) < 0)
         return error_errno(e, "cannot open %s", path);
-    if (to < 0 || ftruncate(to, st.st_size) < 0)
-        return error_errno(e, "cannot load %s into memory", path);
     for (off_t at = 0; at < st.st_size;) {
         off_t data = lseek(from, at, SEEK_DATA);
         if (data < 0 && errno == ENXIO)
@@ -387,8 +396,7 @@ int confine_sealed_copy(const char *path, struct error *e)
                 return error_set(e, ERROR_CORRUPT, "%s cannot be read to its end", path);
         }
     }
-    if (lseek(to, 0, SEEK_SET) < 0 ||
-        fcntl(to, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+    if (lseek(to, 0, SEEK_SET) < 0 || file_seal(to) < 0)
         return error_errno(e, "cannot seal the copy of %s", path);
-    return take_fd(&to);
+    return 0;
 }

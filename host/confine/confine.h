@@ -93,8 +93,13 @@ void confine_release(struct confined *c);
  */
 int confine_take_id(const struct confinement *c, uint32_t *ret_id, struct error *e);
 
-/* A copy of a file in memory that nobody can write (memfd_create(2), seals); -1 with an error. An fd of a file on
- * disk could be opened for writing by the user who owns the file. */
-int confine_sealed_copy(const char *path, struct error *e);
+/*
+ * A copy of a file in memory that nobody can write (memfd_create(2), seals). An fd of a file on disk could be opened for
+ * writing by the user who owns the file. confine_sealed_begin() makes one of the file's size, which is empty, and returns
+ * its fd; a VMM may map it privately already. confine_sealed_fill() copies and seals; that comes before any code of a
+ * guest is run. -1 with an error.
+ */
+int confine_sealed_begin(const char *path, struct error *e);
+int confine_sealed_fill(int to, const char *path, struct error *e);
 
 #endif

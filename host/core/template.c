@@ -145,8 +145,7 @@ static int load_file(const char *path, const char *wanted, const struct cancel *
     EVP_MD_CTX_free(c.digest);
     if (result < 0)
         return -1;
-    if (fcntl(to, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0 ||
-        fstat(to, &st) < 0)
+    if (file_seal(to) < 0 || fstat(to, &st) < 0)
         return error_errno(e, "cannot seal the copy of %s", path);
     *size += (uint64_t)st.st_blocks * 512;
     return take_fd(&to);

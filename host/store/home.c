@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 
 #define LOCK_RETRY_MS 20
+#define LOCK_SAY_MS 200
 #define UNFINISHED "new-" /* beginning of the name of a scratch directory that is being made */
 #define MAKING_S 60
 #define ORPHAN_MS 1000 /* for the children of a killed process to die, which they do at once */
@@ -297,6 +298,7 @@ int home_lock(const struct home *h, const char *name, const char *waiting_for, i
 {
     cleanup_free char *path = home_path(h, "locks/%s", name);
     cleanup_fd int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    int64_t say_at = deadline_in_ms(LOCK_SAY_MS);
     bool said = false;
 
     if (fd < 0)
@@ -306,9 +308,10 @@ int home_lock(const struct home *h, const char *name, const char *waiting_for, i
     while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
         if (errno != EWOULDBLOCK && errno != EINTR)
             return error_errno(e, "cannot lock %s", path);
-        if (!said)
+        if (!said && deadline_passed(say_at)) {
             log_progress("Waiting for another process: %s", waiting_for);
-        said = true;
+            said = true;
+        }
         if (clock_monotonic_ns() >= deadline)
             return error_set(e, ERROR_TIMEOUT, "another process did not finish in time: %s", waiting_for);
         if (deadline_poll(NULL, 0, deadline_in_ms(LOCK_RETRY_MS), cancel, e) < 0)

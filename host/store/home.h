@@ -57,7 +57,7 @@ void home_remove_cgroup(const char *path);
 
 /*
  * Takes the lock of that name and returns its fd (close it to unlock). While another process holds it, waits
- * until the deadline or cancel, after saying waiting_for on stderr once.
+ * until the deadline or cancel, and says waiting_for on stderr once if that takes a moment.
  */
 int home_lock(const struct home *h, const char *name, const char *waiting_for, int64_t deadline,
               const struct cancel *cancel, struct error *e);

@@ -377,17 +377,29 @@ static int qemu_snapshot(struct vm *vm, int64_t deadline, const struct cancel *c
 
 /*
  * QEMU up to 8.1 opens the memory for writing also where it only maps it privately. A confined one gets a copy
- * that nobody can write, and of the state too: an inherited fd of a file on disk leads to the file.
+ * that nobody can write, and of the state too: an inherited fd of a file on disk leads to the file. The memory is copied
+ * while QEMU starts, which takes as long; the guest runs after that.
  */
-static int open_sealed(struct vm *vm, char **memory, const char *state, int *ret_memory_fd, struct error *e)
+static int restore_sealed(struct vm *vm, const struct vm_spec *spec, const char *memory, const char *state,
+                          struct error *e)
 {
-    *ret_memory_fd = confine_sealed_copy(*memory, e);
-    if (*ret_memory_fd < 0)
+    cleanup_fd int memory_fd = confine_sealed_begin(memory, e);
+    cleanup_free char *name = text_format("/proc/self/fd/%d", memory_fd);
+
+    if (memory_fd < 0 || (vm->state_fd = confine_sealed_begin(state, e)) < 0 ||
+        confine_sealed_fill(vm->state_fd, state, e) < 0 || spawn(vm, spec, name, memory_fd, true, e) < 0)
         return -1;
-    free(*memory);
-    *memory = text_format("/proc/self/fd/%d", *ret_memory_fd);
-    vm->state_fd = confine_sealed_copy(state, e);
-    return vm->state_fd < 0 ? -1 : 0;
+    return confine_sealed_fill(memory_fd, memory, e);
+}
+
+/* Maps the memory and reads the state: of the template, or of files. */
+static int restore_open(struct vm *vm, const struct vm_spec *spec, const char *memory, const char *state,
+                        struct error *e)
+{
+    vm->state_fd = open(state, O_RDONLY | O_CLOEXEC);
+    if (vm->state_fd < 0)
+        return error_errno(e, "cannot open %s", state);
+    return spawn(vm, spec, memory, spec->template ? spec->template->memory_fd : -1, true, e);
 }
 
 static int qemu_restore(struct vm *vm, const struct vm_spec *spec, const char *snapshot_directory,
@@ -399,23 +411,15 @@ static int qemu_restore(struct vm *vm, const struct vm_spec *spec, const char *s
     /* Opened anew also when it is open: each VM reads the state from its own position. */
     cleanup_free char *state = t ? text_format("/proc/self/fd/%d", t->state_fd)
                                  : text_format("%s/" SNAPSHOT_STATE, snapshot_directory);
-    cleanup_fd int copy_fd = -1;
-    int memory_fd = t ? t->memory_fd : -1;
 
     *vm = VM_NONE;
     vm->driver = &qemu_driver;
-    if (is_confined(spec) && !t) {
-        if (open_sealed(vm, &memory, state, &copy_fd, e) < 0)
-            return -1;
-        memory_fd = copy_fd;
-    } else {
-        vm->state_fd = open(state, O_RDONLY | O_CLOEXEC);
-        if (vm->state_fd < 0)
-            return error_errno(e, "cannot open %s", state);
-    }
+    int result = is_confined(spec) && !t ? restore_sealed(vm, spec, memory, state, e)
+                                         : restore_open(vm, spec, memory, state, e);
     /* The guest runs on as soon as its state is loaded, because it ran when the state was saved. */
-    if (spawn(vm, spec, memory, memory_fd, true, e) < 0 ||
-        migrate(vm, "migrate-incoming", deadline, cancel, e) < 0) {
+    if (result == 0)
+        result = migrate(vm, "migrate-incoming", deadline, cancel, e);
+    if (result < 0) {
         if (e->kind != ERROR_CANCELLED)
             explain(vm, e);
         qemu_destroy(vm);

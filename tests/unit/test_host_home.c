@@ -1,4 +1,4 @@
-/* store/home: scratch directories, what dead processes leave, locks, remembered digests. */
+/* store/home and base/file: scratch directories, what dead processes leave, locks, remembered digests, sealed memory. */
 #include "base/child.h"
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -7,11 +7,13 @@
 
 #include "unit.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -138,6 +140,44 @@ START_TEST(a_dying_child_does_not_keep_what_its_killed_parent_left)
     home_close(&h);
     close(channel[0]);
     close(channel[1]);
+}
+END_TEST
+
+/* While a process writes to it, sealing a memory file fails (EBUSY, fcntl(2)), as it does while the kernel is busy with
+ * its pages. */
+START_TEST(a_memory_file_that_is_busy_for_a_moment_is_sealed)
+{
+    int fd = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+    ck_assert_int_eq(ftruncate(fd, 4096), 0);
+    char *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    ck_assert(page != MAP_FAILED);
+    pid_t pid = fork();
+    if (pid == 0) {
+        usleep(200000);
+        _exit(0);
+    }
+    munmap(page, 4096);
+    ck_assert_int_lt(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE), 0);
+    ck_assert_int_eq(file_seal(fd), 0);
+    ck_assert_int_lt(write(fd, "x", 1), 0);
+    ck_assert_int_lt(ftruncate(fd, 0), 0);
+    waitpid(pid, NULL, 0);
+    close(fd);
+}
+END_TEST
+
+START_TEST(a_memory_file_that_stays_busy_is_not_sealed)
+{
+    int fd = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+    ck_assert_int_eq(ftruncate(fd, 4096), 0);
+    char *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    ck_assert(page != MAP_FAILED);
+    ck_assert_int_lt(file_seal(fd), 0);
+    ck_assert_int_eq(errno, EBUSY);
+    munmap(page, 4096);
+    close(fd);
 }
 END_TEST
 
@@ -290,6 +330,8 @@ int main(void)
     unit_add(&u, scratch_is_removed_at_the_end);
     unit_add(&u, what_a_killed_process_left_is_cleaned_up);
     unit_add(&u, a_dying_child_does_not_keep_what_its_killed_parent_left);
+    unit_add(&u, a_memory_file_that_is_busy_for_a_moment_is_sealed);
+    unit_add(&u, a_memory_file_that_stays_busy_is_not_sealed);
     unit_add(&u, records_end_with_what_they_name);
     unit_add(&u, a_living_process_keeps_its_scratch);
     unit_add(&u, many_starts_at_once_do_not_disturb_each_other);
