@@ -91,6 +91,9 @@ $(THREADS_BIN): $(T)/threads/%: $(T)/threads/obj/tests/unit/%.o $(THREADS_HOST:%
 	$(call say,LD,$@)
 	$(Q)$(CC) -fsanitize=thread $(LDFLAGS) -o $@ $^ $(HOST_LIBS) $(CHECK_LIBS)
 
+# It has doubles for what session.c needs of the rest of the server.
+$(T)/threads/test_host_api_session: $(patsubst %,$(T)/threads/obj/host/api/%.o,body fields refusal session)
+
 # ---- ns and tools: plain objects ------------------------------------------------------------------
 
 # No sanitizers: these tests clone into namespaces, where the leak checker cannot work.

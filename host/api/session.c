@@ -37,9 +37,9 @@ struct session {
     unsigned users, terminals;    /* users that are no terminals keep it from being idle */
     int64_t created, ready, last; /* s since 1970; ns, monotonic */
     int64_t ended;
-    struct newcomer {
-        int fd;
-        bool keep_jobs;
+    struct newcomer { /* a user that the thread does not serve yet */
+        const struct session_user *who;
+        int fd; /* owned; the thread's end */
     } newcomers[SESSION_USERS_MAX];
     unsigned newcomer_count;
 
@@ -149,6 +149,22 @@ static int start(struct session *s, struct error *e)
                            e);
 }
 
+/*
+ * Under the lock. Users that have left keep their places in the mux until it has read their ends; who finds none waits for
+ * that, which wakes the thread.
+ */
+static void take_in_locked(struct session *s, struct mux *m)
+{
+    unsigned taken = 0;
+
+    for (; taken < s->newcomer_count && mux_count(m) < MUX_USERS_MAX; taken++) {
+        const struct newcomer *n = &s->newcomers[taken];
+        mux_add(m, n->fd, n->who->use == SESSION_BACKGROUND);
+    }
+    s->newcomer_count -= taken;
+    memmove(s->newcomers, s->newcomers + taken, s->newcomer_count * sizeof(s->newcomers[0]));
+}
+
 /* Takes in those who came, and says what is due: the time of the next limit, or 0 when the session has to end. */
 static int64_t look(struct session *s, struct mux *m)
 {
@@ -158,9 +174,7 @@ static int64_t look(struct session *s, struct mux *m)
     if (read(s->wake_fd, &drop, sizeof(drop)) < 0 && errno != EAGAIN)
         log_debug("eventfd: %s", strerror(errno));
     pthread_mutex_lock(&s->all->lock);
-    for (unsigned i = 0; i < s->newcomer_count; i++)
-        mux_add(m, s->newcomers[i].fd, s->newcomers[i].keep_jobs);
-    s->newcomer_count = 0;
+    take_in_locked(s, m);
     int64_t idle = s->users > s->terminals ? INT64_MAX : s->last + (int64_t)s->body.idle * 1000000000;
     if (s->close_wanted)
         set_end(s, "closed", NULL);
@@ -450,7 +464,8 @@ bool session_ended(struct session *s, char *ret, size_t size)
 
 /* ---- using one ----------------------------------------------------------------------------------- */
 
-static int enter_locked(struct session *s, int fd, enum session_use use, struct refusal *r)
+/* There are no more newcomers than users, which have places for all. */
+static int enter_locked(struct session *s, int fd, const struct session_user *u, struct refusal *r)
 {
     if (s->close_wanted || s->state >= SESSION_CLOSING)
         return refuse(r, REFUSAL_GONE, "the session has ended: %s", end_text(s));
@@ -458,9 +473,9 @@ static int enter_locked(struct session *s, int fd, enum session_use use, struct 
         r->retry_after = 1;
         return refuse(r, REFUSAL_LIMIT, "the session does %d things at a time already", SESSION_USERS_MAX);
     }
-    s->newcomers[s->newcomer_count++] = (struct newcomer){fd, use == SESSION_BACKGROUND};
+    s->newcomers[s->newcomer_count++] = (struct newcomer){u, fd};
     s->users++;
-    s->terminals += use == SESSION_TERMINAL;
+    s->terminals += u->use == SESSION_TERMINAL;
     s->references++;
     wake(s);
     return 0;
@@ -473,20 +488,33 @@ int session_enter(struct session *s, int cancel_fd, enum session_use use, struct
 
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
         return refuse(r, REFUSAL_OVERLOAD, "the server has too many files open");
+    ret->session = s;
+    ret->use = use;
     pthread_mutex_lock(&s->all->lock);
-    int result = enter_locked(s, pair[1], use, r);
+    int result = enter_locked(s, pair[1], ret, r);
     pthread_mutex_unlock(&s->all->lock);
     if (result < 0) {
         close(pair[0]);
         close(pair[1]);
         return -1;
     }
-    ret->session = s;
-    ret->use = use;
     ret->machine = MACHINE_NONE;
     ret->cancel = (struct cancel){cancel_fd};
     guest_open(&ret->machine.guest, pair[0], -1, &ret->cancel);
     return 0;
+}
+
+/* One that nobody has served yet leaves nothing behind. */
+static void forget_newcomer_locked(struct session *s, const struct session_user *u)
+{
+    for (unsigned i = 0; i < s->newcomer_count; i++) {
+        if (s->newcomers[i].who != u)
+            continue;
+        close(s->newcomers[i].fd);
+        s->newcomer_count--;
+        memmove(s->newcomers + i, s->newcomers + i + 1, (s->newcomer_count - i) * sizeof(s->newcomers[0]));
+        return;
+    }
 }
 
 void session_leave(struct session_user *u)
@@ -495,6 +523,7 @@ void session_leave(struct session_user *u)
 
     guest_close(&u->machine.guest);
     pthread_mutex_lock(&s->all->lock);
+    forget_newcomer_locked(s, u);
     s->users--;
     s->terminals -= u->use == SESSION_TERMINAL;
     s->last = clock_monotonic_ns();

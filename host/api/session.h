@@ -75,7 +75,7 @@ enum session_use {
 
 /*
  * A connection to its guest: what cancel_fd says cancels what is done with it. -1 with a refusal: it has ended, or too many
- * use it. The user does not keep it longer than it must: session_leave().
+ * use it. The user does not keep it longer than it must, nor moves it: session_leave().
  */
 struct session_user {
     struct session *session; /* owned reference */
