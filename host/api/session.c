@@ -291,7 +291,7 @@ static int check_room_locked(struct sessions *all, const char *client, struct re
 
 /* With the thread's, the table's and the caller's reference. */
 static struct session *begin(struct api_server *server, const char *client, struct body_session *body,
-                             struct refusal *r)
+                             const char *trace_id, struct refusal *r)
 {
     struct sessions *all = &server->sessions;
     struct session *s = memory_allocate(sizeof(*s));
@@ -302,6 +302,7 @@ static struct session *begin(struct api_server *server, const char *client, stru
     s->created = clock_realtime_ns() / 1000000000;
     snprintf(s->client, sizeof(s->client), "%s", client);
     snprintf(s->language, sizeof(s->language), "%s", body->language);
+    snprintf(s->trace_id, sizeof(s->trace_id), "%s", trace_id);
     *body = (struct body_session){0};
     pthread_mutex_lock(&all->lock);
     forget_locked(all);
@@ -335,27 +336,28 @@ struct session *session_create(struct api_server *server, const char *client, st
                                const atomic_bool *cancelled, const char *trace_id, struct refusal *r)
 {
     struct sessions *all = &server->sessions;
-    struct session *s = begin(server, client, body, r);
+    struct session *s = begin(server, client, body, trace_id, r);
+    bool given_up = false;
 
     if (!s)
         return NULL;
     pthread_mutex_lock(&all->lock);
-    snprintf(s->trace_id, sizeof(s->trace_id), "%s", trace_id);
     while (s->state == SESSION_STARTING) {
         struct timespec until = soon();
         pthread_cond_timedwait(&all->changed, &all->lock, &until);
-        if (*cancelled && !s->close_wanted) {
-            s->close_wanted = true;
+        if (*cancelled && !given_up) {
+            given_up = s->close_wanted = true;
             wake(s);
         }
     }
     struct error e = s->why;
-    bool stopping = all->closed, failed = s->end && strcmp(s->end, "failed") == 0,
-         ready = s->state == SESSION_READY;
-    if (!ready)
+    bool stopping = all->closed, failed = s->end && strcmp(s->end, "failed") == 0;
+    /* Its thread goes on meanwhile: it may have ended by now, which its state says. */
+    bool made = s->ready && !given_up;
+    if (!made)
         unlink_locked(s);
     pthread_mutex_unlock(&all->lock);
-    if (ready)
+    if (made)
         return s;
     session_unref(s);
     if (!failed)

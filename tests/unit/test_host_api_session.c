@@ -23,11 +23,10 @@ static struct api_options options;
 static struct api_server server;
 static struct sessions *all = &server.sessions;
 static struct session_user users[SESSION_USERS_MAX];
-static struct error failure; /* of start, when it is set */
-static bool starts_for_ever; /* or until it is cancelled */
-static pthread_t thread;     /* the session's */
-static int peer = -1;        /* the guest's end */
-static int held[2], go[2];   /* pipes, see hold() */
+static enum { STARTS, STARTS_LATE, STARTS_AND_DIES, FAILS, WAITS_FOR_CANCEL } vm;
+static pthread_t thread;   /* the session's */
+static int peer = -1;      /* the guest's end */
+static int held[2], go[2]; /* pipes, see hold() */
 
 /* ---- doubles ------------------------------------------------------------------------------------- */
 
@@ -42,16 +41,18 @@ int backend_session(struct backend *b, const struct run_request *request, int ca
     *ret = MACHINE_NONE;
     *ret_target = (struct run_target){0};
     thread = pthread_self();
-    if (starts_for_ever)
+    if (vm == WAITS_FOR_CANCEL)
         return deadline_wait_fd(-1, 0, deadline_in_ms(WAIT_MS), &cancel, e);
-    if (failure.kind) {
-        *e = failure;
-        return -1;
-    }
+    if (vm == FAILS)
+        return error_set(e, ERROR_GENERAL, "there is no kernel");
+    if (vm == STARTS_LATE)
+        usleep(300000);
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
     guest_open(&ret->guest, pair[0], -1, NULL);
     close_fd(&peer);
     peer = pair[1];
+    if (vm == STARTS_AND_DIES)
+        close_fd(&peer);
     return 0;
 }
 
@@ -177,6 +178,65 @@ static uint32_t expect_all_served(void)
     return stream;
 }
 
+/* ---- making one ---------------------------------------------------------------------------------- */
+
+static void wait_for_state(struct session *s, const char *wanted)
+{
+    for (int64_t end = deadline_in_ms(WAIT_MS); clock_monotonic_ns() < end; usleep(1000)) {
+        json_t *j = session_show(s);
+        bool reached = strcmp(json_string_value(json_object_get(j, "state")), wanted) == 0;
+        json_decref(j);
+        if (reached)
+            return;
+    }
+    ck_abort_msg("the session's state is never %s", wanted);
+}
+
+static void expect_none_listed(void)
+{
+    json_t *j = sessions_show(all, "client");
+
+    ck_assert_int_eq(json_integer_value(json_object_get(j, "count")), 0);
+    json_decref(j);
+}
+
+/* Also when it is at its end before who made it has looked. */
+START_TEST(a_session_that_was_ready_is_made)
+{
+    const bool dies = _i % 2;
+    struct refusal r = {0};
+
+    vm = dies ? STARTS_AND_DIES : STARTS;
+    struct session *s = create(dies ? 300 : 0, false, &r);
+    ck_assert_msg(s != NULL, "%s", r.text);
+    wait_for_state(s, dies ? "lost" : "expired");
+    session_unref(s);
+}
+END_TEST
+
+START_TEST(why_one_does_not_start_is_told)
+{
+    struct refusal r = {0};
+
+    vm = FAILS;
+    ck_assert_ptr_null(create(300, false, &r));
+    ck_assert_int_eq(r.kind, REFUSAL_FAILED);
+    ck_assert_str_eq(r.text, "there is no kernel");
+    expect_none_listed();
+}
+END_TEST
+
+START_TEST(nobody_keeps_one_whose_client_went_away)
+{
+    struct refusal r = {0};
+
+    vm = _i ? STARTS_LATE : WAITS_FOR_CANCEL;
+    ck_assert_ptr_null(create(300, true, &r));
+    ck_assert_int_eq(r.kind, REFUSAL_CANCELLED);
+    expect_none_listed();
+}
+END_TEST
+
 /* ---- users --------------------------------------------------------------------------------------- */
 
 START_TEST(any_number_come_and_go_before_the_session_looks)
@@ -297,6 +357,9 @@ int main(void)
     struct unit u = unit_begin("api_session");
 
     unit_fixture(&u, setup, teardown);
+    unit_add_loop(&u, a_session_that_was_ready_is_made, 20);
+    unit_add(&u, why_one_does_not_start_is_told);
+    unit_add_loop(&u, nobody_keeps_one_whose_client_went_away, 2);
     if (can_hold) {
         unit_add(&u, any_number_come_and_go_before_the_session_looks);
         unit_add(&u, who_comes_for_one_that_left_is_served);
