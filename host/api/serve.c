@@ -76,17 +76,24 @@ static void reload(struct api_server *s)
     listen_notify("READY=1");
 }
 
-static void expire(struct api_server *s)
+/* Refuses those that wait for one of a lane's threads for too long. */
+static void expire_lane(struct api_server *s, enum route_lane lane, int64_t before)
 {
-    int64_t now = clock_monotonic_ns(), before = now - (int64_t)s->options->queue_seconds * 1000000000;
-
-    connections_expire(&s->connections, now - (int64_t)s->options->receive_seconds * 1000000000);
-    for (struct exchange *x; (x = queue_expired(&s->lanes[LANE_LIST], before));) {
+    for (struct exchange *x; (x = queue_expired(&s->lanes[lane], before));) {
         x->refusal.retry_after = 5;
         refuse(&x->refusal, REFUSAL_OVERLOAD, "no worker was free for %llu seconds",
                (unsigned long long)s->options->queue_seconds);
         exchange_finish(x);
     }
+}
+
+static void expire(struct api_server *s)
+{
+    int64_t now = clock_monotonic_ns(), before = now - (int64_t)s->options->queue_seconds * 1000000000;
+
+    connections_expire(&s->connections, now - (int64_t)s->options->receive_seconds * 1000000000);
+    expire_lane(s, LANE_LIST, before);
+    expire_lane(s, LANE_SESSION, before);
 }
 
 /* Looks at what happened for a while. Returns the signal that asks to end, or 0. */

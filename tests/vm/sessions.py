@@ -16,7 +16,7 @@ import threading
 import time
 
 import api
-from api import Server, expect, wait_for
+from api import Server, expect, metric, wait_for
 
 # ---- a WebSocket client ----------------------------------------------------------------------------
 
@@ -387,6 +387,28 @@ def test_many(s):
     # The others end with the server.
 
 
+def test_waiting():
+    """Programs and files of sessions have 16 threads; who gets none of them in time is told so."""
+    with Server("--queue-seconds", "2", "--grace", "1") as s:
+        busy, x = [Session(s), Session(s)], Session(s)
+        threads = [threading.Thread(target=y.execute, kwargs={"argv": ["sleep", "60"], "timeout": 100})
+                   for y in busy for _ in range(8)]
+        for t in threads:
+            t.start()
+        wait_for("every thread is busy", lambda: metric(s, 'capsid_workers_busy{lane="session"}') == 16)
+        for what, method, path, body in (("a program", "POST", "/execute", {"argv": ["true"]}), ("a file", "GET", "/files/tmp/", None)):
+            start = time.monotonic()
+            status, headers, value = x.call(method, path, body)
+            took = time.monotonic() - start
+            expect(f"{what} that waits too long", (status, value.get("code"), "Retry-After" in headers), (503, "E010", True))
+            expect(f"{what}: is told in time", took, lambda took: 2 <= took < 30)
+        for y in busy:
+            y.close()
+        for t in threads:
+            t.join()
+        expect("then there is room", x.sh("echo again"), "again\n")
+
+
 def test_tokens():
     file, tokens = os.path.join(os.environ["TMPDIR"], "tokens"), {}
     with open(file, "w") as f:
@@ -418,10 +440,11 @@ def main():
     with Server("--client-sessions", "20") as s:
         api.KEPT.update(s.call("GET", "/api/v1/openapi.json")[2])
         for test in sys.argv[1:] or ("programs", "files", "terminal", "limits", "many"):
-            if test != "tokens":
+            if test not in ("tokens", "waiting"):
                 globals()["test_" + test](s)
-    if not sys.argv[1:] or "tokens" in sys.argv[1:]:
-        test_tokens()
+    for test in (test_waiting, test_tokens):
+        if not sys.argv[1:] or test.__name__.removeprefix("test_") in sys.argv[1:]:
+            test()
     sys.exit(api.failures > 0)
 
 
