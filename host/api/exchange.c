@@ -231,6 +231,22 @@ int exchange_hold(struct exchange *x, size_t size)
     return 0;
 }
 
+/* False: there is no room. Otherwise the twin belongs to its worker, which may be done with it before this returns. */
+static bool queue_twin(struct exchange *x, struct exchange *twin, enum route_lane lane)
+{
+    struct api_server *s = x->server;
+    json_t *shown = operations_show(&s->operations, x->client_name, twin->operation);
+
+    if (!queue_push(&s->lanes[lane], twin)) {
+        json_decref(shown);
+        return false;
+    }
+    snprintf(x->answer.location, sizeof(x->answer.location), "/api/v1/operations/%s",
+             json_string_value(json_object_get(shown, "id")));
+    exchange_answer(x, 202, shown);
+    return true;
+}
+
 int exchange_detach(struct exchange *x, const char *kind, enum route_lane lane,
                     int (*work)(struct exchange *, struct backend *))
 {
@@ -246,13 +262,13 @@ int exchange_detach(struct exchange *x, const char *kind, enum route_lane lane,
     twin->create = x->create;
     x->run = (struct body_run){0};
     x->create = (struct body_create){0};
+    /* What was read from the body is held until the twin is done. */
+    twin->held = x->body.size;
+    buffer_free(&x->body);
     if (exchange_begin_work(twin) == 0) {
-        if (operations_add(&s->operations, kind, twin->client_name, twin->id, twin->operation) < 0)
+        if (operations_add(&s->operations, kind, twin->client_name, twin->id, twin->operation) < 0) {
             refuse(&twin->refusal, REFUSAL_OVERLOAD, "too many operations that are not finished");
-        else if (queue_push(&s->lanes[lane], twin)) {
-            snprintf(x->answer.location, sizeof(x->answer.location), "/api/v1/operations/%s",
-                     twin->operation);
-            exchange_answer(x, 202, operations_show(&s->operations, x->client_name, twin->operation));
+        } else if (queue_twin(x, twin, lane)) {
             return 0;
         } else {
             refuse(&twin->refusal, REFUSAL_OVERLOAD, "too many requests wait already");
