@@ -6,6 +6,10 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
+#define ANSWER_SMALL (64u << 10) /* bytes of an answer that is not counted */
+/* One answer counts as no more, so that what a raised limit of output allows is answered while little else is held. */
+#define ANSWER_COUNTED_MAX (BODIES_MAX / 4 * 3)
+
 struct exchange *exchange_new(struct api_server *s, const char *method, const char *path)
 {
     struct exchange *x = memory_allocate(sizeof(*x));
@@ -178,15 +182,37 @@ void exchange_cancel_all(struct api_server *s)
     }
 }
 
-void exchange_answer(struct exchange *x, int status, json_t *j)
+static int add_text(const char *text, size_t size, void *out)
 {
-    cleanup_free char *text = json_dumps(j, JSON_COMPACT);
+    buffer_add(out, text, size);
+    return 0;
+}
 
+void exchange_add_json(struct buffer *out, const json_t *j)
+{
+    json_dump_callback(j, add_text, out, JSON_COMPACT);
+}
+
+static void set_json(struct exchange *x, int status, json_t *j)
+{
+    struct answer *a = &x->answer;
+
+    buffer_free(&a->body);
+    exchange_add_json(&a->body, j);
     json_decref(j);
-    x->answer.status = text ? status : 500;
-    x->answer.type = "application/json";
-    x->answer.body.size = 0;
-    buffer_add_text(&x->answer.body, "%s\n", text ? text : "{\"code\":\"E006\"}");
+    a->status = a->body.size ? status : 500;
+    a->type = "application/json";
+    buffer_add_text(&a->body, "%s\n", a->body.size ? "" : "{\"code\":\"E006\"}");
+}
+
+int exchange_answer(struct exchange *x, int status, json_t *j)
+{
+    set_json(x, status, j);
+    size_t size = x->answer.body.size;
+    if (size <= ANSWER_SMALL || exchange_hold(x, size < ANSWER_COUNTED_MAX ? size : ANSWER_COUNTED_MAX) == 0)
+        return 0;
+    set_json(x, refusal_status(x->refusal.kind), refusal_json(&x->refusal, x->trace.id));
+    return -1;
 }
 
 int refuse_error(struct api_server *s, const struct error *e, const char *trace_id, struct refusal *r)

@@ -180,7 +180,7 @@ void metrics_write(struct api_server *s, struct buffer *out)
                     pending, finished);
     value(out, "capsid_http_exchanges", "gauge", "Requests that are being read, worked on or answered.",
           s->exchanges);
-    value(out, "capsid_http_bodies_bytes", "gauge", "Bytes of request bodies that are held.",
+    value(out, "capsid_http_bodies_bytes", "gauge", "Bytes of bodies and large answers that are held.",
           (double)s->bodies);
     value(out, "capsid_uptime_seconds", "gauge", "How long the server runs.",
           (double)(clock_monotonic_ns() - s->started_ns) / 1e9);

@@ -279,23 +279,51 @@ int work_execute(struct exchange *x, struct backend *b)
     return run_and_answer(x, b, NULL);
 }
 
+/*
+ * Takes a run's result. For a client that waits, results are text from the start: as many bytes as will be sent are
+ * held. -1 with a refusal.
+ */
+static int add_to_batch(struct exchange *x, json_t *all, json_t *j)
+{
+    struct buffer *body = &x->answer.body;
+    size_t before = body->size;
+
+    if (x->operation[0]) {
+        size_t size = json_dumpb(j, NULL, 0, JSON_COMPACT);
+        json_array_append_new(all, j);
+        return exchange_hold(x, size);
+    }
+    buffer_add(body, before ? "," : "[", 1);
+    exchange_add_json(body, j);
+    json_decref(j);
+    return exchange_hold(x, body->size - before);
+}
+
+static void finish_batch(struct exchange *x, json_t *all)
+{
+    if (x->operation[0]) {
+        x->result = all;
+        return;
+    }
+    json_decref(all);
+    x->answer.status = 200;
+    x->answer.type = "application/json";
+    buffer_add(&x->answer.body, "]\n", 2);
+}
+
 int work_run(struct exchange *x, struct backend *b)
 {
-    json_t *all = json_array();
-
-    if (!x->run.batch) {
-        json_decref(all);
+    if (!x->run.batch)
         return work_execute(x, b);
-    }
+    json_t *all = json_array();
     for (size_t i = 0; i < x->run.stdin_count; i++) {
         json_t *j = run_one(x, b, NULL, i);
-        if (!j) {
+        if (!j || add_to_batch(x, all, j) < 0) {
             json_decref(all);
             return -1;
         }
-        json_array_append_new(all, j);
     }
-    finish(x, all);
+    finish_batch(x, all);
     return 0;
 }
 

@@ -138,6 +138,37 @@ START_TEST(a_body_is_held_until_its_twin_is_done)
 }
 END_TEST
 
+/* ---- answers ------------------------------------------------------------------------------------- */
+
+static json_t *large(size_t size)
+{
+    char *text = memory_allocate(size + 1);
+
+    memset(text, 'x', size);
+    json_t *j = json_string(text);
+    free(text);
+    return json_pack("[o]", j);
+}
+
+START_TEST(large_answers_count_as_bodies_do)
+{
+    struct exchange *x = new_request(0), *y = new_request(0);
+
+    ck_assert_int_eq(exchange_answer(x, 200, json_pack("{}")), 0);
+    ck_assert_str_eq(x->answer.body.data, "{}\n");
+    ck_assert_uint_eq(server->bodies, 0);
+    ck_assert_int_eq(exchange_answer(x, 200, large(1 << 20)), 0);
+    ck_assert_uint_eq(server->bodies, x->answer.body.size);
+    server->bodies += BODIES_MAX;
+    ck_assert_int_lt(exchange_answer(y, 200, large(1 << 20)), 0);
+    ck_assert(y->answer.status == 503 && y->refusal.kind == REFUSAL_OVERLOAD && y->refusal.retry_after);
+    ck_assert(strstr(y->answer.body.data, "E010"));
+    exchange_unref(y);
+    exchange_unref(x);
+    ck_assert_uint_eq(server->bodies, BODIES_MAX);
+}
+END_TEST
+
 int main(void)
 {
     struct unit u = unit_begin("api_exchange");
@@ -145,5 +176,6 @@ int main(void)
     unit_fixture(&u, open_server, close_server);
     unit_add(&u, a_twin_may_be_done_before_its_request_is_answered);
     unit_add(&u, a_body_is_held_until_its_twin_is_done);
+    unit_add(&u, large_answers_count_as_bodies_do);
     return unit_end(&u);
 }

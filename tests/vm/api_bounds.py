@@ -1,0 +1,78 @@
+"""What clients can make a live server hold: memory with bodies and answers. Prints "ok: ..." or "FAILED: ..." lines; exit status 1 when one failed."""
+
+import os
+import sys
+import threading
+import time
+
+import api
+from api import Server, expect, metric, wait_for
+
+MIB = 1 << 20
+BUSY = 'capsid_workers_busy{lane="run"}'
+
+
+class Peak:
+    """The most resident memory of a server during a with block."""
+
+    def __init__(self, server):
+        self.path, self.peak, self.end = f"/proc/{server.process.pid}/statm", 0, threading.Event()
+        self.thread = threading.Thread(target=self.watch)
+
+    def watch(self):
+        while not self.end.wait(0.02):
+            with open(self.path, encoding="ascii") as f:
+                self.peak = max(self.peak, int(f.read().split()[1]) * os.sysconf("SC_PAGESIZE"))
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.end.set()
+        self.thread.join()
+
+
+def batch(s, count, character, size=MIB):
+    code = f"import sys\nfor f in sys.stdout, sys.stderr: f.write({character!r} * {size})"
+    return s.call("POST", "/api/v1/run", {"language": "python", "stdin": [""] * count, "code": code})
+
+
+def test_batches(s):
+    status, _, value = batch(s, 16, "x")
+    expect("a large batch of text is answered", (status, len(value)), (200, 16))
+    expect("whole", {len(one[k]) for one in value for k in ("stdout", "stderr")}, {MIB})
+    wait_for("what it held is free", lambda: metric(s, "capsid_http_bodies_bytes") == 0)
+    with Peak(s) as p:
+        status, headers, value = batch(s, 64, "\x01")
+    expect("one that becomes six times as large is stopped", (status, value["code"] if status != 200 else None), (503, "E010"))
+    expect("as by a full server", bool(headers["Retry-After"]), True)
+    expect("memory has a bound", p.peak // MIB, lambda mib: mib < 700)
+    wait_for("what it held is free again", lambda: metric(s, "capsid_http_bodies_bytes") == 0)
+    expect("the server goes on", s.execute("print(1)")[2]["stdout"], "1\n")
+
+
+def test_detached(s):
+    held = "x" * (8 * MIB)
+    first = s.execute("import time; time.sleep(60)", timeout=100, wait=False)[2]["id"]
+    wait_for("one runs", lambda: metric(s, BUSY) == 1)
+    ids = []
+    for _ in range(40):
+        status, _, value = s.call("POST", "/api/v1/run", {"language": "python", "code": f"#{held}", "wait": False})
+        if status != 202:
+            break
+        ids.append(value["id"])
+    expect("bodies of runs that do not wait are counted", (status, value.get("code"), len(ids) < 32), (503, "E010", True))
+    for one in [first, *ids]:
+        s.call("DELETE", "/api/v1/operations/" + one)
+    wait_for("what they held is free", lambda: metric(s, "capsid_http_bodies_bytes") == 0)
+
+
+def main():
+    with Server("--workers", "1", "--pool", "off", "--grace", "1") as s:
+        for test in test_detached, test_batches:
+            test(s)
+    sys.exit(api.failures > 0)
+
+
+main()
