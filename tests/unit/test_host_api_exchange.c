@@ -169,6 +169,36 @@ START_TEST(large_answers_count_as_bodies_do)
 }
 END_TEST
 
+/* ---- counters ------------------------------------------------------------------------------------ */
+
+/* metrics_write() wants a whole server; the counters are all that is looked at. */
+START_TEST(every_status_is_counted)
+{
+    static const int more[] = {101, 200, 201, 202, 204, 206, 304};
+    struct metrics *m = &server->metrics;
+    unsigned long long counted = 0, rows = 0;
+    unsigned answered = 0;
+
+    for (enum refusal_kind k = REFUSAL_INVALID; k <= REFUSAL_LARGE_HEAD; k++, answered++)
+        metrics_request(m, 0, refusal_status(k), 1);
+    for (size_t i = 0; i < sizeof(more) / sizeof(more[0]); i++, answered++)
+        metrics_request(m, 0, more[i], 1);
+    for (unsigned i = 0; i < METRICS_STATUSES; i++)
+        counted += m->requests[0][i];
+    ck_assert_uint_eq(counted, answered);
+    for (unsigned i = 0; i < METRICS_STATUSES; i++)
+        rows += m->requests[0][i] > 0;
+    metrics_request(m, 0, 599, 1); /* unknown: not lost, and not another's */
+    metrics_request(m, 0, 598, 1);
+    metrics_request(m, 0, 0, 1); /* not answered */
+    for (unsigned i = 0; i < METRICS_STATUSES; i++) {
+        counted -= m->requests[0][i];
+        rows -= m->requests[0][i] > 0;
+    }
+    ck_assert(counted + 2 == 0 && rows + 1 == 0);
+}
+END_TEST
+
 int main(void)
 {
     struct unit u = unit_begin("api_exchange");
@@ -177,5 +207,6 @@ int main(void)
     unit_add(&u, a_twin_may_be_done_before_its_request_is_answered);
     unit_add(&u, a_body_is_held_until_its_twin_is_done);
     unit_add(&u, large_answers_count_as_bodies_do);
+    unit_add(&u, every_status_is_counted);
     return unit_end(&u);
 }
