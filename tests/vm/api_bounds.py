@@ -1,12 +1,15 @@
-"""What clients can make a live server hold: memory with bodies and answers. Prints "ok: ..." or "FAILED: ..." lines; exit status 1 when one failed."""
+"""What clients can make a live server hold: memory with bodies and answers, and answers for an Idempotency-Key.
+Prints "ok: ..." or "FAILED: ..." lines; exit status 1 when one failed."""
 
+import json
 import os
+import socket
 import sys
 import threading
 import time
 
 import api
-from api import Server, expect, metric, wait_for
+from api import Server, expect, metric, post, wait_for
 
 MIB = 1 << 20
 BUSY = 'capsid_workers_busy{lane="run"}'
@@ -68,9 +71,27 @@ def test_detached(s):
     wait_for("what they held is free", lambda: metric(s, "capsid_http_bodies_bytes") == 0)
 
 
+def test_lost_connection(s):
+    code, key = "import os, time; time.sleep(2); print(os.urandom(8).hex())", "Idempotency-Key: lost"
+    body = json.dumps({"language": "python", "code": code})
+    cancelled = metric(s, 'capsid_runs_total{end="cancelled"}')
+    with socket.create_connection(("127.0.0.1", s.port)) as c:
+        c.sendall(post(body.encode(), key))
+        wait_for("a program with a key runs", lambda: metric(s, BUSY) == 1)
+    wait_for("a lost connection cancels it", lambda: metric(s, 'capsid_runs_total{end="cancelled"}') > cancelled)
+    headers = {"Idempotency-Key": "lost"}
+    for _ in range(50):
+        status, got, value = s.call("POST", "/api/v1/execute", body, headers)
+        if value.get("code") != "E012":
+            break
+        time.sleep(0.1)
+    expect("who tries again has it run", (status, value.get("exit_code"), got["Idempotency-Replayed"]), (200, 0, None))
+    expect("once", s.call("POST", "/api/v1/execute", body, headers)[2], value)
+
+
 def main():
     with Server("--workers", "1", "--pool", "off", "--grace", "1") as s:
-        for test in test_detached, test_batches:
+        for test in test_lost_connection, test_detached, test_batches:
             test(s)
     sys.exit(api.failures > 0)
 
