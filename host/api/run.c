@@ -41,19 +41,29 @@ static int send_text(struct exchange *x, int channel, const char *phase, const c
     return stream_event(x, channel == 1 ? "stdout" : "stderr", j);
 }
 
-/* Output as it comes. A character that is cut waits for its rest. */
+/*
+ * Output as it comes. A character that is cut waits for its rest. The program waits for a client with much to read, but
+ * no longer than it may run: the VM is not the client's to keep. What was taken from the guest is sent in any case.
+ */
 static int on_output(void *context, int channel, const void *data, size_t size, struct error *e)
 {
     struct one_run *o = context;
+    struct exchange *x = o->exchange;
     struct buffer *carry = &o->carry[channel - 1];
 
+    bool late = stream_wait(x, o->result.deadline) < 0;
     buffer_add(carry, data, size);
     size_t valid = text_utf8_prefix(carry->data, carry->size);
     size_t now = carry->size - valid < 4 ? valid : carry->size;
-    int result = now ? send_text(o->exchange, channel, NULL, carry->data, now) : 0;
+    int result = now ? send_text(x, channel, NULL, carry->data, now) : 0;
     memmove(carry->data, carry->data + now, carry->size - now);
     carry->size -= now;
-    return result < 0 ? error_set(e, ERROR_CANCELLED, "the client went away") : 0;
+    if (result < 0 || x->cancelled)
+        return error_set(e, ERROR_CANCELLED, "the client went away");
+    if (!late)
+        return 0;
+    o->outputs[0].truncated[channel - 1] = true;
+    return error_set(e, ERROR_TIMEOUT, "the client did not read the program's output in time");
 }
 
 /* What is left of the output: cut characters, a failed compiler's words. */

@@ -185,8 +185,11 @@ int exchange_detach(struct exchange *x, const char *kind, enum route_lane lane,
 /* Begins the stream: from here on the answer is 200. */
 void stream_begin(struct exchange *x);
 
-/* Sends an event; takes the reference. Waits while the client has much to read; -1: it is gone, or cancelled. */
+/* Sends an event; takes the reference. -1: the client is gone, or it is cancelled. */
 int stream_event(struct exchange *x, const char *name, json_t *data);
+
+/* Waits while the client has much to read, until the deadline; -1: it still has, or is gone, or it is cancelled. */
+int stream_wait(struct exchange *x, int64_t deadline);
 
 /* Reads what is there: as MHD_ContentReaderCallback. */
 ssize_t stream_read(void *exchange, uint64_t position, char *out, size_t max);

@@ -169,6 +169,30 @@ START_TEST(large_answers_count_as_bodies_do)
 }
 END_TEST
 
+/* ---- streams ------------------------------------------------------------------------------------- */
+
+START_TEST(a_stream_waits_for_its_client_until_the_deadline)
+{
+    struct exchange *x = new_request(0);
+    char sink[4096];
+
+    x->stream = STREAM_NDJSON;
+    x->connection = (struct MHD_Connection *)&sink; /* there is one; nobody looks at it */
+    ck_assert_int_eq(stream_wait(x, 0), 0);
+    ck_assert_int_eq(stream_event(x, "stdout", json_pack("{s:o}", "data", large(STREAM_HELD_MAX))), 0);
+    int64_t start = clock_monotonic_ns();
+    ck_assert_int_lt(stream_wait(x, deadline_in_ms(50)), 0);
+    ck_assert_int_ge(clock_monotonic_ns() - start, 50000000);
+    ck_assert_int_eq(stream_event(x, "end", json_object()), 0); /* how it ended is told in any case */
+    while (x->out.size - x->out_start > STREAM_HELD_MAX)
+        ck_assert_int_gt(stream_read(x, 0, sink, sizeof(sink)), 0);
+    ck_assert_int_eq(stream_wait(x, DEADLINE_NEVER), 0);
+    x->connection = NULL;
+    ck_assert_int_lt(stream_wait(x, DEADLINE_NEVER), 0);
+    exchange_unref(x);
+}
+END_TEST
+
 /* ---- counters ------------------------------------------------------------------------------------ */
 
 /* metrics_write() wants a whole server; the counters are all that is looked at. */
@@ -207,6 +231,7 @@ int main(void)
     unit_add(&u, a_twin_may_be_done_before_its_request_is_answered);
     unit_add(&u, a_body_is_held_until_its_twin_is_done);
     unit_add(&u, large_answers_count_as_bodies_do);
+    unit_add(&u, a_stream_waits_for_its_client_until_the_deadline);
     unit_add(&u, every_status_is_counted);
     return unit_end(&u);
 }

@@ -1,5 +1,5 @@
-"""What clients can make a live server hold: memory with bodies and answers, and answers for an Idempotency-Key.
-Prints "ok: ..." or "FAILED: ..." lines; exit status 1 when one failed."""
+"""What clients can make a live server hold: memory with bodies and answers, VMs by reading slowly, and answers for an
+Idempotency-Key. Prints "ok: ..." or "FAILED: ..." lines; exit status 1 when one failed."""
 
 import json
 import os
@@ -89,9 +89,28 @@ def test_lost_connection(s):
     expect("once", s.call("POST", "/api/v1/execute", body, headers)[2], value)
 
 
+def test_slow_reader(s):
+    body = json.dumps({"language": "sh", "code": "yes", "timeout": 2}).encode()
+    with socket.create_connection(("127.0.0.1", s.port)) as c:
+        c.sendall(post(body, "Accept: application/x-ndjson"))
+        wait_for("a program prints more than is read", lambda: metric(s, BUSY) == 1)
+        wait_for("its VM is free when its time is over", lambda: metric(s, BUSY) == 0, 25)
+        expect("it timed out", metric(s, 'capsid_runs_total{end="timed_out"}'), 1)
+        c.settimeout(60)
+        got, end = b"", time.monotonic() + 60
+        while b'"event":"end"' not in got[-4096:] and time.monotonic() < end:
+            chunk = c.recv(1 << 20)
+            if not chunk:
+                break
+            got += chunk
+    last = got[got.find(b'{"event":"end"'):]
+    expect("what there is can be read, and how it ended",
+           [word in last for word in (b'"end":"timed_out"', b'"truncated":true', b"timeout exceeded (2s)")], [True] * 3)
+
+
 def main():
     with Server("--workers", "1", "--pool", "off", "--grace", "1") as s:
-        for test in test_lost_connection, test_detached, test_batches:
+        for test in test_slow_reader, test_lost_connection, test_detached, test_batches:
             test(s)
     sys.exit(api.failures > 0)
 
