@@ -6,6 +6,10 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
+#define ANSWER_SMALL (64u << 10) /* bytes of an answer that is not counted */
+/* One answer counts as no more, so that what a raised limit of output allows is answered while little else is held. */
+#define ANSWER_COUNTED_MAX (BODIES_MAX / 4 * 3)
+
 struct exchange *exchange_new(struct api_server *s, const char *method, const char *path)
 {
     struct exchange *x = memory_allocate(sizeof(*x));
@@ -178,15 +182,37 @@ void exchange_cancel_all(struct api_server *s)
     }
 }
 
-void exchange_answer(struct exchange *x, int status, json_t *j)
+static int add_text(const char *text, size_t size, void *out)
 {
-    cleanup_free char *text = json_dumps(j, JSON_COMPACT);
+    buffer_add(out, text, size);
+    return 0;
+}
 
+void exchange_add_json(struct buffer *out, const json_t *j)
+{
+    json_dump_callback(j, add_text, out, JSON_COMPACT);
+}
+
+static void set_json(struct exchange *x, int status, json_t *j)
+{
+    struct answer *a = &x->answer;
+
+    buffer_free(&a->body);
+    exchange_add_json(&a->body, j);
     json_decref(j);
-    x->answer.status = text ? status : 500;
-    x->answer.type = "application/json";
-    x->answer.body.size = 0;
-    buffer_add_text(&x->answer.body, "%s\n", text ? text : "{\"code\":\"E006\"}");
+    a->status = a->body.size ? status : 500;
+    a->type = "application/json";
+    buffer_add_text(&a->body, "%s\n", a->body.size ? "" : "{\"code\":\"E006\"}");
+}
+
+int exchange_answer(struct exchange *x, int status, json_t *j)
+{
+    set_json(x, status, j);
+    size_t size = x->answer.body.size;
+    if (size <= ANSWER_SMALL || exchange_hold(x, size < ANSWER_COUNTED_MAX ? size : ANSWER_COUNTED_MAX) == 0)
+        return 0;
+    set_json(x, refusal_status(x->refusal.kind), refusal_json(&x->refusal, x->trace.id));
+    return -1;
 }
 
 int refuse_error(struct api_server *s, const struct error *e, const char *trace_id, struct refusal *r)
@@ -231,6 +257,22 @@ int exchange_hold(struct exchange *x, size_t size)
     return 0;
 }
 
+/* False: there is no room. Otherwise the twin belongs to its worker, which may be done with it before this returns. */
+static bool queue_twin(struct exchange *x, struct exchange *twin, enum route_lane lane)
+{
+    struct api_server *s = x->server;
+    json_t *shown = operations_show(&s->operations, x->client_name, twin->operation);
+
+    if (!queue_push(&s->lanes[lane], twin)) {
+        json_decref(shown);
+        return false;
+    }
+    snprintf(x->answer.location, sizeof(x->answer.location), "/api/v1/operations/%s",
+             json_string_value(json_object_get(shown, "id")));
+    exchange_answer(x, 202, shown);
+    return true;
+}
+
 int exchange_detach(struct exchange *x, const char *kind, enum route_lane lane,
                     int (*work)(struct exchange *, struct backend *))
 {
@@ -246,13 +288,13 @@ int exchange_detach(struct exchange *x, const char *kind, enum route_lane lane,
     twin->create = x->create;
     x->run = (struct body_run){0};
     x->create = (struct body_create){0};
+    /* What was read from the body is held until the twin is done. */
+    twin->held = x->body.size;
+    buffer_free(&x->body);
     if (exchange_begin_work(twin) == 0) {
-        if (operations_add(&s->operations, kind, twin->client_name, twin->id, twin->operation) < 0)
+        if (operations_add(&s->operations, kind, twin->client_name, twin->id, twin->operation) < 0) {
             refuse(&twin->refusal, REFUSAL_OVERLOAD, "too many operations that are not finished");
-        else if (queue_push(&s->lanes[lane], twin)) {
-            snprintf(x->answer.location, sizeof(x->answer.location), "/api/v1/operations/%s",
-                     twin->operation);
-            exchange_answer(x, 202, operations_show(&s->operations, x->client_name, twin->operation));
+        } else if (queue_twin(x, twin, lane)) {
             return 0;
         } else {
             refuse(&twin->refusal, REFUSAL_OVERLOAD, "too many requests wait already");

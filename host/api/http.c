@@ -145,15 +145,21 @@ static enum MHD_Result send_response(struct exchange *x, struct MHD_Response *r,
     return result;
 }
 
+/* The body goes over to the library: it may be large. */
 static enum MHD_Result send_answer(struct exchange *x)
 {
     struct answer *a = &x->answer;
+    bool given = !a->fixed && a->body.size;
     struct MHD_Response *r =
-        a->fixed ? MHD_create_response_from_buffer(a->fixed_size, (void *)(uintptr_t)a->fixed,
-                                                   MHD_RESPMEM_PERSISTENT)
-                 : MHD_create_response_from_buffer(a->body.size, a->body.data, MHD_RESPMEM_MUST_COPY);
+        given ? MHD_create_response_from_buffer(a->body.size, a->body.data, MHD_RESPMEM_MUST_FREE)
+              : MHD_create_response_from_buffer(a->fixed ? a->fixed_size : 0, (void *)(uintptr_t)a->fixed,
+                                                MHD_RESPMEM_PERSISTENT);
 
-    return r ? send_response(x, r, (unsigned)a->status) : MHD_NO;
+    if (!r)
+        return MHD_NO;
+    if (given)
+        a->body = (struct buffer){0};
+    return send_response(x, r, (unsigned)a->status);
 }
 
 static enum MHD_Result send_refusal(struct exchange *x)
@@ -319,6 +325,16 @@ static int begin_key(struct exchange *x)
     return result;
 }
 
+/* Counts the copy of an answer that was given before; clients who read slowly could have many. */
+static int hold_copy(struct exchange *x)
+{
+    if (exchange_hold(x, x->answer.body.size) == 0)
+        return 0;
+    buffer_free(&x->answer.body);
+    x->answer = (struct answer){0};
+    return -1;
+}
+
 static void release_key(struct exchange *x, const struct answer *answer)
 {
     if (x->key[0])
@@ -352,7 +368,7 @@ static enum MHD_Result dispatch(struct exchange *x)
         return send_refusal(x);
     int known = begin_key(x);
     if (known != 0)
-        return known < 0 ? send_refusal(x) : send_answer(x);
+        return known < 0 || hold_copy(x) < 0 ? send_refusal(x) : send_answer(x);
     x->work = x->route->work;
     if (x->route->prepare && x->route->prepare(x) < 0) {
         release_key(x, NULL);

@@ -107,12 +107,17 @@ int keys_begin(struct keys *k, const char *client, const char *key, const char d
     return result;
 }
 
+/* Every 409 is about the moment, as are 429 and 5xx: cancelled, or the key in use. */
+static bool is_final(int status)
+{
+    return status < 500 && status != 409 && status != 429;
+}
+
 void keys_end(struct keys *k, const char *client, const char *key, const struct answer *answer)
 {
     pthread_mutex_lock(&k->lock);
     struct kept *p = find(k, client, key);
-    if (p && answer && answer->status < 500 && answer->status != 429 &&
-        answer->body.size <= KEYS_BYTES_MAX / 4) {
+    if (p && answer && is_final(answer->status) && answer->body.size <= KEYS_BYTES_MAX / 4) {
         p->ended = clock_monotonic_ns();
         p->status = answer->status;
         buffer_add(&p->body, answer->body.data, answer->body.size);

@@ -1,7 +1,8 @@
 /*
  * keys: Idempotency-Key. The first request with a key is done; those that follow get its answer. Keys belong to
- * their client, and are forgotten after a time, or when there are too many. Answers that tell of the server's own
- * trouble (429 and 5xx) are not kept, so that the client can try again.
+ * their client, and are forgotten after a time, or when there are too many. Answers that are about the
+ * moment are not kept, so that the client can try again: the server's own trouble (429 and 5xx), and 409, which is what
+ * becomes of a request whose connection is lost.
  */
 #ifndef CAPSID_API_KEYS_H
 #define CAPSID_API_KEYS_H

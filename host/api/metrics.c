@@ -8,8 +8,10 @@
 static const double bounds[METRICS_BUCKETS] = {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
                                                0.1,    0.25,  0.5,    1,     2.5,  10,    60};
 
-static const int statuses[METRICS_STATUSES] = {200, 202, 204, 304, 400, 401, 404, 405, 406, 409,
-                                               413, 415, 421, 422, 429, 431, 500, 503, 0};
+/* The last is for those that are not here. */
+static const int statuses[METRICS_STATUSES] = {101, 200, 201, 202, 204, 206, 304, 400, 401,
+                                               403, 404, 405, 406, 409, 410, 413, 415, 416,
+                                               421, 422, 426, 429, 431, 500, 503, 0};
 
 static const char *const ends[16] = {"exited",        "signalled", "timed_out", "cpu_time", "output_limit",
                                      "out_of_memory", "cancelled", "vm_lost",   "failed",   NULL};
@@ -26,9 +28,12 @@ void metrics_observe(struct histogram *h, int64_t ns)
 
 void metrics_request(struct metrics *m, unsigned route, int status, int64_t ns)
 {
-    for (unsigned i = 0; i < METRICS_STATUSES && statuses[i]; i++)
-        if (statuses[i] == status)
-            m->requests[route < METRICS_ROUTES ? route : METRICS_ROUTES][i]++;
+    unsigned i = 0;
+
+    while (statuses[i] && statuses[i] != status)
+        i++;
+    if (status) /* or it was not answered: its client went away */
+        m->requests[route < METRICS_ROUTES ? route : METRICS_ROUTES][i]++;
     metrics_observe(&m->duration, ns);
 }
 
@@ -69,6 +74,16 @@ static void histogram(struct buffer *out, const char *name, const char *help, st
                     (double)h->sum_us / 1e6, name, sum);
 }
 
+static void write_request_count(struct buffer *out, const struct route *route, int status,
+                                unsigned long long count)
+{
+    char text[16];
+
+    snprintf(text, sizeof(text), status ? "%d" : "other", status);
+    buffer_add_text(out, "capsid_http_requests_total{method=\"%s\",path=\"%s\",status=\"%s\"} %llu\n",
+                    route ? route->method : "", route ? route->pattern : "", text, count);
+}
+
 static void write_requests(struct metrics *m, struct buffer *out)
 {
     metrics_head(out, "capsid_http_requests_total", "counter", "Requests answered, by path and status.");
@@ -78,12 +93,9 @@ static void write_requests(struct metrics *m, struct buffer *out)
             r = METRICS_ROUTES;
             route = NULL;
         }
-        for (unsigned i = 0; statuses[i]; i++)
+        for (unsigned i = 0; i < METRICS_STATUSES; i++)
             if (m->requests[r][i])
-                buffer_add_text(out,
-                                "capsid_http_requests_total{method=\"%s\",path=\"%s\",status=\"%d\"} %llu\n",
-                                route ? route->method : "", route ? route->pattern : "", statuses[i],
-                                (unsigned long long)m->requests[r][i]);
+                write_request_count(out, route, statuses[i], m->requests[r][i]);
     }
 }
 
@@ -180,7 +192,7 @@ void metrics_write(struct api_server *s, struct buffer *out)
                     pending, finished);
     value(out, "capsid_http_exchanges", "gauge", "Requests that are being read, worked on or answered.",
           s->exchanges);
-    value(out, "capsid_http_bodies_bytes", "gauge", "Bytes of request bodies that are held.",
+    value(out, "capsid_http_bodies_bytes", "gauge", "Bytes of bodies and large answers that are held.",
           (double)s->bodies);
     value(out, "capsid_uptime_seconds", "gauge", "How long the server runs.",
           (double)(clock_monotonic_ns() - s->started_ns) / 1e9);

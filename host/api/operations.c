@@ -15,6 +15,8 @@ struct operation {
     uint64_t exchange, number;
     int64_t created, started, finished; /* ns since 1970; 0: not yet */
     json_t *result, *error;
+    size_t bytes;   /* of the result, as text */
+    bool forgotten; /* there was a result */
 };
 
 void operations_open(struct operations *o)
@@ -23,9 +25,17 @@ void operations_open(struct operations *o)
     o->slots = memory_allocate(OPERATIONS_MAX * sizeof(o->slots[0]));
 }
 
-static void clear(struct operation *p)
+static void clear_result(struct operations *o, struct operation *p)
 {
     json_decref(p->result);
+    p->result = NULL;
+    o->bytes -= p->bytes;
+    p->bytes = 0;
+}
+
+static void clear(struct operations *o, struct operation *p)
+{
+    clear_result(o, p);
     json_decref(p->error);
     *p = (struct operation){0};
 }
@@ -33,7 +43,7 @@ static void clear(struct operation *p)
 void operations_close(struct operations *o)
 {
     for (size_t i = 0; o->slots && i < OPERATIONS_MAX; i++)
-        clear(&o->slots[i]);
+        clear(o, &o->slots[i]);
     free(o->slots);
     pthread_mutex_destroy(&o->lock);
 }
@@ -46,14 +56,14 @@ static struct operation *find_slot(struct operations *o, int64_t now)
     for (size_t i = 0; i < OPERATIONS_MAX; i++) {
         struct operation *p = &o->slots[i];
         if (p->finished && now - p->finished > OPERATION_KEPT_S * 1000000000LL)
-            clear(p);
+            clear(o, p);
         if (!p->id[0])
             return p;
         if (p->finished && (!oldest || p->finished < oldest->finished))
             oldest = p;
     }
     if (oldest)
-        clear(oldest);
+        clear(o, oldest);
     return oldest;
 }
 
@@ -101,17 +111,45 @@ void operations_begin(struct operations *o, const char *id)
     pthread_mutex_unlock(&o->lock);
 }
 
+/* Under the lock. The result that is kept longest; NULL: there is none. */
+static struct operation *oldest_result(struct operations *o)
+{
+    struct operation *oldest = NULL;
+
+    for (size_t i = 0; i < OPERATIONS_MAX; i++)
+        if (o->slots[i].result && (!oldest || o->slots[i].finished < oldest->finished))
+            oldest = &o->slots[i];
+    return oldest;
+}
+
+/* Under the lock. Takes a result of that size over. One that is larger than all may be makes no other one go. */
+static void keep_result(struct operations *o, struct operation *p, json_t *result, size_t bytes)
+{
+    struct operation *oldest = bytes > OPERATIONS_BYTES_MAX ? p : NULL;
+
+    p->result = result;
+    p->bytes = bytes;
+    o->bytes += bytes;
+    while (o->bytes > OPERATIONS_BYTES_MAX && (oldest || (oldest = oldest_result(o)))) {
+        clear_result(o, oldest);
+        oldest->forgotten = true;
+        oldest = NULL;
+    }
+}
+
 void operations_end(struct operations *o, const char *id, bool cancelled, json_t *result,
                     const struct refusal *refusal, const char *trace_id)
 {
+    size_t bytes = result ? json_dumpb(result, NULL, 0, JSON_COMPACT | JSON_ENCODE_ANY) : 0;
+
     pthread_mutex_lock(&o->lock);
     struct operation *p = find(o, id);
     if (p) {
         p->status = !refusal ? "succeeded" : cancelled ? "cancelled" : "failed";
         p->finished = clock_realtime_ns();
         p->exchange = 0;
-        p->result = result;
         p->error = refusal ? refusal_json(refusal, trace_id) : NULL;
+        keep_result(o, p, result, bytes);
     }
     pthread_mutex_unlock(&o->lock);
     if (!p)
@@ -123,7 +161,7 @@ void operations_forget(struct operations *o, const char *id)
     pthread_mutex_lock(&o->lock);
     struct operation *p = find(o, id);
     if (p)
-        clear(p);
+        clear(o, p);
     pthread_mutex_unlock(&o->lock);
 }
 
@@ -142,6 +180,8 @@ static json_t *describe(const struct operation *p, bool whole)
 
     if (whole)
         json_object_set(j, "result", p->result ? p->result : json_null());
+    if (whole && p->forgotten)
+        json_object_set_new(j, "result_forgotten", json_true());
     return j;
 }
 

@@ -11,12 +11,16 @@
 #define OPERATIONS_MAX 1024   /* when there are more, the oldest finished one is forgotten */
 #define OPERATION_KEPT_S 3600 /* how long a finished one is kept at least, unless there are too many */
 #define OPERATION_ID_MAX 40
+/* Of all results as JSON text; when there are more, the oldest are forgotten, but not how their operations ended. As
+   large as the largest result of a batch of the usual limits in base64, and less than what an answer may hold. */
+#define OPERATIONS_BYTES_MAX (192u << 20)
 
 struct operation;
 
 struct operations {
     pthread_mutex_t lock;
     struct operation *slots;
+    size_t bytes; /* of results */
 };
 
 void operations_open(struct operations *o);

@@ -41,19 +41,29 @@ static int send_text(struct exchange *x, int channel, const char *phase, const c
     return stream_event(x, channel == 1 ? "stdout" : "stderr", j);
 }
 
-/* Output as it comes. A character that is cut waits for its rest. */
+/*
+ * Output as it comes. A character that is cut waits for its rest. The program waits for a client with much to read, but
+ * no longer than it may run: the VM is not the client's to keep. What was taken from the guest is sent in any case.
+ */
 static int on_output(void *context, int channel, const void *data, size_t size, struct error *e)
 {
     struct one_run *o = context;
+    struct exchange *x = o->exchange;
     struct buffer *carry = &o->carry[channel - 1];
 
+    bool late = stream_wait(x, o->result.deadline) < 0;
     buffer_add(carry, data, size);
     size_t valid = text_utf8_prefix(carry->data, carry->size);
     size_t now = carry->size - valid < 4 ? valid : carry->size;
-    int result = now ? send_text(o->exchange, channel, NULL, carry->data, now) : 0;
+    int result = now ? send_text(x, channel, NULL, carry->data, now) : 0;
     memmove(carry->data, carry->data + now, carry->size - now);
     carry->size -= now;
-    return result < 0 ? error_set(e, ERROR_CANCELLED, "the client went away") : 0;
+    if (result < 0 || x->cancelled)
+        return error_set(e, ERROR_CANCELLED, "the client went away");
+    if (!late)
+        return 0;
+    o->outputs[0].truncated[channel - 1] = true;
+    return error_set(e, ERROR_TIMEOUT, "the client did not read the program's output in time");
 }
 
 /* What is left of the output: cut characters, a failed compiler's words. */
@@ -279,23 +289,51 @@ int work_execute(struct exchange *x, struct backend *b)
     return run_and_answer(x, b, NULL);
 }
 
+/*
+ * Takes a run's result. For a client that waits, results are text from the start: as many bytes as will be sent are
+ * held. -1 with a refusal.
+ */
+static int add_to_batch(struct exchange *x, json_t *all, json_t *j)
+{
+    struct buffer *body = &x->answer.body;
+    size_t before = body->size;
+
+    if (x->operation[0]) {
+        size_t size = json_dumpb(j, NULL, 0, JSON_COMPACT);
+        json_array_append_new(all, j);
+        return exchange_hold(x, size);
+    }
+    buffer_add(body, before ? "," : "[", 1);
+    exchange_add_json(body, j);
+    json_decref(j);
+    return exchange_hold(x, body->size - before);
+}
+
+static void finish_batch(struct exchange *x, json_t *all)
+{
+    if (x->operation[0]) {
+        x->result = all;
+        return;
+    }
+    json_decref(all);
+    x->answer.status = 200;
+    x->answer.type = "application/json";
+    buffer_add(&x->answer.body, "]\n", 2);
+}
+
 int work_run(struct exchange *x, struct backend *b)
 {
-    json_t *all = json_array();
-
-    if (!x->run.batch) {
-        json_decref(all);
+    if (!x->run.batch)
         return work_execute(x, b);
-    }
+    json_t *all = json_array();
     for (size_t i = 0; i < x->run.stdin_count; i++) {
         json_t *j = run_one(x, b, NULL, i);
-        if (!j) {
+        if (!j || add_to_batch(x, all, j) < 0) {
             json_decref(all);
             return -1;
         }
-        json_array_append_new(all, j);
     }
-    finish(x, all);
+    finish_batch(x, all);
     return 0;
 }
 

@@ -23,7 +23,7 @@
 #include <microhttpd.h>
 #include <stdatomic.h>
 
-#define BODIES_MAX (256u << 20)   /* bytes of all bodies that are held at a time */
+#define BODIES_MAX (256u << 20)   /* bytes of all bodies and large answers that are held at a time */
 #define STREAM_HELD_MAX (1 << 20) /* bytes of a stream that wait for its client; then the program waits */
 
 struct answer {
@@ -86,7 +86,7 @@ struct exchange {
     char *guest_path;             /* owned; of one of its files */
     struct file_query file;
     struct terminal_query terminal;
-    size_t held;                      /* bytes of the answer, counted as a body's */
+    size_t held;                      /* bytes besides the body, counted as such */
     bool upgrade;                     /* to a WebSocket */
     char operation[OPERATION_ID_MAX]; /* of one without a connection */
     json_t *result;                   /* of that */
@@ -163,8 +163,9 @@ void exchange_cancel(struct exchange *x);
 void exchange_cancel_id(struct api_server *s, uint64_t id);
 void exchange_cancel_all(struct api_server *s);
 
-/* Sets a JSON answer; takes the reference. */
-void exchange_answer(struct exchange *x, int status, json_t *j);
+/* Sets a JSON answer; takes the reference. -1: there is no room for it, and the refusal is the answer. */
+int exchange_answer(struct exchange *x, int status, json_t *j);
+void exchange_add_json(struct buffer *out, const json_t *j);
 
 /* Sets the refusal for an error of the program's core, and logs what is the server's own trouble; always -1. */
 int refuse_error(struct api_server *s, const struct error *e, const char *trace_id, struct refusal *r);
@@ -184,8 +185,11 @@ int exchange_detach(struct exchange *x, const char *kind, enum route_lane lane,
 /* Begins the stream: from here on the answer is 200. */
 void stream_begin(struct exchange *x);
 
-/* Sends an event; takes the reference. Waits while the client has much to read; -1: it is gone, or cancelled. */
+/* Sends an event; takes the reference. -1: the client is gone, or it is cancelled. */
 int stream_event(struct exchange *x, const char *name, json_t *data);
+
+/* Waits while the client has much to read, until the deadline; -1: it still has, or is gone, or it is cancelled. */
+int stream_wait(struct exchange *x, int64_t deadline);
 
 /* Reads what is there: as MHD_ContentReaderCallback. */
 ssize_t stream_read(void *exchange, uint64_t position, char *out, size_t max);

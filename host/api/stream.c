@@ -12,6 +12,30 @@ void stream_begin(struct exchange *x)
     pthread_mutex_unlock(&x->lock);
 }
 
+/* Under exchange.lock. */
+static bool is_gone(struct exchange *x)
+{
+    return x->cancelled || !x->connection;
+}
+
+static bool has_much(const struct exchange *x)
+{
+    return x->out.size - x->out_start > STREAM_HELD_MAX;
+}
+
+int stream_wait(struct exchange *x, int64_t deadline)
+{
+    const struct timespec until = {.tv_sec = deadline / 1000000000, .tv_nsec = deadline % 1000000000};
+    int result = 0;
+
+    pthread_mutex_lock(&x->lock);
+    while (result == 0 && has_much(x) && !is_gone(x))
+        result = pthread_cond_timedwait(&x->drained, &x->lock, &until);
+    result = has_much(x) || is_gone(x) ? -1 : 0;
+    pthread_mutex_unlock(&x->lock);
+    return result;
+}
+
 int stream_event(struct exchange *x, const char *name, json_t *data)
 {
     if (x->stream == STREAM_NDJSON) {
@@ -23,9 +47,7 @@ int stream_event(struct exchange *x, const char *name, json_t *data)
     cleanup_free char *text = json_dumps(data, JSON_COMPACT);
     json_decref(data);
     pthread_mutex_lock(&x->lock);
-    while (x->out.size - x->out_start > STREAM_HELD_MAX && !x->cancelled && x->connection)
-        pthread_cond_wait(&x->drained, &x->lock);
-    bool gone = x->cancelled || !x->connection;
+    bool gone = is_gone(x);
     if (!gone && text) {
         if (x->stream == STREAM_NDJSON)
             buffer_add_text(&x->out, "%s\n", text);

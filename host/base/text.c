@@ -56,6 +56,7 @@ void buffer_add_text(struct buffer *b, const char *format, ...)
     va_copy(again, args);
     int size = vsnprintf(NULL, 0, format, args);
     va_end(args);
+    check_allocation(size < 0 ? NULL : b); /* more than INT_MAX; buffer_add() takes any size */
     if (size > 0) {
         buffer_reserve(b, (size_t)size);
         vsnprintf(b->data + b->size, (size_t)size + 1, format, again);

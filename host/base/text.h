@@ -14,6 +14,7 @@ struct buffer {
 };
 
 void buffer_add(struct buffer *b, const void *data, size_t size);
+/* Less than 2 GiB of text: more ends the program, as running out of memory does. */
 void buffer_add_text(struct buffer *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void buffer_free(struct buffer *b);
 #define cleanup_buffer __attribute__((cleanup(buffer_free)))

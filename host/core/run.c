@@ -243,6 +243,7 @@ static int run_phases(struct task *t, struct error *e)
     t->end = deadline_in_ms((int64_t)t->request->timeout * 1000);
     int64_t deadline = t->end + (int64_t)GRACE_MS * 1000000;
 
+    t->result->deadline = deadline;
     if (t->language->build && !t->request->argv) {
         const struct run_phase *b = &t->result->build;
         if (build(t, deadline, e) < 0)

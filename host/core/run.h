@@ -61,6 +61,7 @@ struct run_result {
     bool primed;            /* a waiting interpreter took it */
     int64_t load_ns;        /* until the guest was ready */
     uint64_t timeout;       /* seconds; of the last phase, as it was limited */
+    int64_t deadline;       /* when the host ends the program, if the guest did not; 0: it has not begun */
     char trace_id[32];
     char note[256]; /* with vm_lost: what happened */
 };

@@ -215,9 +215,14 @@ START_TEST(a_key_answers_once)
     ck_assert_int_eq(keys_begin(&k, "a", "key", one, &got, &r), 1);
     ck_assert(got.status == 200 && got.replayed && got.body.size == 3);
     ck_assert(keys_begin(&k, "a", "key", two, &got, &r) < 0 && r.kind == REFUSAL_KEY_REUSED);
-    given.status = 503;
+    for (size_t i = 0; i < 4; i++) { /* it may be tried again */
+        given.status = (const int[]){409, 429, 500, 503}[i];
+        keys_end(&k, "b", "key", &given);
+        ck_assert_int_eq(keys_begin(&k, "b", "key", one, &got, &r), 0);
+    }
+    given.status = 404;
     keys_end(&k, "b", "key", &given);
-    ck_assert_int_eq(keys_begin(&k, "b", "key", one, &got, &r), 0); /* it may be tried again */
+    ck_assert_int_eq(keys_begin(&k, "b", "key", one, &got, &r), 1);
     buffer_free(&got.body);
     buffer_free(&given.body);
     keys_close(&k);
@@ -273,6 +278,52 @@ START_TEST(operations_belong_to_their_client)
 }
 END_TEST
 
+/* An operation that ended with size bytes in its result. */
+static void end_with(struct operations *o, size_t size, char ret_id[static OPERATION_ID_MAX])
+{
+    char *text = memory_allocate(size + 1);
+
+    memset(text, 'x', size);
+    ck_assert_int_eq(operations_add(o, "run", "a", 1, ret_id), 0);
+    operations_end(o, ret_id, false, json_pack("{s:o}", "stdout", json_stringn_nocheck(text, size)), NULL,
+                   "t");
+    free(text);
+}
+
+static void expect_result(struct operations *o, const char *id, bool kept)
+{
+    json_t *j = operations_show(o, "a", id);
+
+    ck_assert_str_eq(json_string_value(json_object_get(j, "status")), "succeeded");
+    ck_assert(json_is_object(json_object_get(j, "result")) == kept);
+    ck_assert(json_is_true(json_object_get(j, "result_forgotten")) == !kept);
+    json_decref(j);
+}
+
+START_TEST(too_many_bytes_of_results_forget_the_oldest)
+{
+    const size_t size = OPERATIONS_BYTES_MAX / 4;
+    char ids[6][OPERATION_ID_MAX];
+    struct operations o;
+
+    operations_open(&o);
+    for (int i = 0; i < 4; i++)
+        end_with(&o, size, ids[i]);
+    expect_result(&o, ids[0], false);
+    for (int i = 1; i < 4; i++)
+        expect_result(&o, ids[i], true);
+    end_with(&o, 4 * size, ids[4]); /* too large alone: the others stay */
+    expect_result(&o, ids[4], false);
+    expect_result(&o, ids[1], true);
+    end_with(&o, 2 * size, ids[5]);
+    for (int i = 1; i < 6; i++)
+        expect_result(&o, ids[i], i == 3 || i == 5);
+    operations_forget(&o, ids[5]);
+    ck_assert_uint_lt(o.bytes, 2 * size);
+    operations_close(&o);
+}
+END_TEST
+
 int main(void)
 {
     struct unit u = unit_begin("api_parts");
@@ -287,5 +338,6 @@ int main(void)
     unit_add(&u, a_key_answers_once);
     unit_add(&u, too_many_keys_forget_the_oldest);
     unit_add(&u, operations_belong_to_their_client);
+    unit_add(&u, too_many_bytes_of_results_forget_the_oldest);
     return unit_end(&u);
 }

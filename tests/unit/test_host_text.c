@@ -3,6 +3,7 @@
 
 #include "unit.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -121,6 +122,16 @@ START_TEST(sizes_are_short)
 }
 END_TEST
 
+/* As text of 2 GiB, whose size is no int, but at once: in this locale there is no such character. */
+START_TEST(text_without_a_size_is_not_left_out_in_silence)
+{
+    struct buffer b = {0};
+
+    buffer_add_text(&b, "%ls", L"\u20ac");
+    buffer_free(&b);
+}
+END_TEST
+
 int main(void)
 {
     struct unit u = unit_begin("host_text");
@@ -131,5 +142,6 @@ int main(void)
     unit_add(&u, base64_is_that_of_rfc_4648);
     unit_add(&u, names_cannot_leave_their_directory);
     unit_add(&u, sizes_are_short);
+    tcase_add_test_raise_signal(u.tests, text_without_a_size_is_not_left_out_in_silence, SIGABRT);
     return unit_end(&u);
 }
