@@ -44,9 +44,12 @@ for delay in 0.05 0.15 1; do
 done
 
 # The VMM is killed under a running program: a result of its own kind, with the output so far.
-"$CAPSID" run -l python -c 'import time; print("so far", flush=True); time.sleep(60)' </dev/null >"$TMPDIR/out" 2>"$TMPDIR/err" &
+# Once it has read so much input, it has printed.
+mkfifo "$TMPDIR/input"
+"$CAPSID" run -l python -t 300 -c 'import sys, time; print("so far", flush=True); sys.stdin.buffer.read(16 << 20); time.sleep(300)' \
+	<"$TMPDIR/input" >"$TMPDIR/out" 2>"$TMPDIR/err" &
 pid=$!
-sleep 2
+head -c $((16 << 20)) /dev/zero >"$TMPDIR/input"
 kill -KILL "$(recorded_children | tail -n 1 | cut -d ' ' -f 1)"
 wait $pid
 expect "VMM killed: status" $? 1
