@@ -79,6 +79,24 @@ ends "rootfs verify" "$CAPSID" rootfs verify </dev/null
 rm -rf "$CAPSID_HOME/images"
 mv "$TMPDIR/images" "$CAPSID_HOME/images"
 
+# A server that is told to end while it starts: just before it begins to listen.
+cat >"$TMPDIR/early.c" <<'EOF'
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int listen(int fd, int waiting)
+{
+    kill(getpid(), SIGTERM);
+    return (int)syscall(SYS_listen, fd, waiting);
+}
+EOF
+"${CC:-gcc}" -shared -fPIC -o "$TMPDIR/early.so" "$TMPDIR/early.c" || fail "early.c does not compile"
+LD_PRELOAD=$TMPDIR/early.so timeout -s KILL 60 "$CAPSID" api --port 0 --pool off >"$TMPDIR/out" 2>"$TMPDIR/err"
+expect "TERM of a server that starts: status" $? 143
+expect "TERM of a server that starts: it never was ready" "$(cat "$TMPDIR/out")" ""
+expect_match "TERM of a server that starts: what it says" "$(cat "$TMPDIR/err")" "*Error: interrupted"
+expect_clean "TERM of a server that starts"
+
 # The VMM is killed under a running program: a result of its own kind, with the output so far.
 # Once it has read so much input, it has printed.
 mkfifo "$TMPDIR/input"
