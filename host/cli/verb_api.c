@@ -100,6 +100,8 @@ static int reload(struct config *ret, struct error *e)
     int result = config_set(ret, "home", given.home, "command line", e);
     if (result == 0 && given.accel != started_with.accel)
         result = config_set(ret, "accel", config_accel_name(given.accel), "command line", e);
+    if (result == 0 && strcmp(given.vmm, started_with.vmm) != 0)
+        result = config_set(ret, "vmm", given.vmm, "command line", e);
     if (result == 0)
         result = set_settings(ret, e);
     if (result < 0)

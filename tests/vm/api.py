@@ -638,6 +638,24 @@ def test_pool():
         expect("without a pool", (s.execute("echo 1", "sh")[2]["stdout"], s.call("GET", "/health")[2]["pool"]), ("1\n", {}))
 
 
+def test_reload():
+    os.environ["CAPSID_VMM"] = "firecracker"
+    try:
+        with Server("--pool", "off", "--vmm", "qemu") as s:
+            begin = os.path.getsize(s.log.name)
+
+            def said():
+                with open(s.log.name, "rb") as f:
+                    f.seek(begin)
+                    return f.read().decode()
+
+            s.process.send_signal(signal.SIGHUP)
+            wait_for("SIGHUP reads the settings anew", lambda: "read anew" in said())
+            expect("what the command line sets has not changed", "has changed" in said(), False)
+    finally:
+        del os.environ["CAPSID_VMM"]
+
+
 def test_shutdown_and_socket():
     path = os.path.join(os.environ["TMPDIR"], "s")
     notified = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -711,7 +729,7 @@ def main():
     test_tokens()
     test_overload("--pool-max", "1")
     test_overload("--pool", "off")
-    for test in test_pool, test_pool_waits, test_shutdown_and_socket, test_slow_clients, test_activation:
+    for test in test_pool, test_pool_waits, test_reload, test_shutdown_and_socket, test_slow_clients, test_activation:
         test()
     sys.exit(failures > 0)
 
