@@ -23,7 +23,7 @@ static int print_help(void)
     printf("  %-10s %s\n", "api", "serve the HTTP API");
     printf("\ncapsid VERB --help tells more, and so does the manual page capsid(1).\n\n"
            "Example: capsid run --lang python --code \"print('Hello')\"\n");
-    return fflush(stdout) == 0 ? 0 : RUN_EXIT_ERROR;
+    return cli_end_output();
 }
 
 /* Becomes the program capsid-api, see there. It must not look for the data directory beside itself. */
@@ -50,7 +50,7 @@ int main(int argc, char **argv)
         return print_help();
     if (strcmp(verb, "--version") == 0) {
         printf("capsid %s\n", CAPSID_VERSION);
-        return 0;
+        return cli_end_output();
     }
     if (strcmp(verb, "rootfs") == 0 && argc > 2 && strcmp(argv[2], "from-docker") == 0)
         return cli_run_verb(&verb_from_docker, argc - 2, argv + 2);

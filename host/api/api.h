@@ -24,11 +24,13 @@ struct api_options {
     uint64_t sessions;          /* at a time, of all clients */
     uint64_t client_sessions;   /* of one */
     uint64_t grace_seconds;     /* that running work gets at shutdown */
+    int cancel_fd;              /* as in struct cancel: ends the server while it starts */
     /* Loads the settings anew, for SIGHUP. */
     int (*reload)(struct config *ret, struct error *e);
 };
 
-/* Serves until SIGTERM or SIGINT. Prints "listening on http://ADDRESS:PORT" for each socket on standard output, and "ready". */
+/* Serves until SIGTERM or SIGINT; before it has handlers of its own for them, cancel_fd tells. Prints "listening on
+ * http://ADDRESS:PORT" for each socket on standard output, and "ready". */
 int api_serve(const struct api_options *options, const struct config *config, struct error *e);
 
 #endif

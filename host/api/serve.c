@@ -241,6 +241,9 @@ static int serve(struct api_server *s, const int *fds, int count, struct error *
 
     if (result == 0)
         result = signals = catch_signals(s->watch_fd, e);
+    /* What came until then was for the handlers before. */
+    if (result >= 0)
+        result = deadline_poll(NULL, 0, 0, &(struct cancel){.fd = s->options->cancel_fd}, e);
     if (result >= 0)
         result = start_warming(&warming, s, e) < 0 ? -1 : result;
     for (; result >= 0 && started < count; started++) {

@@ -1,7 +1,6 @@
 #include "base/file.h"
 
 #include "base/cleanup.h"
-#include "base/deadline.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -16,13 +15,16 @@
 
 #define SEAL_MS 1000
 
-int file_read_fd(int fd, const char *name, size_t max, struct buffer *ret, struct error *e)
+int file_read_input(int fd, const char *name, size_t max, const struct cancel *cancel, struct buffer *ret,
+                    struct error *e)
 {
     char chunk[16384];
 
     for (;;) {
+        if (cancel && deadline_wait_fd(fd, POLLIN, DEADLINE_NEVER, cancel, e) < 0)
+            return -1;
         ssize_t n = read(fd, chunk, sizeof(chunk));
-        if (n < 0 && errno == EINTR)
+        if (n < 0 && (errno == EINTR || (cancel && errno == EAGAIN)))
             continue;
         if (n < 0)
             return error_errno(e, "cannot read %s", name);
@@ -34,6 +36,11 @@ int file_read_fd(int fd, const char *name, size_t max, struct buffer *ret, struc
     }
     buffer_add(ret, "", 0);
     return 0;
+}
+
+int file_read_fd(int fd, const char *name, size_t max, struct buffer *ret, struct error *e)
+{
+    return file_read_input(fd, name, max, NULL, ret, e);
 }
 
 int file_read(const char *path, size_t max, struct buffer *ret, struct error *e)
@@ -296,47 +303,67 @@ void digest_bytes(const void *data, size_t size, char ret[static DIGEST_HEX_SIZE
     to_hex(raw, sizeof(raw), ret);
 }
 
-int digest_fd(int fd, char ret[static DIGEST_HEX_SIZE], struct error *e)
+static bool is_cancelled(const struct cancel *cancel, struct error *e)
+{
+    return deadline_poll(NULL, 0, 0, cancel, e) < 0;
+}
+
+int digest_fd(int fd, const struct cancel *cancel, char ret[static DIGEST_HEX_SIZE], struct error *e)
 {
     enum { CHUNK = 1 << 18 };
     cleanup_free char *chunk = memory_allocate(CHUNK);
     unsigned char raw[32] = {0};
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    ssize_t n;
+    int result = 0;
+    ssize_t n = 1;
 
     EVP_DigestInit_ex(ctx, EVP_sha256(), NULL);
-    while ((n = read(fd, chunk, CHUNK)) > 0 || (n < 0 && errno == EINTR))
-        if (n > 0)
+    while (result == 0 && n > 0) {
+        result = is_cancelled(cancel, e) ? -1 : 0;
+        if (result == 0 && (n = read(fd, chunk, CHUNK)) > 0)
             EVP_DigestUpdate(ctx, chunk, (size_t)n);
+        else if (result == 0 && n < 0 && errno == EINTR)
+            n = 1;
+        else if (n < 0)
+            result = error_errno(e, "cannot read");
+    }
     EVP_DigestFinal_ex(ctx, raw, NULL);
     EVP_MD_CTX_free(ctx);
-    if (n < 0)
-        return error_errno(e, "cannot read");
     to_hex(raw, sizeof(raw), ret);
-    return 0;
+    return result;
 }
 
 #define SPARSE_PAGE 4096
 #define SPARSE_CHUNK (1 << 18)
 
+struct sparse {
+    int fd;
+    const struct cancel *cancel;
+    char *chunk;
+    EVP_MD_CTX *ctx;
+};
+
 /* Adds the pages of [from, to) that are not zeros, each behind its offset. */
-static int digest_pages(int fd, off_t from, off_t to, char *chunk, EVP_MD_CTX *ctx)
+static int digest_pages(const struct sparse *s, off_t from, off_t to, struct error *e)
 {
     static const char zeros[SPARSE_PAGE];
 
     while (from < to) {
-        ssize_t n = pread(fd, chunk, to - from < SPARSE_CHUNK ? (size_t)(to - from) : SPARSE_CHUNK, from);
+        if (is_cancelled(s->cancel, e))
+            return -1;
+        ssize_t n =
+            pread(s->fd, s->chunk, to - from < SPARSE_CHUNK ? (size_t)(to - from) : SPARSE_CHUNK, from);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
-            return (int)n;
+            return n < 0 ? error_errno(e, "cannot read") : 0;
         for (ssize_t at = 0; at < n; at += SPARSE_PAGE) {
             size_t size = n - at < SPARSE_PAGE ? (size_t)(n - at) : SPARSE_PAGE;
             uint64_t offset = htole64((uint64_t)(from + at));
-            if (memcmp(chunk + at, zeros, size) == 0)
+            if (memcmp(s->chunk + at, zeros, size) == 0)
                 continue;
-            EVP_DigestUpdate(ctx, &offset, sizeof(offset));
-            EVP_DigestUpdate(ctx, chunk + at, size);
+            EVP_DigestUpdate(s->ctx, &offset, sizeof(offset));
+            EVP_DigestUpdate(s->ctx, s->chunk + at, size);
         }
         from += n;
     }
@@ -344,23 +371,25 @@ static int digest_pages(int fd, off_t from, off_t to, char *chunk, EVP_MD_CTX *c
 }
 
 /* Only data is looked for; whether zeros are stored or a hole makes no difference. */
-static int digest_extents(int fd, off_t size, char *chunk, EVP_MD_CTX *ctx)
+static int digest_extents(const struct sparse *s, off_t size, struct error *e)
 {
     for (off_t at = 0; at < size;) {
-        off_t data = lseek(fd, at, SEEK_DATA);
-        if (data < 0)
-            return errno == ENXIO ? 0 : -1; /* nothing but a hole is left */
-        off_t end = lseek(fd, data, SEEK_HOLE);
+        off_t data = lseek(s->fd, at, SEEK_DATA);
+        if (data < 0) /* ENXIO: nothing but a hole is left */
+            return errno == ENXIO ? 0 : error_errno(e, "cannot read");
+        off_t end = lseek(s->fd, data, SEEK_HOLE);
+        if (end < 0)
+            return error_errno(e, "cannot read");
         data -= data % SPARSE_PAGE;
         end += (SPARSE_PAGE - end % SPARSE_PAGE) % SPARSE_PAGE;
-        if (end < 0 || digest_pages(fd, data, end, chunk, ctx) < 0)
+        if (digest_pages(s, data, end, e) < 0)
             return -1;
         at = end;
     }
     return 0;
 }
 
-int digest_sparse_fd(int fd, char ret[static DIGEST_HEX_SIZE], struct error *e)
+int digest_sparse_fd(int fd, const struct cancel *cancel, char ret[static DIGEST_HEX_SIZE], struct error *e)
 {
     cleanup_free char *chunk = memory_allocate(SPARSE_CHUNK);
     unsigned char raw[32] = {0};
@@ -368,15 +397,13 @@ int digest_sparse_fd(int fd, char ret[static DIGEST_HEX_SIZE], struct error *e)
 
     if (fstat(fd, &st) < 0)
         return error_errno(e, "cannot read");
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    struct sparse s = {.fd = fd, .cancel = cancel, .chunk = chunk, .ctx = EVP_MD_CTX_new()};
     uint64_t size = htole64((uint64_t)st.st_size);
-    EVP_DigestInit_ex(ctx, EVP_sha256(), NULL);
-    EVP_DigestUpdate(ctx, &size, sizeof(size));
-    int result = digest_extents(fd, st.st_size, chunk, ctx);
-    EVP_DigestFinal_ex(ctx, raw, NULL);
-    EVP_MD_CTX_free(ctx);
-    if (result < 0)
-        return error_errno(e, "cannot read");
+    EVP_DigestInit_ex(s.ctx, EVP_sha256(), NULL);
+    EVP_DigestUpdate(s.ctx, &size, sizeof(size));
+    int result = digest_extents(&s, st.st_size, e);
+    EVP_DigestFinal_ex(s.ctx, raw, NULL);
+    EVP_MD_CTX_free(s.ctx);
     to_hex(raw, sizeof(raw), ret);
-    return 0;
+    return result;
 }

@@ -2,6 +2,7 @@
 #ifndef CAPSID_FILE_H
 #define CAPSID_FILE_H
 
+#include "base/deadline.h"
 #include "base/error.h"
 #include "base/text.h"
 
@@ -16,6 +17,10 @@ int file_read(const char *path, size_t max, struct buffer *ret, struct error *e)
 
 /* The same from an open fd, up to its end. name is for messages. */
 int file_read_fd(int fd, const char *name, size_t max, struct buffer *ret, struct error *e);
+
+/* The same from a pipe or a terminal, where nothing may come for ever. */
+int file_read_input(int fd, const char *name, size_t max, const struct cancel *cancel, struct buffer *ret,
+                    struct error *e);
 
 /* Writes size bytes to fd, however often it takes. */
 int file_write_fd(int fd, const void *data, size_t size);
@@ -60,15 +65,15 @@ int file_punch_zeros(int fd, const char *name, struct error *e);
 /* Whether s is a SHA-256 as this program writes it: 64 digits, lower case. */
 bool digest_is_hex(const char *s);
 
-/* SHA-256 of size bytes, or of everything in an fd from its current position. */
+/* SHA-256 of size bytes, or of everything in an fd from its current position; cancel may be NULL. */
 void digest_bytes(const void *data, size_t size, char ret[static DIGEST_HEX_SIZE]);
-int digest_fd(int fd, char ret[static DIGEST_HEX_SIZE], struct error *e);
+int digest_fd(int fd, const struct cancel *cancel, char ret[static DIGEST_HEX_SIZE], struct error *e);
 
 /*
  * A digest of a large file that is mostly holes, in the time that its data takes: SHA-256 of its size and of every page
  * of 4096 bytes that is not all zeros, behind its offset; numbers are 64 bits, little-endian. What is a hole and
  * what zeros makes no difference.
  */
-int digest_sparse_fd(int fd, char ret[static DIGEST_HEX_SIZE], struct error *e);
+int digest_sparse_fd(int fd, const struct cancel *cancel, char ret[static DIGEST_HEX_SIZE], struct error *e);
 
 #endif

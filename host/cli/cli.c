@@ -119,7 +119,7 @@ static int print_help(const struct cli_verb *verb)
     print_options(common);
     if (verb->details)
         printf("\n%s", verb->details);
-    return fflush(stdout) == 0 ? 0 : RUN_EXIT_ERROR;
+    return 0;
 }
 
 struct parser {
@@ -216,6 +216,17 @@ static int parse(const struct cli_verb *verb, struct cli *cli, int argc, char **
     return 1;
 }
 
+int cli_end_output(void)
+{
+    /* An error before this one left no errno. */
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return 0;
+    fprintf(stderr, "Error: cannot write standard output%s%s\n", errno ? ": " : "",
+            errno ? strerror(errno) : "");
+    return RUN_EXIT_ERROR;
+}
+
 int cli_run_verb(const struct cli_verb *verb, int argc, char **argv)
 {
     struct cli cli = {0};
@@ -230,7 +241,10 @@ int cli_run_verb(const struct cli_verb *verb, int argc, char **argv)
     else if (parsed == 0 && (cli.cancel_fd = catch_signals(&e)) >= 0)
         status = verb->run(&cli, verb->values, argc - optind, argv + optind, &e);
     config_done(&cli.config);
-    return status < 0 ? cli_fail(&e) : status;
+    if (status < 0)
+        return cli_fail(&e);
+    int written = cli_end_output();
+    return written ? written : status;
 }
 
 int cli_number(const char *option, const char *value, uint64_t min, uint64_t max, uint64_t *ret,

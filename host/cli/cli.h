@@ -78,6 +78,9 @@ int cli_run_verb(const struct cli_verb *verb, int argc, char **argv);
 /* Prints "Error: ..." and gives the exit status for it. */
 int cli_fail(const struct error *e);
 
+/* Writes what is left of the output; when any of it was lost, says so. Returns the exit status for that. */
+int cli_end_output(void);
+
 /* Parses a whole number in [min, max] for an option. */
 int cli_number(const char *option, const char *value, uint64_t min, uint64_t max, uint64_t *ret,
                struct error *e);

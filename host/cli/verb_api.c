@@ -100,6 +100,8 @@ static int reload(struct config *ret, struct error *e)
     int result = config_set(ret, "home", given.home, "command line", e);
     if (result == 0 && given.accel != started_with.accel)
         result = config_set(ret, "accel", config_accel_name(given.accel), "command line", e);
+    if (result == 0 && strcmp(given.vmm, started_with.vmm) != 0)
+        result = config_set(ret, "vmm", given.vmm, "command line", e);
     if (result == 0)
         result = set_settings(ret, e);
     if (result < 0)
@@ -130,6 +132,7 @@ static int run(struct cli *cli, void *context, int argc, char **argv, struct err
     if (set_settings(&cli->config, e) < 0 || config_load(&started_with, e) < 0)
         return -1;
     given = cli->config;
+    v->api.cancel_fd = cli->cancel_fd;
     int result = api_serve(&v->api, &cli->config, e);
     config_done(&started_with);
     return result;

@@ -316,13 +316,20 @@ static int show(struct cli *cli, struct supervisor *s, const struct rootfs_optio
 struct verification {
     json_t *images; /* array, or NULL to print */
     unsigned bad;
+    const struct cancel *cancel;
+    struct error *error; /* when the user wants no more */
 };
 
 static int verify_image(const struct image *i, void *context)
 {
     struct verification *v = context;
     struct error why = {0};
-    bool good = image_check(i, &why) == 0;
+    bool good = image_check(i, v->cancel, &why) == 0;
+
+    if (why.kind == ERROR_CANCELLED) {
+        *v->error = why;
+        return -1;
+    }
 
     v->bad += !good;
     if (v->images)
@@ -338,7 +345,7 @@ static int verify_image(const struct image *i, void *context)
 static int verify(struct cli *cli, struct supervisor *s, const struct rootfs_options *o, const char *name,
                   struct error *e)
 {
-    struct verification v = {.images = cli->json ? json_array() : NULL};
+    struct verification v = {.images = cli->json ? json_array() : NULL, .cancel = &s->cancel, .error = e};
     struct image i = {0};
     int result;
 

@@ -156,10 +156,11 @@ static int read_sources(const struct run_options *o, struct sources *ret, struct
         buffer_add(&code, o->code, strlen(o->code));
         return sources_add_code(ret, &code, NULL, e);
     }
-    if (from_stdin(o))
-        return file_read_fd(STDIN_FILENO, "standard input", SOURCES_FILE_SIZE_MAX, &code, e) < 0
-                   ? -1
-                   : sources_add_code(ret, &code, NULL, e);
+    if (from_stdin(o)) {
+        if (file_read_input(STDIN_FILENO, "standard input", SOURCES_FILE_SIZE_MAX, ret->cancel, &code, e) < 0)
+            return -1;
+        return sources_add_code(ret, &code, NULL, e);
+    }
     for (size_t i = 0; i < o->files.count; i++) {
         if (strcmp(o->files.list[i], "-") == 0)
             return error_set(e, ERROR_USAGE, "-f -, standard input, cannot be one of several files");
@@ -320,7 +321,8 @@ static int take_settings(struct cli *cli, const struct run_options *o, struct er
 static int run(struct cli *cli, void *values, int argc, char **argv, struct error *e)
 {
     struct run_options *o = values;
-    struct sources sources = {0};
+    const struct cancel cancel = {.fd = cli->cancel_fd};
+    struct sources sources = {.cancel = &cancel};
     cleanup_fd int stdin_fd = -1;
 
     (void)argc;

@@ -203,13 +203,20 @@ static int show(struct cli *cli, struct supervisor *s, const struct snapshot_opt
 struct verification {
     json_t *all; /* array, or NULL to print */
     unsigned bad;
+    const struct cancel *cancel;
+    struct error *error; /* when the user wants no more */
 };
 
 static int verify_one(const struct snapshot *s, void *context)
 {
     struct verification *v = context;
     struct error why = {0};
-    bool good = snapshot_check(s, &why) == 0;
+    bool good = snapshot_check(s, v->cancel, &why) == 0;
+
+    if (why.kind == ERROR_CANCELLED) {
+        *v->error = why;
+        return -1;
+    }
 
     v->bad += !good;
     if (v->all)
@@ -225,7 +232,7 @@ static int verify_one(const struct snapshot *s, void *context)
 static int verify(struct cli *cli, struct supervisor *s, const struct snapshot_options *o, char **keys,
                   struct error *e)
 {
-    struct verification v = {.all = cli->json ? json_array() : NULL};
+    struct verification v = {.all = cli->json ? json_array() : NULL, .cancel = &s->cancel, .error = e};
     int result = keys[0] ? 0 : snapshot_each(s, verify_one, &v, e);
 
     (void)o;

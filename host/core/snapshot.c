@@ -145,9 +145,10 @@ static int check_shape(const char *path, const struct manifest_file *f, struct e
 }
 
 /* A scratch disk may be far larger than what is on it. */
-static int compute_digest(int fd, size_t number, char ret[static DIGEST_HEX_SIZE], struct error *e)
+static int compute_digest(int fd, size_t number, const struct cancel *cancel,
+                          char ret[static DIGEST_HEX_SIZE], struct error *e)
 {
-    return number == MANIFEST_DISK ? digest_sparse_fd(fd, ret, e) : digest_fd(fd, ret, e);
+    return number == MANIFEST_DISK ? digest_sparse_fd(fd, cancel, ret, e) : digest_fd(fd, cancel, ret, e);
 }
 
 static int remembered_digest(const struct supervisor *s, size_t number, const char *path,
@@ -259,7 +260,7 @@ static int find_snapshot(struct snapshot *ret, const struct supervisor *s, const
                       key, KEY_SHORT, key);
 }
 
-int snapshot_check(const struct snapshot *snapshot, struct error *e)
+int snapshot_check(const struct snapshot *snapshot, const struct cancel *cancel, struct error *e)
 {
     char digest[DIGEST_HEX_SIZE];
     cleanup_fd int lock = -1;
@@ -277,7 +278,7 @@ int snapshot_check(const struct snapshot *snapshot, struct error *e)
         cleanup_fd int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
         if (fd < 0)
             return error_errno(e, "cannot open %s", path);
-        if (compute_digest(fd, i, digest, e) < 0)
+        if (compute_digest(fd, i, cancel, digest, e) < 0)
             return error_wrap(e, "%s", path);
         if (strcmp(digest, snapshot->files[i].sha256) != 0)
             return corrupt(path, "corrupt", e);
@@ -361,7 +362,7 @@ static int describe_file(struct manifest_file *ret, const char *directory, size_
     if (fd < 0 || fstat(fd, &st) < 0)
         return error_errno(e, "cannot open %s", path);
     ret->size = (uint64_t)st.st_size;
-    return compute_digest(fd, number, ret->sha256, e) < 0 ? error_wrap(e, "%s", path) : 0;
+    return compute_digest(fd, number, NULL, ret->sha256, e) < 0 ? error_wrap(e, "%s", path) : 0;
 }
 
 /* Completes the manifest, whose inputs are set, and writes it. */

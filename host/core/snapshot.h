@@ -65,7 +65,7 @@ int snapshot_each(struct supervisor *s, int (*visit)(const struct snapshot *snap
 int snapshot_find(struct snapshot *ret, struct supervisor *s, const char *key, struct error *e);
 
 /* Compares every byte with the manifest; ERROR_CORRUPT: they differ. */
-int snapshot_check(const struct snapshot *snapshot, struct error *e);
+int snapshot_check(const struct snapshot *snapshot, const struct cancel *cancel, struct error *e);
 
 /* Fails, naming the snapshot, when somebody uses it. One that is not there is fine. */
 int snapshot_check_unused(const struct supervisor *s, const char *key, struct error *e);

@@ -245,7 +245,7 @@ int sources_add_path(struct sources *s, const char *path, bool alone, struct err
             return add_fd(s, fd, "", trimmed, 0, e);
     } else if (!S_ISREG(st.st_mode)) { /* a pipe of the shell: <(...) */
         struct source_file *f = add_entry(s, base, trimmed, S_IFREG | 0644, e);
-        if (!f || file_read_fd(fd, path, SOURCES_FILE_SIZE_MAX, &f->content, e) < 0)
+        if (!f || file_read_input(fd, path, SOURCES_FILE_SIZE_MAX, s->cancel, &f->content, e) < 0)
             return -1;
         return count_size(s, f->content.size, path, e);
     }

@@ -27,8 +27,9 @@ struct source_file {
 struct sources {
     struct source_file *files; /* owned; parents before what they hold */
     size_t count;
-    size_t size; /* bytes of all content */
-    bool tree;   /* the first that was given is a directory */
+    size_t size;                 /* bytes of all content */
+    bool tree;                   /* the first that was given is a directory */
+    const struct cancel *cancel; /* of waiting for a pipe; NULL: nobody can */
 };
 
 /* Adds one program without a name; takes content over. */

@@ -82,8 +82,11 @@ int image_find(struct image *ret, const struct home *h, const char *name, struct
         return error_set(e, ERROR_NOT_FOUND,
                          "no image is called %.64s; make it with: capsid rootfs create --name %.64s", name,
                          name);
-    if (file_read(path, REFERENCE_MAX, &text, e) < 0)
+    if (file_read(path, REFERENCE_MAX, &text, e) < 0) {
+        if (!file_exists(path)) /* it was removed meanwhile */
+            e->kind = ERROR_NOT_FOUND;
         return -1;
+    }
     if (image_parse_manifest(ret, text.data ? text.data : "", e) < 0)
         return error_set(
             e, ERROR_CORRUPT,
@@ -100,14 +103,14 @@ static int corrupt(const struct image *i, const char *how, struct error *e)
                      i->path, how, i->oci ? "from-docker" : "create", i->name);
 }
 
-int image_check(const struct image *i, struct error *e)
+int image_check(const struct image *i, const struct cancel *cancel, struct error *e)
 {
     char digest[DIGEST_HEX_SIZE];
     cleanup_fd int fd = open(i->path, O_RDONLY | O_CLOEXEC);
 
     if (fd < 0)
         return errno == ENOENT ? corrupt(i, "missing", e) : error_errno(e, "cannot open %s", i->path);
-    if (digest_fd(fd, digest, e) < 0)
+    if (digest_fd(fd, cancel, digest, e) < 0)
         return error_wrap(e, "%s", i->path);
     return strcmp(digest, i->digest) == 0 ? 0 : corrupt(i, "corrupt", e);
 }
@@ -394,6 +397,19 @@ static int name_of_reference(const struct dirent *d)
     return d->d_name[0] != '.' && size > 5 && strcmp(d->d_name + size - 5, ".json") == 0;
 }
 
+/* 1 found, 0 removed since it was listed. */
+static int find_listed(struct image *ret, const struct home *h, const char *name, struct error *e)
+{
+    struct error why = {0};
+
+    if (image_find(ret, h, name, &why) == 0)
+        return 1;
+    if (why.kind == ERROR_NOT_FOUND)
+        return 0;
+    *e = why;
+    return -1;
+}
+
 int image_each(const struct home *h, int (*visit)(const struct image *i, void *context), void *context,
                struct error *e)
 {
@@ -406,10 +422,9 @@ int image_each(const struct home *h, int (*visit)(const struct image *i, void *c
     for (int i = 0; i < count; i++) {
         struct image image = {0};
         entries[i]->d_name[strlen(entries[i]->d_name) - 5] = '\0';
-        if (result == 0)
-            result = image_find(&image, h, entries[i]->d_name, e);
-        if (result == 0)
-            result = visit(&image, context);
+        int found = result == 0 ? find_listed(&image, h, entries[i]->d_name, e) : 0;
+        if (found != 0)
+            result = found < 0 ? -1 : visit(&image, context);
         image_done(&image);
         free(entries[i]);
     }

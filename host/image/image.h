@@ -65,7 +65,7 @@ int image_set_disk(struct image *i, const struct home *h, uint64_t disk_mib, con
                    struct error *e);
 
 /* As image_verify(), but always reads the whole file. */
-int image_check(const struct image *i, struct error *e);
+int image_check(const struct image *i, const struct cancel *cancel, struct error *e);
 
 /* Paths of the records beside an image; the caller frees them. */
 char *image_lock_path(const struct home *h, const struct image *i);

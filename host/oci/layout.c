@@ -284,7 +284,7 @@ int layout_open_blob(const struct layout *l, const struct layout_blob *blob, str
     if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != blob->size)
         return error_set(e, ERROR_CORRUPT, "blob sha256:%.16s has %lld bytes instead of %llu; pull it again",
                          blob->digest, (long long)st.st_size, (unsigned long long)blob->size);
-    if (digest_fd(fd, digest, e) < 0)
+    if (digest_fd(fd, NULL, digest, e) < 0)
         return -1;
     if (strcmp(digest, blob->digest) != 0)
         return error_set(e, ERROR_CORRUPT, "blob sha256:%.16s has the SHA-256 %.16s...; pull it again",

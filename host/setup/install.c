@@ -132,7 +132,7 @@ static int get(const struct setup *s, const struct setup_source *source, int fd,
         is_url(source->from) ? run_fetch(s, "get", source->from, -1, fd, e) : copy_file(source->from, fd, e);
     if (result < 0)
         return -1;
-    if (lseek(fd, 0, SEEK_SET) < 0 || digest_fd(fd, digest, e) < 0)
+    if (lseek(fd, 0, SEEK_SET) < 0 || digest_fd(fd, NULL, digest, e) < 0)
         return error_errno(e, "cannot read %s again", source->from);
     if (strcmp(digest, source->sha256) != 0)
         return error_set(e, ERROR_CORRUPT, "%s has the SHA-256 %s, not %s; nothing was installed",
@@ -164,7 +164,7 @@ static int prepare(const struct setup *s, int kind, const char *path, char ret[s
             run_fetch(s, "unpack", kinds[kind].name, archive, fd, e) < 0)
             return error_wrap(e, "%s", source->from);
     }
-    if (lseek(fd, 0, SEEK_SET) < 0 || digest_fd(fd, ret, e) < 0 || fchmod(fd, kinds[kind].mode) < 0 ||
+    if (lseek(fd, 0, SEEK_SET) < 0 || digest_fd(fd, NULL, ret, e) < 0 || fchmod(fd, kinds[kind].mode) < 0 ||
         fsync(fd) < 0)
         return error_errno(e, "cannot write %s", path);
     return 0;
@@ -178,7 +178,7 @@ static int digest_file(const char *path, char ret[static DIGEST_HEX_SIZE], struc
 
     if (fd < 0)
         return error_errno(e, "cannot open %s", path);
-    return digest_fd(fd, ret, e);
+    return digest_fd(fd, NULL, ret, e);
 }
 
 static bool note_says(const json_t *note, const char *key, const char *value)

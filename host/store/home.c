@@ -356,7 +356,8 @@ void home_forget_digest(const struct home *h, const char *path)
 }
 
 static int find_digest(const struct home *h, const char *path,
-                       int (*compute)(int fd, char ret[static DIGEST_HEX_SIZE], struct error *e),
+                       int (*compute)(int fd, const struct cancel *cancel, char ret[static DIGEST_HEX_SIZE],
+                                      struct error *e),
                        char ret[static 65], struct error *e)
 {
     cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -370,7 +371,7 @@ static int find_digest(const struct home *h, const char *path,
     if (cached_digest(cache, state, ret))
         return 0;
 
-    if (compute(fd, ret, e) < 0)
+    if (compute(fd, NULL, ret, e) < 0)
         return error_wrap(e, "%s", path);
     /* A file that changed within the clock's granularity would keep the same state; do not remember those. */
     if (fstat(fd, &st) == 0 && clock_realtime_ns() / 1000000000 - st.st_ctim.tv_sec > 1) {

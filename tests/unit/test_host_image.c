@@ -1,4 +1,5 @@
 /* image: records of packages, manifests and bills of materials, good and bad. */
+#include "base/cleanup.h"
 #include "base/file.h"
 #include "image/image.h"
 #include "image/sbom.h"
@@ -6,8 +7,10 @@
 #include "unit.h"
 
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define SHA "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
@@ -129,6 +132,46 @@ START_TEST(test_bad_manifest)
 }
 END_TEST
 
+static char root[64];
+
+static char *reference(const char *name)
+{
+    return text_format("%s/images/names/%s.json", root, name);
+}
+
+static int remove_next(const struct image *i, void *context)
+{
+    unsigned *count = context;
+    cleanup_free char *next = reference("b");
+
+    ck_assert_str_eq(i->name, ++*count == 1 ? "a" : "c");
+    unlink(next);
+    return 0;
+}
+
+/* An image that another process removes meanwhile is not in the list, and no error. */
+START_TEST(test_removed_while_listed)
+{
+    const struct home h = {.path = strcpy(root, "/tmp/capsid-unit-XXXXXX")};
+    struct error e = {0};
+    unsigned count = 0;
+
+    ck_assert_ptr_nonnull(mkdtemp(root));
+    cleanup_free char *directory = text_format("%s/images/names", root);
+    ck_assert_int_eq(file_make_directories(directory, &e), 0);
+    for (const char *name = "a\0b\0c\0"; *name; name += 2) {
+        cleanup_free char *path = reference(name);
+        FILE *f = fopen(path, "w");
+        ck_assert_ptr_nonnull(f);
+        fputs("{\"digest\": \"" SHA "\", \"inputs\": \"" SHA "\", \"size\": 1, \"created\": 1}", f);
+        ck_assert_int_eq(fclose(f), 0);
+    }
+    ck_assert_int_eq(image_each(&h, remove_next, &count, &e), 0);
+    ck_assert_uint_eq(count, 2);
+    ck_assert_int_eq(file_remove_tree(root, &e), 0);
+}
+END_TEST
+
 START_TEST(test_sbom)
 {
     struct error e = {0};
@@ -159,6 +202,7 @@ int main(void)
     unit_add(&u, test_damaged_record);
     unit_add(&u, test_manifest);
     unit_add_loop(&u, test_bad_manifest, sizeof(bad_manifests) / sizeof(bad_manifests[0]));
+    unit_add(&u, test_removed_while_listed);
     unit_add(&u, test_sbom);
     return unit_end(&u);
 }

@@ -295,7 +295,7 @@ static uint64_t allocated(int fd)
 static void digest_of(int fd, char ret[static DIGEST_HEX_SIZE])
 {
     ck_assert_int_eq(lseek(fd, 0, SEEK_SET), 0);
-    ck_assert_int_eq(digest_fd(fd, ret, &e), 0);
+    ck_assert_int_eq(digest_fd(fd, NULL, ret, &e), 0);
 }
 
 /* Pages of zeros, of data, with one byte at either end, in no order; a hole; a last part of zeros. */
@@ -381,19 +381,56 @@ START_TEST(the_digest_of_a_sparse_file_is_that_of_its_data)
         ck_assert_int_eq(pwrite(fds[i], "there", 5, (1ll << 39) + 4095), 5);
     }
     ck_assert_int_eq(pwrite(fds[1], zeros, sizeof(zeros), 1 << 22), sizeof(zeros)); /* stored zeros */
-    ck_assert_int_eq(digest_sparse_fd(fds[0], one, &e), 0);
-    ck_assert_int_eq(digest_sparse_fd(fds[1], other, &e), 0);
+    ck_assert_int_eq(digest_sparse_fd(fds[0], NULL, one, &e), 0);
+    ck_assert_int_eq(digest_sparse_fd(fds[1], NULL, other, &e), 0);
     ck_assert_str_eq(one, other);
     /* The same data elsewhere, other data, another size. */
     ck_assert_int_eq(pwrite(fds[1], "x", 1, 1 << 22), 1);
-    ck_assert_int_eq(digest_sparse_fd(fds[1], other, &e), 0);
+    ck_assert_int_eq(digest_sparse_fd(fds[1], NULL, other, &e), 0);
     ck_assert_str_ne(one, other);
     ck_assert_int_eq(pwrite(fds[1], "", 1, 1 << 22), 1);
     ck_assert_int_eq(ftruncate(fds[1], (1ll << 40) + 1), 0);
-    ck_assert_int_eq(digest_sparse_fd(fds[1], other, &e), 0);
+    ck_assert_int_eq(digest_sparse_fd(fds[1], NULL, other, &e), 0);
     ck_assert_str_ne(one, other);
     close(fds[0]);
     close(fds[1]);
+}
+END_TEST
+
+/* Whoever reads much, or waits for what never comes, hears of the user's wish to stop. */
+START_TEST(digests_and_reads_can_be_cancelled)
+{
+    int fd = memfd_create("a", MFD_CLOEXEC), wish[2], input[2];
+    char digest[DIGEST_HEX_SIZE];
+    struct buffer text = {0};
+
+    ck_assert_int_eq(pwrite(fd, "here", 4, 5000), 4);
+    ck_assert_int_eq(pipe2(wish, O_CLOEXEC) | pipe2(input, O_CLOEXEC), 0);
+    const struct cancel cancel = {.fd = wish[0]};
+    ck_assert_int_eq(digest_fd(fd, &cancel, digest, &e), 0);
+    ck_assert_int_eq(digest_sparse_fd(fd, &cancel, digest, &e), 0);
+    ck_assert_int_eq(write(input[1], "some", 4), 4);
+    ck_assert_int_eq(write(wish[1], "", 1), 1);
+    ck_assert_int_eq(lseek(fd, 0, SEEK_SET), 0);
+    ck_assert_int_eq(digest_fd(fd, &cancel, digest, &e), -1);
+    ck_assert_int_eq(e.kind, ERROR_CANCELLED);
+    e = (struct error){0};
+    ck_assert_int_eq(digest_sparse_fd(fd, &cancel, digest, &e), -1);
+    ck_assert_int_eq(e.kind, ERROR_CANCELLED);
+    e = (struct error){0};
+    ck_assert_int_eq(file_read_input(input[0], "input", 100, &cancel, &text, &e), -1);
+    ck_assert_int_eq(e.kind, ERROR_CANCELLED);
+    /* Without a wish it reads to the end, however that is reached. */
+    char byte;
+    ck_assert_int_eq(read(wish[0], &byte, 1), 1);
+    close(input[1]);
+    ck_assert_int_eq(file_read_input(input[0], "input", 100, &cancel, &text, &e), 0);
+    ck_assert_str_eq(text.data, "some");
+    buffer_free(&text);
+    close(input[0]);
+    close(wish[0]);
+    close(wish[1]);
+    close(fd);
 }
 END_TEST
 
@@ -415,5 +452,6 @@ int main(void)
     unit_add(&u, files_without_zeros_or_without_anything_are_left_alone);
     unit_add(&u, a_file_that_cannot_have_holes_is_an_error);
     unit_add(&u, the_digest_of_a_sparse_file_is_that_of_its_data);
+    unit_add(&u, digests_and_reads_can_be_cancelled);
     return unit_end(&u);
 }

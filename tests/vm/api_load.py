@@ -3,6 +3,7 @@ own: nothing may be lost or crossed. Who waits is served in order; only who come
 
 Environment: API_LOAD_SECONDS (25), API_LOAD_CLIENTS (200). Prints "ok: ..." or "FAILED: ..." lines."""
 
+import bisect
 import http.client
 import json
 import os
@@ -25,7 +26,7 @@ class Load:
     def __init__(self, server, clients):
         self.server, self.clients = server, clients
         self.lock = threading.Lock()
-        self.waits, self.bad, self.refused, self.late = [], [], 0, 0
+        self.waits, self.bad, self.refused, self.times = [], [], 0, []
         self.end = threading.Event()
 
     def client(self, number):
@@ -34,13 +35,14 @@ class Load:
         while not self.end.is_set():
             token = f"{os.getpid()}-{number}-{count}"
             count += 1
+            begin = time.monotonic()
             connection.request("POST", "/api/v1/execute", json.dumps({"language": "sh", "code": f"echo {token}"}),
                                {"Content-Type": "application/json"})
             answer = connection.getresponse()
-            self.note(token, answer, json.loads(answer.read()))
+            self.note(token, answer, json.loads(answer.read()), begin)
         connection.close()
 
-    def note(self, token, answer, value):
+    def note(self, token, answer, value, begin):
         with self.lock:
             if answer.status == 503 and value["code"] == "E010" and answer.headers["Retry-After"]:
                 self.refused += 1
@@ -48,6 +50,7 @@ class Load:
                 self.bad.append((token, answer.status, value))
             else:
                 self.waits.append(float(value["load_time"].removesuffix("ms")))
+                self.times.append((begin, time.monotonic()))
 
     def run(self, seconds, at_full=lambda: None):
         """at_full is called when every client has had an answer, and some a second one."""
@@ -68,6 +71,16 @@ class Load:
     def wait(self, quantile):
         return self.waits[int(quantile * (len(self.waits) - 1) + 0.5)]
 
+    def overtaken(self, quantile):
+        """By how many that came later a request was overtaken. Unlike the waits, the order does not depend on how fast the
+        machine is, nor on what else it does."""
+        ends, overtakers = [], []
+        for _, end in sorted(self.times, reverse=True):
+            overtakers.append(bisect.bisect_left(ends, end))
+            bisect.insort(ends, end)
+        overtakers.sort()
+        return overtakers[int(quantile * (len(overtakers) - 1) + 0.5)]
+
 
 def resources(s):
     return metric(s, "process_open_fds"), metric(s, "process_resident_memory_bytes")
@@ -82,12 +95,13 @@ def test_many():
         took = time.monotonic() - start
         memory = resources(s)[1]
         print(f"{CLIENTS} clients for {took:.0f} s: {len(load.waits)} runs, {len(load.waits) / took:.1f} a second; waited p50 "
-              f"{load.wait(0.5):.0f}, p99 {load.wait(0.99):.0f} ms; memory {before[1] / 2**20:.1f} MiB before, "
+              f"{load.wait(0.5):.0f}, p99 {load.wait(0.99):.0f} ms, overtaken p99 {load.overtaken(0.99)}, at most {load.overtaken(1)}; memory {before[1] / 2**20:.1f} MiB before, "
               f"{under[0][1] / 2**20:.1f} once each was served, {memory / 2**20:.1f} at the end")
         expect("every program printed its token", load.bad[:3], [])
         expect("all were served", len(load.waits) >= CLIENTS, True)
         expect("nobody was refused", load.refused, 0)
-        expect("fair: p99 of the waits is at most 4 times p50", load.wait(0.99) <= 4 * load.wait(0.5), True)
+        # In an order of its own making, a server would let hundreds by; those that run at the same time end in any order.
+        expect("fair: 99 of 100 are overtaken by few", load.overtaken(0.99), lambda n: n <= CLIENTS / 4)
         expect("memory does not grow", memory - under[0][1], lambda grown: grown <= MEMORY_SLACK)
         wait_for("the pool is full again", lambda: s.call("GET", "/health")[2]["pool"]["sh"] == 8)
         wait_for("no more files are open than before", lambda: resources(s)[0] <= before[0] + FDS_SLACK)

@@ -223,7 +223,7 @@ class Guest:
         if hostile == "silent-job":
             stay()
         if hostile == "die-in-job":
-            time.sleep(0.2) # the output arrives
+            time.sleep(1) # the output arrives
             end()
         if hostile == "garbage-in-job":
             self.raw(os.urandom(1 << 20))

@@ -106,9 +106,9 @@ def wait_until_stopped(guest, job):
 
 @scenario
 def stop_everything_as_root(guest):
-    other = guest.hostile("sleep", 60000, wall_ms=3000)
+    other = guest.hostile("sleep", 60000, wall_ms=8000)
     other.wait_started()
-    stopper = guest.hostile("stop-all", wall_ms=1500)
+    stopper = guest.hostile("stop-all", wall_ms=5000)
     stopper.wait_output("stopping")
     # What runs when it stops everybody stays stopped; only what is not yet a program goes on.
     wait_until_stopped(guest, stopper)
@@ -324,11 +324,11 @@ def a_lease_on_a_file_that_the_host_wants(guest):
 @scenario
 def a_job_that_traces_another(guest):
     """Who traces a process hears of its end first, and can keep it from initd."""
-    victim = guest.hostile("sleep", 60000, wall_ms=2500, **USER)
+    victim = guest.hostile("sleep", 60000, wall_ms=8000, **USER)
     victim.wait_started()
     tracer = guest.hostile("seize", victim.pid, wall_ms=30000)
     tracer.wait_output("seized")
-    victim.wait(15)
+    victim.wait(60)
     expect(victim.exit.cause, C.CAUSE_TIMEOUT)
     tracer.control("KILL")
     tracer.wait()

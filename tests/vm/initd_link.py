@@ -298,6 +298,9 @@ def a_job_that_ends_while_nobody_is_there(guest):
     guest.disconnect()
     time.sleep(1.2)
     guest.connect()
+    deadline = time.monotonic() + 30
+    while guest.c.jobs() != {job.job: C.JOB_ENDED} and time.monotonic() < deadline:
+        time.sleep(0.1)
     expect(guest.c.jobs(), {job.job: C.JOB_ENDED})
     attached = Job(guest.c, "ATTACH", job=job.job)
     attached.wait()

@@ -49,8 +49,8 @@ def a_script_larger_than_a_pipe(guest):
 @scenario
 def limits_count_from_feed(guest):
     job = prime(guest)
-    time.sleep(1.2)
-    fed = guest.c.feed(job, write_source(guest, "sleep 0.3; echo in time; sleep 60"), wall_ms=1100)
+    time.sleep(5.2)
+    fed = guest.c.feed(job, write_source(guest, "sleep 0.3; echo in time; sleep 60"), wall_ms=5000)
     fed.wait()
     expect((fed.out, fed.exit.cause), (b"in time\n", C.CAUSE_TIMEOUT))
     for fields, script, cause in ((dict(cpu_ms=200), "while :; do :; done", C.CAUSE_CPU), (dict(output=10), "echo 01234567890123", C.CAUSE_OUTPUT),

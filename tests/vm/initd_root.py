@@ -135,7 +135,7 @@ def the_clock_set_back(guest):
 @scenario
 def a_job_that_leaves_its_cgroup(guest):
     """Its first process is found by its id; what it left in the root group is beyond initd's reach, until SHUTDOWN."""
-    job = guest.c.start(["/bin/sh", "-c", "echo $$ > /sys/fs/cgroup/cgroup.procs; cat /proc/self/cgroup; exec sleep 60"], wall_ms=1500)
+    job = guest.c.start(["/bin/sh", "-c", "echo $$ > /sys/fs/cgroup/cgroup.procs; cat /proc/self/cgroup; exec sleep 60"], wall_ms=5000)
     expect(job.wait().cause, C.CAUSE_TIMEOUT)
     expect(job.out, b"0::/\n")
 
@@ -248,7 +248,7 @@ def process_1_in_the_cgroup_of_a_job(guest):
 @scenario
 def a_job_before_everything_else(guest):
     """SCHED_FIFO on the only processor. The kernel keeps 5 % of it for others, which is enough to enforce the limit."""
-    job = guest.hostile("spin-realtime", wall_ms=1500)
+    job = guest.hostile("spin-realtime", wall_ms=4000)
     expect(job.wait().cause, C.CAUSE_TIMEOUT)
     expect(job.out, b"realtime 99\n")
 

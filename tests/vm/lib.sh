@@ -103,7 +103,7 @@ processes_of_home() {
 # After a run: no process, no mount and no scratch directory is left.
 expect_clean() {
 	local left=
-	for _ in $(seq 100); do
+	for _ in $(seq 600); do
 		left=$(processes_of_home)
 		[ -z "$left" ] && break
 		sleep 0.05

@@ -413,7 +413,7 @@ def check_double(b, url, stop):
     expect("only requests failed", [c for c in b.complaints if not c.startswith("network: Failed to load resource")], [])
 
 
-STREAM = "import sys, time\nprint('first', flush=True)\ntime.sleep(2)\nprint('second')\nprint('trouble', file=sys.stderr)\nsys.exit(3)"
+STREAM = "import sys, time\nprint('first', flush=True)\ntime.sleep(5)\nprint('second')\nprint('trouble', file=sys.stderr)\nsys.exit(3)"
 # Whether the program still ran when its first output was on the page.
 WATCH = """new MutationObserver((_, o) => { window.early = !document.getElementById('cancel').disabled; o.disconnect(); })
     .observe(document.getElementById('output'), {childList: true, subtree: true, characterData: true})"""

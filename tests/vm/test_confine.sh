@@ -109,7 +109,7 @@ cgroups=$(for record in "$CAPSID_HOME"/run/*/records/cgroup-*; do readlink "$rec
 [ "$(id -u)" != 0 ] || [ -z "$mount" ] || expect "each has a cgroup" "$(wc -w <<<"$cgroups")" 5
 kill -KILL "${pids[@]}"
 wait "${pids[@]}" 2>/dev/null
-for _ in $(seq 100); do
+for _ in $(seq 600); do
 	alive=
 	for pid in "${running[@]}"; do
 		[ ! -d "/proc/$pid" ] || alive="$alive $pid"

@@ -51,17 +51,16 @@ expect "without --verbose" "$(grep -c event= "$TMPDIR/err")" 0
 # A pool: VMs that nobody used, and one that is killed.
 "$CAPSID" pool -v -l python --size 2 --json >"$TMPDIR/lines" 2>"$TMPDIR/err" </dev/null &
 pool=$!
-ready() { grep -c ' event=ready ' "$TMPDIR/err"; }
-for _ in $(seq 600); do
-	[ "$(ready)" -ge 2 ] && break
-	sleep 0.1
-done
-sleep 1
+# Until the pool has so many that are ready, of so many that there were.
+ready() {
+	for _ in $(seq 600); do
+		[ "$(grep -c ' event=ready ' "$TMPDIR/err")" -ge "$2" ] && tail -n 1 "$TMPDIR/lines" | grep -q "\"ready\":$1[,}]" && break
+		sleep 0.1
+	done
+}
+ready 2 2
 kill -KILL "$(sed -n 's/.* event=ready .* pid=\([0-9]*\) .*/\1/p' "$TMPDIR/err" | head -n 1)"
-for _ in $(seq 600); do
-	[ "$(ready)" -ge 3 ] && break
-	sleep 0.1
-done
+ready 2 3
 kill -TERM "$pool"
 wait "$pool"
 expect "pool: one was lost" "$(grep -c 'event=destroyed .* why=lost ' "$TMPDIR/err")" 1

@@ -22,8 +22,8 @@ hostile() {
 	never-drain | window-of-nothing) program=large ;;
 	esac
 	begin=$(date +%s)
-	HOSTILE=$1 CAPSID_BOOT_TIMEOUT=6 CAPSID_QEMU=$SRC/tests/vm/hostile_vmm.py \
-		"$CAPSID" run -t 1 -l python -f "$TMPDIR/$program.py" </dev/null >"$TMPDIR/$1.out" 2>"$TMPDIR/$1.err"
+	HOSTILE=$1 CAPSID_BOOT_TIMEOUT=10 CAPSID_QEMU=$SRC/tests/vm/hostile_vmm.py \
+		"$CAPSID" run -t 5 -l python -f "$TMPDIR/$program.py" </dev/null >"$TMPDIR/$1.out" 2>"$TMPDIR/$1.err"
 	echo "$? $(($(date +%s) - begin))" >"$TMPDIR/$1.status"
 }
 
@@ -33,7 +33,7 @@ judge() {
 	read -r status seconds <"$TMPDIR/$1.status"
 	err=$(cat "$TMPDIR/$1.err")
 	cp "$TMPDIR/$1.out" "$TMPDIR/out"
-	[ "$seconds" -lt 30 ] || fail "$1: took $seconds s"
+	[ "$seconds" -lt 60 ] || fail "$1: took $seconds s"
 	if [ -s "$TMPDIR/out" ]; then
 		end=$(field end) stdout=$(field stdout)
 		[ -z "$err" ] || fail "$1: a result and an error: $err"
@@ -131,7 +131,7 @@ done
 expect "20 VMs: all run" "$(cat "$TMPDIR"/out[0-9]* | grep -cx ready)" 20
 kill -KILL "${pids[@]:0:19}"
 wait "${pids[@]:0:19}" 2>/dev/null
-for _ in $(seq 100); do
+for _ in $(seq 600); do
 	[ "$(processes_of_home | wc -l)" = 1 ] && break
 	sleep 0.05
 done
@@ -208,9 +208,9 @@ int clock_gettime(clockid_t id, struct timespec *t)
 EOF
 "${CC:-gcc}" -shared -fPIC -o "$TMPDIR/jump.so" "$TMPDIR/jump.c" || fail "jump.c does not compile"
 begin=$SECONDS
-LD_PRELOAD=$TMPDIR/jump.so capsid run -t 2 -l python -c 'import time; print("before", flush=True); time.sleep(60)' </dev/null
+LD_PRELOAD=$TMPDIR/jump.so capsid run -t 5 -l python -c 'import time; print("before", flush=True); time.sleep(600)' </dev/null
 expect "clock jumps: ends at its limit" "$status $(field end) $(field stdout)" "124 timed_out before"
-[ $((SECONDS - begin)) -lt 30 ] || fail "clock jumps: took $((SECONDS - begin)) s"
+[ $((SECONDS - begin)) -lt 120 ] || fail "clock jumps: took $((SECONDS - begin)) s"
 LD_PRELOAD=$TMPDIR/jump.so capsid run -l python -c 'print(1)' </dev/null
 expect "clock jumps: a run" "$status $(field end) $(field stdout)" "0 exited 1"
 expect_clean "clock jumps"

@@ -217,7 +217,7 @@ unset CAPSID_BOOT_TIMEOUT
 # Interrupted while the API hangs.
 FAKE_FIRECRACKER_FAULT=hang=/actions "$CAPSID" "${cold[@]}" >"$TMPDIR/out" 2>"$TMPDIR/err" &
 pid=$!
-for _ in $(seq 200); do
+for _ in $(seq 600); do
 	compgen -G "$CAPSID_HOME/run/*/vm-*/vsock" >/dev/null && break
 	sleep 0.05
 done
@@ -228,9 +228,10 @@ expect_clean "interrupted"
 
 # The VMM is killed while a program runs; then the supervisor is.
 start_endless() {
-	"$CAPSID" run -l python -c 'import time; print("here", flush=True); time.sleep(100)' --raw --disk 64 </dev/null >"$TMPDIR/out" 2>"$TMPDIR/err" &
+	: >"$TMPDIR/out"
+	"$CAPSID" run -l python -t 300 -c 'import time; print("here", flush=True); time.sleep(300)' --raw --disk 64 </dev/null >"$TMPDIR/out" 2>"$TMPDIR/err" &
 	pid=$!
-	for _ in $(seq 400); do
+	for _ in $(seq 600); do
 		grep -q here "$TMPDIR/out" && break
 		sleep 0.05
 	done
@@ -298,10 +299,10 @@ jailed_uids() {
 }
 pids=()
 for i in 1 2; do
-	"$CAPSID" run -l python -c 'import time; time.sleep(100)' </dev/null >"$TMPDIR/$i.json" 2>&1 &
+	"$CAPSID" run -l python -t 300 -c 'import time; time.sleep(300)' </dev/null >"$TMPDIR/$i.json" 2>&1 &
 	pids+=($!)
 done
-for _ in $(seq 400); do
+for _ in $(seq 600); do
 	[ "$(jailed_uids | wc -l)" = 2 ] && break
 	sleep 0.05
 done
@@ -310,7 +311,7 @@ mapfile -t jailed < <(recorded_children | cut -d ' ' -f 1)
 kill -9 "${pids[@]}"
 wait "${pids[@]}" 2>/dev/null
 capsid doctor
-for _ in $(seq 100); do
+for _ in $(seq 600); do
 	left=
 	for pid in "${jailed[@]}"; do
 		[ ! -d "/proc/$pid" ] || left="$left $pid"

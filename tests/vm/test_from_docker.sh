@@ -28,7 +28,7 @@ http: {addr: "127.0.0.1:$port"}
 END
 	docker-registry serve "$TMPDIR/registry.yml" >"$TMPDIR/registry.log" 2>&1 &
 	registry=$!
-	for _ in $(seq 100); do
+	for _ in $(seq 600); do
 		kill -0 "$registry" 2>/dev/null || break
 		# It answers, and it is ours that answers: another program on the port would have ended it.
 		if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && sleep 0.2 && kill -0 "$registry" 2>/dev/null; then

@@ -8,7 +8,7 @@ need_vhost_device
 "$vhost_device" --guest-cid 3 --socket "$TMPDIR/vhost" --uds-path "$TMPDIR/vsock" >"$TMPDIR/device.log" 2>&1 &
 child=$!
 trap 'kill -KILL "$child" 2>/dev/null; wait "$child" 2>/dev/null' EXIT
-for _ in $(seq 100); do
+for _ in $(seq 600); do
 	[ -S "$TMPDIR/vhost" ] && break
 	sleep 0.05
 done

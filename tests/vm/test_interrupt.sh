@@ -43,10 +43,67 @@ for delay in 0.05 0.15 1; do
 	expect_clean "KILL after $delay s of a run"
 done
 
+# ends NAME COMMAND...: SIGTERM ends it soon, which waits for what does not come, or reads what has no end.
+ends() {
+	local name=$1 pid
+	shift
+	# A background job has /dev/null for its input where nothing else is said.
+	"$@" <&0 >"$TMPDIR/out" 2>"$TMPDIR/err" &
+	pid=$!
+	for _ in $(seq 600); do # until it has a handler for it
+		kill -0 $pid 2>/dev/null || break
+		((0x$(sed -n 's/^SigCgt:\t//p' "/proc/$pid/status") & 0x4000)) && break
+		sleep 0.05
+	done
+	sleep 0.5
+	kill -TERM $pid
+	for _ in $(seq 600); do
+		kill -0 $pid 2>/dev/null || break
+		sleep 0.05
+	done
+	kill -KILL $pid 2>/dev/null
+	wait $pid 2>/dev/null
+	expect "TERM of $name: status" $? 143
+	expect "TERM of $name: one line" "$(grep -c '^Error: .*interrupted' "$TMPDIR/err") $(wc -l <"$TMPDIR/err")" "1 1"
+	expect_clean "TERM of $name"
+}
+mkfifo "$TMPDIR/silent"
+exec {silent}<>"$TMPDIR/silent"
+ends "a program that does not come" "$CAPSID" run -l python -f - <"$TMPDIR/silent"
+ends "a file that does not come" "$CAPSID" run -l python -f "$TMPDIR/silent" </dev/null
+ends "a program for a server" "$CAPSID" run --api http://127.0.0.1:1 -l python -f - <"$TMPDIR/silent"
+exec {silent}>&-
+cp -a "$CAPSID_HOME/images" "$TMPDIR/images"
+truncate -s 2T "$CAPSID_HOME"/images/*.erofs
+ends "rootfs verify" "$CAPSID" rootfs verify </dev/null
+rm -rf "$CAPSID_HOME/images"
+mv "$TMPDIR/images" "$CAPSID_HOME/images"
+
+# A server that is told to end while it starts: just before it begins to listen.
+cat >"$TMPDIR/early.c" <<'EOF'
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int listen(int fd, int waiting)
+{
+    kill(getpid(), SIGTERM);
+    return (int)syscall(SYS_listen, fd, waiting);
+}
+EOF
+"${CC:-gcc}" -shared -fPIC -o "$TMPDIR/early.so" "$TMPDIR/early.c" || fail "early.c does not compile"
+LD_PRELOAD=$TMPDIR/early.so timeout -s KILL 60 "$CAPSID" api --port 0 --pool off >"$TMPDIR/out" 2>"$TMPDIR/err"
+expect "TERM of a server that starts: status" $? 143
+expect "TERM of a server that starts: it never was ready" "$(cat "$TMPDIR/out")" ""
+expect_match "TERM of a server that starts: what it says" "$(cat "$TMPDIR/err")" "*Error: interrupted"
+expect_clean "TERM of a server that starts"
+
 # The VMM is killed under a running program: a result of its own kind, with the output so far.
-"$CAPSID" run -l python -c 'import time; print("so far", flush=True); time.sleep(60)' </dev/null >"$TMPDIR/out" 2>"$TMPDIR/err" &
+# Once it has read so much input, it has printed.
+mkfifo "$TMPDIR/input"
+"$CAPSID" run -l python -t 300 -c 'import sys, time; print("so far", flush=True); sys.stdin.buffer.read(16 << 20); time.sleep(300)' \
+	<"$TMPDIR/input" >"$TMPDIR/out" 2>"$TMPDIR/err" &
 pid=$!
-sleep 2
+head -c $((16 << 20)) /dev/zero >"$TMPDIR/input"
 kill -KILL "$(recorded_children | tail -n 1 | cut -d ' ' -f 1)"
 wait $pid
 expect "VMM killed: status" $? 1

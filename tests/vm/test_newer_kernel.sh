@@ -39,7 +39,7 @@ run -c 'import sys; print("out"); print("err", file=sys.stderr); sys.exit(3)'
 expect "exit status" "$status $(field stdout)$(field stderr)" "3 outerr"
 run -c 'import os, signal; print("x", flush=True); os.kill(os.getpid(), signal.SIGSEGV)'
 expect "signal" "$status $(field end) $(field signal) $(field stdout)" "139 signalled SIGSEGV x"
-run -t 2 -c 'import time; print("before", flush=True); time.sleep(60)'
+run -t 5 -c 'import time; print("before", flush=True); time.sleep(60)'
 expect "timeout" "$status $(field end) $(field stdout)" "124 timed_out before"
 run --max-output 4 -c 'print("123456789")'
 expect "output limit" "$(field stdout) $(field truncated)" "1234 True"

@@ -22,6 +22,7 @@ need_snapshot
 
 # serve OPTIONS...: sets server and url.
 serve() {
+	: >"$TMPDIR/server"
 	"$CAPSID" api --port 0 "$@" >"$TMPDIR/server" 2>"$TMPDIR/server.log" &
 	server=$!
 	for _ in $(seq 600); do
@@ -44,7 +45,7 @@ stop() {
 # Without a pool, so that every VM is one of a program.
 serve --pool off
 page real "$url"
-for _ in $(seq 100); do
+for _ in $(seq 600); do
 	[ -n "$(processes_of_home)" ] || break
 	sleep 0.05
 done

@@ -61,7 +61,7 @@ start_pool 20
 expect "twenty VMs are there" "$(vmms | wc -l)" 20
 kill -KILL "$pool"
 { wait "$pool"; } 2>/dev/null # or bash speaks of the signal
-for _ in $(seq 100); do
+for _ in $(seq 600); do
 	[ -n "$(vmms)" ] || break
 	sleep 0.05
 done

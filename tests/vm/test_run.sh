@@ -32,12 +32,12 @@ expect "signal: end" "$(field end)" signalled
 expect "signal: name" "$(field signal)" SIGSEGV
 expect "signal: output so far" "$(field stdout)" x
 
-run -t 2 -c 'import time; print("before", flush=True); time.sleep(60)'
+run -t 5 -c 'import time; print("before", flush=True); time.sleep(60)'
 expect "timeout: status" "$status" 124
 expect "timeout: exit_code" "$(field exit_code)" 124
 expect "timeout: end" "$(field end)" timed_out
 expect "timeout: output so far" "$(field stdout)" before
-expect "timeout: message" "$(field stderr)" "Execution timeout exceeded (2s)"
+expect "timeout: message" "$(field stderr)" "Execution timeout exceeded (5s)"
 
 run -c 'print("Hello'
 expect "syntax error: status" "$status" 1

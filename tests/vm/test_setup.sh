@@ -60,7 +60,7 @@ other=$(sha256sum <"$TMPDIR/www/other" | cut -c 1-64)
 python3 "$SRC/tests/vm/setup_server.py" "$TMPDIR/www" "$TMPDIR/port" &
 server=$!
 trap 'kill $server' EXIT
-for _ in $(seq 200); do
+for _ in $(seq 600); do
 	[ -s "$TMPDIR/port" ] && break
 	sleep 0.05
 done
@@ -177,7 +177,7 @@ expect "after trouble: all is as it was" "$(state_of_system)" "$fresh"
 for delay in 0.01 0.03 0.06 0.1 0.15 0.2 0.3 1.5; do
 	timeout --foreground --signal=KILL $delay "$CAPSID" setup --kvm udev --kernel "$url/slow/vmlinux" --kernel-sha256 "$sha" \
 		>/dev/null 2>&1
-	sleep 0.2 # a tool for accounts ends its work
+	sleep 1 # a tool for accounts ends its work
 	if [ $delay = 0.06 ] || [ $delay = 0.2 ]; then
 		setup "killed after $delay s, removed" --remove
 		expect "killed after $delay s, removed: all is as it was" "$(state_of_system)" "$fresh"

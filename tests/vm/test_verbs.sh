@@ -42,6 +42,15 @@ expect_match "rootfs list --json" "$(field images)" "*'name': 'python'*"
 capsid snapshot create --lang py --mem 256 --vcpus 1
 expect_match "snapshot create, by alias, is there already" "$out" "Snapshot * of python was there already"
 
+# Output that is lost is an error, and said once.
+for words in --help --version "run --help" languages "snapshot list" "snapshot verify" "snapshot gc --dry-run" "rootfs list" \
+	"rootfs show python" "rootfs verify" doctor "rootfs list --json"; do
+	# shellcheck disable=SC2086 # they are words
+	"$CAPSID" $words >/dev/full 2>"$TMPDIR/err"
+	expect "$words, nobody can hear it: status" $? 1
+	expect "$words, nobody can hear it: what it says" "$(cat "$TMPDIR/err")" "Error: cannot write standard output: No space left on device"
+done
+
 # A state directory that is another's business stays untouched by help and version.
 CAPSID_HOME=$TMPDIR/none capsid run --help
 [ ! -e "$TMPDIR/none" ] || fail "help made a state directory"

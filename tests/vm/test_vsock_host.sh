@@ -20,7 +20,7 @@ trap end_children EXIT
 
 "$vhost_device" --guest-cid 3 --socket "$TMPDIR/vhost.sock" --uds-path "$TMPDIR/vsock.sock" >"$TMPDIR/device.log" 2>&1 &
 children+=($!)
-for _ in $(seq 100); do
+for _ in $(seq 600); do
 	[ -S "$TMPDIR/vhost.sock" ] && break
 	sleep 0.05
 done
