@@ -351,9 +351,11 @@ static int digest_extents(int fd, off_t size, char *chunk, EVP_MD_CTX *ctx)
         if (data < 0)
             return errno == ENXIO ? 0 : -1; /* nothing but a hole is left */
         off_t end = lseek(fd, data, SEEK_HOLE);
+        if (end < 0)
+            return -1;
         data -= data % SPARSE_PAGE;
         end += (SPARSE_PAGE - end % SPARSE_PAGE) % SPARSE_PAGE;
-        if (end < 0 || digest_pages(fd, data, end, chunk, ctx) < 0)
+        if (digest_pages(fd, data, end, chunk, ctx) < 0)
             return -1;
         at = end;
     }

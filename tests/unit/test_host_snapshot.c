@@ -5,9 +5,11 @@
 #include "unit.h"
 
 #include <fcntl.h>
+#include <errno.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static struct error e;
@@ -397,6 +399,31 @@ START_TEST(the_digest_of_a_sparse_file_is_that_of_its_data)
 }
 END_TEST
 
+static bool no_holes;
+
+/* In place of the C library's. */
+off_t lseek(int fd, off_t offset, int whence)
+{
+    if (no_holes && whence == SEEK_HOLE) {
+        errno = EIO;
+        return -1;
+    }
+    return syscall(SYS_lseek, fd, offset, whence);
+}
+
+START_TEST(a_file_whose_holes_cannot_be_found_has_no_digest)
+{
+    char digest[DIGEST_HEX_SIZE];
+    int fd = open_temporary();
+
+    ck_assert_int_eq(pwrite(fd, "here", 4, 5000), 4);
+    no_holes = true;
+    ck_assert_int_lt(digest_sparse_fd(fd, digest, &e), 0);
+    ck_assert_msg(strstr(e.text, strerror(EIO)), "%s", e.text);
+    close(fd);
+}
+END_TEST
+
 int main(void)
 {
     struct unit u = unit_begin("host_snapshot");
@@ -415,5 +442,6 @@ int main(void)
     unit_add(&u, files_without_zeros_or_without_anything_are_left_alone);
     unit_add(&u, a_file_that_cannot_have_holes_is_an_error);
     unit_add(&u, the_digest_of_a_sparse_file_is_that_of_its_data);
+    unit_add(&u, a_file_whose_holes_cannot_be_found_has_no_digest);
     return unit_end(&u);
 }
