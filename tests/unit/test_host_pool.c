@@ -445,6 +445,32 @@ START_TEST(a_vm_that_does_not_answer_is_not_given_out)
 }
 END_TEST
 
+START_TEST(vms_that_do_not_answer_do_not_put_the_deadline_off)
+{
+    struct pool_vm *none;
+
+    open_pool((struct pool_options){.check_interval_ms = 60000, .check_deadline_ms = 60000}, 4);
+    EVENTUALLY(stats(first).ready == 4);
+    for (int i = 0; i < FAKES_MAX; i++)
+        fakes[i].mute = true;
+    ck_assert_int_lt(pool_take(pool, first, deadline_in_ms(300), NULL, &none, &e), 0);
+    ck_assert_int_eq(e.kind, ERROR_BUSY);
+    ck_assert_uint_eq(stats(first).unanswered, 1);
+    ck_assert_uint_eq(stats(first).refused, 1);
+}
+END_TEST
+
+START_TEST(a_vm_that_is_taken_at_the_deadline_has_time_to_answer)
+{
+    struct pool_vm *vm;
+
+    open_pool((struct pool_options){.check_interval_ms = 60000}, 1);
+    EVENTUALLY(stats(first).ready == 1);
+    ck_assert_msg(pool_take(pool, first, deadline_in_ms(0), NULL, &vm, &e) == 0, "%s", e.text);
+    pool_discard(pool, vm);
+}
+END_TEST
+
 START_TEST(restores_that_fail_are_told_and_slow_down)
 {
     struct pool_vm *vm;
@@ -628,6 +654,8 @@ int main(void)
     unit_add(&u, an_idle_vm_that_speaks_unasked_is_replaced);
     unit_add(&u, an_idle_vm_that_does_not_answer_is_replaced);
     unit_add(&u, a_vm_that_does_not_answer_is_not_given_out);
+    unit_add(&u, vms_that_do_not_answer_do_not_put_the_deadline_off);
+    unit_add(&u, a_vm_that_is_taken_at_the_deadline_has_time_to_answer);
     unit_add(&u, restores_that_fail_are_told_and_slow_down);
     unit_add(&u, one_failure_is_not_told);
     unit_add(&u, too_many_who_wait_are_refused_at_once);
