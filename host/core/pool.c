@@ -18,7 +18,8 @@
 #define CHECK_MS 10000 /* waking a guest up to ask it costs more than all else that an idle one does */
 #define ANSWER_MS 5000
 #define ANSWER_LEAST_MS 500 /* shortly before the deadline; a sound VM shall not be lost by that */
-#define REPLACE_MS 20       /* several times what starting a small program takes */
+#define WARM_MS 20000
+#define REPLACE_MS 20 /* several times what starting a small program takes */
 
 unsigned pool_count(const struct pool *p, const struct pool_target *t, enum pool_vm_state state)
 {
@@ -299,9 +300,10 @@ int pool_run(struct pool *p, struct pool_target *t, const struct run_request *r,
 
 /* ---- opening and closing ------------------------------------------------------------------------- */
 
-static struct pool_options complete(const struct pool_options *given)
+static struct pool_options complete(const struct pool_options *given, const struct config *c)
 {
     struct pool_options o = *given;
+    int64_t boot_ms = (int64_t)c->boot_timeout * 1000;
 
     o.max_vms = o.max_vms ? o.max_vms : MAX_VMS;
     o.max_waiters = o.max_waiters ? o.max_waiters : MAX_WAITERS;
@@ -310,6 +312,8 @@ static struct pool_options complete(const struct pool_options *given)
     o.check_interval_ms = o.check_interval_ms ? o.check_interval_ms : CHECK_MS;
     o.replace_ms = o.replace_ms ? o.replace_ms : REPLACE_MS;
     o.check_deadline_ms = o.check_deadline_ms ? o.check_deadline_ms : ANSWER_MS;
+    if (!o.warm_deadline_ms) /* what a guest may take to boot tells how slow the machine may be */
+        o.warm_deadline_ms = boot_ms > WARM_MS ? boot_ms : WARM_MS;
     return o;
 }
 
@@ -378,7 +382,7 @@ int pool_open(struct pool **ret, struct supervisor *s, const struct pool_options
     if (supervisor_decide_accel(s, e) < 0 || supervisor_decide_confinement(s, e) < 0)
         return -1;
     struct pool *p = memory_allocate(sizeof(*p));
-    p->options = complete(options);
+    p->options = complete(options, &s->config);
     p->supervisor = s;
     p->vms = memory_allocate(p->options.max_vms * sizeof(struct pool_vm *));
     p->keepers = memory_allocate(p->options.keepers * sizeof(*p->keepers));
