@@ -23,6 +23,7 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <locale.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -261,6 +262,7 @@ int main(int argc, char **argv)
     struct import i = {.limits = LAYER_LIMITS_DEFAULT};
     struct error e = {0};
 
+    signal(SIGCHLD, SIG_DFL); /* when it was ignored, nobody could wait for a child */
     /* libarchive gives names in the locale's encoding; with this one they stay the bytes they are. */
     if (!setlocale(LC_CTYPE, "C.UTF-8"))
         fprintf(stderr, "Warning: no locale C.UTF-8\n");

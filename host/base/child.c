@@ -90,6 +90,7 @@ static void run_child(const struct child_spec *spec, const int report[2])
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     signal(SIGPIPE, SIG_DFL);
+    signal(SIGCHLD, SIG_DFL);
     setsid();
     die_with_parent(report[1]);
     redirect(spec->stdin_fd, STDIN_FILENO);

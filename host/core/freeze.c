@@ -8,9 +8,18 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define SETTLE_MS 30000
+#define SETTLE_MS 30000 /* at least; see patience_ms() */
 #define WARM_MS                                                                                              \
     300000 /* how long a warm-up command may run; emulated compilers of large languages take minutes */
+
+/* How long the guest may take for what is not a command of the language. It has booted within boot_timeout, so that says
+ * how slow this machine may be. */
+static int64_t patience_ms(const struct supervisor *s)
+{
+    int64_t boot_ms = (int64_t)s->config.boot_timeout * 1000;
+
+    return boot_ms > SETTLE_MS ? boot_ms : SETTLE_MS;
+}
 
 /* What a warm-up command prints: the last line of standard error that is not empty, printable. */
 struct last_line {
@@ -48,9 +57,10 @@ static int write_hello(struct guest *g, const struct language *l, const struct p
                     : 0;
 }
 
-static int run_warm_up(struct guest *g, const struct language *l, const struct program *p, struct error *e)
+static int run_warm_up(struct guest *g, const struct language *l, const struct program *p, int64_t patience,
+                       struct error *e)
 {
-    int64_t deadline = deadline_in_ms(WARM_MS + SETTLE_MS);
+    int64_t deadline = deadline_in_ms(WARM_MS + patience);
     cleanup_buffer struct buffer argv = {0};
     struct last_line last = {0};
     const struct job_io io = {.stdin_fd = -1, .on_output = keep_last_line, .context = &last};
@@ -83,7 +93,7 @@ static int run_warm_up(struct guest *g, const struct language *l, const struct p
 }
 
 /* Runs the language's warm-up command in the directory that jobs will have, as they will run. */
-static int warm_up(struct machine *m, const struct language *l, struct error *e)
+static int warm_up(struct machine *m, const struct language *l, int64_t patience, struct error *e)
 {
     struct program p;
 
@@ -91,15 +101,16 @@ static int warm_up(struct machine *m, const struct language *l, struct error *e)
         return 0;
     if (program_init(&p, l, l->source, NULL, NULL, e) < 0)
         return -1;
-    int result = run_warm_up(&m->guest, l, &p, e);
+    int result = run_warm_up(&m->guest, l, &p, patience, e);
     program_done(&p);
     return result < 0 ? error_wrap(e, "the warm-up command failed") : 0;
 }
 
 /* Starts the interpreter, up to the point where it asks for its program. */
-static int prime(struct machine *m, const struct language *l, uint32_t *ret_job, struct error *e)
+static int prime(struct machine *m, const struct language *l, int64_t patience, uint32_t *ret_job,
+                 struct error *e)
 {
-    int64_t deadline = deadline_in_ms(SETTLE_MS * 2);
+    int64_t deadline = deadline_in_ms(patience * 2);
     struct program p;
 
     *ret_job = 0;
@@ -115,7 +126,7 @@ static int prime(struct machine *m, const struct language *l, uint32_t *ret_job,
                                 .uid = PROGRAM_UID,
                                 .gid = PROGRAM_UID,
                                 .script = p.source,
-                                .settle_ms = SETTLE_MS};
+                                .settle_ms = (uint32_t)patience};
     int result = guest_prime(&m->guest, &request, ret_job, deadline, e);
     program_done(&p);
     return result < 0 ? error_wrap(e, "the interpreter could not be primed") : 0;
@@ -147,9 +158,9 @@ int freeze_guest(struct supervisor *s, const struct language *l, const struct ma
     named.language = l->name;
     if (machine_boot(&m, s, &named, directory, e) < 0)
         return -1;
-    int result = warm_up(&m, l, e);
+    int result = warm_up(&m, l, patience_ms(s), e);
     if (result == 0)
-        result = prime(&m, l, ret_job, e);
+        result = prime(&m, l, patience_ms(s), ret_job, e);
     int64_t deadline = deadline_in_ms((int64_t)s->config.boot_timeout * 1000);
     if (result == 0)
         result = guest_quiesce(&m.guest, deadline, e);

@@ -17,6 +17,8 @@
 #define MEMORY_RESERVE (256u << 20)
 #define CHECK_MS 10000 /* waking a guest up to ask it costs more than all else that an idle one does */
 #define ANSWER_MS 5000
+#define ANSWER_LEAST_MS 500 /* shortly before the deadline; a sound VM shall not be lost by that */
+#define WARM_MS 20000
 #define REPLACE_MS 20 /* several times what starting a small program takes */
 
 unsigned pool_count(const struct pool *p, const struct pool_target *t, enum pool_vm_state state)
@@ -161,6 +163,14 @@ static void enqueue(struct pool *p, struct pool_target *t, struct pool_waiter *w
     pthread_cond_signal(&p->work);
 }
 
+static int too_late(const struct pool *p, const struct pool_target *t, struct error *e)
+{
+    return error_set(e, ERROR_BUSY, "no VM became free in time%s",
+                     p->memory_bound                       ? "; memory is at its bound"
+                     : t->counts.failure.kind && t->failed ? "; the last one could not be restored"
+                                                           : "");
+}
+
 /* With the lock held, which is given up meanwhile. */
 static int wait_turn(struct pool *p, struct pool_target *t, bool in_front, int64_t deadline,
                      const struct cancel *cancel, struct pool_vm **ret, struct error *e)
@@ -189,10 +199,7 @@ static int wait_turn(struct pool *p, struct pool_target *t, bool in_front, int64
         *e = w.error;
         return -1;
     }
-    return error_set(e, ERROR_BUSY, "no VM became free in time%s",
-                     p->memory_bound                       ? "; memory is at its bound"
-                     : t->counts.failure.kind && t->failed ? "; the last one could not be restored"
-                                                           : "");
+    return too_late(p, t, e);
 }
 
 /* A VM that is the caller's, but may have died. */
@@ -209,12 +216,15 @@ static int acquire(struct pool *p, struct pool_target *t, bool in_front, int64_t
 }
 
 /* Asks the VM whether it is alive. */
-static bool answers(struct pool *p, struct pool_vm *vm, const struct cancel *cancel, struct error *e)
+static bool answers(struct pool *p, struct pool_vm *vm, int64_t deadline, const struct cancel *cancel,
+                    struct error *e)
 {
+    int64_t least = deadline_in_ms(ANSWER_LEAST_MS), most = deadline_in_ms(p->options.check_deadline_ms);
     struct error why = {0};
 
+    deadline = deadline < least ? least : deadline;
     vm->machine.guest.cancel = cancel;
-    if (guest_ping(&vm->machine.guest, deadline_in_ms(p->options.check_deadline_ms), &why) == 0)
+    if (guest_ping(&vm->machine.guest, deadline < most ? deadline : most, &why) == 0)
         return true;
     *e = why;
     return false;
@@ -230,7 +240,7 @@ int pool_take(struct pool *p, struct pool_target *t, int64_t deadline, const str
     p->callers++;
     while (!good && acquire(p, t, retry, deadline, cancel, &vm, e) == 0) {
         pthread_mutex_unlock(&p->lock);
-        good = answers(p, vm, cancel, e);
+        good = answers(p, vm, deadline, cancel, e);
         pthread_mutex_lock(&p->lock);
         if (good)
             break;
@@ -242,6 +252,10 @@ int pool_take(struct pool *p, struct pool_target *t, int64_t deadline, const str
         pool_doom(p, vm, NULL, NULL);
         if (e->kind == ERROR_CANCELLED)
             break;
+        if (deadline_passed(deadline)) {
+            too_late(p, t, e);
+            break;
+        }
         retry = true; /* it was this caller's turn, and still is */
     }
     if (good) {
@@ -286,9 +300,10 @@ int pool_run(struct pool *p, struct pool_target *t, const struct run_request *r,
 
 /* ---- opening and closing ------------------------------------------------------------------------- */
 
-static struct pool_options complete(const struct pool_options *given)
+static struct pool_options complete(const struct pool_options *given, const struct config *c)
 {
     struct pool_options o = *given;
+    int64_t boot_ms = (int64_t)c->boot_timeout * 1000;
 
     o.max_vms = o.max_vms ? o.max_vms : MAX_VMS;
     o.max_waiters = o.max_waiters ? o.max_waiters : MAX_WAITERS;
@@ -297,6 +312,8 @@ static struct pool_options complete(const struct pool_options *given)
     o.check_interval_ms = o.check_interval_ms ? o.check_interval_ms : CHECK_MS;
     o.replace_ms = o.replace_ms ? o.replace_ms : REPLACE_MS;
     o.check_deadline_ms = o.check_deadline_ms ? o.check_deadline_ms : ANSWER_MS;
+    if (!o.warm_deadline_ms) /* what a guest may take to boot tells how slow the machine may be */
+        o.warm_deadline_ms = boot_ms > WARM_MS ? boot_ms : WARM_MS;
     return o;
 }
 
@@ -365,7 +382,7 @@ int pool_open(struct pool **ret, struct supervisor *s, const struct pool_options
     if (supervisor_decide_accel(s, e) < 0 || supervisor_decide_confinement(s, e) < 0)
         return -1;
     struct pool *p = memory_allocate(sizeof(*p));
-    p->options = complete(options);
+    p->options = complete(options, &s->config);
     p->supervisor = s;
     p->vms = memory_allocate(p->options.max_vms * sizeof(struct pool_vm *));
     p->keepers = memory_allocate(p->options.keepers * sizeof(*p->keepers));

@@ -37,6 +37,8 @@ struct pool_options {
     int64_t check_interval_ms;
     int64_t check_deadline_ms; /* how long its answer may take; 0: 5000 */
     int64_t replace_ms;        /* see above; 0: 20 */
+    /* How long the first steps of an emulated guest may take. 0: 20000, or boot_timeout when that is longer. */
+    int64_t warm_deadline_ms;
 };
 
 /* s is borrowed. Decides the accelerator and the confinement. Starts the threads. */

@@ -12,7 +12,6 @@
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 30000
 #define MEMORY_RETRY_MS 500
-#define WARM_MS 20000
 #define VMM_OVERHEAD (64u << 20)    /* bytes that a VMM may take beside its guest's memory */
 #define MEMORY_EXPECTED (16u << 20) /* bytes of a VM whose like was never measured */
 
@@ -205,7 +204,8 @@ static bool is_lost(int result, const struct error *e)
  * waiting interpreter starts nothing. A guest that refuses a step, an image without that program for one, is as warm
  * after failing.
  */
-static int warm(struct machine *m, const struct supervisor *s, const struct cancel *cancel, struct error *e)
+static int warm(struct machine *m, const struct supervisor *s, int64_t deadline, const struct cancel *cancel,
+                struct error *e)
 {
     static const char program[] = "/bin/echo", file[] = "/tmp/.capsid-warm";
     const struct job_io io = {.stdin_fd = -1, .on_output = drop};
@@ -213,7 +213,6 @@ static int warm(struct machine *m, const struct supervisor *s, const struct canc
                                   .cwd = "/",
                                   .uid = PROGRAM_UID,
                                   .gid = PROGRAM_UID};
-    int64_t deadline = deadline_in_ms(WARM_MS);
     struct msg_exit end;
 
     if (s->accel.accel != ACCEL_TCG)
@@ -239,13 +238,16 @@ static void restore(struct pool_keeper *k, struct pool_target *t)
     *vm = (struct pool_vm){.machine = MACHINE_NONE, .target = t, .state = POOL_WARMING, .id = ++p->last_id};
     p->vms[p->vm_count++] = vm;
     t->filled = vm->id;
-    bool waited_for = t->waiters;
+    bool to_warm = !t->waiters && !t->unwarmed && t->run.snapshot.primed_job == 0, late = false;
     pthread_mutex_unlock(&p->lock);
     int result =
         run_load(&vm->machine, &k->supervisor, &t->run, template ? template_files(template) : NULL, &e);
     template_unref(template);
-    if (result == 0 && !waited_for && t->run.snapshot.primed_job == 0)
-        result = warm(&vm->machine, &k->supervisor, &k->supervisor.cancel, &e);
+    if (result == 0 && to_warm) {
+        result = warm(&vm->machine, &k->supervisor, deadline_in_ms(p->options.warm_deadline_ms),
+                      &k->supervisor.cancel, &e);
+        late = result < 0 && e.kind == ERROR_TIMEOUT;
+    }
     if (result < 0) {
         life_because_error(&vm->machine.life, &e);
         machine_destroy(&vm->machine);
@@ -254,9 +256,13 @@ static void restore(struct pool_keeper *k, struct pool_target *t)
     pthread_mutex_lock(&p->lock);
     if (result < 0) {
         forget(p, vm);
-        restore_failed(p, t, &e);
+        if (late) /* nothing is wrong with the snapshot; the machine may be busy */
+            t->unwarmed = true;
+        else
+            restore_failed(p, t, &e);
         return;
     }
+    t->unwarmed = false;
     t->failed = 0;
     t->retry_at = 0;
     t->counts.restored++;

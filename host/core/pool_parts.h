@@ -47,6 +47,7 @@ struct pool_target {
     uint64_t filled;             /* when its last restore began, in restores of the pool */
     unsigned failed;             /* restores in a row */
     int64_t retry_at;
+    bool unwarmed; /* the last one took too long to be warmed, so the next is given out as restored */
     struct pool_stats counts; /* those that only grow, and failure */
     struct pool_target *next;
 };

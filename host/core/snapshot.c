@@ -16,12 +16,23 @@
 #define MAKE_DEADLINE_MS (10 * 60 * 1000)
 #define STORE_DEADLINE_MS (60 * 1000)
 #define SPACE_MARGIN_MIB 16
+#define LOCK_MS 500  /* for what outlasts its holder; much more than it takes */
 #define KEY_SHORT 16 /* digits of a key that people see */
+
+/* Not just closed: a child of ours shares the open file until it execs, and would keep the lock for that long. */
+static void unlock_directory(int *fd)
+{
+    if (*fd >= 0)
+        flock(*fd, LOCK_UN);
+    close_fd(fd);
+}
+
+#define cleanup_lock __attribute__((cleanup(unlock_directory)))
 
 void snapshot_unlock(struct snapshot *s)
 {
     if (s->locked)
-        close(s->lock_fd);
+        unlock_directory(&s->lock_fd);
     s->locked = false;
 }
 
@@ -202,16 +213,31 @@ void snapshot_explain(const struct snapshot *snapshot, struct error *e)
 
 /* ---- locks -------------------------------------------------------------------------------------- */
 
+/* A lock that is held for a moment is waited for: one that is only tried, or that of a killed process, whose children
+ * shared it and are about to die. */
+static int lock_soon(int fd, int operation)
+{
+    int64_t deadline = deadline_in_ms(LOCK_MS);
+    struct error ignored = {0};
+
+    while (flock(fd, operation | LOCK_NB) < 0) {
+        if (errno != EWOULDBLOCK || deadline_passed(deadline))
+            return -1;
+        deadline_poll(NULL, 0, deadline_in_ms(1), NULL, &ignored);
+    }
+    return 0;
+}
+
 /* flock(2) on the directory: 1 taken, 0 there is none, or its lock is held; which of the two is in *ret_busy. */
 static int lock_directory(const char *directory, int operation, int *ret_fd, bool *ret_busy, struct error *e)
 {
-    cleanup_fd int fd = open(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    cleanup_lock int fd = open(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     struct stat ours, there;
 
     *ret_busy = false;
     if (fd < 0)
         return errno == ENOENT ? 0 : error_errno(e, "cannot open %s", directory);
-    if (flock(fd, operation | LOCK_NB) < 0) {
+    if (lock_soon(fd, operation) < 0) {
         *ret_busy = errno == EWOULDBLOCK;
         return *ret_busy ? 0 : error_errno(e, "cannot lock %s", directory);
     }
@@ -242,7 +268,7 @@ static int in_use(const char *key, struct error *e)
 static int find_snapshot(struct snapshot *ret, const struct supervisor *s, const char *key, struct error *e)
 {
     cleanup_free char *directory = snapshot_directory(s, key);
-    cleanup_fd int lock = -1;
+    cleanup_lock int lock = -1;
     bool busy;
     int there = lock_directory(directory, LOCK_SH, &lock, &busy, e);
 
@@ -263,7 +289,7 @@ static int find_snapshot(struct snapshot *ret, const struct supervisor *s, const
 int snapshot_check(const struct snapshot *snapshot, const struct cancel *cancel, struct error *e)
 {
     char digest[DIGEST_HEX_SIZE];
-    cleanup_fd int lock = -1;
+    cleanup_lock int lock = -1;
     bool busy;
 
     if (snapshot->problem)
@@ -294,7 +320,7 @@ static int move_away(struct supervisor *s, const char *key, char **ret_doomed, s
 {
     cleanup_free char *directory = snapshot_directory(s, key);
     cleanup_free char *doomed = text_format("%s/removed-XXXXXX", s->home.scratch);
-    cleanup_fd int lock = -1;
+    cleanup_lock int lock = -1;
     bool busy;
     int there = lock_directory(directory, LOCK_EX, &lock, &busy, e);
 
@@ -315,7 +341,7 @@ static int move_away(struct supervisor *s, const char *key, char **ret_doomed, s
 int snapshot_check_unused(const struct supervisor *s, const char *key, struct error *e)
 {
     cleanup_free char *directory = snapshot_directory(s, key);
-    cleanup_fd int lock = -1;
+    cleanup_lock int lock = -1;
     bool busy;
 
     if (lock_directory(directory, LOCK_EX, &lock, &busy, e) < 0)
@@ -413,7 +439,7 @@ static int make_in(struct supervisor *s, const struct order *o, const char *scra
                    struct error *e)
 {
     struct manifest m = {.inputs = o->inputs, .disk_mib = o->spec->disk_mib};
-    cleanup_fd int lock = -1;
+    cleanup_lock int lock = -1;
     bool busy;
 
     /* A guest that writes to memory for which the disk has no room would take QEMU down with SIGBUS. */
@@ -440,7 +466,7 @@ static int make(struct snapshot *ret, struct supervisor *s, const struct order *
 {
     cleanup_free char *scratch = text_format("%s/snapshot-%.*s", s->home.scratch, KEY_SHORT, o->key);
     int64_t start = clock_monotonic_ns();
-    cleanup_fd int lock = -1;
+    cleanup_lock int lock = -1;
 
     log_progress("Making the snapshot of %s (%llu MiB, %llu vCPU)", o->language->name,
                  (unsigned long long)o->spec->memory_mib, (unsigned long long)o->spec->vcpus);

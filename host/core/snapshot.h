@@ -6,7 +6,7 @@
  * loaded. A snapshot is made in the scratch directory, synced, and renamed into place; its files never change after.
  *
  * Who uses a snapshot holds a shared flock(2) on its directory; who removes or replaces it takes an exclusive one, and
- * never waits for it. A snapshot that is not what was stored is never loaded: ERROR_CORRUPT says how to remove it, and
+ * waits for it no longer than a moment. A snapshot that is not what was stored is never loaded: ERROR_CORRUPT says how to remove it, and
  * what made it so stays there for people to see.
  */
 #ifndef CAPSID_SNAPSHOT_H

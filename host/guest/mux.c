@@ -117,13 +117,39 @@ static struct mux_stream *find_inner(struct mux *m, int user, uint32_t inner)
     return NULL;
 }
 
-static void grant(struct mux *m, const struct mux_stream *s, uint8_t channel)
+/* Limits never shrink. */
+static void raise_limit(struct mux_stream *s, uint8_t channel, uint64_t limit)
 {
-    const struct msg_window w = {
-        .channel = channel, .consumed = s->got[channel], .limit = s->got[channel] + ORPHAN_WINDOW};
+    if (limit > s->limit[channel])
+        s->limit[channel] = limit;
+}
+
+static bool queue_is_full(const struct mux *m)
+{
+    return m->out.size - m->out_start > MUX_QUEUE_MAX;
+}
+
+static void grant(struct mux *m, struct mux_stream *s, uint8_t channel)
+{
     uint8_t out[64];
 
+    raise_limit(s, channel, s->got[channel] + ORPHAN_WINDOW);
+    const struct msg_window w = {.channel = channel, .consumed = s->got[channel], .limit = s->limit[channel]};
     buffer_add(&m->out, out, msg_window_frame(&w, s->outer, out, sizeof(out)));
+    s->owed[channel] = false;
+}
+
+/*
+ * Tells the guest what was dropped, however little, because it may keep less than a window (PROTOCOL.md section 4); but
+ * once for all that came together, and only as long as it reads that. Otherwise a guest that sends bytes one by one and
+ * reads nothing would have the queue grow without end; so it comes to its limit.
+ */
+static void grant_owed(struct mux *m)
+{
+    for (int i = 0; i < MUX_STREAMS_MAX; i++)
+        for (uint8_t channel = 1; channel <= 2; channel++)
+            if (m->streams[i].owed[channel] && !queue_is_full(m))
+                grant(m, &m->streams[i], channel);
 }
 
 /* Nobody waits for this stream any more: makes it end. */
@@ -138,10 +164,8 @@ static void leave_behind(struct mux *m, struct mux_stream *s, bool keep)
     }
     if (is_job(s->request) && !keep)
         buffer_add(&m->out, out, msg_kill_frame(&(struct msg_kill){}, s->outer, out, sizeof(out)));
-    if (is_job(s->request) || s->request == MSG_READ_FILE)
-        grant(m, s, 1);
-    if (is_job(s->request))
-        grant(m, s, 2);
+    s->owed[1] = is_job(s->request) || s->request == MSG_READ_FILE;
+    s->owed[2] = is_job(s->request);
 }
 
 static void end_user(struct mux *m, int user)
@@ -178,6 +202,8 @@ static int count_data(struct mux_stream *s, const struct frame *f, struct error 
     if (!msg_data_decode(&d, f->payload, f->length) || d.channel < 1 || d.channel > 2 || d.data.size == 0 ||
         d.offset != s->got[d.channel])
         return channel_violation(e, f, "invalid");
+    if (d.data.size > s->limit[d.channel] - s->got[d.channel])
+        return channel_violation(e, f, "unasked");
     s->got[d.channel] += d.data.size;
     return d.channel;
 }
@@ -197,7 +223,7 @@ static int from_guest(struct mux *m, const struct frame *f, struct error *e)
         if (u->out.size - u->out_start > MUX_HELD_MAX)
             return channel_violation(e, f, "unasked");
     } else if (channel > 0) {
-        grant(m, s, (uint8_t)channel);
+        s->owed[channel] = true;
     }
     if (is_last(s, f))
         *s = (struct mux_stream){0};
@@ -220,6 +246,30 @@ static int read_guest(struct mux *m, struct error *e)
 
 /* ---- from users ---------------------------------------------------------------------------------- */
 
+/* How much of each output channel a request lets the guest send. */
+static uint64_t first_limit(const struct frame *f)
+{
+    union {
+        struct msg_exec exec;
+        struct msg_attach attach;
+        struct msg_feed feed;
+        struct msg_read_file read;
+    } m;
+
+    switch (f->type) {
+    case MSG_EXEC:
+        return msg_exec_decode(&m.exec, f->payload, f->length) ? m.exec.window : 0;
+    case MSG_ATTACH:
+        return msg_attach_decode(&m.attach, f->payload, f->length) ? m.attach.window : 0;
+    case MSG_FEED:
+        return msg_feed_decode(&m.feed, f->payload, f->length) ? m.feed.window : 0;
+    case MSG_READ_FILE:
+        return msg_read_file_decode(&m.read, f->payload, f->length) ? m.read.window : 0;
+    default:
+        return 0;
+    }
+}
+
 static struct mux_stream *begin_stream(struct mux *m, int user, const struct frame *f)
 {
     struct msg_write_file write;
@@ -234,6 +284,7 @@ static struct mux_stream *begin_stream(struct mux *m, int user, const struct fra
         .outer = channel_new_stream(m->guest), .inner = f->stream, .user = user, .request = f->type};
     if (f->type == MSG_WRITE_FILE && msg_write_file_decode(&write, f->payload, f->length))
         s->sent = write.data.size;
+    s->limit[1] = s->limit[2] = first_limit(f);
     return s;
 }
 
@@ -242,6 +293,7 @@ static int from_user(struct mux *m, int user, const struct frame *f)
 {
     struct mux_stream *s = find_inner(m, user, f->stream);
     struct msg_data data;
+    struct msg_window window;
 
     if (!s) {
         switch (f->type) {
@@ -265,6 +317,8 @@ static int from_user(struct mux *m, int user, const struct frame *f)
         return -1;
     if (f->type == MSG_DATA && msg_data_decode(&data, f->payload, f->length))
         s->sent += data.data.size;
+    if (f->type == MSG_WINDOW && msg_window_decode(&window, f->payload, f->length) && window.channel <= 2)
+        raise_limit(s, window.channel, window.limit);
     add_frame(&m->out, f->type, s->outer, f->payload, f->length);
     return 0;
 }
@@ -305,7 +359,8 @@ static void serve_users(struct mux *m, const struct pollfd *p)
 
 int mux_step(struct mux *m, int wake_fd, int64_t deadline, struct error *e)
 {
-    bool full = m->out.size - m->out_start > MUX_QUEUE_MAX;
+    grant_owed(m); /* for which there was no room */
+    bool full = queue_is_full(m);
     struct pollfd p[3 + MUX_USERS_MAX] = {
         {.fd = m->guest->fd, .events = (short)(POLLIN | (m->out.size ? POLLOUT : 0))},
         {.fd = m->guest->vmm_pidfd, .events = POLLIN},
@@ -324,6 +379,7 @@ int mux_step(struct mux *m, int wake_fd, int64_t deadline, struct error *e)
     if (p[0].revents & (POLLIN | POLLHUP | POLLERR) && read_guest(m, e) < 0)
         return -1;
     serve_users(m, p + 3);
+    grant_owed(m);
     if (m->out.size && flush(m->guest->fd, &m->out, &m->out_start) < 0)
         return error_set(e, ERROR_VM_LOST, "the connection to the guest was lost");
     return 0;

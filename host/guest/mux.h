@@ -14,10 +14,11 @@
 
 #include "guest/guest.h"
 
-#define MUX_USERS_MAX 8            /* initd has as many file transfers at a time */
-#define MUX_STREAMS_MAX 64         /* of all users, and those left behind */
-#define MUX_HELD_MAX (4u << 20)    /* bytes for one user: two windows of a job, and more */
-#define MUX_QUEUE_MAX (128u << 10) /* bytes for the guest, from which on users are not read */
+#define MUX_USERS_MAX 8         /* initd has as many file transfers at a time */
+#define MUX_STREAMS_MAX 64      /* of all users, and those left behind */
+#define MUX_HELD_MAX (4u << 20) /* bytes for one user: two windows of a job, and more */
+#define MUX_QUEUE_MAX                                                                                        \
+    (128u << 10) /* bytes for the guest, from which on users are not read, nor windows granted */
 
 struct mux_user {
     int fd; /* owned; -1: a free place */
@@ -33,9 +34,11 @@ struct mux_stream {
     uint32_t inner; /* the user's id */
     int user;       /* -1: left behind */
     uint16_t request;
-    bool started;    /* a job */
-    uint64_t sent;   /* bytes of channel 0 */
-    uint64_t got[3]; /* of channels 1 and 2 */
+    bool started;      /* a job */
+    uint64_t sent;     /* bytes of channel 0 */
+    uint64_t got[3];   /* of channels 1 and 2 */
+    uint64_t limit[3]; /* up to where the guest may send them */
+    bool owed[3];      /* left behind, and what was got is to be told to the guest */
 };
 
 struct mux {

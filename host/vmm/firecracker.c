@@ -259,12 +259,13 @@ static int read_reply(const struct vm *vm, int fd, int64_t deadline, const struc
     return 1;
 }
 
-/* As read_reply; 0 also when the socket is not there. */
+/* As read_reply; 0 also when the socket is not there, or has no room for one more who waits. Nothing here waits for the
+ * other end but read_reply: it may be hostile. */
 static int try_connect(const struct vm *vm, const struct sockaddr_un *address, int *ret_fd, int64_t deadline,
                        const struct cancel *cancel, struct error *e)
 {
     static const char request[] = "CONNECT %d\n";
-    cleanup_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    cleanup_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     char line[REPLY_LINE_MAX];
 
     if (fd < 0)

@@ -141,6 +141,8 @@ START_TEST(output_that_nobody_asked_for_is_fatal)
     int result = 0;
 
     start_job(0, 1, 1);
+    SEND(user[0], window, 1, .channel = 1, .limit = 1ull << 40); /* more than may be held */
+    ck_assert_int_eq(step(), 0);
     for (uint64_t sent = 0; result == 0; sent += sizeof(data)) {
         ck_assert_uint_lt(sent, 2 * MUX_HELD_MAX);
         const struct msg_data m = {.channel = 1, .offset = sent, .data = {data, sizeof(data)}};
@@ -149,6 +151,113 @@ START_TEST(output_that_nobody_asked_for_is_fatal)
         result = step();
     }
     ck_assert_int_eq(e.kind, ERROR_VM_LOST);
+}
+END_TEST
+
+static void send_output(uint8_t channel, uint64_t offset, uint32_t size)
+{
+    static uint8_t frame[FRAME_MAX], data[32768];
+    const struct msg_data m = {.channel = channel, .offset = offset, .data = {data, size}};
+    size_t length = msg_data_frame(&m, 1, frame, sizeof(frame));
+
+    ck_assert_int_eq(write(peer, frame, length), (ssize_t)length);
+}
+
+START_TEST(output_beyond_what_the_user_granted_is_fatal)
+{
+    start_job(0, 1, 1);
+    send_output(1, 0, 100);
+    send_output(2, 0, 100);
+    ck_assert_int_eq(step(), 0);
+    SEND(user[0], window, 1, .channel = 2, .consumed = 100, .limit = 101);
+    ck_assert_int_eq(step(), 0);
+    send_output(2, 100, 1);
+    ck_assert_int_eq(step(), 0);
+    send_output(1, 100, 1);
+    ck_assert_int_lt(step(), 0);
+    ck_assert_int_eq(e.kind, ERROR_VM_LOST);
+}
+END_TEST
+
+static void leave_job(void)
+{
+    start_job(0, 7, 1);
+    close_fd(&user[0]);
+    ck_assert_int_eq(step(), 0);
+    expect_frame(peer, MSG_KILL, 1);
+    expect_frame(peer, MSG_WINDOW, 1);
+    expect_frame(peer, MSG_WINDOW, 1);
+}
+
+START_TEST(what_came_together_is_granted_once)
+{
+    leave_job();
+    for (uint64_t i = 0; i < 100; i++)
+        send_output(1, i, 1);
+    ck_assert_int_eq(step(), 0);
+    expect_frame(peer, MSG_WINDOW, 1);
+    start_job(1, 1, 2); /* expects EXEC to be the next frame */
+}
+END_TEST
+
+/* The other user's standard input fills the queue, and the guest takes none of it. */
+static void fill_queue(void)
+{
+    static uint8_t frame[FRAME_MAX], data[32768];
+
+    start_job(1, 1, 2);
+    for (uint64_t sent = 0; mux.out.size - mux.out_start <= MUX_QUEUE_MAX; sent += sizeof(data)) {
+        const struct msg_data m = {.channel = 0, .offset = sent, .data = {data, sizeof(data)}};
+        size_t length = msg_data_frame(&m, 1, frame, sizeof(frame));
+        ck_assert_int_eq(write(user[1], frame, length), (ssize_t)length);
+        ck_assert_int_eq(step(), 0);
+    }
+}
+
+START_TEST(a_guest_that_does_not_read_is_granted_nothing)
+{
+    uint64_t sent = 0;
+
+    leave_job();
+    fill_queue();
+    size_t size = mux.out.size - mux.out_start;
+    for (; sent < 3000; sent++) {
+        send_output(1, sent, 1);
+        ck_assert_int_eq(step(), 0);
+    }
+    ck_assert_uint_eq(mux.out.size - mux.out_start, size);
+    int result = 0;
+    for (; result == 0; sent += 32768) {
+        ck_assert_uint_lt(sent, 4 << 20);
+        send_output(1, sent, 32768);
+        result = step();
+    }
+    ck_assert_int_eq(e.kind, ERROR_VM_LOST);
+}
+END_TEST
+
+START_TEST(a_guest_that_reads_again_is_granted_more)
+{
+    static uint8_t in[FRAME_MAX];
+    struct frame_reader reader;
+    struct frame f = {0};
+
+    leave_job();
+    fill_queue();
+    send_output(1, 0, 1000);
+    ck_assert_int_eq(step(), 0);
+    frame_reader_init(&reader, in, sizeof(in));
+    while (f.type != MSG_WINDOW) {
+        size_t room;
+        uint8_t *space = frame_reader_space(&reader, &room);
+        ssize_t n = recv(peer, space, room, MSG_DONTWAIT);
+        if (n > 0)
+            frame_reader_added(&reader, (size_t)n);
+        else
+            ck_assert_int_eq(step(), 0);
+        while (f.type != MSG_WINDOW && frame_reader_next(&reader, &f) > 0)
+            ;
+    }
 }
 END_TEST
 
@@ -179,6 +288,10 @@ int main(void)
     unit_add(&u, a_frame_for_nobody_is_fatal);
     unit_add(&u, output_at_a_wrong_offset_is_fatal);
     unit_add(&u, output_that_nobody_asked_for_is_fatal);
+    unit_add(&u, output_beyond_what_the_user_granted_is_fatal);
+    unit_add(&u, what_came_together_is_granted_once);
+    unit_add(&u, a_guest_that_does_not_read_is_granted_nothing);
+    unit_add(&u, a_guest_that_reads_again_is_granted_more);
     unit_add(&u, a_user_may_not_touch_the_connection);
     unit_add(&u, the_guests_end_is_told);
     return unit_end(&u);

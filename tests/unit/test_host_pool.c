@@ -1,8 +1,9 @@
 /* also: threads */
-/* core/pool, core/template: VMs by a driver that has no VMM, each with a thread for a guest. */
+/* core/pool, core/template, core/freeze: VMs by a driver that has no VMM, each with a thread for a guest. */
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "core/freeze.h"
 #include "core/pool.h"
 #include "core/template.h"
 
@@ -31,7 +32,9 @@ struct fake {
 static const struct vm_driver driver;
 static struct fake fakes[FAKES_MAX];
 static atomic_uint restores, alive, most_alive;
-static atomic_int to_fail; /* restores that fail from now on */
+static atomic_int to_fail;      /* restores that fail from now on */
+static atomic_bool knows_files; /* the guests take some, and refuse to prime */
+static atomic_uint settle_ms;   /* that they were given to prime */
 
 #define SAY(f, name, stream, ...)                                                                            \
     do {                                                                                                     \
@@ -45,6 +48,7 @@ static void answer(struct fake *f, const struct frame *q)
 {
     const uint16_t all = PROTO_RESUMED_ENTROPY | PROTO_RESUMED_RESEEDED | PROTO_RESUMED_CLOCK;
     struct msg_ping ping;
+    struct msg_prime prime;
     char name[32];
 
     snprintf(name, sizeof(name), "%d", (int)(f - fakes));
@@ -54,6 +58,12 @@ static void answer(struct fake *f, const struct frame *q)
         SAY(f, resumed, q->stream, .done = all);
     else if (q->type == MSG_PING && !f->mute && msg_ping_decode(&ping, q->payload, q->length))
         SAY(f, pong, q->stream, .token = ping.token);
+    else if (q->type == MSG_WRITE_FILE && knows_files)
+        SAY(f, ok, q->stream);
+    else if (q->type == MSG_PRIME && msg_prime_decode(&prime, q->payload, q->length)) {
+        settle_ms = prime.settle_ms;
+        SAY(f, error, q->stream, .code = PROTO_ERR_EXEC, .request = MSG_PRIME, .text = "");
+    }
 }
 
 static void *guest(void *fake)
@@ -76,14 +86,13 @@ static void *guest(void *fake)
     }
 }
 
-static int fake_restore(struct vm *vm, const struct vm_spec *spec, const char *directory, int64_t deadline,
-                        const struct cancel *cancel, struct error *e)
+static int fake_start(struct vm *vm, const struct vm_spec *spec, const char *directory, int64_t deadline,
+                      const struct cancel *cancel, struct error *e)
 {
     int pair[2];
 
-    (void)directory, (void)deadline, (void)cancel;
+    (void)spec, (void)directory, (void)deadline, (void)cancel;
     *vm = VM_NONE;
-    ck_assert_ptr_nonnull(spec->template);
     unsigned number = atomic_fetch_add(&restores, 1);
     ck_assert_uint_lt(number, FAKES_MAX);
     if (atomic_load(&to_fail) > 0) {
@@ -100,6 +109,13 @@ static int fake_restore(struct vm *vm, const struct vm_spec *spec, const char *d
     vm->driver = &driver;
     ck_assert_int_eq(pthread_create(&fakes[number].thread, NULL, guest, &fakes[number]), 0);
     return 0;
+}
+
+static int fake_restore(struct vm *vm, const struct vm_spec *spec, const char *directory, int64_t deadline,
+                        const struct cancel *cancel, struct error *e)
+{
+    ck_assert_ptr_nonnull(spec->template);
+    return fake_start(vm, spec, directory, deadline, cancel, e);
 }
 
 static int fake_connect(struct vm *vm, int64_t deadline, const struct cancel *cancel, struct error *e)
@@ -125,6 +141,7 @@ static void fake_destroy(struct vm *vm)
 
 static const struct vm_driver driver = {.name = "fake",
                                         .takes_template = true,
+                                        .start = fake_start,
                                         .restore = fake_restore,
                                         .connect = fake_connect,
                                         .diagnose = fake_diagnose,
@@ -445,6 +462,32 @@ START_TEST(a_vm_that_does_not_answer_is_not_given_out)
 }
 END_TEST
 
+START_TEST(vms_that_do_not_answer_do_not_put_the_deadline_off)
+{
+    struct pool_vm *none;
+
+    open_pool((struct pool_options){.check_interval_ms = 60000, .check_deadline_ms = 60000}, 4);
+    EVENTUALLY(stats(first).ready == 4);
+    for (int i = 0; i < FAKES_MAX; i++)
+        fakes[i].mute = true;
+    ck_assert_int_lt(pool_take(pool, first, deadline_in_ms(300), NULL, &none, &e), 0);
+    ck_assert_int_eq(e.kind, ERROR_BUSY);
+    ck_assert_uint_eq(stats(first).unanswered, 1);
+    ck_assert_uint_eq(stats(first).refused, 1);
+}
+END_TEST
+
+START_TEST(a_vm_that_is_taken_at_the_deadline_has_time_to_answer)
+{
+    struct pool_vm *vm;
+
+    open_pool((struct pool_options){.check_interval_ms = 60000}, 1);
+    EVENTUALLY(stats(first).ready == 1);
+    ck_assert_msg(pool_take(pool, first, deadline_in_ms(0), NULL, &vm, &e) == 0, "%s", e.text);
+    pool_discard(pool, vm);
+}
+END_TEST
+
 START_TEST(restores_that_fail_are_told_and_slow_down)
 {
     struct pool_vm *vm;
@@ -469,6 +512,20 @@ START_TEST(one_failure_is_not_told)
     open_pool((struct pool_options){.keepers = 1}, 1);
     pool_discard(pool, take(first));
     ck_assert_uint_eq(stats(first).failures, 1);
+}
+END_TEST
+
+START_TEST(a_guest_that_is_slow_to_be_warmed_is_given_out_as_it_is)
+{
+    /* The guests here know nothing of files and programs. */
+    supervisor.accel.accel = ACCEL_TCG;
+    open_pool((struct pool_options){.warm_deadline_ms = 50, .keepers = 1}, 2);
+    EVENTUALLY(stats(first).ready == 2);
+    ck_assert_uint_eq(restores, 4); /* every other one was tried to be warmed */
+    ck_assert_uint_eq(stats(first).failures, 0);
+    for (int i = 0; i < 2 * 4; i++) /* enough for failures to be told */
+        pool_discard(pool, take(first));
+    ck_assert_uint_eq(stats(first).failures, 0);
 }
 END_TEST
 
@@ -613,6 +670,22 @@ START_TEST(a_template_is_what_the_manifest_says)
 }
 END_TEST
 
+/* 0: less than what an interpreter is given anyway; 1: more */
+START_TEST(an_interpreter_may_take_as_long_as_a_boot)
+{
+    struct language l = {.name = "x", .run = "x {source}", .source = "x", .prime = true};
+    const struct machine_spec spec = {
+        .kernel = "/dev/null", .image = "/dev/null", .memory_mib = 1, .vcpus = 1};
+    uint32_t job;
+
+    supervisor.config.boot_timeout = _i == 0 ? 5 : 90;
+    knows_files = true;
+    ck_assert_int_lt(freeze_guest(&supervisor, &l, &spec, directory, &job, &e), 0);
+    ck_assert_msg(strstr(e.text, "could not be primed"), "%s", e.text);
+    ck_assert_uint_eq(settle_ms, _i == 0 ? 30000 : 90000);
+}
+END_TEST
+
 int main(void)
 {
     struct unit u = unit_begin("host_pool");
@@ -628,8 +701,11 @@ int main(void)
     unit_add(&u, an_idle_vm_that_speaks_unasked_is_replaced);
     unit_add(&u, an_idle_vm_that_does_not_answer_is_replaced);
     unit_add(&u, a_vm_that_does_not_answer_is_not_given_out);
+    unit_add(&u, vms_that_do_not_answer_do_not_put_the_deadline_off);
+    unit_add(&u, a_vm_that_is_taken_at_the_deadline_has_time_to_answer);
     unit_add(&u, restores_that_fail_are_told_and_slow_down);
     unit_add(&u, one_failure_is_not_told);
+    unit_add(&u, a_guest_that_is_slow_to_be_warmed_is_given_out_as_it_is);
     unit_add(&u, too_many_who_wait_are_refused_at_once);
     unit_add(&u, waiting_ends_at_the_deadline);
     unit_add(&u, waiting_ends_when_cancelled);
@@ -638,5 +714,6 @@ int main(void)
     unit_add(&u, vms_stay_within_their_memory);
     unit_add(&u, a_template_holds_the_files_and_cannot_be_written);
     unit_add_loop(&u, a_template_is_what_the_manifest_says, 5);
+    unit_add_loop(&u, an_interpreter_may_take_as_long_as_a_boot, 2);
     return unit_end(&u);
 }

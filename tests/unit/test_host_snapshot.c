@@ -1,13 +1,21 @@
-/* core/manifest and what base/file does for snapshots: keys, manifests that anyone may have written, holes. */
+/* core/manifest, the locks of core/snapshot, and what base/file does for snapshots: keys, manifests that anyone may have
+ * written, holes. */
+#include "base/cleanup.h"
 #include "base/file.h"
 #include "core/manifest.h"
+#include "core/snapshot.h"
 
 #include "unit.h"
 
 #include <fcntl.h>
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static struct error e;
@@ -434,6 +442,109 @@ START_TEST(digests_and_reads_can_be_cancelled)
 }
 END_TEST
 
+static bool no_holes;
+
+/* In place of the C library's. */
+off_t lseek(int fd, off_t offset, int whence)
+{
+    if (no_holes && whence == SEEK_HOLE) {
+        errno = EIO;
+        return -1;
+    }
+    return syscall(SYS_lseek, fd, offset, whence);
+}
+
+START_TEST(a_file_whose_holes_cannot_be_found_has_no_digest)
+{
+    char digest[DIGEST_HEX_SIZE];
+    int fd = open_temporary();
+
+    ck_assert_int_eq(pwrite(fd, "here", 4, 5000), 4);
+    no_holes = true;
+    ck_assert_int_lt(digest_sparse_fd(fd, NULL, digest, &e), 0);
+    ck_assert_msg(strstr(e.text, strerror(EIO)), "%s", e.text);
+    close(fd);
+}
+END_TEST
+
+/* ---- locks -------------------------------------------------------------------------------------- */
+
+#define KEY "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+
+static char home[] = "/tmp/capsid-locks-XXXXXX";
+static struct supervisor supervisor;
+
+/* An open snapshots/KEY below a new home. */
+static int open_directory(void)
+{
+    cleanup_free char *directory = NULL;
+
+    ck_assert_ptr_nonnull(mkdtemp(home));
+    supervisor.home.path = home;
+    directory = home_path(&supervisor.home, "snapshots/" KEY);
+    ck_assert_int_eq(file_make_directories(directory, &e), 0);
+    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    ck_assert_int_ge(fd, 0);
+    return fd;
+}
+
+/* A child that has what is open here for so long, as one does that has not come to exec. */
+static pid_t start_child(unsigned ms)
+{
+    pid_t pid = fork();
+
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0) {
+        usleep(ms * 1000);
+        _exit(0);
+    }
+    return pid;
+}
+
+static void end_child(pid_t pid)
+{
+    kill(pid, SIGKILL);
+    ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+    ck_assert_int_eq(file_remove_tree(home, &e), 0);
+}
+
+START_TEST(a_lock_that_was_given_back_is_held_by_no_child)
+{
+    struct snapshot s = {.locked = true, .lock_fd = open_directory()};
+
+    ck_assert_int_eq(flock(s.lock_fd, LOCK_SH), 0);
+    pid_t child = start_child(20000);
+    snapshot_unlock(&s);
+    ck_assert_msg(snapshot_check_unused(&supervisor, KEY, &e) == 0, "%s", e.text);
+    end_child(child);
+}
+END_TEST
+
+START_TEST(a_lock_that_outlasts_its_holder_is_waited_for)
+{
+    int fd = open_directory();
+
+    ck_assert_int_eq(flock(fd, LOCK_SH), 0);
+    pid_t child = start_child(50);
+    close(fd); /* as when the process is killed */
+    ck_assert_msg(snapshot_check_unused(&supervisor, KEY, &e) == 0, "%s", e.text);
+    end_child(child);
+}
+END_TEST
+
+START_TEST(a_lock_that_is_held_is_told)
+{
+    int fd = open_directory();
+
+    ck_assert_int_eq(flock(fd, LOCK_SH), 0);
+    pid_t child = start_child(20000);
+    ck_assert_int_lt(snapshot_check_unused(&supervisor, KEY, &e), 0);
+    ck_assert_ptr_nonnull(strstr(e.text, "is used by another process"));
+    close(fd);
+    end_child(child);
+}
+END_TEST
+
 int main(void)
 {
     struct unit u = unit_begin("host_snapshot");
@@ -453,5 +564,9 @@ int main(void)
     unit_add(&u, a_file_that_cannot_have_holes_is_an_error);
     unit_add(&u, the_digest_of_a_sparse_file_is_that_of_its_data);
     unit_add(&u, digests_and_reads_can_be_cancelled);
+    unit_add(&u, a_file_whose_holes_cannot_be_found_has_no_digest);
+    unit_add(&u, a_lock_that_was_given_back_is_held_by_no_child);
+    unit_add(&u, a_lock_that_outlasts_its_holder_is_waited_for);
+    unit_add(&u, a_lock_that_is_held_is_told);
     return unit_end(&u);
 }

@@ -212,6 +212,7 @@ fault nosocket 'its API socket was not there in time' "${cold[@]}"
 fault hang=/actions 'PUT /actions: no answer in time' "${cold[@]}"
 fault hang=/snapshot/load 'PUT /snapshot/load: no answer in time' "${run[@]}"
 fault deaf 'the guest took no connection in time' "${run[@]}"
+fault full 'the guest does not listen on vsock port' "${run[@]}"
 unset CAPSID_BOOT_TIMEOUT
 
 # Interrupted while the API hangs.

@@ -23,6 +23,9 @@ expect "doctor: status" "$status" 0
 for check in accelerator qemu kernel initd languages images snapshots disk; do
 	expect_match "doctor tells of $check" "$out" "*$check *"
 done
+ignoring=$(env --ignore-signal=CHLD "$CAPSID" doctor)
+expect "doctor, started with SIGCHLD ignored: status" "$?" 0
+expect_match "doctor, started with SIGCHLD ignored" "$ignoring" "*ok *qemu *"
 capsid doctor --json
 expect "doctor --json" "$(field usable)" True
 CAPSID_QEMU=/nowhere/qemu capsid doctor
