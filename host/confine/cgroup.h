@@ -4,9 +4,12 @@
 
 #include "confine/confine.h"
 
+/* Whether errno says that the host is short of something now, and nothing about what it can do. */
+bool confine_may_pass(int code);
+
 /* Finds where cgroups can be made and which controllers they get: c->cgroups and the have[] and reason[] of
- * CONFINE_CGROUP and the controllers. */
-void cgroup_probe(struct confinement *c);
+ * CONFINE_CGROUP and the controllers. -1 with errno: nobody knows, for the host is short of something. */
+int cgroup_probe(struct confinement *c);
 
 /* Records, then makes and limits a cgroup for ret; *ret_fd is an fd of it for struct child_isolation.
  * confine_release() removes it, also after a failure. */

@@ -22,6 +22,8 @@
 #define PROCESSES_MAX 64
 #define ADDRESS_SPACE_MIB 6144 /* beside the guest's memory; most of it is reserved, never touched */
 #define FILE_SIZE_MIB 64
+#define REHEARSALS 5 /* while the host is short of something */
+#define REHEARSAL_PAUSE_MS 40
 
 static const struct {
     const char *name;
@@ -191,16 +193,16 @@ int confine_take_id(const struct confinement *c, uint32_t *ret_id, struct error 
                      c->first_id, c->last_id);
 }
 
-/* The only file that a VM writes belongs to its user while it runs. */
+/* The only file that a VM writes belongs to its user while it runs. A rehearsal executes nothing, so that it does no harm
+ * when another VM has the id. */
 static int take_user(struct confined *ret, const struct confinement *c, struct plan *p,
-                     const struct confine_need *need, struct error *e)
+                     const struct confine_need *need, bool rehearsal, struct error *e)
 {
-    uint32_t id = 0;
+    uint32_t id = c->first_id;
 
     if (geteuid() != 0 || !c->have[CONFINE_USER])
         return 0;
-    ret->id_fd = confine_take_id(c, &id, e);
-    if (ret->id_fd < 0)
+    if (!rehearsal && (ret->id_fd = confine_take_id(c, &id, e)) < 0)
         return -1;
     p->change_user = true;
     p->uid = p->gid = id;
@@ -218,7 +220,8 @@ void confine_release(struct confined *c)
         c->writable[0] = '\0'; /* gone with its directory */
     if (c->cgroup)
         home_remove_cgroup(c->cgroup);
-    if (c->cgroup_record)
+    /* The record of one that stays is for the next process to go by. */
+    if (c->cgroup_record && !(c->cgroup && access(c->cgroup, F_OK) == 0))
         home_forget_cgroup(c->home, &c->cgroup_record);
     close_fd(&c->id_fd);
     free(c->writable);
@@ -240,7 +243,7 @@ static int spawn(struct child *child, struct confined *ret, const struct confine
     if (c->have[CONFINE_CGROUP] && cgroup_make(c, need, ret, &cgroup, e) < 0)
         return -1;
     plan_init(&p, c, need);
-    int result = take_user(ret, c, &p, need, e);
+    int result = take_user(ret, c, &p, need, rehearsal, e);
     struct child_isolation isolation = {.namespaces = namespaces(c),
                                         .cgroup_fd = cgroup,
                                         .envp = environment,
@@ -266,6 +269,24 @@ int confine_spawn(struct child *child, struct confined *ret, const struct confin
 
 /* ---- what there is --------------------------------------------------------------------------------- */
 
+bool confine_may_pass(int code)
+{
+    static const int passing[] = {EAGAIN, ENOMEM, EMFILE, ENFILE, EBUSY, EINTR};
+
+    for (size_t i = 0; i < sizeof(passing) / sizeof(passing[0]); i++)
+        if (code == passing[i])
+            return true;
+    return false;
+}
+
+static void pause_between_rehearsals(void)
+{
+    struct error ignored = {0};
+
+    deadline_poll(NULL, 0, deadline_in_ms(REHEARSAL_PAUSE_MS), NULL, &ignored);
+}
+
+/* -1 with errno, too. */
 static int rehearse(const struct confinement *c, struct error *e)
 {
     const char *const argv[] = {"confined", NULL};
@@ -274,41 +295,75 @@ static int rehearse(const struct confinement *c, struct error *e)
     struct child child = CHILD_NONE;
     struct confined held;
 
+    errno = 0;
     int result = spawn(&child, &held, c, &need, &spec, true, e);
+    int cause = errno;
     child_kill(&child);
     confine_release(&held);
+    errno = cause;
     return result;
 }
 
+/* 1: these parts can be had; 0: they cannot, and *e says why; -1: that remained unknown, and *e says why. */
+static int try_parts(const struct confinement *c, struct error *e)
+{
+    for (int i = 0; i < REHEARSALS; i++) {
+        if (i > 0)
+            pause_between_rehearsals();
+        if (rehearse(c, e) == 0)
+            return 1;
+        if (!confine_may_pass(errno))
+            return 0;
+    }
+    return -1;
+}
+
+static int try_cgroup(struct confinement *c, struct error *e)
+{
+    for (int i = 0; i < REHEARSALS; i++) {
+        if (i > 0)
+            pause_between_rehearsals();
+        if (cgroup_probe(c) == 0)
+            return 0;
+    }
+    return error_errno(e, "cannot look for cgroups");
+}
+
 /* Everything at once works nearly everywhere. Where it does not, each part is tried on top of what works. */
-static void probe(struct confinement *c)
+static int probe(struct confinement *c, struct error *e)
 {
     static const enum confine_part order[] = {CONFINE_CGROUP, CONFINE_USER, CONFINE_PID,  CONFINE_NET,
                                               CONFINE_IPC,    CONFINE_UTS,  CONFINE_FILES};
-    struct error e = {0};
+    struct error why = {0};
     bool cgroup = c->have[CONFINE_CGROUP];
 
     for (size_t i = 1; i < sizeof(order) / sizeof(order[0]); i++)
         c->have[order[i]] = true;
-    if (rehearse(c, &e) == 0)
-        return;
+    int can = try_parts(c, &why);
+    if (can > 0)
+        return 0;
     for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++)
         c->have[order[i]] = false;
-    for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
-        struct error why = {0};
+    for (size_t i = 0; can >= 0 && i < sizeof(order) / sizeof(order[0]); i++) {
         if (order[i] == CONFINE_CGROUP && !cgroup)
             continue;
         c->have[order[i]] = true;
-        if (rehearse(c, &why) == 0)
+        can = try_parts(c, &why);
+        if (can > 0)
             continue;
         c->have[order[i]] = false;
         snprintf(c->reason[order[i]], sizeof(c->reason[0]), "%.150s", why.text);
+    }
+    if (can < 0) {
+        *e = why;
+        return -1;
     }
     /* A user of its own could not reach the files in the state directory by their own names. */
     if (geteuid() == 0 && c->have[CONFINE_USER] && !c->have[CONFINE_FILES]) {
         c->have[CONFINE_USER] = false;
         snprintf(c->reason[CONFINE_USER], sizeof(c->reason[0]), "needs own files");
     }
+    return 0;
 }
 
 static int parse_ids(struct confinement *c, const char *text, struct error *e)
@@ -337,8 +392,10 @@ int confine_decide(struct confinement *c, const struct config *config, struct ho
             snprintf(c->reason[i], sizeof(c->reason[i]), "confine is off");
         return 0;
     }
-    cgroup_probe(c);
-    probe(c);
+    if (try_cgroup(c, e) < 0 || probe(c, e) < 0) {
+        confine_done(c);
+        return error_wrap(e, "cannot find out how the VMM can be confined here; try again later");
+    }
     cleanup_free char *missing = confine_missing(c);
     if (config->confine == CONFINE_STRICT && missing) {
         confine_done(c);

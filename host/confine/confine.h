@@ -72,7 +72,8 @@ const char *confine_part_name(enum confine_part part);
 
 /*
  * Finds out what there is, as config says: auto takes what there is; strict fails when anything is missing; off
- * takes nothing. The caller ends it with confine_done().
+ * takes nothing. Fails when that cannot be found out, because the host is short of memory, processes or file descriptors:
+ * what there was no room to try is not taken for missing. The caller ends it with confine_done().
  */
 int confine_decide(struct confinement *c, const struct config *config, struct home *home, struct error *e);
 void confine_done(struct confinement *c);

@@ -6,14 +6,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 
 #define PROBE_DEADLINE_MS 3000
 #define PROBE_TRIES 3
+#define LOCK_MS 10000
 #define CONFIRMED "a guest was ready" /* fourth line of the file */
 #define EMULATED_NS 10000000          /* ten times what slow hardware takes, a tenth of what emulation does */
 
@@ -23,33 +26,67 @@ struct probe_result {
     char step[40];
 };
 
+/* It must not outlive this process when KVM hangs, nor hold what this process holds: its locks, its output. */
+static void stand_alone(const int channel[2])
+{
+    struct pollfd p = {.fd = channel[1], .events = POLLOUT};
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    close(channel[0]);
+    if (poll(&p, 1, 0) < 0 || (p.revents & POLLERR)) /* the parent has ended before it was asked for */
+        _exit(1);
+    if (channel[1] > 0)
+        close_range(0, (unsigned)channel[1] - 1, 0);
+    close_range((unsigned)channel[1] + 1, ~0u, 0);
+}
+
+static void probe_child(const int channel[2])
+{
+    struct probe_result r = {0};
+    const char *step = "";
+
+    stand_alone(channel);
+    if (kvm_probe_run(&r.ns, &step) < 0)
+        r.error = errno ? errno : EPROTO;
+    snprintf(r.step, sizeof(r.step), "%s", step);
+    _exit(write(channel[1], &r, sizeof(r)) == (ssize_t)sizeof(r) ? 0 : 1);
+}
+
 /* In a process of its own: a KVM that hangs must not hang us. */
 static void run_probe(struct probe_result *ret)
 {
     int channel[2];
     struct error ignored = {0};
 
-    *ret = (struct probe_result){.error = ETIMEDOUT, .step = "KVM_RUN"};
-    if (pipe2(channel, O_CLOEXEC) < 0)
+    if (pipe2(channel, O_CLOEXEC) < 0) {
+        *ret = (struct probe_result){.error = errno, .step = "pipe for the probe"};
         return;
-    pid_t pid = fork();
-    if (pid == 0) {
-        struct probe_result r = {0};
-        const char *step = "";
-        if (kvm_probe_run(&r.ns, &step) < 0)
-            r.error = errno ? errno : EPROTO;
-        snprintf(r.step, sizeof(r.step), "%s", step);
-        _exit(write(channel[1], &r, sizeof(r)) == (ssize_t)sizeof(r) ? 0 : 1);
     }
+    pid_t pid = fork();
+    if (pid == 0)
+        probe_child(channel);
+    *ret = pid < 0 ? (struct probe_result){.error = errno, .step = "process for the probe"}
+                   : (struct probe_result){.error = ETIMEDOUT, .step = "KVM_RUN"};
     close(channel[1]);
     if (pid > 0) {
         if (deadline_wait_fd(channel[0], POLLIN, deadline_in_ms(PROBE_DEADLINE_MS), NULL, &ignored) > 0 &&
             read(channel[0], ret, sizeof(*ret)) != (ssize_t)sizeof(*ret))
-            ret->error = EPROTO;
+            *ret = (struct probe_result){.error = EPROTO, .step = "end of the probe"};
         kill(pid, SIGKILL);
         waitpid(pid, NULL, 0);
     }
     close(channel[0]);
+}
+
+/* Whether this is how the machine is, rather than how busy it was in that moment. */
+static bool is_definite(const struct probe_result *p)
+{
+    static const int definite[] = {0, ENOENT, EACCES, EPERM, ENODEV, ENXIO, ENOTTY, ENOSYS};
+
+    for (size_t i = 0; i < sizeof(definite) / sizeof(definite[0]); i++)
+        if (p->error == definite[i])
+            return true;
+    return false;
 }
 
 static void judge(struct accel_verdict *ret, const struct probe_result *p)
@@ -106,9 +143,19 @@ static bool remembered(const char *path, const char *now, struct accel_verdict *
     return true;
 }
 
+/* That a guest was ready with KVM, as another process may have seen meanwhile, is not replaced by less. */
 static int remember(const struct accel_verdict *v, const struct home *h, const char *now, struct error *e)
 {
     cleanup_free char *path = home_path(h, "cache/accel");
+    cleanup_fd int lock =
+        home_lock(h, "accel", "the choice of the accelerator is written", deadline_in_ms(LOCK_MS), NULL, e);
+    struct accel_verdict known;
+
+    if (lock < 0)
+        return -1;
+    if ((v->open || v->accel != ACCEL_KVM) && remembered(path, now, &known) && known.accel == ACCEL_KVM &&
+        !known.open)
+        return 0;
     cleanup_free char *text = text_format("%s\n%s\n%s\n%s\n", now, config_accel_name(v->accel), v->reason,
                                           v->open ? "" : CONFIRMED);
 
@@ -126,12 +173,12 @@ static int probe(struct accel_verdict *ret, const struct home *h, struct error *
     /* What interrupts a fast one makes it slow, so a slow one has to be so each time. */
     for (int i = 0; i < PROBE_TRIES; i++) {
         run_probe(&p);
-        if (p.error || p.ns <= EMULATED_NS)
+        if (p.error == ETIMEDOUT || (is_definite(&p) && (p.error || p.ns <= EMULATED_NS)))
             break;
     }
     judge(ret, &p);
     ret->open = ret->accel == ACCEL_KVM;
-    return remember(ret, h, now, e);
+    return is_definite(&p) ? remember(ret, h, now, e) : 0;
 }
 
 int accel_confirm(struct accel_verdict *v, const struct home *h, struct error *e)

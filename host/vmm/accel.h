@@ -19,12 +19,14 @@ struct accel_verdict {
 };
 
 /*
- * auto: what the probe says, remembered for this boot of this kernel. kvm: KVM, or an error when it is not
+ * auto: what the probe says, remembered for this boot of this kernel unless it failed for want of something that may be
+ * there the next time. kvm: KVM, or an error when it is not
  * there at all; it is used even when the probe finds it emulated. tcg: TCG.
  */
 int accel_decide(struct accel_verdict *ret, const struct home *h, enum accel_choice choice, struct error *e);
 
-/* Closes a verdict, because a guest is ready with it, and remembers it for this boot of the host's kernel. */
+/* Closes a verdict, because a guest is ready with it, and remembers it for this boot of the host's kernel; not that one
+ * was ready without KVM, when another process has seen one that was ready with it. */
 int accel_confirm(struct accel_verdict *v, const struct home *h, struct error *e);
 
 #endif

@@ -1,0 +1,220 @@
+/* confine/: what is found out on a busy host, and what becomes of cgroups that go wrong. */
+#include "base/file.h"
+#include "base/text.h"
+#include "confine/cgroup.h"
+#include "confine/confine.h"
+
+#include "unit.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define ONE_ID 987000 /* no other VM's */
+
+static char root[64];
+static struct home h;
+static struct error e;
+static char ids[] = "987000-987000";
+
+static void setup(void)
+{
+    e = (struct error){0};
+    strcpy(root, "/tmp/capsid-confine-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(root));
+    ck_assert_msg(home_open(&h, root, &e) == 0, "%s", e.text);
+}
+
+static void teardown(void)
+{
+    home_close(&h);
+    file_remove_tree(root, &e);
+}
+
+/* The names of what is missing, "" for nothing, or NULL: that could not be found out. */
+static char *missing(void)
+{
+    const struct config config = {.confine = CONFINE_AUTO, .vm_uids = ids};
+    struct confinement c;
+
+    e = (struct error){0};
+    if (confine_decide(&c, &config, &h, &e) < 0)
+        return NULL;
+    char *names = confine_missing(&c);
+    confine_done(&c);
+    return names ? names : text_copy("");
+}
+
+START_TEST(a_want_of_files_is_an_error_and_no_missing_part)
+{
+    struct rlimit before, few;
+    int taken[64], count = 0;
+    char *usual = missing();
+
+    ck_assert_msg(usual != NULL, "%s", e.text);
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+    few = before;
+    few.rlim_cur = 48;
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+    while (count < 64 && (taken[count] = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0)
+        count++;
+    for (int room = 0; room < 6; room++) {
+        char *now = missing();
+        if (now)
+            ck_assert_str_eq(now, usual);
+        else
+            ck_assert_msg(strstr(e.text, "cannot find out how the VMM can be confined"), "%s", e.text);
+        ck_assert_msg(room > 0 || !now, "nothing was tried without a file descriptor");
+        free(now);
+        ck_assert_int_gt(count, 0);
+        close(taken[--count]);
+    }
+    while (count > 0)
+        close(taken[--count]);
+    setrlimit(RLIMIT_NOFILE, &before);
+    free(usual);
+}
+END_TEST
+
+START_TEST(ids_that_are_all_in_use_are_no_missing_part)
+{
+    const struct confinement range = {.first_id = ONE_ID, .last_id = ONE_ID};
+    uint32_t id;
+
+    if (geteuid() != 0)
+        return;
+    char *usual = missing();
+    ck_assert_msg(usual != NULL, "%s", e.text);
+    int held = confine_take_id(&range, &id, &e);
+    ck_assert_msg(held >= 0, "%s", e.text);
+    char *now = missing();
+    close(held);
+    ck_assert_msg(now != NULL, "%s", e.text);
+    ck_assert_str_eq(now, usual);
+    free(now);
+    free(usual);
+}
+END_TEST
+
+/* access(2) for the host's code: while the flag is set another process removes each directory, as far as the kernel lets
+ * it, just before it is looked at. */
+static bool others_remove;
+
+int access(const char *path, int mode)
+{
+    if (others_remove)
+        rmdir(path);
+    return faccessat(AT_FDCWD, path, mode, 0);
+}
+
+/* A new cgroup over the top of all, in a mount namespace, for other VMs of this machine hold the common directory. */
+START_TEST(who_removes_the_common_directory_does_no_harm)
+{
+    struct confinement usual = {.home = &h}, c = {.home = &h};
+
+    if (geteuid() != 0)
+        return; /* others have no common directory */
+    ck_assert_int_eq(cgroup_probe(&usual), 0);
+    if (!usual.have[CONFINE_CGROUP] || unshare(CLONE_NEWNS) < 0 ||
+        mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        return free(usual.cgroups);
+    *strrchr(usual.cgroups, '/') = '\0';
+    char *top = text_format("%s/capsid-test-%d", usual.cgroups, (int)getpid());
+    ck_assert_int_eq(mkdir(top, 0700), 0);
+    ck_assert_int_eq(mount(top, usual.cgroups, NULL, MS_BIND, NULL), 0);
+    others_remove = true;
+    int result = cgroup_probe(&c);
+    others_remove = false;
+    ck_assert_int_eq(umount2(usual.cgroups, MNT_DETACH), 0);
+    ck_assert_msg(rmdir(top) == 0, "%s is left", top);
+    ck_assert_int_eq(result, 0);
+    ck_assert(c.have[CONFINE_CGROUP]);
+    free(c.cgroups);
+    free(usual.cgroups);
+    free(top);
+}
+END_TEST
+
+static int count_in(const char *directory, const char *prefix)
+{
+    DIR *d = opendir(directory);
+    int count = 0;
+
+    ck_assert_ptr_nonnull(d);
+    for (struct dirent *entry; (entry = readdir(d));)
+        count += strncmp(entry->d_name, prefix, strlen(prefix)) == 0;
+    closedir(d);
+    return count;
+}
+
+static int records(void)
+{
+    char *directory = text_format("%s/records", h.scratch);
+    int count = count_in(directory, "cgroup-");
+
+    free(directory);
+    return count;
+}
+
+/* A plain directory stands for the one of cgroups: it has no controllers to pass on. */
+START_TEST(a_cgroup_that_cannot_be_completed_is_removed)
+{
+    const char *const argv[] = {"true", NULL};
+    const struct child_spec spec = {.argv = argv, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1};
+    const struct confine_need need = {.memory_mib = 16, .vcpus = 1};
+    struct confinement c = {.home = &h, .have = {[CONFINE_CGROUP] = true, [CONFINE_MEMORY] = true}};
+    struct confined held;
+    struct child child = CHILD_NONE;
+    char text[32] = "";
+
+    c.cgroups = text_format("%s/vms", root);
+    char *above = text_format("%s/cgroup.subtree_control", root);
+    int fd = open(above, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_lt(confine_spawn(&child, &held, &c, &need, &spec, &e), 0);
+    ck_assert_msg(strstr(e.text, "cannot use the controller memory"), "%s", e.text);
+    ck_assert_int_eq(count_in(c.cgroups, "vm-"), 1);
+    ck_assert_int_eq(records(), 1);
+    confine_release(&held);
+    ck_assert_msg(!file_exists(c.cgroups), "%s is left", c.cgroups);
+    ck_assert_int_eq(records(), 0);
+    /* Root asked the directory above, too: the one below may have been made anew. */
+    ck_assert_int_ge(read(fd, text, sizeof(text) - 1), 0);
+    ck_assert_str_eq(text, geteuid() == 0 ? "+memory" : "");
+    close(fd);
+    free(above);
+    free(c.cgroups);
+}
+END_TEST
+
+START_TEST(a_cgroup_that_stays_stays_recorded)
+{
+    struct confined held = CONFINED_NONE;
+    char *inside = text_format("%s/vm/inside", root);
+
+    held.home = &h;
+    held.cgroup = text_format("%s/vm", root);
+    ck_assert_int_eq(mkdir(held.cgroup, 0700), 0);
+    ck_assert_int_eq(mkdir(inside, 0700), 0);
+    ck_assert_msg(home_record_cgroup(&h, held.cgroup, &held.cgroup_record, &e) == 0, "%s", e.text);
+    confine_release(&held);
+    ck_assert_int_eq(records(), 1);
+    free(inside);
+}
+END_TEST
+
+int main(void)
+{
+    struct unit u = unit_begin("confine");
+
+    unit_fixture(&u, setup, teardown);
+    unit_add(&u, a_want_of_files_is_an_error_and_no_missing_part);
+    unit_add(&u, ids_that_are_all_in_use_are_no_missing_part);
+    unit_add(&u, who_removes_the_common_directory_does_no_harm);
+    unit_add(&u, a_cgroup_that_cannot_be_completed_is_removed);
+    unit_add(&u, a_cgroup_that_stays_stays_recorded);
+    return unit_end(&u);
+}
