@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,7 +24,8 @@ static uint64_t finished_seq;
 /* Everything but id and state. */
 static void clear(struct job *j)
 {
-    *j = (struct job){.state = j->state, .id = j->id, .status_fd = -1, .cgroup = CGROUP_NONE};
+    *j = (struct job){
+        .state = j->state, .id = j->id, .status_fd = -1, .request_fd = -1, .cgroup = CGROUP_NONE};
     job_io_init(j);
     prime_init(j);
 }
@@ -157,12 +159,12 @@ static bool start_spare(struct job *j, const struct job_request *r, const struct
         spare_drop(&spare);
         return false;
     }
-    sys_close(&spare.request_fd);
     if (!(r->flags & PROTO_JOB_STDIN))
         sys_close(&spare.in_fd);
     j->pid = spare.pid;
     j->cgroup = spare.cgroup;
     j->status_fd = spare.status_fd;
+    j->request_fd = spare.request_fd;
     job_io_adopt(j, spare.in_fd, spare.out_fds);
     return true;
 }
@@ -242,13 +244,17 @@ void job_start_limits(struct job *j, uint32_t wall_ms, uint32_t cpu_ms, uint64_t
 /* The status pipe has something: execve(2) was done, or could not be. */
 static void on_status(struct job *j)
 {
-    struct spawn_failure failure;
+    struct spawn_failure failure = {.os_errno = EAGAIN};
+    int untaken = 0;
     ssize_t n = read(j->status_fd, &failure, sizeof(failure));
 
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
+    /* A spare process that was killed before it took the whole request was never this job. */
+    ioctl(j->request_fd, FIONREAD, &untaken);
+    sys_close(&j->request_fd);
     sys_close(&j->status_fd);
-    if (n == (ssize_t)sizeof(failure)) {
+    if (n == (ssize_t)sizeof(failure) || untaken) {
         job_fail(j, (struct fault){.code = PROTO_ERR_EXEC,
                                    .os_errno = failure.os_errno,
                                    .text = spawn_step_name(failure.step)});
@@ -341,6 +347,7 @@ int job_signal(struct job *j, int signal, bool whole_job)
 static void close_all(struct job *j)
 {
     sys_close(&j->status_fd);
+    sys_close(&j->request_fd);
     job_io_close(j);
     prime_close(j);
     cgroup_retire(&j->cgroup);

@@ -72,7 +72,8 @@ struct job {
     const struct conn *told; /* of this connection, while it is there */
     uint64_t unproven;       /* standard output up to here was sent before the last EXIT of another job */
     bool tty;
-    int status_fd; /* owned; STARTING: the status pipe */
+    int status_fd;  /* owned; STARTING: the status pipe */
+    int request_fd; /* owned; STARTING: what the spare process was told; -1: there was none */
     struct cgroup cgroup;
 
     struct conn *conn; /* the present stream; NULL: none */

@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ptrace.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static struct ns_guest guest;
@@ -341,6 +343,33 @@ START_TEST(a_process_that_is_stopped_before_it_is_a_job)
 }
 END_TEST
 
+/* A job of root can kill it as well, which is seen only some time after initd has told it what to become: the tracer makes
+ * that time long. Nothing has run, so this is no end of a job. */
+START_TEST(a_process_that_is_killed_before_it_is_a_job)
+{
+    setup();
+    for (int i = 0; i < 3; i++) {
+        pid_t spare = wait_for_child();
+        int status;
+        if (ptrace(PTRACE_SEIZE, spare, NULL, (void *)PTRACE_O_TRACEEXIT) < 0)
+            break; /* not allowed here, or there is no spare process */
+        kill(spare, SIGKILL);
+        ck_assert_int_eq(waitpid(spare, &status, __WALL), spare);
+        ck_assert_int_eq(status >> 8, SIGTRAP | PTRACE_EVENT_EXIT << 8);
+        struct msg_exec m = ns_sh("echo hello");
+        uint32_t stream = ns_exec(&conn, &m);
+        NS_SEND(&conn, ping, 0, {.token = 1}); /* is answered after the EXEC was carried out */
+        ck_assert_uint_eq(ns_receive(&conn).type, MSG_PONG);
+        ck_assert_int_eq(ptrace(PTRACE_DETACH, spare, NULL, NULL), 0);
+        ck_assert_uint_eq(ns_expect_error(&conn, stream, PROTO_ERR_EXEC), EAGAIN);
+        ns_run_sh(&conn, "echo hello", &result);
+        ck_assert_str_eq(result.out, "hello\n");
+    }
+    ns_wait_until(ns_is_at_rest, &guest);
+    ns_stop(&guest);
+}
+END_TEST
+
 /* That is its own business. */
 START_TEST(a_job_that_stops_itself_stays_stopped)
 {
@@ -541,6 +570,7 @@ int main(void)
         kill_ends_a_job_with_its_output,
         a_job_that_kills_everything_kills_only_itself,
         a_process_that_is_stopped_before_it_is_a_job,
+        a_process_that_is_killed_before_it_is_a_job,
         a_job_that_stops_itself_stays_stopped,
         a_job_that_makes_initd_its_tracer,
         an_orphan_that_makes_initd_its_tracer,
