@@ -221,6 +221,13 @@ bool cgroup_kill(const struct cgroup *g)
     return cgroup_signal(g, SIGKILL);
 }
 
+void cgroup_thaw(const struct cgroup *g)
+{
+    cgroup_signal(g, SIGKILL); /* what was born while the others were killed cannot fork any more */
+    if (g->fd >= 0)
+        sys_write_text(g->fd, "cgroup.freeze", "0");
+}
+
 /* ---- what the kernel counted ----------------------------------------------------------------- */
 
 /* The number after key in a file of lines; key NULL: the number that is all of it. 0: there is none. */
