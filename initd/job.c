@@ -330,8 +330,7 @@ void job_kill(struct job *j, uint8_t cause)
         return;
     if (!j->cause)
         j->cause = cause;
-    if (!j->wall_deadline)
-        j->wall_deadline = sys_now() + KILL_AGAIN_NS; /* to see whether it went */
+    j->wall_deadline = sys_earlier(j->wall_deadline, sys_now() + KILL_AGAIN_NS); /* to see whether it went */
     kill_processes(j);
 }
 

@@ -370,6 +370,28 @@ START_TEST(a_process_that_is_killed_before_it_is_a_job)
 }
 END_TEST
 
+/* The tracer does not wait for it, so its status is not to be had, and initd has to look again whether it went: also when
+ * a wall-clock limit is far away. */
+START_TEST(a_traced_job_is_killed_before_its_time_is_over)
+{
+    setup();
+    struct msg_exec m = ns_sh("sleep 100");
+    m.wall_ms = 60000;
+    pid_t spare = wait_for_child();
+    uint32_t stream = ns_exec(&conn, &m);
+    struct msg_started s;
+    NS_EXPECT(&conn, started, STARTED, stream, &s);
+    if (ptrace(PTRACE_SEIZE, spare, NULL, NULL) == 0) {
+        NS_SEND(&conn, kill, stream, {});
+        ns_expect_ok(&conn, stream);
+        ns_collect(&conn, stream, 65536, &result); /* within 10 s */
+        ck_assert_uint_eq(result.exit.cause, PROTO_CAUSE_CANCELLED);
+        ck_assert_int_eq(waitpid(spare, NULL, __WALL), spare);
+    }
+    ns_stop(&guest);
+}
+END_TEST
+
 /* That is its own business. */
 START_TEST(a_job_that_stops_itself_stays_stopped)
 {
@@ -571,6 +593,7 @@ int main(void)
         a_job_that_kills_everything_kills_only_itself,
         a_process_that_is_stopped_before_it_is_a_job,
         a_process_that_is_killed_before_it_is_a_job,
+        a_traced_job_is_killed_before_its_time_is_over,
         a_job_that_stops_itself_stays_stopped,
         a_job_that_makes_initd_its_tracer,
         an_orphan_that_makes_initd_its_tracer,
