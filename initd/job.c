@@ -449,6 +449,8 @@ void job_on_child(pid_t pid, int status, const struct rusage *usage, uint64_t no
         on_status(j); /* both have come at once; the pipe's end came first */
     if (j->state == JOB_FREE || j->failure.code)
         return;
+    /* Somebody else may hold the other end, which must not be taken for a start when it is closed. */
+    sys_close(&j->status_fd);
     if (j->state == JOB_SETTLING) {
         job_fail(j, fault_of(PROTO_ERR_EXEC, "the interpreter ended before it slept on its script"));
         return;

@@ -2,6 +2,7 @@
 #include "ns_client.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -370,6 +371,46 @@ START_TEST(a_process_that_is_killed_before_it_is_a_job)
 }
 END_TEST
 
+/* The write end of a pipe that process pid has open, other than its standard output and error; -1: there is none. */
+static int take_write_end(pid_t pid)
+{
+    for (int fd = 3; fd < 64; fd++) {
+        char path[64], target[64] = "", line[64];
+        unsigned flags = 0;
+        snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", (int)pid, fd);
+        FILE *f = fopen(path, "re");
+        while (f && fgets(line, sizeof(line), f))
+            if (strncmp(line, "flags:", 6) == 0)
+                flags = (unsigned)strtoul(line + 6, NULL, 8);
+        if (f)
+            fclose(f);
+        snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)pid, fd);
+        if ((flags & O_ACCMODE) == O_WRONLY && readlink(path, target, sizeof(target) - 1) > 0 &&
+            strncmp(target, "pipe:", 5) == 0)
+            return open(path, O_WRONLY | O_CLOEXEC);
+    }
+    return -1;
+}
+
+/* By its end initd sees that the program was executed. Held by a job of root, it comes at any time. */
+START_TEST(a_status_pipe_that_somebody_else_holds)
+{
+    setup();
+    pid_t spare = wait_for_child();
+    usleep(100000);
+    int held = take_write_end(spare);
+    struct msg_exec m = ns_sh("(for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.03; echo $i; done) & sleep 0.1");
+    uint32_t stream = ns_exec(&conn, &m);
+    usleep(300000);
+    if (held >= 0)
+        close(held);
+    ns_collect(&conn, stream, 65536, &result); /* within 10 s */
+    ck_assert_uint_eq(result.exit.cause, PROTO_CAUSE_EXITED);
+    ck_assert_uint_eq(result.exit.status, 0);
+    ns_stop(&guest);
+}
+END_TEST
+
 /* The tracer does not wait for it, so its status is not to be had, and initd has to look again whether it went: also when
  * a wall-clock limit is far away. */
 START_TEST(a_traced_job_is_killed_before_its_time_is_over)
@@ -593,6 +634,7 @@ int main(void)
         a_job_that_kills_everything_kills_only_itself,
         a_process_that_is_stopped_before_it_is_a_job,
         a_process_that_is_killed_before_it_is_a_job,
+        a_status_pipe_that_somebody_else_holds,
         a_traced_job_is_killed_before_its_time_is_over,
         a_job_that_stops_itself_stays_stopped,
         a_job_that_makes_initd_its_tracer,
