@@ -316,14 +316,19 @@ static size_t write_input(struct job *j, const uint8_t *data, size_t size)
     return 0;
 }
 
-/* A terminal has no end: its reader is told by a character, which counts only at the beginning of a line. */
-static void finish_input(struct job *j)
+/* A terminal has no end: its reader is told by a character, which counts only at the beginning of a line. False: the terminal
+ * takes no more now. */
+static bool finish_input(struct job *j)
 {
-    static const uint8_t end[2] = {VEOF_CHARACTER, VEOF_CHARACTER};
+    static const uint8_t end = VEOF_CHARACTER;
 
-    if (j->tty)
-        write_input(j, end, j->in.in_line ? 2 : 1);
+    for (int left = j->tty ? 1 + j->in.in_line : 0; left > 0; left--) {
+        if (write_input(j, &end, 1) == 0 && j->in.fd >= 0)
+            return false;
+        j->in.in_line = false; /* the first one has ended the line */
+    }
     close_input(j);
+    return true;
 }
 
 void job_io_write(struct job *j)
@@ -340,11 +345,9 @@ void job_io_write(struct job *j)
     }
     if (in->fd < 0)
         return;
-    bool more = in->ring.start < in->ring.end;
-    if (!more && in->ending) {
-        finish_input(j);
+    bool more = in->ring.start < in->ring.end || in->ending;
+    if (in->ring.start == in->ring.end && in->ending && finish_input(j))
         return;
-    }
     if (more && !in->watched)
         in->watched = watch_add(in->fd, EPOLLOUT, job_token(j, WATCH_JOB_IN)) == 0;
     if (!more && in->watched) {

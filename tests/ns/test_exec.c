@@ -614,6 +614,54 @@ START_TEST(a_terminal)
 }
 END_TEST
 
+/* Gives a terminal whose reader sleeps size bytes in lines of 64, and END. Returns what its reader has counted. */
+static unsigned long count_of_terminal(uint32_t size)
+{
+    static uint8_t line[64];
+    struct msg_exec m = ns_sh("stty -echo; echo ready; sleep 0.5; wc -c");
+    struct msg_window w = {0};
+    struct msg_started s;
+    struct frame f;
+    char out[64] = "";
+    uint32_t sent = 0;
+
+    memset(line, 'x', sizeof(line) - 1);
+    line[sizeof(line) - 1] = '\n';
+    m.flags = PROTO_JOB_STDIN | PROTO_JOB_TTY;
+    m.wall_ms = 8000;
+    m.window = 65536;
+    uint32_t stream = ns_exec(&conn, &m);
+    NS_EXPECT(&conn, started, STARTED, stream, &s);
+    w.limit = s.stdin_limit;
+    do {
+        struct msg_data d;
+        f = ns_receive(&conn);
+        if (f.type == MSG_DATA && msg_data_decode(&d, f.payload, f.length))
+            snprintf(out + strlen(out), sizeof(out) - strlen(out), "%.*s", (int)d.data.size, d.data.data);
+        if (f.type == MSG_WINDOW)
+            ck_assert(msg_window_decode(&w, f.payload, f.length));
+        if (!strstr(out, "ready\r\n") || sent == size)
+            continue;
+        for (; sent < size && sent + sizeof(line) <= w.limit; sent += sizeof(line))
+            NS_SEND(&conn, data, stream,
+                    {.channel = 0, .offset = sent, .data = {.data = line, .size = sizeof(line)}});
+        if (sent == size)
+            NS_SEND(&conn, end, stream, {.channel = 0, .offset = sent});
+    } while (f.type != MSG_EXIT);
+    return strtoul(out + strlen("ready\r\n"), NULL, 10);
+}
+
+/* It takes 20 KiB, and END has to wait until there is room. */
+START_TEST(the_end_of_input_waits_for_a_full_terminal)
+{
+    setup();
+    /* Not each time is it just full. */
+    for (int i = 0; i < 8 && access("/dev/ptmx", R_OK | W_OK) == 0; i++)
+        ck_assert_uint_eq(count_of_terminal(20480), 20480);
+    ns_stop(&guest);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -643,6 +691,7 @@ int main(void)
         many_jobs_at_once_leave_nothing_behind,
         the_table_is_full,
         a_terminal,
+        the_end_of_input_waits_for_a_full_terminal,
     };
 
     return ns_main("exec", tests, sizeof(tests) / sizeof(tests[0]), 30);
