@@ -28,7 +28,7 @@ int prime_open(struct job *j, const char *script, uint32_t uid, uint32_t gid)
         return r;
     if (mkfifo(script, 0644) < 0 && (errno != EEXIST || unlink(script) < 0 || mkfifo(script, 0644) < 0))
         return -errno;
-    if (chown(script, uid, gid) < 0)
+    if (lchown(script, uid, gid) < 0) /* another job of this user may have put a symlink there meanwhile */
         return -errno;
     j->prime.fifo_fd = open(script, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
     return j->prime.fifo_fd < 0 ? -errno : 0;

@@ -175,7 +175,7 @@ int sys_make_parents(const char *path, uid_t uid, gid_t gid)
         memcpy(part, path, n);
         part[n] = '\0';
         if (mkdir(part, 0755) == 0) {
-            if (chown(part, uid, gid) < 0)
+            if (lchown(part, uid, gid) < 0) /* a job of this user may have put a symlink there meanwhile */
                 return -errno;
         } else if (errno != EEXIST && errno != EROFS) {
             /* EROFS: the kernel looks at the mount first, also for a directory that is there. */
