@@ -83,28 +83,6 @@ static bool goes_before(const struct job *a, const struct job *b)
     return a->finished_seq < b->finished_seq;
 }
 
-struct job *job_take_slot(void)
-{
-    struct job *best = NULL;
-
-    for (unsigned i = 0; i < JOBS_MAX; i++) {
-        struct job *j = &jobs[i];
-        if (j->state == JOB_FREE) {
-            best = j;
-            break;
-        }
-        if (j->state == JOB_FINISHED && !j->conn && (!best || goes_before(j, best)))
-            best = j;
-    }
-    if (!best)
-        return NULL;
-    if (best->state != JOB_FREE)
-        job_free(best);
-    clear(best);
-    best->id = next_id++;
-    return best;
-}
-
 uint32_t job_wire_state(const struct job *j)
 {
     if (j->state == JOB_FINISHED)
@@ -113,17 +91,6 @@ uint32_t job_wire_state(const struct job *j)
 }
 
 /* ---- start ----------------------------------------------------------------------------------- */
-
-static struct fault check_request(const struct job_request *r)
-{
-    if (r->flags & ~(PROTO_JOB_STDIN | PROTO_JOB_TTY))
-        return fault_of(PROTO_ERR_UNSUPPORTED, "unknown job flag");
-    if (!wire_strs_next(r->argv, NULL))
-        return fault_of(PROTO_ERR_INVALID, "argv is empty");
-    if (r->cwd[0] != '/')
-        return fault_of(PROTO_ERR_INVALID, "cwd is not absolute");
-    return FAULT_NONE;
-}
 
 /* Limits that the cgroup cannot enforce are left to setrlimit(2), which does so for each process or user. */
 static void fill_limits(struct spawn *s, const struct job_request *r)
@@ -145,6 +112,48 @@ static struct spawn spawn_of(const struct job_request *r)
 
     fill_limits(&s, r);
     return s;
+}
+
+static struct fault check_request(const struct job_request *r)
+{
+    struct spawn s = spawn_of(r);
+
+    if (r->flags & ~(PROTO_JOB_STDIN | PROTO_JOB_TTY))
+        return fault_of(PROTO_ERR_UNSUPPORTED, "unknown job flag");
+    if (!wire_strs_next(r->argv, NULL))
+        return fault_of(PROTO_ERR_INVALID, "argv is empty");
+    if (r->cwd[0] != '/')
+        return fault_of(PROTO_ERR_INVALID, "cwd is not absolute");
+    if (spawn_check(&s) < 0)
+        return fault_of(PROTO_ERR_LIMIT, "too many arguments, variables or groups");
+    return FAULT_NONE;
+}
+
+struct job *job_take_slot(const struct job_request *r, struct fault *ret)
+{
+    struct job *best = NULL;
+
+    *ret = check_request(r);
+    if (ret->code)
+        return NULL;
+    for (unsigned i = 0; i < JOBS_MAX; i++) {
+        struct job *j = &jobs[i];
+        if (j->state == JOB_FREE) {
+            best = j;
+            break;
+        }
+        if (j->state == JOB_FINISHED && !j->conn && (!best || goes_before(j, best)))
+            best = j;
+    }
+    if (!best) {
+        *ret = fault_of(PROTO_ERR_LIMIT, "too many jobs");
+        return NULL;
+    }
+    if (best->state != JOB_FREE)
+        job_free(best);
+    clear(best);
+    best->id = next_id++;
+    return best;
 }
 
 /* Lets the spare process be the job. False: there is none, or it is of no use, and nothing has changed. */
@@ -206,13 +215,9 @@ static struct fault start_new(struct job *j, const struct job_request *r, struct
 
 struct fault job_start(struct job *j, const struct job_request *r)
 {
-    struct fault f = check_request(r);
+    struct fault f = FAULT_NONE;
     struct spawn s = spawn_of(r);
 
-    if (f.code)
-        return f;
-    if (spawn_check(&s) < 0)
-        return fault_of(PROTO_ERR_LIMIT, "too many arguments, variables or groups");
     job_start_limits(j, r->wall_ms, r->cpu_ms, r->output);
     j->tty = r->flags & PROTO_JOB_TTY;
     j->in.open = r->flags & PROTO_JOB_STDIN;
