@@ -240,24 +240,21 @@ static struct fault feed(struct job *j, const struct msg_feed *m)
         return fault_of(PROTO_ERR_STATE, "the job is not primed");
     if (m->source[0] != '/')
         return fault_of(PROTO_ERR_INVALID, "source is not absolute");
-    /* Looked at before the limits are set: a FEED that is refused leaves the job as it was. */
+    /* A FEED that is refused leaves the job as it was: what can fail comes first, and the name can be given back. */
     int fd = prime_open_source(m->source);
     if (fd < 0)
         return fault_os(fd, "source");
-    struct fault f = limit_running(j, m);
-    if (!f.code) {
-        j->state = JOB_RUNNING;
-        job_start_limits(j, m->wall_ms, m->cpu_ms, m->output);
-        int r = prime_feed(j, m->source, fd);
-        if (r < 0)
-            f = fault_os(r, "source");
-    }
+    int r = sys_rename(m->source, j->prime.script);
+    struct fault f = r < 0 ? fault_os(r, "source") : limit_running(j, m);
     if (f.code) {
-        j->state = JOB_PRIMED;
-        job_start_limits(j, 0, 0, 0);
+        if (r == 0)
+            sys_rename(j->prime.script, m->source);
         sys_close(&fd);
         return f;
     }
+    j->state = JOB_RUNNING;
+    job_start_limits(j, m->wall_ms, m->cpu_ms, m->output);
+    prime_feed(j, fd);
     if (m->flags & PROTO_JOB_STDIN)
         j->in.open = true;
     else

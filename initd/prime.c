@@ -164,15 +164,10 @@ int prime_open_source(const char *source)
     return r < 0 ? r : fd;
 }
 
-int prime_feed(struct job *j, const char *source, int source_fd)
+void prime_feed(struct job *j, int source_fd)
 {
-    int r = sys_rename(source, j->prime.script);
-
-    if (r < 0)
-        return r;
     j->prime.source_fd = source_fd;
     prime_write(j);
-    return 0;
 }
 
 void prime_write(struct job *j)
