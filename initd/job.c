@@ -485,8 +485,9 @@ void job_on_event(struct watch w, uint32_t events)
     switch (w.kind) {
     case WATCH_JOB_OUT:
     case WATCH_JOB_ERR:
-        /* After a hang-up the rest is there already. Otherwise the others have their turn. */
-        while (job_io_read(j, w.kind == WATCH_JOB_ERR) && (events & EPOLLHUP)) {
+        /* After a hang-up the rest is there already, and of a terminal all is told at once. Otherwise the others
+         * have their turn. */
+        while (job_io_read(j, w.kind == WATCH_JOB_ERR) && (j->tty || (events & EPOLLHUP))) {
         }
         break;
     case WATCH_JOB_IN:

@@ -179,7 +179,9 @@ void job_io_close_child(int child_fds[3])
 
 static int watch_output(struct job *j, unsigned n)
 {
-    int r = watch_add(j->out[n].fd, EPOLLIN, job_token(j, n ? WATCH_JOB_ERR : WATCH_JOB_OUT));
+    /* A terminal that nobody has open stays hung up for as long as the job lives, which is to be told once. */
+    uint32_t events = j->tty ? EPOLLIN | EPOLLET : EPOLLIN;
+    int r = watch_add(j->out[n].fd, events, job_token(j, n ? WATCH_JOB_ERR : WATCH_JOB_OUT));
 
     j->out[n].watched = r == 0;
     return r;
@@ -251,9 +253,10 @@ bool job_io_read(struct job *j, unsigned n)
     want = within_limit(j, room);
     /* At the limit exactly: one byte more is too many, the end of the channel is fine. */
     ssize_t got = want ? read(o->fd, at, want) : read(o->fd, &beyond, 1);
-    if (got < 0 && (errno == EAGAIN || errno == EINTR))
+    /* EIO: a terminal that nobody has open. The first process still has it as /dev/tty, and would be hung up. */
+    if (got < 0 && (errno == EAGAIN || errno == EINTR || (errno == EIO && !j->reaped)))
         return false;
-    if (got <= 0) { /* EIO: a terminal that nobody has open any more */
+    if (got <= 0) {
         sys_close(&o->fd);
         return true;
     }

@@ -662,6 +662,30 @@ START_TEST(the_end_of_input_waits_for_a_full_terminal)
 }
 END_TEST
 
+/* That it has nobody for a while is no end of it: it is the job's for as long as its first process lives. */
+START_TEST(a_terminal_that_is_closed_and_opened_again)
+{
+    setup();
+    for (int i = 0; i < 2 && access("/dev/ptmx", R_OK | W_OK) == 0; i++) {
+        struct msg_exec m = ns_sh("echo before; exec <&- >&- 2>&-; sleep 0.2; exit 5");
+        m.flags = PROTO_JOB_TTY | (i ? PROTO_JOB_STDIN : 0);
+        ns_run(&conn, m, &result);
+        ck_assert_str_eq(result.out, "before\r\n");
+        ck_assert_uint_eq(result.exit.cause, PROTO_CAUSE_EXITED);
+        ck_assert_uint_eq(result.exit.status, 5);
+        ck_assert_uint_eq(result.exit.flags, 0);
+        m = ns_sh("for i in 1 2 3; do exec <&- >&- 2>&-; sleep 0.1; exec >/dev/tty; echo $i; seq 20000; "
+                  "done; exit 5");
+        m.flags = PROTO_JOB_TTY | (i ? PROTO_JOB_STDIN : 0);
+        ns_run(&conn, m, &result);
+        ck_assert_uint_eq(result.exit.cause, PROTO_CAUSE_EXITED);
+        ck_assert_uint_eq(result.exit.status, 5);
+        ck_assert_uint_eq(result.out_size, 3 * (3 + 108894 + 20000));
+    }
+    ns_stop(&guest);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -691,6 +715,7 @@ int main(void)
         many_jobs_at_once_leave_nothing_behind,
         the_table_is_full,
         a_terminal,
+        a_terminal_that_is_closed_and_opened_again,
         the_end_of_input_waits_for_a_full_terminal,
     };
 
