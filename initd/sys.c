@@ -130,13 +130,17 @@ ssize_t sys_read_text(int dir_fd, const char *path, char *buffer, size_t size)
     buffer[0] = '\0';
     if (fd < 0)
         return -errno;
-    ssize_t n = read(fd, buffer, size - 1);
+    ssize_t n, length = 0;
+
+    /* A file of /proc that is made of lines gives about a page of them at a time. */
+    while ((n = read(fd, buffer + length, size - 1 - (size_t)length)) > 0)
+        length += n;
     int error = errno;
     close(fd);
-    if (n < 0)
+    if (n < 0 && length == 0)
         return -error;
-    buffer[n] = '\0';
-    return n;
+    buffer[length] = '\0';
+    return length;
 }
 
 const char *sys_read_stat(pid_t pid, char *buffer, size_t size)
