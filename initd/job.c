@@ -255,11 +255,12 @@ static void on_status(struct job *j)
 
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
-    /* A spare process that was killed before it took the whole request was never this job. */
+    /* A spare process that was killed before it took the whole request was never this job; unless initd killed it, for a
+     * limit or for its host. */
     ioctl(j->request_fd, FIONREAD, &untaken);
     sys_close(&j->request_fd);
     sys_close(&j->status_fd);
-    if (n == (ssize_t)sizeof(failure) || untaken) {
+    if (n == (ssize_t)sizeof(failure) || (n == 0 && untaken && !j->cause)) {
         job_fail(j, (struct fault){.code = PROTO_ERR_EXEC,
                                    .os_errno = failure.os_errno,
                                    .text = spawn_step_name(failure.step)});
