@@ -355,11 +355,12 @@ static char *take_last_mount(char *text)
 void boot_undo(void)
 {
     static char mounts[16 * 1024]; /* touched here only, when nothing else needs memory any more */
-    ssize_t n = sys_read_text(AT_FDCWD, "/proc/self/mounts", mounts, sizeof(mounts));
 
+    sys_read_text(AT_FDCWD, "/proc/self/mounts", mounts, sizeof(mounts));
     sync();
-    if (n > 0 && mounts[n - 1] == '\n')
-        mounts[n - 1] = '\0';
+    char *last_end = strrchr(mounts, '\n');
+    if (last_end) /* what comes after it is a line that had no room */
+        *last_end = '\0';
     for (char *point = take_last_mount(mounts); point; point = take_last_mount(mounts)) {
         /* Filesystems that cannot go, above all the root, become read-only, so that their disks are clean. */
         if (strcmp(point, "/proc") != 0 && strcmp(point, UP_INSIDE) != 0 && umount2(point, 0) < 0)

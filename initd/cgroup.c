@@ -5,6 +5,7 @@
 #include "sys.h"
 #include "text.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -221,6 +222,13 @@ bool cgroup_kill(const struct cgroup *g)
     return cgroup_signal(g, SIGKILL);
 }
 
+void cgroup_thaw(const struct cgroup *g)
+{
+    cgroup_signal(g, SIGKILL); /* what was born while the others were killed cannot fork any more */
+    if (g->fd >= 0)
+        sys_write_text(g->fd, "cgroup.freeze", "0");
+}
+
 /* ---- what the kernel counted ----------------------------------------------------------------- */
 
 /* The number after key in a file of lines; key NULL: the number that is all of it. 0: there is none. */
@@ -287,19 +295,23 @@ void cgroup_retire(struct cgroup *g)
     *g = CGROUP_NONE;
 }
 
+static unsigned children_left; /* of what this sweep may remove */
+
 /* Groups that the job has made inside of its own. Nothing lives in them. */
 static void remove_children(int fd, unsigned depth)
 {
     char entries[1024] __attribute__((aligned(8)));
 
     lseek(fd, 0, SEEK_SET);
-    for (ssize_t n = sys_getdents(fd, entries, sizeof(entries)); n > 0;
+    for (ssize_t n = sys_getdents(fd, entries, sizeof(entries)); n > 0 && children_left > 0;
          n = sys_getdents(fd, entries, sizeof(entries))) {
-        for (ssize_t at = 0; at < n;) {
+        for (ssize_t at = 0; at < n && children_left > 0;) {
             const struct sys_dirent *e = (const void *)(entries + at);
             at += e->size;
-            if (e->name[0] == '.' || unlinkat(fd, e->name, AT_REMOVEDIR) == 0 || errno != EBUSY ||
-                depth == CGROUP_DEPTH_MAX)
+            if (e->type != DT_DIR || e->name[0] == '.')
+                continue;
+            children_left--;
+            if (unlinkat(fd, e->name, AT_REMOVEDIR) == 0 || errno != EBUSY || depth == CGROUP_DEPTH_MAX)
                 continue;
             int child = openat(fd, e->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
             if (child >= 0)
@@ -330,6 +342,7 @@ static void sweep(void)
 {
     unsigned kept = 0;
 
+    children_left = CGROUP_CHILDREN_AT_ONCE;
     for (unsigned i = 0; i < retired_count; i++)
         if (!remove_group(&retired[i]))
             retired[kept++] = retired[i];

@@ -43,6 +43,10 @@ int cgroup_enter(const struct cgroup *g, pid_t pid);
  */
 bool cgroup_kill(const struct cgroup *g);
 
+/* Some time after cgroup_kill(), which freezes where the kernel has no cgroup.kill: kills what is left, and the group can be
+ * used again. */
+void cgroup_thaw(const struct cgroup *g);
+
 /* Another signal to every process. The same return. */
 bool cgroup_signal(const struct cgroup *g, int signal);
 

@@ -235,7 +235,8 @@ static struct fault make_directory(const struct msg_write_file *m)
         return fault_of(PROTO_ERR_INVALID, "a directory has no content");
     if (mkdir(m->path, 0700) < 0 && errno != EEXIST)
         return fault_os(errno, "mkdir");
-    int fd = open(m->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    /* A symlink could give anything to the new owner, also one that a job puts there right now. */
+    int fd = open(m->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return fault_os(errno, "open");
     int r = finish_open(fd, &f);

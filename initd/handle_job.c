@@ -30,9 +30,11 @@ void handle_exec(struct conn *c, uint32_t stream, const struct msg_exec *m)
         .memory = m->memory,
         .output = m->output,
     };
-    struct job *j = job_take_slot();
-    struct fault f = j ? job_start(j, &r) : fault_of(PROTO_ERR_LIMIT, "too many jobs");
+    struct fault f;
+    struct job *j = job_take_slot(&r, &f);
 
+    if (j)
+        f = job_start(j, &r);
     if (f.code)
         handle_answer_fault(c, stream, MSG_EXEC, f);
     else
@@ -164,7 +166,7 @@ void handle_kill(struct conn *c, uint32_t stream, const struct msg_kill *m)
 
 /* ---- priming --------------------------------------------------------------------------------- */
 
-static struct fault start_primed(struct job *j, const struct msg_prime *m)
+static struct fault start_primed(const struct msg_prime *m, struct job **ret)
 {
     const struct job_request r = {
         .argv = m->argv,
@@ -178,18 +180,19 @@ static struct fault start_primed(struct job *j, const struct msg_prime *m)
 
     if (m->script[0] != '/')
         return fault_of(PROTO_ERR_INVALID, "script is not absolute");
+    struct fault f;
+    struct job *j = *ret = job_take_slot(&r, &f);
+    if (!j)
+        return f;
     j->is_prime = true;
     int error = prime_open(j, m->script, m->uid, m->gid);
     if (error < 0) {
         job_free(j);
         return error == -ENAMETOOLONG ? fault_of(PROTO_ERR_LIMIT, "script") : fault_os(error, "script");
     }
-    struct fault f = job_start(j, &r);
-    if (f.code) {
-        job_free(
-            j); /* a request that is refused before anything is started keeps its slot, and with it the FIFO */
+    f = job_start(j, &r);
+    if (f.code)
         return f;
-    }
     j->in.open = false; /* until FEED says whether it is to be */
     prime_set_deadline(j, m->settle_ms, sys_now());
     return f;
@@ -197,8 +200,8 @@ static struct fault start_primed(struct job *j, const struct msg_prime *m)
 
 void handle_prime(struct conn *c, uint32_t stream, const struct msg_prime *m)
 {
-    struct job *j = job_take_slot();
-    struct fault f = j ? start_primed(j, m) : fault_of(PROTO_ERR_LIMIT, "too many jobs");
+    struct job *j;
+    struct fault f = start_primed(m, &j);
 
     if (f.code)
         handle_answer_fault(c, stream, MSG_PRIME, f);
@@ -237,24 +240,21 @@ static struct fault feed(struct job *j, const struct msg_feed *m)
         return fault_of(PROTO_ERR_STATE, "the job is not primed");
     if (m->source[0] != '/')
         return fault_of(PROTO_ERR_INVALID, "source is not absolute");
-    /* Looked at before the limits are set: a FEED that is refused leaves the job as it was. */
+    /* A FEED that is refused leaves the job as it was: what can fail comes first, and the name can be given back. */
     int fd = prime_open_source(m->source);
     if (fd < 0)
         return fault_os(fd, "source");
-    struct fault f = limit_running(j, m);
-    if (!f.code) {
-        j->state = JOB_RUNNING;
-        job_start_limits(j, m->wall_ms, m->cpu_ms, m->output);
-        int r = prime_feed(j, m->source, fd);
-        if (r < 0)
-            f = fault_os(r, "source");
-    }
+    int r = sys_rename(m->source, j->prime.script);
+    struct fault f = r < 0 ? fault_os(r, "source") : limit_running(j, m);
     if (f.code) {
-        j->state = JOB_PRIMED;
-        job_start_limits(j, 0, 0, 0);
+        if (r == 0)
+            sys_rename(j->prime.script, m->source);
         sys_close(&fd);
         return f;
     }
+    j->state = JOB_RUNNING;
+    job_start_limits(j, m->wall_ms, m->cpu_ms, m->output);
+    prime_feed(j, fd);
     if (m->flags & PROTO_JOB_STDIN)
         j->in.open = true;
     else

@@ -273,7 +273,7 @@ void handlers_run(struct conn *c)
 {
     int r = 0;
 
-    while (conn_can_answer(c) && !c->waiting) {
+    while (!shutdown_asked && conn_can_answer(c) && !c->waiting) {
         struct frame f;
         r = frame_reader_next(&c->rx, &f);
         if (r <= 0)

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,7 +24,8 @@ static uint64_t finished_seq;
 /* Everything but id and state. */
 static void clear(struct job *j)
 {
-    *j = (struct job){.state = j->state, .id = j->id, .status_fd = -1, .cgroup = CGROUP_NONE};
+    *j = (struct job){
+        .state = j->state, .id = j->id, .status_fd = -1, .request_fd = -1, .cgroup = CGROUP_NONE};
     job_io_init(j);
     prime_init(j);
 }
@@ -81,28 +83,6 @@ static bool goes_before(const struct job *a, const struct job *b)
     return a->finished_seq < b->finished_seq;
 }
 
-struct job *job_take_slot(void)
-{
-    struct job *best = NULL;
-
-    for (unsigned i = 0; i < JOBS_MAX; i++) {
-        struct job *j = &jobs[i];
-        if (j->state == JOB_FREE) {
-            best = j;
-            break;
-        }
-        if (j->state == JOB_FINISHED && !j->conn && (!best || goes_before(j, best)))
-            best = j;
-    }
-    if (!best)
-        return NULL;
-    if (best->state != JOB_FREE)
-        job_free(best);
-    clear(best);
-    best->id = next_id++;
-    return best;
-}
-
 uint32_t job_wire_state(const struct job *j)
 {
     if (j->state == JOB_FINISHED)
@@ -111,17 +91,6 @@ uint32_t job_wire_state(const struct job *j)
 }
 
 /* ---- start ----------------------------------------------------------------------------------- */
-
-static struct fault check_request(const struct job_request *r)
-{
-    if (r->flags & ~(PROTO_JOB_STDIN | PROTO_JOB_TTY))
-        return fault_of(PROTO_ERR_UNSUPPORTED, "unknown job flag");
-    if (!wire_strs_next(r->argv, NULL))
-        return fault_of(PROTO_ERR_INVALID, "argv is empty");
-    if (r->cwd[0] != '/')
-        return fault_of(PROTO_ERR_INVALID, "cwd is not absolute");
-    return FAULT_NONE;
-}
 
 /* Limits that the cgroup cannot enforce are left to setrlimit(2), which does so for each process or user. */
 static void fill_limits(struct spawn *s, const struct job_request *r)
@@ -145,6 +114,48 @@ static struct spawn spawn_of(const struct job_request *r)
     return s;
 }
 
+static struct fault check_request(const struct job_request *r)
+{
+    struct spawn s = spawn_of(r);
+
+    if (r->flags & ~(PROTO_JOB_STDIN | PROTO_JOB_TTY))
+        return fault_of(PROTO_ERR_UNSUPPORTED, "unknown job flag");
+    if (!wire_strs_next(r->argv, NULL))
+        return fault_of(PROTO_ERR_INVALID, "argv is empty");
+    if (r->cwd[0] != '/')
+        return fault_of(PROTO_ERR_INVALID, "cwd is not absolute");
+    if (spawn_check(&s) < 0)
+        return fault_of(PROTO_ERR_LIMIT, "too many arguments, variables or groups");
+    return FAULT_NONE;
+}
+
+struct job *job_take_slot(const struct job_request *r, struct fault *ret)
+{
+    struct job *best = NULL;
+
+    *ret = check_request(r);
+    if (ret->code)
+        return NULL;
+    for (unsigned i = 0; i < JOBS_MAX; i++) {
+        struct job *j = &jobs[i];
+        if (j->state == JOB_FREE) {
+            best = j;
+            break;
+        }
+        if (j->state == JOB_FINISHED && !j->conn && (!best || goes_before(j, best)))
+            best = j;
+    }
+    if (!best) {
+        *ret = fault_of(PROTO_ERR_LIMIT, "too many jobs");
+        return NULL;
+    }
+    if (best->state != JOB_FREE)
+        job_free(best);
+    clear(best);
+    best->id = next_id++;
+    return best;
+}
+
 /* Lets the spare process be the job. False: there is none, or it is of no use, and nothing has changed. */
 static bool start_spare(struct job *j, const struct job_request *r, const struct spawn *s)
 {
@@ -157,12 +168,12 @@ static bool start_spare(struct job *j, const struct job_request *r, const struct
         spare_drop(&spare);
         return false;
     }
-    sys_close(&spare.request_fd);
     if (!(r->flags & PROTO_JOB_STDIN))
         sys_close(&spare.in_fd);
     j->pid = spare.pid;
     j->cgroup = spare.cgroup;
     j->status_fd = spare.status_fd;
+    j->request_fd = spare.request_fd;
     job_io_adopt(j, spare.in_fd, spare.out_fds);
     return true;
 }
@@ -204,13 +215,9 @@ static struct fault start_new(struct job *j, const struct job_request *r, struct
 
 struct fault job_start(struct job *j, const struct job_request *r)
 {
-    struct fault f = check_request(r);
+    struct fault f = FAULT_NONE;
     struct spawn s = spawn_of(r);
 
-    if (f.code)
-        return f;
-    if (spawn_check(&s) < 0)
-        return fault_of(PROTO_ERR_LIMIT, "too many arguments, variables or groups");
     job_start_limits(j, r->wall_ms, r->cpu_ms, r->output);
     j->tty = r->flags & PROTO_JOB_TTY;
     j->in.open = r->flags & PROTO_JOB_STDIN;
@@ -242,13 +249,18 @@ void job_start_limits(struct job *j, uint32_t wall_ms, uint32_t cpu_ms, uint64_t
 /* The status pipe has something: execve(2) was done, or could not be. */
 static void on_status(struct job *j)
 {
-    struct spawn_failure failure;
+    struct spawn_failure failure = {.os_errno = EAGAIN};
+    int untaken = 0;
     ssize_t n = read(j->status_fd, &failure, sizeof(failure));
 
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
+    /* A spare process that was killed before it took the whole request was never this job; unless initd killed it, for a
+     * limit or for its host. */
+    ioctl(j->request_fd, FIONREAD, &untaken);
+    sys_close(&j->request_fd);
     sys_close(&j->status_fd);
-    if (n == (ssize_t)sizeof(failure)) {
+    if (n == (ssize_t)sizeof(failure) || (n == 0 && untaken && !j->cause)) {
         job_fail(j, (struct fault){.code = PROTO_ERR_EXEC,
                                    .os_errno = failure.os_errno,
                                    .text = spawn_step_name(failure.step)});
@@ -324,8 +336,7 @@ void job_kill(struct job *j, uint8_t cause)
         return;
     if (!j->cause)
         j->cause = cause;
-    if (!j->wall_deadline)
-        j->wall_deadline = sys_now() + KILL_AGAIN_NS; /* to see whether it went */
+    j->wall_deadline = sys_earlier(j->wall_deadline, sys_now() + KILL_AGAIN_NS); /* to see whether it went */
     kill_processes(j);
 }
 
@@ -341,6 +352,7 @@ int job_signal(struct job *j, int signal, bool whole_job)
 static void close_all(struct job *j)
 {
     sys_close(&j->status_fd);
+    sys_close(&j->request_fd);
     job_io_close(j);
     prime_close(j);
     cgroup_retire(&j->cgroup);
@@ -443,6 +455,8 @@ void job_on_child(pid_t pid, int status, const struct rusage *usage, uint64_t no
         on_status(j); /* both have come at once; the pipe's end came first */
     if (j->state == JOB_FREE || j->failure.code)
         return;
+    /* Somebody else may hold the other end, which must not be taken for a start when it is closed. */
+    sys_close(&j->status_fd);
     if (j->state == JOB_SETTLING) {
         job_fail(j, fault_of(PROTO_ERR_EXEC, "the interpreter ended before it slept on its script"));
         return;
@@ -472,8 +486,9 @@ void job_on_event(struct watch w, uint32_t events)
     switch (w.kind) {
     case WATCH_JOB_OUT:
     case WATCH_JOB_ERR:
-        /* After a hang-up the rest is there already. Otherwise the others have their turn. */
-        while (job_io_read(j, w.kind == WATCH_JOB_ERR) && (events & EPOLLHUP)) {
+        /* After a hang-up the rest is there already, and of a terminal all is told at once. Otherwise the others
+         * have their turn. */
+        while (job_io_read(j, w.kind == WATCH_JOB_ERR) && (j->tty || (events & EPOLLHUP))) {
         }
         break;
     case WATCH_JOB_IN:

@@ -72,7 +72,8 @@ struct job {
     const struct conn *told; /* of this connection, while it is there */
     uint64_t unproven;       /* standard output up to here was sent before the last EXIT of another job */
     bool tty;
-    int status_fd; /* owned; STARTING: the status pipe */
+    int status_fd;  /* owned; STARTING: the status pipe */
+    int request_fd; /* owned; STARTING: what the spare process was told; -1: there was none */
     struct cgroup cgroup;
 
     struct conn *conn; /* the present stream; NULL: none */
@@ -124,11 +125,11 @@ struct job_request {
     uint64_t memory, output, window;
 };
 
-/* A free slot, or that of a finished job, oldest first; its fields are those of an idle job with a new id.
- * NULL: all slots are in use. job_start() or job_free() comes next. */
-struct job *job_take_slot(void);
+/* Checks r, and gives it a free slot, or that of a finished job, oldest first; its fields are those of an idle job with a new
+ * id. NULL: r cannot be, or all slots are in use; nothing has changed. job_start() of r, or job_free(), comes next. */
+struct job *job_take_slot(const struct job_request *r, struct fault *ret);
 
-/* Starts the program. A fault leaves the slot as it was. */
+/* Starts the program. After a fault the slot is free. */
 struct fault job_start(struct job *j, const struct job_request *r);
 
 /* The clock of a job's limits begins to run. */

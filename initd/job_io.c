@@ -179,7 +179,9 @@ void job_io_close_child(int child_fds[3])
 
 static int watch_output(struct job *j, unsigned n)
 {
-    int r = watch_add(j->out[n].fd, EPOLLIN, job_token(j, n ? WATCH_JOB_ERR : WATCH_JOB_OUT));
+    /* A terminal that nobody has open stays hung up for as long as the job lives, which is to be told once. */
+    uint32_t events = j->tty ? EPOLLIN | EPOLLET : EPOLLIN;
+    int r = watch_add(j->out[n].fd, events, job_token(j, n ? WATCH_JOB_ERR : WATCH_JOB_OUT));
 
     j->out[n].watched = r == 0;
     return r;
@@ -251,9 +253,10 @@ bool job_io_read(struct job *j, unsigned n)
     want = within_limit(j, room);
     /* At the limit exactly: one byte more is too many, the end of the channel is fine. */
     ssize_t got = want ? read(o->fd, at, want) : read(o->fd, &beyond, 1);
-    if (got < 0 && (errno == EAGAIN || errno == EINTR))
+    /* EIO: a terminal that nobody has open. The first process still has it as /dev/tty, and would be hung up. */
+    if (got < 0 && (errno == EAGAIN || errno == EINTR || (errno == EIO && !j->reaped)))
         return false;
-    if (got <= 0) { /* EIO: a terminal that nobody has open any more */
+    if (got <= 0) {
         sys_close(&o->fd);
         return true;
     }
@@ -316,14 +319,19 @@ static size_t write_input(struct job *j, const uint8_t *data, size_t size)
     return 0;
 }
 
-/* A terminal has no end: its reader is told by a character, which counts only at the beginning of a line. */
-static void finish_input(struct job *j)
+/* A terminal has no end: its reader is told by a character, which counts only at the beginning of a line. False: the terminal
+ * takes no more now. */
+static bool finish_input(struct job *j)
 {
-    static const uint8_t end[2] = {VEOF_CHARACTER, VEOF_CHARACTER};
+    static const uint8_t end = VEOF_CHARACTER;
 
-    if (j->tty)
-        write_input(j, end, j->in.in_line ? 2 : 1);
+    for (int left = j->tty ? 1 + j->in.in_line : 0; left > 0; left--) {
+        if (write_input(j, &end, 1) == 0 && j->in.fd >= 0)
+            return false;
+        j->in.in_line = false; /* the first one has ended the line */
+    }
     close_input(j);
+    return true;
 }
 
 void job_io_write(struct job *j)
@@ -340,11 +348,9 @@ void job_io_write(struct job *j)
     }
     if (in->fd < 0)
         return;
-    bool more = in->ring.start < in->ring.end;
-    if (!more && in->ending) {
-        finish_input(j);
+    bool more = in->ring.start < in->ring.end || in->ending;
+    if (in->ring.start == in->ring.end && in->ending && finish_input(j))
         return;
-    }
     if (more && !in->watched)
         in->watched = watch_add(in->fd, EPOLLOUT, job_token(j, WATCH_JOB_IN)) == 0;
     if (!more && in->watched) {

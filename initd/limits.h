@@ -89,6 +89,8 @@
 #define SPAWN_REQUEST_MAX 16384
 /* Depth of groups that a job has made inside of its own. */
 #define CGROUP_DEPTH_MAX 32
+/* So many of them are removed at a time, that a job with thousands does not stop the others; the next try goes on. */
+#define CGROUP_CHILDREN_AT_ONCE 64
 
 /* Jobs together get the memory that is available after boot, but for 1/32 of it, at least and at most: */
 #define RESERVE_MEMORY_MIN (8ull << 20)

@@ -28,7 +28,7 @@ int prime_open(struct job *j, const char *script, uint32_t uid, uint32_t gid)
         return r;
     if (mkfifo(script, 0644) < 0 && (errno != EEXIST || unlink(script) < 0 || mkfifo(script, 0644) < 0))
         return -errno;
-    if (chown(script, uid, gid) < 0)
+    if (lchown(script, uid, gid) < 0) /* another job of this user may have put a symlink there meanwhile */
         return -errno;
     j->prime.fifo_fd = open(script, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
     return j->prime.fifo_fd < 0 ? -errno : 0;
@@ -164,15 +164,10 @@ int prime_open_source(const char *source)
     return r < 0 ? r : fd;
 }
 
-int prime_feed(struct job *j, const char *source, int source_fd)
+void prime_feed(struct job *j, int source_fd)
 {
-    int r = sys_rename(source, j->prime.script);
-
-    if (r < 0)
-        return r;
     j->prime.source_fd = source_fd;
     prime_write(j);
-    return 0;
 }
 
 void prime_write(struct job *j)

@@ -24,9 +24,8 @@ uint64_t prime_run_timers(struct job *j, uint64_t now);
 /* Opens what is to be fed: a regular file. Returns an fd, which the caller owns, or -errno. */
 int prime_open_source(const char *source);
 
-/* Renames source over the script, takes source_fd over, and begins to write it into the FIFO. Returns 0, or -errno: then
- * nothing has changed. */
-int prime_feed(struct job *j, const char *source, int source_fd);
+/* The source has the script's name now: takes source_fd over, and begins to write it into the FIFO. */
+void prime_feed(struct job *j, int source_fd);
 
 /* The FIFO takes more. */
 void prime_write(struct job *j);

@@ -77,6 +77,7 @@ static void start(uint64_t now)
 
     service.start_at = 0;
     service.started = now;
+    cgroup_thaw(&service.cgroup);
     int r = spawn_check(&s);
     if (r == 0)
         r = sys_pipe(status, 0);

@@ -3,7 +3,8 @@
  * be told what to become. What is left for EXEC is execve(2).
  *
  * It is only ever a saving of time. When it is not there, or has been killed by a job of root, the job is forked as if
- * there were no such thing.
+ * there were no such thing. One that is on its way to death when it is told what to become is found out later, by what
+ * is left in the pipe; then EXEC is refused.
  */
 #ifndef INITD_SPARE_H
 #define INITD_SPARE_H

@@ -32,6 +32,7 @@ enum step {
 const char *spawn_step_name(uint32_t step)
 {
     static const char *const names[] = {
+        [STEP_NONE] = "killed while it waited to be told what the job is",
         [STEP_CGROUP] = "entering the cgroup",
         [STEP_FILES] = "standard input and output",
         [STEP_TERMINAL] = "terminal",

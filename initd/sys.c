@@ -130,13 +130,17 @@ ssize_t sys_read_text(int dir_fd, const char *path, char *buffer, size_t size)
     buffer[0] = '\0';
     if (fd < 0)
         return -errno;
-    ssize_t n = read(fd, buffer, size - 1);
+    ssize_t n, length = 0;
+
+    /* A file of /proc that is made of lines gives about a page of them at a time. */
+    while ((n = read(fd, buffer + length, size - 1 - (size_t)length)) > 0)
+        length += n;
     int error = errno;
     close(fd);
-    if (n < 0)
+    if (n < 0 && length == 0)
         return -error;
-    buffer[n] = '\0';
-    return n;
+    buffer[length] = '\0';
+    return length;
 }
 
 const char *sys_read_stat(pid_t pid, char *buffer, size_t size)
@@ -175,7 +179,7 @@ int sys_make_parents(const char *path, uid_t uid, gid_t gid)
         memcpy(part, path, n);
         part[n] = '\0';
         if (mkdir(part, 0755) == 0) {
-            if (chown(part, uid, gid) < 0)
+            if (lchown(part, uid, gid) < 0) /* a job of this user may have put a symlink there meanwhile */
                 return -errno;
         } else if (errno != EEXIST && errno != EROFS) {
             /* EROFS: the kernel looks at the mount first, also for a directory that is there. */

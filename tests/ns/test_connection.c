@@ -1,7 +1,9 @@
 /* Connections and frames: HELLO, refusals, deadlines, several at once, and hosts that do not read. */
 #include "ns_client.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static struct ns_guest guest;
@@ -236,6 +238,31 @@ START_TEST(shutdown_ends_initd_and_every_process)
 }
 END_TEST
 
+/* Also when it has come already. */
+START_TEST(nothing_is_taken_after_shutdown)
+{
+    uint8_t frames[4096];
+    char path[64] = "/tmp/capsid-shutdown-XXXXXX";
+    struct stat st;
+
+    int fd = mkstemp(path);
+    ck_assert_int_ge(fd, 0);
+    close(fd);
+    ns_start(&guest, NULL);
+    ns_connect(&guest, &conn, true);
+    struct msg_shutdown end = {.action = PROTO_SHUTDOWN_POWEROFF};
+    struct msg_remove remove = {.path = path};
+    size_t n = msg_shutdown_frame(&end, 50, frames, sizeof(frames));
+    n += msg_remove_frame(&remove, 51, frames + n, sizeof(frames) - n);
+    ns_send_bytes(&conn, frames, n);
+    ns_expect_ok(&conn, 50);
+    ck_assert(ns_closed_within(&conn, 3000));
+    ns_join(&guest);
+    ck_assert_int_eq(stat(path, &st), 0);
+    unlink(path);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -249,6 +276,7 @@ int main(void)
         a_stream_id_in_use_is_refused,
         a_host_that_does_not_read_stops_nobody_else,
         shutdown_ends_initd_and_every_process,
+        nothing_is_taken_after_shutdown,
     };
 
     return ns_main("connection", tests, sizeof(tests) / sizeof(tests[0]), 20);

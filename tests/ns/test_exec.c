@@ -2,11 +2,14 @@
 #include "ns_client.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ptrace.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static struct ns_guest guest;
@@ -196,9 +199,11 @@ START_TEST(a_descendant_that_holds_the_output_does_not_hold_the_job)
     ck_assert_uint_eq(result.exit.cause, PROTO_CAUSE_EXITED);
     ck_assert_uint_eq(result.exit.flags, PROTO_EXIT_OUTPUT_HELD);
     ck_assert_double_ge(result.seconds, 0.09);
-    ck_assert_double_lt(result.seconds, 0.5);
-    /* What comes within the time counts, and makes it longer. */
-    ns_run(&conn, ns_sh("(for i in 1 2 3 4 5; do sleep 0.05; echo $i; done) & echo 0"), &result);
+    ck_assert_double_lt(result.seconds, 5); /* not the 100 s of the descendant, however busy the machine is */
+    /* What comes within the time counts, and makes it longer. On a busy machine it can come later, so this is tried again. */
+    result.out_size = 0;
+    for (int i = 0; i < 20 && result.out_size < 12; i++)
+        ns_run(&conn, ns_sh("(for i in 1 2 3 4 5; do sleep 0.05; echo $i; done) & echo 0"), &result);
     ck_assert_str_eq(result.out, "0\n1\n2\n3\n4\n5\n");
     ck_assert_uint_eq(result.exit.flags, 0);
     ns_stop(&guest);
@@ -293,6 +298,20 @@ START_TEST(a_job_that_kills_everything_kills_only_itself)
 {
     setup();
     ns_run(&conn, ns_sh("kill -9 -1"), &result);
+    /* On a busy machine the process that was to become the next job is not gone yet, and that is told. */
+    struct msg_exec m = ns_sh("echo alive");
+    uint32_t stream = ns_exec(&conn, &m);
+    struct frame f = ns_receive(&conn);
+    if (f.type == MSG_ERROR) {
+        struct msg_error e;
+        ck_assert(msg_error_decode(&e, f.payload, f.length));
+        ck_assert_uint_eq(e.code, PROTO_ERR_EXEC);
+        ck_assert_uint_eq(e.os_errno, EAGAIN);
+    } else {
+        ns_expect_type(&f, MSG_STARTED, stream);
+        ns_collect(&conn, stream, 65536, &result);
+        ck_assert_str_eq(result.out, "alive\n");
+    }
     for (int i = 0; i < 3; i++)
         ns_run_sh(&conn, "echo alive", &result);
     ck_assert_str_eq(result.out, "alive\n");
@@ -336,6 +355,95 @@ START_TEST(a_process_that_is_stopped_before_it_is_a_job)
         ns_collect(&conn, stream, 65536, &result);
         ck_assert_uint_eq(result.exit.cause, PROTO_CAUSE_EXITED);
         ck_assert_str_eq(result.out, "hello\n");
+    }
+    ns_stop(&guest);
+}
+END_TEST
+
+/* A job of root can kill it as well, which is seen only some time after initd has told it what to become: the tracer makes
+ * that time long. Nothing has run, so this is no end of a job. */
+START_TEST(a_process_that_is_killed_before_it_is_a_job)
+{
+    setup();
+    for (int i = 0; i < 3; i++) {
+        pid_t spare = wait_for_child();
+        int status;
+        if (ptrace(PTRACE_SEIZE, spare, NULL, (void *)PTRACE_O_TRACEEXIT) < 0)
+            break; /* not allowed here, or there is no spare process */
+        kill(spare, SIGKILL);
+        ck_assert_int_eq(waitpid(spare, &status, __WALL), spare);
+        ck_assert_int_eq(status >> 8, SIGTRAP | PTRACE_EVENT_EXIT << 8);
+        struct msg_exec m = ns_sh("echo hello");
+        uint32_t stream = ns_exec(&conn, &m);
+        NS_SEND(&conn, ping, 0, {.token = 1}); /* is answered after the EXEC was carried out */
+        ck_assert_uint_eq(ns_receive(&conn).type, MSG_PONG);
+        ck_assert_int_eq(ptrace(PTRACE_DETACH, spare, NULL, NULL), 0);
+        ck_assert_uint_eq(ns_expect_error(&conn, stream, PROTO_ERR_EXEC), EAGAIN);
+        ns_run_sh(&conn, "echo hello", &result);
+        ck_assert_str_eq(result.out, "hello\n");
+    }
+    ns_wait_until(ns_is_at_rest, &guest);
+    ns_stop(&guest);
+}
+END_TEST
+
+/* The write end of a pipe that process pid has open, other than its standard output and error; -1: there is none. */
+static int take_write_end(pid_t pid)
+{
+    for (int fd = 3; fd < 64; fd++) {
+        char path[64], target[64] = "", line[64];
+        unsigned flags = 0;
+        snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", (int)pid, fd);
+        FILE *f = fopen(path, "re");
+        while (f && fgets(line, sizeof(line), f))
+            if (strncmp(line, "flags:", 6) == 0)
+                flags = (unsigned)strtoul(line + 6, NULL, 8);
+        if (f)
+            fclose(f);
+        snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)pid, fd);
+        if ((flags & O_ACCMODE) == O_WRONLY && readlink(path, target, sizeof(target) - 1) > 0 &&
+            strncmp(target, "pipe:", 5) == 0)
+            return open(path, O_WRONLY | O_CLOEXEC);
+    }
+    return -1;
+}
+
+/* By its end initd sees that the program was executed. Held by a job of root, it comes at any time. */
+START_TEST(a_status_pipe_that_somebody_else_holds)
+{
+    setup();
+    pid_t spare = wait_for_child();
+    usleep(100000);
+    int held = take_write_end(spare);
+    struct msg_exec m = ns_sh("(for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.03; echo $i; done) & sleep 0.1");
+    uint32_t stream = ns_exec(&conn, &m);
+    usleep(300000);
+    if (held >= 0)
+        close(held);
+    ns_collect(&conn, stream, 65536, &result); /* within 10 s */
+    ck_assert_uint_eq(result.exit.cause, PROTO_CAUSE_EXITED);
+    ck_assert_uint_eq(result.exit.status, 0);
+    ns_stop(&guest);
+}
+END_TEST
+
+/* The tracer does not wait for it, so its status is not to be had, and initd has to look again whether it went: also when
+ * a wall-clock limit is far away. */
+START_TEST(a_traced_job_is_killed_before_its_time_is_over)
+{
+    setup();
+    struct msg_exec m = ns_sh("sleep 100");
+    m.wall_ms = 60000;
+    pid_t spare = wait_for_child();
+    uint32_t stream = ns_exec(&conn, &m);
+    struct msg_started s;
+    NS_EXPECT(&conn, started, STARTED, stream, &s);
+    if (ptrace(PTRACE_SEIZE, spare, NULL, NULL) == 0) {
+        NS_SEND(&conn, kill, stream, {});
+        ns_expect_ok(&conn, stream);
+        ns_collect(&conn, stream, 65536, &result); /* within 10 s */
+        ck_assert_uint_eq(result.exit.cause, PROTO_CAUSE_CANCELLED);
+        ck_assert_int_eq(waitpid(spare, NULL, __WALL), spare);
     }
     ns_stop(&guest);
 }
@@ -522,6 +630,78 @@ START_TEST(a_terminal)
 }
 END_TEST
 
+/* Gives a terminal whose reader sleeps size bytes in lines of 64, and END. Returns what its reader has counted. */
+static unsigned long count_of_terminal(uint32_t size)
+{
+    static uint8_t line[64];
+    struct msg_exec m = ns_sh("stty -echo; echo ready; sleep 0.5; wc -c");
+    struct msg_window w = {0};
+    struct msg_started s;
+    struct frame f;
+    char out[64] = "";
+    uint32_t sent = 0;
+
+    memset(line, 'x', sizeof(line) - 1);
+    line[sizeof(line) - 1] = '\n';
+    m.flags = PROTO_JOB_STDIN | PROTO_JOB_TTY;
+    m.wall_ms = 8000;
+    m.window = 65536;
+    uint32_t stream = ns_exec(&conn, &m);
+    NS_EXPECT(&conn, started, STARTED, stream, &s);
+    w.limit = s.stdin_limit;
+    do {
+        struct msg_data d;
+        f = ns_receive(&conn);
+        if (f.type == MSG_DATA && msg_data_decode(&d, f.payload, f.length))
+            snprintf(out + strlen(out), sizeof(out) - strlen(out), "%.*s", (int)d.data.size, d.data.data);
+        if (f.type == MSG_WINDOW)
+            ck_assert(msg_window_decode(&w, f.payload, f.length));
+        if (!strstr(out, "ready\r\n") || sent == size)
+            continue;
+        for (; sent < size && sent + sizeof(line) <= w.limit; sent += sizeof(line))
+            NS_SEND(&conn, data, stream,
+                    {.channel = 0, .offset = sent, .data = {.data = line, .size = sizeof(line)}});
+        if (sent == size)
+            NS_SEND(&conn, end, stream, {.channel = 0, .offset = sent});
+    } while (f.type != MSG_EXIT);
+    return strtoul(out + strlen("ready\r\n"), NULL, 10);
+}
+
+/* It takes 20 KiB, and END has to wait until there is room. */
+START_TEST(the_end_of_input_waits_for_a_full_terminal)
+{
+    setup();
+    /* Not each time is it just full. */
+    for (int i = 0; i < 8 && access("/dev/ptmx", R_OK | W_OK) == 0; i++)
+        ck_assert_uint_eq(count_of_terminal(20480), 20480);
+    ns_stop(&guest);
+}
+END_TEST
+
+/* That it has nobody for a while is no end of it: it is the job's for as long as its first process lives. */
+START_TEST(a_terminal_that_is_closed_and_opened_again)
+{
+    setup();
+    for (int i = 0; i < 2 && access("/dev/ptmx", R_OK | W_OK) == 0; i++) {
+        struct msg_exec m = ns_sh("echo before; exec <&- >&- 2>&-; sleep 0.2; exit 5");
+        m.flags = PROTO_JOB_TTY | (i ? PROTO_JOB_STDIN : 0);
+        ns_run(&conn, m, &result);
+        ck_assert_str_eq(result.out, "before\r\n");
+        ck_assert_uint_eq(result.exit.cause, PROTO_CAUSE_EXITED);
+        ck_assert_uint_eq(result.exit.status, 5);
+        ck_assert_uint_eq(result.exit.flags, 0);
+        m = ns_sh("for i in 1 2 3; do exec <&- >&- 2>&-; sleep 0.1; exec >/dev/tty; echo $i; seq 20000; "
+                  "done; exit 5");
+        m.flags = PROTO_JOB_TTY | (i ? PROTO_JOB_STDIN : 0);
+        ns_run(&conn, m, &result);
+        ck_assert_uint_eq(result.exit.cause, PROTO_CAUSE_EXITED);
+        ck_assert_uint_eq(result.exit.status, 5);
+        ck_assert_uint_eq(result.out_size, 3 * (3 + 108894 + 20000));
+    }
+    ns_stop(&guest);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -541,6 +721,9 @@ int main(void)
         kill_ends_a_job_with_its_output,
         a_job_that_kills_everything_kills_only_itself,
         a_process_that_is_stopped_before_it_is_a_job,
+        a_process_that_is_killed_before_it_is_a_job,
+        a_status_pipe_that_somebody_else_holds,
+        a_traced_job_is_killed_before_its_time_is_over,
         a_job_that_stops_itself_stays_stopped,
         a_job_that_makes_initd_its_tracer,
         an_orphan_that_makes_initd_its_tracer,
@@ -548,6 +731,8 @@ int main(void)
         many_jobs_at_once_leave_nothing_behind,
         the_table_is_full,
         a_terminal,
+        a_terminal_that_is_closed_and_opened_again,
+        the_end_of_input_waits_for_a_full_terminal,
     };
 
     return ns_main("exec", tests, sizeof(tests) / sizeof(tests[0]), 30);

@@ -234,6 +234,13 @@ START_TEST(directories_and_symlinks)
     write_ok(&m);
     ck_assert_int_eq(readlink(ns_in_dir(&guest, "d/link"), target, sizeof(target)), 8);
     ck_assert_uint_eq(write_fails(&m, PROTO_ERR_OS), EEXIST);
+    /* What is behind a symlink does not get a directory's owner and mode. */
+    ck_assert_int_eq(symlink("e", ns_in_dir(&guest, "d/alias")), 0);
+    struct msg_write_file alias = {.path = ns_in_dir(&guest, "d/alias"), .mode = S_IFDIR | 0700};
+    ck_assert_uint_eq(write_fails(&alias, PROTO_ERR_OS), ENOTDIR);
+    ck_assert_int_eq(stat(ns_in_dir(&guest, "d/e"), &st), 0);
+    ck_assert_uint_eq(st.st_mode, S_IFDIR | 0751);
+    m.path = ns_in_dir(&guest, "d/link");
     m.flags = PROTO_WRITE_ATOMIC;
     write_ok(&m);
     uint32_t stream = ns_stream(&conn);

@@ -179,6 +179,40 @@ START_TEST(a_job_is_fed_once_and_only_when_primed)
 }
 END_TEST
 
+START_TEST(a_feed_that_is_refused_changes_nothing)
+{
+    char elsewhere[64];
+    struct stat st, other;
+
+    setup();
+    uint32_t job = prime("/bin/sh");
+    write_source("ulimit -n\n");
+    struct msg_feed m = feed_of(job);
+    m.files = UINT32_MAX; /* more than the kernel allows */
+    NS_SEND(&conn, feed, 700, m);
+    ns_expect_error(&conn, 700, PROTO_ERR_OS);
+    ck_assert_int_eq(stat(ns_in_dir(&guest, "source"), &st), 0);
+    /* A source of another filesystem cannot get the script's name. */
+    snprintf(elsewhere, sizeof(elsewhere), "/dev/shm/capsid-source-%d", (int)getpid());
+    FILE *f = fopen(elsewhere, "we");
+    if (f && fstat(fileno(f), &other) == 0 && other.st_dev != st.st_dev) {
+        m.source = elsewhere;
+        m.files = 20;
+        NS_SEND(&conn, feed, 700, m);
+        ck_assert_uint_eq(ns_expect_error(&conn, 700, PROTO_ERR_OS), EXDEV);
+    }
+    if (f)
+        fclose(f);
+    unlink(elsewhere);
+    ck_assert_uint_eq(state_of(job), PROTO_JOB_PRIMED);
+    m = feed_of(job);
+    feed(&m);
+    ck_assert_uint_eq(result.exit.status, 0);
+    ck_assert_int_gt(atoi(result.out), 20);
+    ns_stop(&guest);
+}
+END_TEST
+
 START_TEST(an_interpreter_that_does_not_settle)
 {
     setup();
@@ -352,6 +386,7 @@ int main(void)
         sh_gets_its_input_and_limits,
         python_runs_what_it_is_fed,
         a_job_is_fed_once_and_only_when_primed,
+        a_feed_that_is_refused_changes_nothing,
         an_interpreter_that_does_not_settle,
         a_primed_job_that_dies_is_an_ended_job,
         quiesce_and_resume,

@@ -242,6 +242,50 @@ START_TEST(it_is_asked_to_end)
 }
 END_TEST
 
+static void write_text(const char *directory, const char *name, const char *text)
+{
+    char path[256];
+
+    snprintf(path, sizeof(path), "%s/%s", directory, name);
+    FILE *f = fopen(path, "we");
+    ck_assert_ptr_nonnull(f);
+    fputs(text, f);
+    ck_assert_int_eq(fclose(f), 0);
+}
+
+/* Before Linux 5.14 there is no cgroup.kill: a group is frozen to be killed, and has to be thawed for the next start. Such
+ * a kernel's cgroups are played by a directory; a file of it holds what was written last. */
+START_TEST(it_is_restarted_where_cgroups_are_killed_by_freezing)
+{
+    static const char *const files[] = {"cgroup.subtree_control", "jobs/cgroup.subtree_control",
+                                        "jobs/0/cgroup.procs", "jobs/0/cgroup.freeze"};
+    char directory[] = "/tmp/capsid-service-XXXXXX", text[700], first[128];
+    const char *initd = getenv("INITD");
+
+    ck_assert_ptr_nonnull(mkdtemp(directory));
+    snprintf(text, sizeof(text), "mkdir -p %s/jobs/0", directory); /* the first group that is made */
+    ck_assert_int_eq(system(text), 0);
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+        write_text(directory, files[i], "");
+    /* clone3(2) would see that this is no cgroup. */
+    snprintf(text, sizeof(text), "#!/bin/sh\nexec %s/test/tools/enosys clone3 %s --test-cgroup=%s \"$@\"\n",
+             getenv("BUILD") ? getenv("BUILD") : "build", initd ? initd : "build/initd", directory);
+    write_text(directory, "initd", text);
+    snprintf(text, sizeof(text), "%s/initd", directory);
+    ck_assert_int_eq(chmod(text, 0755), 0);
+    ck_assert_int_eq(setenv("INITD", text, 1), 0);
+
+    snprintf(text, sizeof(text), "echo $(cat %s/jobs/0/cgroup.freeze); exit 1", directory);
+    start("initd.main_restart=always", text);
+    ck_assert_int_ge(log_lines(3, first), 3);
+    snprintf(text, sizeof(text), "! grep -qv '^0$' %s", log_path);
+    ck_assert_int_eq(system(text), 0);
+    stop();
+    snprintf(text, sizeof(text), "rm -r %s", directory);
+    ck_assert_int_eq(system(text), 0);
+}
+END_TEST
+
 int main(void)
 {
     ns_require();
@@ -252,6 +296,7 @@ int main(void)
     tcase_set_timeout(t, 30);
     tcase_add_test(t, it_is_started_with_its_arguments);
     tcase_add_loop_test(t, it_is_restarted_as_asked, 0, 6);
+    tcase_add_test(t, it_is_restarted_where_cgroups_are_killed_by_freezing);
     tcase_add_test(t, a_failing_program_does_not_spin);
     tcase_add_test(t, a_missing_program_does_not_matter);
     tcase_add_test(t, jobs_are_not_disturbed_by_its_end);

@@ -405,6 +405,18 @@ START_TEST(finished_jobs_give_way_oldest_first)
         ck_assert_uint_eq(wire_u32s_at(list.ids, i), 9 + i);
         ck_assert_uint_eq(wire_u32s_at(list.states, i), PROTO_JOB_ENDED);
     }
+    /* Not to a request that is refused. */
+    struct msg_exec m = ns_sh("true");
+    m.cwd = "relative";
+    ns_expect_error(&conn, ns_exec(&conn, &m), PROTO_ERR_INVALID);
+    NS_SEND(&conn, prime, 7777, {.argv = m.argv, .cwd = "/", .script = "relative"});
+    ns_expect_error(&conn, 7777, PROTO_ERR_INVALID);
+    NS_SEND(&conn, prime, 7777, {.argv = m.argv, .cwd = "relative", .script = "/nowhere"});
+    ns_expect_error(&conn, 7777, PROTO_ERR_INVALID);
+    NS_SEND(&conn, jobs, 7777, {});
+    NS_EXPECT(&conn, job_list, JOB_LIST, 7777, &list);
+    ck_assert_uint_eq(list.ids.count, 32);
+    ck_assert_uint_eq(wire_u32s_at(list.ids, 0), 9);
     ns_stop(&guest);
 }
 END_TEST

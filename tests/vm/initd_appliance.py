@@ -104,6 +104,24 @@ def deaf_to_sigterm(a):
 
 
 @scenario(own=ALONE, healthy=False)
+def a_disk_behind_many_mounts(a):
+    """The kernel lists them a page at a time."""
+    disk = a.disk()
+    a.boot("initd.main=/appliance,say", [(disk, "off")])
+    a.wait_text("stays")
+    a.connect()
+    for i in range(200):
+        target = f"/tmp/mount-{i}"
+        a.c.request("WRITE_FILE", path=target, mode=0o40755, size=0, data=b"")
+        expect(a.c.request("MOUNT", source="none", target=target, fstype="tmpfs").kind, "OK")
+    a.c.request("WRITE_FILE", path="/tmp/disk", mode=0o40755, size=0, data=b"")
+    expect(a.c.request("MOUNT", source="/dev/vdb", target="/tmp/disk", fstype="ext4").kind, "OK")
+    a.c.write_file("/tmp/disk/file", b"content")
+    a.shut_down()
+    check_disk(disk)
+
+
+@scenario(own=ALONE, healthy=False)
 def the_end_of_the_program_is_the_end_of_the_guest(a):
     disk = a.disk()
     for boot in (1, 2, 3):
