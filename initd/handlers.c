@@ -273,7 +273,8 @@ void handlers_run(struct conn *c)
 {
     int r = 0;
 
-    while (!shutdown_asked && conn_can_answer(c) && !c->waiting) {
+    /* Whoever asks a guest that could not be set up is told why, also when another request has ended it. */
+    while ((!shutdown_asked || set_up_fault.code) && conn_can_answer(c) && !c->waiting) {
         struct frame f;
         r = frame_reader_next(&c->rx, &f);
         if (r <= 0)
