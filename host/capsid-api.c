@@ -4,10 +4,7 @@
  */
 #include "cli/cli.h"
 
-#include <signal.h>
-
 int main(int argc, char **argv)
 {
-    signal(SIGCHLD, SIG_DFL); /* when it was ignored, nobody could wait for a child */
     return cli_run_verb(&verb_api, argc, argv);
 }

@@ -5,7 +5,6 @@
 #include "core/run.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -47,7 +46,6 @@ int main(int argc, char **argv)
 {
     const char *verb = argc > 1 ? argv[1] : "";
 
-    signal(SIGCHLD, SIG_DFL); /* when it was ignored, nobody could wait for a child */
     if (strcmp(verb, "--help") == 0 || strcmp(verb, "-h") == 0 || strcmp(verb, "help") == 0)
         return print_help();
     if (strcmp(verb, "--version") == 0) {

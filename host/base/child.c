@@ -70,9 +70,9 @@ static void give_up(int report_fd, const char *step)
 
 /* In a pid namespace of its own a child sees no parent to compare. The parent holds the other end of the pipe,
  * so without it the pipe is broken (poll(2), POLLERR). */
-static void die_with_parent(int report_fd)
+void child_die_with_parent(int pipe_fd)
 {
-    struct pollfd p = {.fd = report_fd, .events = POLLOUT};
+    struct pollfd p = {.fd = pipe_fd, .events = POLLOUT};
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (poll(&p, 1, 0) < 0 || (p.revents & POLLERR))
@@ -92,7 +92,7 @@ static void run_child(const struct child_spec *spec, const int report[2])
     signal(SIGPIPE, SIG_DFL);
     signal(SIGCHLD, SIG_DFL);
     setsid();
-    die_with_parent(report[1]);
+    child_die_with_parent(report[1]);
     redirect(spec->stdin_fd, STDIN_FILENO);
     redirect(spec->stdout_fd, STDOUT_FILENO);
     redirect(spec->stderr_fd, STDERR_FILENO);
@@ -105,7 +105,7 @@ static void run_child(const struct child_spec *spec, const int report[2])
     if (isolation) {
         if (isolation->enter && isolation->enter(isolation->context, &step) < 0)
             give_up(report[1], step);
-        die_with_parent(report[1]); /* a change of user ended what was asked for (prctl(2)) */
+        child_die_with_parent(report[1]); /* a change of user ended what was asked for (prctl(2)) */
         if (isolation->rehearsal)
             _exit(0);
         execve(spec->argv[0], (char *const *)spec->argv, (char *const *)isolation->envp);

@@ -66,6 +66,13 @@ void child_kill(struct child *c);
  */
 void child_kill_recorded(pid_t pid, uint64_t start_time);
 
+/*
+ * For a child that has just been forked, and again after it changed its user, which ends what was asked for (prctl(2)): it is
+ * killed when its parent's thread ends, and ends at once if that has happened. pipe_fd is the writing end of a pipe whose
+ * other end the parent alone has open. Async-signal-safe.
+ */
+void child_die_with_parent(int pipe_fd);
+
 /* Start time of a process as in struct child; 0 when there is no such process. */
 uint64_t child_start_time(pid_t pid);
 

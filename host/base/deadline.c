@@ -77,3 +77,10 @@ int deadline_wait_fd(int fd, short events, int64_t deadline, const struct cancel
 
     return deadline_poll(&p, 1, deadline, cancel, e);
 }
+
+void deadline_pause(int64_t ms)
+{
+    struct error ignored = {0};
+
+    deadline_poll(NULL, 0, deadline_in_ms(ms), NULL, &ignored);
+}

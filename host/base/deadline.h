@@ -23,6 +23,9 @@ int64_t deadline_in_ms(int64_t ms);
 /* For loops that an fd which is always ready would keep from ever waiting. */
 bool deadline_passed(int64_t deadline);
 
+/* Waits for ms milliseconds, between two tries of what takes no more than some of them; nobody can cancel it. */
+void deadline_pause(int64_t ms);
+
 /* How the user's wish to stop reaches every wait: an fd that becomes readable. -1: nobody can cancel. */
 struct cancel {
     int fd;

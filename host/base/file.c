@@ -169,12 +169,11 @@ int file_remove_tree(const char *path, struct error *e)
 int file_seal(int fd)
 {
     int64_t deadline = deadline_in_ms(SEAL_MS);
-    struct error ignored = {0};
 
     while (fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
         if (errno != EBUSY || deadline_passed(deadline))
             return -1;
-        deadline_poll(NULL, 0, deadline_in_ms(1), NULL, &ignored);
+        deadline_pause(1);
     }
     return 0;
 }
@@ -308,25 +307,32 @@ static bool is_cancelled(const struct cancel *cancel, struct error *e)
     return deadline_poll(NULL, 0, 0, cancel, e) < 0;
 }
 
-int digest_fd(int fd, const struct cancel *cancel, char ret[static DIGEST_HEX_SIZE], struct error *e)
+static int digest_rest(int fd, const struct cancel *cancel, EVP_MD_CTX *ctx, struct error *e)
 {
     enum { CHUNK = 1 << 18 };
     cleanup_free char *chunk = memory_allocate(CHUNK);
+
+    for (;;) {
+        if (is_cancelled(cancel, e))
+            return -1;
+        ssize_t n = read(fd, chunk, CHUNK);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return error_errno(e, "cannot read");
+        if (n == 0)
+            return 0;
+        EVP_DigestUpdate(ctx, chunk, (size_t)n);
+    }
+}
+
+int digest_fd(int fd, const struct cancel *cancel, char ret[static DIGEST_HEX_SIZE], struct error *e)
+{
     unsigned char raw[32] = {0};
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    int result = 0;
-    ssize_t n = 1;
 
     EVP_DigestInit_ex(ctx, EVP_sha256(), NULL);
-    while (result == 0 && n > 0) {
-        result = is_cancelled(cancel, e) ? -1 : 0;
-        if (result == 0 && (n = read(fd, chunk, CHUNK)) > 0)
-            EVP_DigestUpdate(ctx, chunk, (size_t)n);
-        else if (result == 0 && n < 0 && errno == EINTR)
-            n = 1;
-        else if (n < 0)
-            result = error_errno(e, "cannot read");
-    }
+    int result = digest_rest(fd, cancel, ctx, e);
     EVP_DigestFinal_ex(ctx, raw, NULL);
     EVP_MD_CTX_free(ctx);
     to_hex(raw, sizeof(raw), ret);

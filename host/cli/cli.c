@@ -76,6 +76,7 @@ static int catch_signals(struct error *e)
             sigaction(signals[i], &action, NULL);
     }
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGCHLD, SIG_DFL); /* when it was ignored, nobody could wait for a child */
     return channel[0];
 }
 

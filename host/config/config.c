@@ -282,3 +282,10 @@ void config_compare(const struct config *a, const struct config *b,
     CONFIG_SETTINGS(S)
 #undef S
 }
+
+int64_t config_patience_ms(const struct config *c, int64_t least_ms)
+{
+    int64_t boot_ms = (int64_t)c->boot_timeout * 1000;
+
+    return boot_ms > least_ms ? boot_ms : least_ms;
+}

@@ -84,6 +84,10 @@ void config_compare(const struct config *a, const struct config *b,
 /* Sets one key; source names where the value comes from, for messages. */
 int config_set(struct config *c, const char *key, const char *value, const char *source, struct error *e);
 
+/* In ms: boot_timeout, or least_ms when that is longer. For steps of a guest that has booted within boot_timeout, which says
+ * how slow this machine may be. */
+int64_t config_patience_ms(const struct config *c, int64_t least_ms);
+
 const char *config_accel_name(enum accel_choice accel);
 
 #endif

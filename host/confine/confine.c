@@ -279,13 +279,6 @@ bool confine_may_pass(int code)
     return false;
 }
 
-static void pause_between_rehearsals(void)
-{
-    struct error ignored = {0};
-
-    deadline_poll(NULL, 0, deadline_in_ms(REHEARSAL_PAUSE_MS), NULL, &ignored);
-}
-
 /* -1 with errno, too. */
 static int rehearse(const struct confinement *c, struct error *e)
 {
@@ -309,7 +302,7 @@ static int try_parts(const struct confinement *c, struct error *e)
 {
     for (int i = 0; i < REHEARSALS; i++) {
         if (i > 0)
-            pause_between_rehearsals();
+            deadline_pause(REHEARSAL_PAUSE_MS);
         if (rehearse(c, e) == 0)
             return 1;
         if (!confine_may_pass(errno))
@@ -322,7 +315,7 @@ static int try_cgroup(struct confinement *c, struct error *e)
 {
     for (int i = 0; i < REHEARSALS; i++) {
         if (i > 0)
-            pause_between_rehearsals();
+            deadline_pause(REHEARSAL_PAUSE_MS);
         if (cgroup_probe(c) == 0)
             return 0;
     }

@@ -8,18 +8,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define SETTLE_MS 30000 /* at least; see patience_ms() */
+/* How long the guest may take for what is not a command of the language; at least, see config_patience_ms(). */
+#define SETTLE_MS 30000
 #define WARM_MS                                                                                              \
     300000 /* how long a warm-up command may run; emulated compilers of large languages take minutes */
-
-/* How long the guest may take for what is not a command of the language. It has booted within boot_timeout, so that says
- * how slow this machine may be. */
-static int64_t patience_ms(const struct supervisor *s)
-{
-    int64_t boot_ms = (int64_t)s->config.boot_timeout * 1000;
-
-    return boot_ms > SETTLE_MS ? boot_ms : SETTLE_MS;
-}
 
 /* What a warm-up command prints: the last line of standard error that is not empty, printable. */
 struct last_line {
@@ -158,9 +150,10 @@ int freeze_guest(struct supervisor *s, const struct language *l, const struct ma
     named.language = l->name;
     if (machine_boot(&m, s, &named, directory, e) < 0)
         return -1;
-    int result = warm_up(&m, l, patience_ms(s), e);
+    int64_t patience = config_patience_ms(&s->config, SETTLE_MS);
+    int result = warm_up(&m, l, patience, e);
     if (result == 0)
-        result = prime(&m, l, patience_ms(s), ret_job, e);
+        result = prime(&m, l, patience, ret_job, e);
     int64_t deadline = deadline_in_ms((int64_t)s->config.boot_timeout * 1000);
     if (result == 0)
         result = guest_quiesce(&m.guest, deadline, e);

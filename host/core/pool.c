@@ -303,7 +303,6 @@ int pool_run(struct pool *p, struct pool_target *t, const struct run_request *r,
 static struct pool_options complete(const struct pool_options *given, const struct config *c)
 {
     struct pool_options o = *given;
-    int64_t boot_ms = (int64_t)c->boot_timeout * 1000;
 
     o.max_vms = o.max_vms ? o.max_vms : MAX_VMS;
     o.max_waiters = o.max_waiters ? o.max_waiters : MAX_WAITERS;
@@ -312,8 +311,7 @@ static struct pool_options complete(const struct pool_options *given, const stru
     o.check_interval_ms = o.check_interval_ms ? o.check_interval_ms : CHECK_MS;
     o.replace_ms = o.replace_ms ? o.replace_ms : REPLACE_MS;
     o.check_deadline_ms = o.check_deadline_ms ? o.check_deadline_ms : ANSWER_MS;
-    if (!o.warm_deadline_ms) /* what a guest may take to boot tells how slow the machine may be */
-        o.warm_deadline_ms = boot_ms > WARM_MS ? boot_ms : WARM_MS;
+    o.warm_deadline_ms = o.warm_deadline_ms ? o.warm_deadline_ms : config_patience_ms(c, WARM_MS);
     return o;
 }
 

@@ -218,12 +218,11 @@ void snapshot_explain(const struct snapshot *snapshot, struct error *e)
 static int lock_soon(int fd, int operation)
 {
     int64_t deadline = deadline_in_ms(LOCK_MS);
-    struct error ignored = {0};
 
     while (flock(fd, operation | LOCK_NB) < 0) {
         if (errno != EWOULDBLOCK || deadline_passed(deadline))
             return -1;
-        deadline_poll(NULL, 0, deadline_in_ms(1), NULL, &ignored);
+        deadline_pause(1);
     }
     return 0;
 }

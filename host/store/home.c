@@ -83,7 +83,6 @@ void home_remove_cgroup(const char *path)
     cleanup_free char *kill = text_format("%s/cgroup.kill", path);
     cleanup_free char *above = text_copy(path);
     int64_t deadline = deadline_in_ms(CGROUP_KILL_MS);
-    struct error ignored = {0};
 
     if (rmdir(path) < 0 && errno == EBUSY) {
         cleanup_fd int fd = open(kill, O_WRONLY | O_CLOEXEC);
@@ -91,7 +90,7 @@ void home_remove_cgroup(const char *path)
             log_warning("cannot kill what is in %s: %s", path, strerror(errno));
         /* Killed processes leave it when they have ended. */
         while (rmdir(path) < 0 && errno == EBUSY && clock_monotonic_ns() < deadline)
-            deadline_poll(NULL, 0, deadline_in_ms(1), NULL, &ignored);
+            deadline_pause(1);
     }
     if (access(path, F_OK) == 0)
         log_warning("left-over cgroup %s could not be removed", path);
@@ -134,12 +133,11 @@ static bool process_holds(int fd)
 static bool owner_lives(int fd)
 {
     int64_t deadline = deadline_in_ms(ORPHAN_MS);
-    struct error ignored = {0};
 
     while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-        if (process_holds(fd) || clock_monotonic_ns() >= deadline)
+        if (process_holds(fd) || deadline_passed(deadline))
             return true;
-        deadline_poll(NULL, 0, deadline_in_ms(1), NULL, &ignored);
+        deadline_pause(1);
     }
     return false;
 }

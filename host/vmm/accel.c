@@ -1,5 +1,6 @@
 #include "vmm/accel.h"
 
+#include "base/child.h"
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "vmm/kvm_probe.h"
@@ -10,7 +11,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 
@@ -29,12 +29,8 @@ struct probe_result {
 /* It must not outlive this process when KVM hangs, nor hold what this process holds: its locks, its output. */
 static void stand_alone(const int channel[2])
 {
-    struct pollfd p = {.fd = channel[1], .events = POLLOUT};
-
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
     close(channel[0]);
-    if (poll(&p, 1, 0) < 0 || (p.revents & POLLERR)) /* the parent has ended before it was asked for */
-        _exit(1);
+    child_die_with_parent(channel[1]);
     if (channel[1] > 0)
         close_range(0, (unsigned)channel[1] - 1, 0);
     close_range((unsigned)channel[1] + 1, ~0u, 0);

@@ -136,6 +136,22 @@ fetch_vhost_device() {
 		dpkg-deb -x vhost-device-vsock_*.deb "$tools")
 }
 
+# need_jsonschema: of those whose checks are a Python program that compares answers with the API's description.
+need_jsonschema() {
+	python3 -c 'import jsonschema' 2>/dev/null || {
+		echo "SKIP: python3-jsonschema is not installed; 'make deps-check' installs it"
+		exit 77
+	}
+}
+
+# api_checks WHAT NAME: the checks of tests/vm/NAME.py, and the end of the test.
+api_checks() {
+	python3 "$SRC/tests/vm/$2.py" || fail "$1 (above)"
+	expect_clean "after the servers"
+	[ "$failures" = 0 ] || tail -n 50 "$TMPDIR/api.log"
+	finish
+}
+
 finish() {
 	[ "$failures" -eq 0 ] || printf '%s failures\n' "$failures"
 	exit $((failures > 0))
