@@ -288,7 +288,7 @@ include tests/tests.mk
 bench: all kernel guest-programs bench-programs
 	$(Q)tests/bench/run
 	$(Q)tests/bench/initd
-	$(Q)CAPSID_DATA=$(abspath $(SHARE)) PROBE=$(T)/guest/probe TRUE=$(T)/guest/bench_true $(T)/bench/pool
+	$(Q)CAPSID_DATA=$(abspath $(SHARE)) SPAWN=$(T)/guest/bench_spawn TRUE=$(T)/guest/bench_true $(T)/bench/pool
 	$(Q)CAPSID_DATA=$(abspath $(SHARE)) tests/bench/api
 
 # ---- install, clean ------------------------------------------------------------------------------

@@ -5,8 +5,9 @@
  *   pool [--runs N] [--clients A,B,...] [--idle A,B,...] [--seconds N] [--rounds N]
  *   pool --tokens --runs N --clients A    only that: each run prints a token of its own
  *
- * Run by make bench, in CAPSID_HOME. PROBE and TRUE name the guest programs for the second part (tests/guest/probe.c,
- * bench_true.c, static); without them that is left out. --rounds 0 leaves out the first two.
+ * Run by make bench, in CAPSID_HOME. SPAWN and TRUE name the guest programs for the second part
+ * (tests/guest/bench_spawn.c, bench_true.c, static); without them that is left out. --rounds 0 leaves out the first
+ * two.
  */
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -28,6 +29,8 @@
 #define WAIT_MS 120000
 #define ECHOES 20 /* of a VM; the first are not counted */
 #define SPAWNS "20"
+#define IDLE_MS 100 /* before the first run in a fresh VM, and before each of what it is compared with */
+#define IDLE_SPAWNS 5
 #define PIDS_MAX 1024
 
 static struct supervisor supervisor;
@@ -148,6 +151,7 @@ static double execute(struct guest *g, const char *argv, size_t size, struct buf
 
 struct trips {
     struct samples first, again, echo, spawn;
+    struct samples idle_echo, idle_spawn; /* each after a pause as long as the one before the first run */
 };
 
 /* Static, so that it is the starting of a program that is measured, not the loading of libraries. */
@@ -160,42 +164,75 @@ static void put_program(struct guest *g, const char *path, const struct buffer *
           path);
 }
 
+#define TEXT(number) TEXT_OF(number)
+#define TEXT_OF(number) #number
+
+/* Words of a program that starts TRUE without initd, and prints how many ns each time took. */
+#define SPAWN(count) "/run/spawn\0" count "\0plain\0" TRUE
+
+static void spawn_inside(struct guest *g, const char *argv, size_t size, struct samples *ret)
+{
+    cleanup_buffer struct buffer out = {0};
+
+    execute(g, argv, size, &out);
+    buffer_add(&out, "", 1);
+    for (char *at = out.data, *end; strtod(at, &end) > 0; at = end)
+        put(ret, strtod(at, NULL) / 1e6);
+}
+
+static double echo(struct guest *g)
+{
+    int64_t start = clock_monotonic_ns();
+
+    check(guest_ping(g, deadline_in_ms(WAIT_MS), &error), "ping");
+    return since(start);
+}
+
+/* What idles grows cold: the processor's caches, and the host's tables of the VM's memory. */
+static void idle_trips(struct guest *g, struct trips *r)
+{
+    static const char argv[] = SPAWN(TEXT(IDLE_SPAWNS) "/" TEXT(IDLE_MS));
+
+    for (int i = 0; i < IDLE_SPAWNS; i++) {
+        usleep(IDLE_MS * 1000);
+        put(&r->idle_echo, echo(g));
+    }
+    spawn_inside(g, argv, sizeof(argv), &r->idle_spawn);
+}
+
 /* A fresh VM: what the first program costs from the taking on; then, in turns, what echo and programs cost. */
 static void round_trip(struct pool *p, struct pool_target *t, const struct buffer programs[2],
                        struct trips *r)
 {
-    static const char spawn[] = "/run/probe\0spawn\0" SPAWNS "\0" TRUE;
+    static const char spawn[] = SPAWN(SPAWNS);
     cleanup_buffer struct buffer out = {0};
     struct pool_vm *vm;
 
     wait_filled(p, t);
-    usleep(100000);
+    usleep(IDLE_MS * 1000);
     int64_t start = clock_monotonic_ns();
     check(pool_take(p, t, deadline_in_ms(WAIT_MS), NULL, &vm, &error), "take");
     struct guest *g = &pool_machine(vm)->guest;
     double taking = since(start);
     put_program(g, TRUE, &programs[1]);
     put(&r->first, taking + execute(g, TRUE, sizeof(TRUE), &out));
-    put_program(g, "/run/probe", &programs[0]);
+    put_program(g, "/run/spawn", &programs[0]);
     wait_filled(p, t); /* the VM that comes instead of this one, so that its making does not count */
     for (int i = 0; i < ECHOES; i++) {
-        int64_t before = clock_monotonic_ns();
-        check(guest_ping(g, deadline_in_ms(WAIT_MS), &error), "ping");
-        double echo = since(before), again = execute(g, TRUE, sizeof(TRUE), &out);
+        double answer = echo(g), again = execute(g, TRUE, sizeof(TRUE), &out);
         if (i >= ECHOES / 4) {
-            put(&r->echo, echo);
+            put(&r->echo, answer);
             put(&r->again, again);
         }
     }
-    buffer_free(&out);
-    execute(g, spawn, sizeof(spawn), &out);
-    put(&r->spawn, atof(out.data ? out.data : "0") / 1e6);
+    spawn_inside(g, spawn, sizeof(spawn), &r->spawn);
+    idle_trips(g, r);
     pool_discard(p, vm);
 }
 
 static void round_trips(unsigned rounds)
 {
-    const char *const paths[] = {getenv("PROBE"), getenv("TRUE")};
+    const char *const paths[] = {getenv("SPAWN"), getenv("TRUE")};
     struct buffer programs[2] = {0};
     struct trips r = {0};
     struct pool_target *t;
@@ -212,10 +249,14 @@ static void round_trips(unsigned rounds)
     pool_close(p);
     printf("%s from a pool, the image of sh; %u fresh VMs; median, 10th .. 90th percentile\n", TRUE, rounds);
     row("take and first run in a fresh VM", &r.first);
-    double again = row("run again in the same VM", &r.again), echo = row("echo (PING)", &r.echo);
-    double spawn = row("bare fork, exec and wait inside the guest", &r.spawn);
-    printf("  first run / (echo + fork and exec) %.2f;  run again / (echo + fork and exec) %.2f\n",
-           quantile(&r.first, 0.5) / (echo + spawn), again / (echo + spawn));
+    double again = row("run again in the same VM", &r.again);
+    double bare = row("echo (PING)", &r.echo) + row("bare fork, exec and wait inside the guest", &r.spawn);
+    double idle = row("echo after " TEXT(IDLE_MS) " ms of idling, as before the first run", &r.idle_echo) +
+                  row("bare fork, exec and wait after as much", &r.idle_spawn);
+    double first = quantile(&r.first, 0.5);
+    printf("  first run / (echo + fork and exec) %.2f, to those after idling %.2f;  run again / (echo + fork "
+           "and exec) %.2f\n",
+           first / bare, first / idle, again / bare);
     buffer_free(&programs[0]);
     buffer_free(&programs[1]);
 }

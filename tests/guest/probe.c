@@ -3,7 +3,6 @@
  *
  *   probe true                 exits with 0
  *   probe exit N               exits with N
- *   probe spawn N PROGRAM...   runs PROGRAM N times by a bare fork, exec and wait; prints the median in ns
  *   probe hog MIB              takes that much memory and keeps it
  *   probe bomb                 forks without end
  *   probe orphans N            leaves N children behind that end at once
@@ -17,52 +16,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
-
-static uint64_t now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static int compare(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-    return (x > y) - (x < y);
-}
-
-static int spawn(size_t count, char **argv)
-{
-    uint64_t *took = calloc(count, sizeof(*took));
-    int status = 0;
-
-    if (!took || count == 0)
-        return 1;
-    for (size_t i = 0; i < count; i++) {
-        uint64_t before = now();
-        pid_t pid = fork();
-        if (pid == 0) {
-            execv(argv[0], argv);
-            _exit(127);
-        }
-        if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0)
-            return 1;
-        took[i] = now() - before;
-    }
-    qsort(took, count, sizeof(*took), compare);
-    printf("%llu\n", (unsigned long long)took[count / 2]);
-    free(took);
-    return 0;
-}
 
 static int hog(size_t mib)
 {
@@ -162,8 +119,6 @@ int main(int argc, char **argv)
         return 0;
     if (strcmp(verb, "exit") == 0)
         return (int)n;
-    if (strcmp(verb, "spawn") == 0 && argc > 3)
-        return spawn(n, argv + 3);
     if (strcmp(verb, "hog") == 0)
         return hog(n);
     if (strcmp(verb, "bomb") == 0)
