@@ -255,6 +255,7 @@ static void dispatch(struct conn *c, const struct frame *f)
 {
     enum stream_use use = stream_use_of(f->type);
 
+    snapshot_tidy();
     if (!c->greeted && f->type != MSG_HELLO)
         conn_send_error(c, f->stream, f->type, PROTO_ERR_STATE, 0, "no HELLO yet");
     else if (set_up_fault.code && f->type != MSG_HELLO)

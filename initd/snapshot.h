@@ -20,7 +20,7 @@ void snapshot_quiesce(void);
 /* RESUME: does the steps in their order, each on its own; ret->done says which succeeded. */
 void snapshot_resume(const struct msg_resume *m, struct msg_resumed *ret);
 
-/* For the loop, after answers were sent: gives back what only RESUME needed. */
+/* After the answers were sent, and before the next request: what RESUME need not do at once. */
 void snapshot_tidy(void);
 
 #endif
