@@ -153,6 +153,24 @@ static int milliseconds_until(uint64_t deadline, uint64_t now)
     return ms < 1000000 ? (int)ms : 1000000;
 }
 
+/*
+ * Between QUIESCE and RESUME initd asks without sleeping for a while. A guest that was saved in its sleep has to execute,
+ * and an emulator to translate, what wakes it, the timers that had no hurry, and the scheduler, before it sees RESUME.
+ */
+static int wait_for_events(struct watch_event *events, uint64_t next)
+{
+    uint64_t now;
+    bool awake;
+    int n;
+
+    do {
+        now = sys_now();
+        awake = snapshot_awake(now);
+        n = watch_wait(events, EVENTS_MAX, awake ? 0 : milliseconds_until(next, now));
+    } while (n == 0 && awake && (!next || now < next));
+    return n;
+}
+
 /* True when no connection has an answer left to send. */
 static bool all_sent(void)
 {
@@ -195,7 +213,7 @@ uint8_t loop_run(uint64_t (*set_up)(uint64_t now))
                 return action;
             next = sys_earlier(next, shutdown_by);
         }
-        int n = watch_wait(events, EVENTS_MAX, reap_again ? 0 : milliseconds_until(next, sys_now()));
+        int n = wait_for_events(events, reap_again ? now : next);
         now = sys_now();
         if (reap_again)
             reap();

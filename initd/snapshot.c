@@ -1,5 +1,6 @@
 #include "snapshot.h"
 
+#include "limits.h"
 #include "sys.h"
 #include "text.h"
 
@@ -17,6 +18,7 @@
 #define MACHINE_ID_SIZE 33
 
 static bool quiesced;
+static uint64_t awake_until;
 static int random_fd = -1;
 static int id_fd = -1; /* MACHINE_ID for RESUME to write to; -1: it is to be made anew */
 static char id_line[MACHINE_ID_SIZE + 1];
@@ -52,6 +54,12 @@ void snapshot_quiesce(void)
 {
     quiesced = true;
     open_machine_id();
+    awake_until = sys_now() + SNAPSHOT_AWAKE_MS * NS_PER_MS;
+}
+
+bool snapshot_awake(uint64_t now)
+{
+    return quiesced && now < awake_until;
 }
 
 /* random(4): RNDADDENTROPY adds bytes and says that they count, RNDRESEEDCRNG makes the generator use them

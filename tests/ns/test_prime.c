@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static struct ns_guest guest;
@@ -397,6 +398,46 @@ START_TEST(the_machine_id_is_new_whatever_was_done_to_it)
 }
 END_TEST
 
+/* Part of the time, meanwhile, that initd runs. */
+static double activity(double seconds)
+{
+    struct timespec before, after;
+    clockid_t clock;
+
+    ck_assert_int_eq(clock_getcpuclockid(guest.pid, &clock), 0);
+    clock_gettime(clock, &before);
+    usleep((useconds_t)(seconds * 1e6));
+    clock_gettime(clock, &after);
+    return ((double)(after.tv_sec - before.tv_sec) + (double)(after.tv_nsec - before.tv_nsec) / 1e9) /
+           seconds;
+}
+
+static bool is_asleep(void *unused)
+{
+    (void)unused;
+    return activity(0.2) < 0.05;
+}
+
+/* A guest that is restored while it sleeps needs longer for RESUME. Whose host takes its time costs nothing. */
+START_TEST(a_quiesced_guest_stays_awake_for_a_while)
+{
+    setup();
+    ns_wait_until(is_asleep, NULL);
+    quiesce();
+    double awake = activity(0.5);
+    ck_assert_msg(awake > 0.1, "it ran for %.3f of the time", awake);
+    ns_wait_until(is_asleep, NULL);
+    resume_as(0x21);
+    ns_run_sh(&conn, "cat /etc/machine-id", &result);
+    ck_assert_str_eq(result.out, "21212121212121212121212121212121\n");
+    quiesce();
+    resume_as(0x22);
+    awake = activity(0.5);
+    ck_assert_msg(awake < 0.1, "it ran for %.3f of the time after RESUME", awake);
+    ns_stop(&guest);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -409,6 +450,7 @@ int main(void)
         a_primed_job_that_dies_is_an_ended_job,
         quiesce_and_resume,
         the_machine_id_is_new_whatever_was_done_to_it,
+        a_quiesced_guest_stays_awake_for_a_while,
     };
 
     return ns_main("prime", tests, sizeof(tests) / sizeof(tests[0]), 30);
