@@ -142,10 +142,22 @@ void handle_shutdown(struct conn *c, uint32_t stream, const struct msg_shutdown 
 
 /* ---- snapshots, statistics ------------------------------------------------------------------- */
 
+/* Since the fork of the spare process the first write to a page copies it. HELLO and RESUME do not pay for that. */
+static void own_buffers(void)
+{
+    for (unsigned i = 0; i < CONNS_MAX; i++) {
+        const struct conn *c = conn_at(i);
+        if (c->greeted)
+            *(volatile uint8_t *)c->rx.buffer = *c->rx.buffer;
+    }
+}
+
 static void after_sync(int result)
 {
-    if (quiescing && result == 0)
+    if (quiescing && result == 0) {
+        own_buffers();
         snapshot_quiesce();
+    }
     quiescing = false;
 }
 
@@ -255,6 +267,7 @@ static void dispatch(struct conn *c, const struct frame *f)
 {
     enum stream_use use = stream_use_of(f->type);
 
+    snapshot_tidy();
     if (!c->greeted && f->type != MSG_HELLO)
         conn_send_error(c, f->stream, f->type, PROTO_ERR_STATE, 0, "no HELLO yet");
     else if (set_up_fault.code && f->type != MSG_HELLO)

@@ -117,6 +117,9 @@
 /* How long a guest that cannot be set up waits for a host that asks why. */
 #define SETUP_FAILED_MS 3000
 
+/* After a QUIESCE: how long initd waits for RESUME without sleeping. */
+#define SNAPSHOT_AWAKE_MS 2000
+
 /* How long SHUTDOWN waits for its OK to be taken, and then for processes to die. */
 #define SHUTDOWN_FLUSH_MS 1000
 #define SHUTDOWN_KILL_MS 2000

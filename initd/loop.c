@@ -21,7 +21,8 @@
 #include <unistd.h>
 
 #define EVENTS_MAX 32
-#define REAP_MAX 256 /* children in one turn; a flood of zombies must not keep others waiting */
+#define REAP_MAX 256    /* children in one turn; a flood of zombies must not keep others waiting */
+#define AWAKE_READS 500 /* takes some ms where the guest is emulated, less elsewhere */
 
 static int signal_fd = -1;
 static bool reap_again;
@@ -153,6 +154,40 @@ static int milliseconds_until(uint64_t deadline, uint64_t now)
     return ms < 1000000 ? (int)ms : 1000000;
 }
 
+/* Reads the serial port for a while. That is less code than epoll, and the first that a restored guest executes. */
+static bool heard_at_port(void)
+{
+    struct conn *c = conn_at(0);
+
+    for (int i = 0; i < AWAKE_READS && c->kind == CONN_SERIAL && c->events == EPOLLIN; i++) {
+        size_t pending = frame_reader_pending(&c->rx);
+        conn_on_event(c, EPOLLIN);
+        if (c->dead || frame_reader_pending(&c->rx) != pending)
+            return true;
+    }
+    return false;
+}
+
+/*
+ * Between QUIESCE and RESUME initd asks without sleeping for a while. A guest that was saved in its sleep has to execute,
+ * and an emulator to translate, what wakes it, the timers that had no hurry, and the scheduler, before it sees RESUME.
+ */
+static int wait_for_events(struct watch_event *events, uint64_t next)
+{
+    uint64_t now;
+    bool awake;
+    int n;
+
+    do {
+        now = sys_now();
+        awake = snapshot_awake(now);
+        if (awake && heard_at_port())
+            return 0;
+        n = watch_wait(events, EVENTS_MAX, awake ? 0 : milliseconds_until(next, now));
+    } while (n == 0 && awake && (!next || now < next));
+    return n;
+}
+
 /* True when no connection has an answer left to send. */
 static bool all_sent(void)
 {
@@ -195,7 +230,7 @@ uint8_t loop_run(uint64_t (*set_up)(uint64_t now))
                 return action;
             next = sys_earlier(next, shutdown_by);
         }
-        int n = watch_wait(events, EVENTS_MAX, reap_again ? 0 : milliseconds_until(next, sys_now()));
+        int n = wait_for_events(events, reap_again ? now : next);
         now = sys_now();
         if (reap_again)
             reap();

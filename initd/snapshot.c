@@ -1,5 +1,6 @@
 #include "snapshot.h"
 
+#include "limits.h"
 #include "sys.h"
 #include "text.h"
 
@@ -17,8 +18,10 @@
 #define MACHINE_ID_SIZE 33
 
 static bool quiesced;
+static uint64_t awake_until;
 static int random_fd = -1;
 static int id_fd = -1; /* MACHINE_ID for RESUME to write to; -1: it is to be made anew */
+static char id_line[MACHINE_ID_SIZE + 1];
 
 void snapshot_init(void)
 {
@@ -32,22 +35,31 @@ bool snapshot_quiesced(void)
 
 /*
  * Making the file anew costs an emulated guest a third of the time from its restore to RESUMED, so what is there and has
- * the right size is kept open and written over. It may be replaced until then; see is_in_place().
+ * the right size is kept open and written over. It may be replaced until then; see snapshot_tidy(). The kernel moves a page
+ * that is used the second time to another list, which is not left to the write.
  */
 static void open_machine_id(void)
 {
     struct stat st;
 
     sys_close(&id_fd);
-    id_fd = open(MACHINE_ID, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    id_fd = open(MACHINE_ID, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (id_fd >= 0 && (fstat(id_fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size != MACHINE_ID_SIZE))
         sys_close(&id_fd);
+    for (int i = 0; i < 2; i++)
+        pread(id_fd, id_line, MACHINE_ID_SIZE, 0);
 }
 
 void snapshot_quiesce(void)
 {
     quiesced = true;
     open_machine_id();
+    awake_until = sys_now() + SNAPSHOT_AWAKE_MS * NS_PER_MS;
+}
+
+bool snapshot_awake(uint64_t now)
+{
+    return quiesced && now < awake_until;
 }
 
 /* random(4): RNDADDENTROPY adds bytes and says that they count, RNDRESEEDCRNG makes the generator use them
@@ -78,28 +90,22 @@ static uint16_t set_clock(uint64_t ns)
     return clock_settime(CLOCK_REALTIME, &t) == 0 ? PROTO_RESUMED_CLOCK : 0;
 }
 
-/* What is open still has its name and size; a file that was removed or renamed over has no link any more. */
+/* The name is still that of the file that is open, and nothing was added to it. */
 static bool is_in_place(void)
 {
-    struct stat st;
+    struct stat named, written;
 
-    return id_fd >= 0 && fstat(id_fd, &st) == 0 && st.st_nlink > 0 && st.st_size == MACHINE_ID_SIZE;
+    return lstat(MACHINE_ID, &named) == 0 && fstat(id_fd, &written) == 0 && named.st_ino == written.st_ino &&
+           named.st_dev == written.st_dev && written.st_size == MACHINE_ID_SIZE;
 }
 
-static uint16_t write_machine_id(const struct wire_uuid *id)
+static uint16_t make_machine_id(void)
 {
-    char line[MACHINE_ID_SIZE + 1];
-    struct text t = text_of(line, sizeof(line));
-
-    text_add_hex(&t, id->byte, sizeof(id->byte));
-    text_add(&t, "\n");
-    if (is_in_place() && pwrite(id_fd, line, t.length, 0) == (ssize_t)t.length)
-        return PROTO_RESUMED_MACHINE_ID;
     unlink(MACHINE_ID_NEW);
     int fd = open(MACHINE_ID_NEW, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444);
     if (fd < 0)
         return 0;
-    bool written = write(fd, line, t.length) == (ssize_t)t.length;
+    bool written = write(fd, id_line, MACHINE_ID_SIZE) == MACHINE_ID_SIZE;
     close(fd);
     if (written && sys_rename(MACHINE_ID_NEW, MACHINE_ID) == 0)
         return PROTO_RESUMED_MACHINE_ID;
@@ -107,10 +113,25 @@ static uint16_t write_machine_id(const struct wire_uuid *id)
     return 0;
 }
 
+static uint16_t write_machine_id(const struct wire_uuid *id)
+{
+    struct text t = text_of(id_line, sizeof(id_line));
+
+    text_add_hex(&t, id->byte, sizeof(id->byte));
+    text_add(&t, "\n");
+    if (id_fd >= 0 && pwrite(id_fd, id_line, MACHINE_ID_SIZE, 0) == MACHINE_ID_SIZE)
+        return PROTO_RESUMED_MACHINE_ID;
+    sys_close(&id_fd);
+    return make_machine_id();
+}
+
 void snapshot_tidy(void)
 {
-    if (!quiesced)
-        sys_close(&id_fd);
+    if (quiesced || id_fd < 0)
+        return;
+    if (!is_in_place())
+        make_machine_id();
+    sys_close(&id_fd);
 }
 
 void snapshot_resume(const struct msg_resume *m, struct msg_resumed *ret)

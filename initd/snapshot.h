@@ -17,10 +17,13 @@ bool snapshot_quiesced(void);
 /* Everything is written back: nothing is started any more until snapshot_resume(). */
 void snapshot_quiesce(void);
 
+/* Everything is ready, and RESUME is expected to come at any moment; at most SNAPSHOT_AWAKE_MS, then it can take long. */
+bool snapshot_awake(uint64_t now);
+
 /* RESUME: does the steps in their order, each on its own; ret->done says which succeeded. */
 void snapshot_resume(const struct msg_resume *m, struct msg_resumed *ret);
 
-/* For the loop, after answers were sent: gives back what only RESUME needed. */
+/* After the answers were sent, and before the next request: what RESUME need not do at once. */
 void snapshot_tidy(void);
 
 #endif

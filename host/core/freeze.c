@@ -13,6 +13,15 @@
 #define WARM_MS                                                                                              \
     300000 /* how long a warm-up command may run; emulated compilers of large languages take minutes */
 
+/*
+ * An emulator translates what a restored guest executes anew each time, so nothing should be left to do for it. From the
+ * start of an emulated VM, when the kernel has found out its clock's rate, which it does a second after it began; and from
+ * the answer to QUIESCE, when the kernel has freed what had ended before, and its timers have run. initd does not sleep
+ * for twenty times that (PROTOCOL.md 7).
+ */
+#define BOOTED_MS 1500
+#define QUIET_MS 100
+
 /* What a warm-up command prints: the last line of standard error that is not empty, printable. */
 struct last_line {
     char text[200], current[200];
@@ -141,6 +150,19 @@ static int finish_files(const struct machine_spec *spec, const char *directory, 
     return file_sync(state, e);
 }
 
+static int pause_until(struct supervisor *s, int64_t deadline, struct error *e)
+{
+    return s->accel.accel == ACCEL_TCG ? deadline_poll(NULL, 0, deadline, &s->cancel, e) : 0;
+}
+
+static int quiesce(struct machine *m, struct supervisor *s, int64_t deadline, struct error *e)
+{
+    return pause_until(s, m->life.begun_ns + BOOTED_MS * INT64_C(1000000), e) < 0 ||
+                   guest_quiesce(&m->guest, deadline, e) < 0
+               ? -1
+               : pause_until(s, deadline_in_ms(QUIET_MS), e);
+}
+
 int freeze_guest(struct supervisor *s, const struct language *l, const struct machine_spec *spec,
                  const char *directory, uint32_t *ret_job, struct error *e)
 {
@@ -156,7 +178,7 @@ int freeze_guest(struct supervisor *s, const struct language *l, const struct ma
         result = prime(&m, l, patience, ret_job, e);
     int64_t deadline = deadline_in_ms((int64_t)s->config.boot_timeout * 1000);
     if (result == 0)
-        result = guest_quiesce(&m.guest, deadline, e);
+        result = quiesce(&m, s, deadline, e);
     if (result == 0)
         result = s->driver->snapshot(&m.vm, deadline, &s->cancel, e);
     if (result < 0)

@@ -54,7 +54,8 @@ static void add_last_words(struct machine *m, struct error *e)
         snprintf(e->text + at, sizeof(e->text) - at, " (its last words: %.200s)", line);
 }
 
-static int get_ready(struct machine *m, struct supervisor *s, int64_t deadline, struct error *e)
+static int get_ready(struct machine *m, struct supervisor *s, bool restored, int64_t deadline,
+                     struct error *e)
 {
     int64_t start = clock_monotonic_ns(), connected, greeted;
     int fd = m->vm.driver->connect(&m->vm, deadline, &s->cancel, e);
@@ -64,7 +65,7 @@ static int get_ready(struct machine *m, struct supervisor *s, int64_t deadline, 
         return -1;
     connected = clock_monotonic_ns();
     guest_open(&m->guest, fd, m->vm.vmm.pidfd, &s->cancel);
-    int result = guest_hello(&m->guest, deadline, e);
+    int result = restored ? guest_hello_again(&m->guest, deadline, e) : guest_hello(&m->guest, deadline, e);
     greeted = clock_monotonic_ns();
     if (result == 0) {
         result = guest_resume(&m->guest, deadline, e);
@@ -208,7 +209,7 @@ static int launch(struct machine *m, struct supervisor *s, const struct machine_
     if (result == 0)
         result = take_over(m, s, restore, e);
     if (result == 0)
-        result = get_ready(m, s, deadline, e);
+        result = get_ready(m, s, restore, deadline, e);
     if (result < 0) {
         life_because_error(&m->life, e);
         machine_destroy(m);

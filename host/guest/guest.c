@@ -12,16 +12,35 @@
 #define SMALL_FRAME 1024
 #define WRITE_CHUNK 32768
 
-int guest_hello(struct guest *g, int64_t deadline, struct error *e)
+static size_t put_hello(uint8_t *out, size_t room)
 {
     const struct msg_hello hello = {
         .magic = PROTO_MAGIC, .version_min = PROTO_VERSION, .version_max = PROTO_VERSION};
-    uint8_t out[SMALL_FRAME];
+
+    return msg_hello_frame(&hello, 0, out, room);
+}
+
+/* Returns 0 when the host has no random numbers. */
+static size_t put_resume(struct guest *g, uint8_t *out, size_t room, struct error *e)
+{
+    uint8_t entropy[64];
+    struct msg_resume m = {.entropy = {.data = entropy, .size = sizeof(entropy)}, .hostname = ""};
+
+    if (getrandom(entropy, sizeof(entropy), 0) != (ssize_t)sizeof(entropy) ||
+        getrandom(m.instance.byte, sizeof(m.instance.byte), 0) != (ssize_t)sizeof(m.instance.byte)) {
+        error_errno(e, "no random numbers on the host");
+        return 0;
+    }
+    m.wall_clock_ns = (uint64_t)clock_realtime_ns();
+    g->resume = channel_new_stream(g);
+    return msg_resume_frame(&m, g->resume, out, room);
+}
+
+static int take_welcome(struct guest *g, int64_t deadline, struct error *e)
+{
     struct msg_welcome w;
     struct frame f;
 
-    if (channel_send(g, out, msg_hello_frame(&hello, 0, out, sizeof(out)), deadline, e) < 0)
-        return -1;
     do { /* a serial port may still hold what was meant for its host before this one */
         if (channel_receive(g, &f, deadline, e) < 0)
             return -1;
@@ -37,22 +56,39 @@ int guest_hello(struct guest *g, int64_t deadline, struct error *e)
     return 0;
 }
 
+int guest_hello(struct guest *g, int64_t deadline, struct error *e)
+{
+    uint8_t out[SMALL_FRAME];
+
+    return channel_send(g, out, put_hello(out, sizeof(out)), deadline, e) < 0 ? -1
+                                                                              : take_welcome(g, deadline, e);
+}
+
+int guest_hello_again(struct guest *g, int64_t deadline, struct error *e)
+{
+    uint8_t out[2 * SMALL_FRAME];
+    size_t hello = put_hello(out, SMALL_FRAME), resume = put_resume(g, out + hello, SMALL_FRAME, e);
+
+    return resume == 0 || channel_send(g, out, hello + resume, deadline, e) < 0
+               ? -1
+               : take_welcome(g, deadline, e);
+}
+
 int guest_resume(struct guest *g, int64_t deadline, struct error *e)
 {
     const uint16_t needed = PROTO_RESUMED_ENTROPY | PROTO_RESUMED_RESEEDED | PROTO_RESUMED_CLOCK;
-    uint8_t entropy[64], out[SMALL_FRAME];
-    struct msg_resume m = {.entropy = {.data = entropy, .size = sizeof(entropy)}, .hostname = ""};
+    uint8_t out[SMALL_FRAME];
     struct msg_resumed r;
     struct frame f;
-    uint32_t stream = channel_new_stream(g);
 
-    if (getrandom(entropy, sizeof(entropy), 0) != (ssize_t)sizeof(entropy) ||
-        getrandom(m.instance.byte, sizeof(m.instance.byte), 0) != (ssize_t)sizeof(m.instance.byte))
-        return error_errno(e, "no random numbers on the host");
-    m.wall_clock_ns = (uint64_t)clock_realtime_ns();
-    if (channel_send(g, out, msg_resume_frame(&m, stream, out, sizeof(out)), deadline, e) < 0 ||
-        channel_expect(g, stream, MSG_RESUMED, &f, deadline, e) < 0)
+    if (g->resume == 0) {
+        size_t size = put_resume(g, out, sizeof(out), e);
+        if (size == 0 || channel_send(g, out, size, deadline, e) < 0)
+            return -1;
+    }
+    if (channel_expect(g, g->resume, MSG_RESUMED, &f, deadline, e) < 0)
         return -1;
+    g->resume = 0;
     if (!msg_resumed_decode(&r, f.payload, f.length))
         return channel_violation(e, &f, "invalid");
     if ((r.done & needed) != needed)

@@ -26,7 +26,8 @@ struct guest {
     uint8_t state;              /* of WELCOME: PROTO_STATE_... */
     uint64_t init_ns, ready_ns; /* of WELCOME */
     char build[64];             /* of WELCOME */
-    uint32_t ping;              /* stream of a PING under way; 0: none */
+    uint32_t resume;            /* stream of a RESUME under way; 0: none */
+    uint32_t ping;              /* the same of a PING */
 };
 
 /* Takes fd over and makes it non-blocking. */
@@ -35,6 +36,10 @@ void guest_close(struct guest *g);
 
 /* HELLO and WELCOME. Also waits for a guest that is still booting. */
 int guest_hello(struct guest *g, int64_t deadline, struct error *e);
+
+/* The same for a guest that was restored. RESUME goes with HELLO: a guest that goes to sleep after WELCOME wakes up late
+ * where it is emulated. guest_resume() takes its answer. */
+int guest_hello_again(struct guest *g, int64_t deadline, struct error *e);
 
 /* RESUME with fresh entropy, the time and a new instance id. Fails unless the guest confirms entropy,
  * reseeding and the clock. */

@@ -42,7 +42,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     int64_t deadline = deadline_in_ms(2000);
     switch (data[0] % 6) {
     case 0:
-        guest_hello(&g, deadline, &e);
+        if (guest_hello_again(&g, deadline, &e) == 0)
+            guest_resume(&g, deadline, &e);
         break;
     case 1:
         guest_resume(&g, deadline, &e);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static struct ns_guest guest;
@@ -311,18 +312,30 @@ START_TEST(quiesce_and_resume)
 }
 END_TEST
 
-static void resume_as(uint8_t id)
+static void ask_to_resume(uint8_t id, uint32_t stream)
 {
     static const uint8_t entropy[32];
     struct msg_resume resume = {
         .entropy = {.data = entropy, .size = sizeof(entropy)}, .wall_clock_ns = 1, .hostname = ""};
-    struct msg_resumed r;
-    uint32_t stream = ns_stream(&conn);
 
     memset(resume.instance.byte, id, sizeof(resume.instance.byte));
     NS_SEND(&conn, resume, stream, resume);
+}
+
+static void expect_resumed(uint32_t stream)
+{
+    struct msg_resumed r;
+
     NS_EXPECT(&conn, resumed, RESUMED, stream, &r);
     ck_assert_uint_eq(r.done & PROTO_RESUMED_MACHINE_ID, PROTO_RESUMED_MACHINE_ID);
+}
+
+static void resume_as(uint8_t id)
+{
+    uint32_t stream = ns_stream(&conn);
+
+    ask_to_resume(id, stream);
+    expect_resumed(stream);
 }
 
 static void quiesce(void)
@@ -350,14 +363,17 @@ static uint32_t start_waiting(const char *command)
     return stream;
 }
 
-/* Whatever becomes of /etc/machine-id between QUIESCE and RESUME, it names the new instance afterwards. */
+/* Whatever becomes of /etc/machine-id between QUIESCE and RESUME, it names the new instance afterwards, also to a job that
+ * was asked for without waiting for RESUMED. */
 START_TEST(the_machine_id_is_new_whatever_was_done_to_it)
 {
     static const char *const deeds[] = {
         ":",
         "rm /etc/machine-id",
         "cp /etc/machine-id /etc/other; mv /etc/other /etc/machine-id",
+        "mv /etc/machine-id /etc/other",
         ">/etc/machine-id",
+        "echo more >>/etc/machine-id",
         "rm /etc/machine-id; ln -s /etc/hostname /etc/machine-id",
     };
     char wanted[34];
@@ -369,12 +385,55 @@ START_TEST(the_machine_id_is_new_whatever_was_done_to_it)
         quiesce();
         fclose(fopen(ns_in_dir(&guest, "go"), "w"));
         ns_collect(&conn, job, 65536, &result);
-        resume_as((uint8_t)(0x11 * (i + 1)));
+        uint32_t stream = ns_stream(&conn), reader = ns_stream(&conn);
+        ask_to_resume((uint8_t)(0x11 * (i + 1)), stream);
+        NS_SEND(&conn, exec, reader, ns_sh("[ -L /etc/machine-id ] && echo link; cat /etc/machine-id"));
+        expect_resumed(stream);
         memset(wanted, '1' + (int)i, 32);
         memcpy(wanted + 32, "\n", 2);
-        ns_run_sh(&conn, "[ -L /etc/machine-id ] && echo link; cat /etc/machine-id", &result);
+        ns_collect(&conn, reader, 65536, &result);
         ck_assert_msg(strcmp(result.out, wanted) == 0, "after %s: %s", deeds[i], result.out);
     }
+    ns_stop(&guest);
+}
+END_TEST
+
+/* Part of the time, meanwhile, that initd runs. */
+static double activity(double seconds)
+{
+    struct timespec before, after;
+    clockid_t clock;
+
+    ck_assert_int_eq(clock_getcpuclockid(guest.pid, &clock), 0);
+    clock_gettime(clock, &before);
+    usleep((useconds_t)(seconds * 1e6));
+    clock_gettime(clock, &after);
+    return ((double)(after.tv_sec - before.tv_sec) + (double)(after.tv_nsec - before.tv_nsec) / 1e9) /
+           seconds;
+}
+
+static bool is_asleep(void *unused)
+{
+    (void)unused;
+    return activity(0.2) < 0.05;
+}
+
+/* A guest that is restored while it sleeps needs longer for RESUME. Whose host takes its time costs nothing. */
+START_TEST(a_quiesced_guest_stays_awake_for_a_while)
+{
+    setup();
+    ns_wait_until(is_asleep, NULL);
+    quiesce();
+    double awake = activity(0.5);
+    ck_assert_msg(awake > 0.1, "it ran for %.3f of the time", awake);
+    ns_wait_until(is_asleep, NULL);
+    resume_as(0x21);
+    ns_run_sh(&conn, "cat /etc/machine-id", &result);
+    ck_assert_str_eq(result.out, "21212121212121212121212121212121\n");
+    quiesce();
+    resume_as(0x22);
+    awake = activity(0.5);
+    ck_assert_msg(awake < 0.1, "it ran for %.3f of the time after RESUME", awake);
     ns_stop(&guest);
 }
 END_TEST
@@ -391,6 +450,7 @@ int main(void)
         a_primed_job_that_dies_is_an_ended_job,
         quiesce_and_resume,
         the_machine_id_is_new_whatever_was_done_to_it,
+        a_quiesced_guest_stays_awake_for_a_while,
     };
 
     return ns_main("prime", tests, sizeof(tests) / sizeof(tests[0]), 30);

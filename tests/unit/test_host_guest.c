@@ -134,6 +134,68 @@ START_TEST(a_guest_made_unique_is_used)
 }
 END_TEST
 
+/* What the host has sent; no more than has come. */
+static uint16_t sent_type(struct frame_reader *r)
+{
+    struct frame f;
+    size_t room;
+    uint8_t *space = frame_reader_space(r, &room);
+    ssize_t n = recv(peer, space, room, MSG_DONTWAIT);
+
+    if (n > 0)
+        frame_reader_added(r, (size_t)n);
+    return frame_reader_next(r, &f) == 1 ? f.type : 0;
+}
+
+START_TEST(a_restored_guest_is_greeted_and_resumed_at_once)
+{
+    uint8_t buffer[4096];
+    struct frame_reader r;
+
+    frame_reader_init(&r, buffer, sizeof(buffer));
+    SAY(resumed, 1, .done = 0); /* for its host before this one */
+    say_welcome(PROTO_VERSION);
+    ck_assert_int_eq(guest_hello_again(&guest, deadline_in_ms(1000), &e), 0);
+    ck_assert_str_eq(guest.build, "test");
+    ck_assert_uint_eq(sent_type(&r), MSG_HELLO);
+    ck_assert_uint_eq(sent_type(&r), MSG_RESUME);
+    SAY(resumed, 1, .done = PROTO_RESUMED_CLOCK | PROTO_RESUMED_ENTROPY | PROTO_RESUMED_RESEEDED);
+    ck_assert_int_eq(guest_resume(&guest, deadline_in_ms(1000), &e), 0);
+    ck_assert_uint_eq(sent_type(&r), 0);
+    /* Later ones are asked for anew. */
+    SAY(resumed, 2, .done = PROTO_RESUMED_CLOCK | PROTO_RESUMED_ENTROPY | PROTO_RESUMED_RESEEDED);
+    ck_assert_int_eq(guest_resume(&guest, deadline_in_ms(1000), &e), 0);
+    ck_assert_uint_eq(sent_type(&r), MSG_RESUME);
+}
+END_TEST
+
+START_TEST(a_restored_guest_of_another_version_is_refused)
+{
+    say_welcome(PROTO_VERSION + 1);
+    SAY(resumed, 1, .done = PROTO_RESUMED_CLOCK | PROTO_RESUMED_ENTROPY | PROTO_RESUMED_RESEEDED);
+    ck_assert_int_lt(guest_hello_again(&guest, deadline_in_ms(1000), &e), 0);
+    ck_assert_int_eq(e.kind, ERROR_VM_LOST);
+}
+END_TEST
+
+START_TEST(a_restored_guest_that_says_no_welcome_is_not_used)
+{
+    SAY(resumed, 1, .done = PROTO_RESUMED_CLOCK | PROTO_RESUMED_ENTROPY | PROTO_RESUMED_RESEEDED);
+    ck_assert_int_lt(guest_hello_again(&guest, deadline_in_ms(30), &e), 0);
+    ck_assert_int_eq(e.kind, ERROR_TIMEOUT);
+}
+END_TEST
+
+START_TEST(a_restored_guest_that_is_not_made_unique_is_not_used)
+{
+    say_welcome(PROTO_VERSION);
+    SAY(resumed, 1, .done = PROTO_RESUMED_CLOCK | PROTO_RESUMED_RESEEDED);
+    ck_assert_int_eq(guest_hello_again(&guest, deadline_in_ms(1000), &e), 0);
+    ck_assert_int_lt(guest_resume(&guest, deadline_in_ms(1000), &e), 0);
+    ck_assert_int_eq(e.kind, ERROR_VM_LOST);
+}
+END_TEST
+
 static struct buffer output;
 
 static int collect(void *context, int channel, const void *data, size_t size, struct error *why)
@@ -338,6 +400,10 @@ int main(void)
     unit_add(&u, a_guest_that_is_not_made_unique_is_not_used);
     unit_add(&u, a_guest_that_cannot_be_set_up_says_why);
     unit_add(&u, a_guest_made_unique_is_used);
+    unit_add(&u, a_restored_guest_is_greeted_and_resumed_at_once);
+    unit_add(&u, a_restored_guest_of_another_version_is_refused);
+    unit_add(&u, a_restored_guest_that_says_no_welcome_is_not_used);
+    unit_add(&u, a_restored_guest_that_is_not_made_unique_is_not_used);
     unit_add(&u, a_job_gives_its_output_and_exit);
     unit_add(&u, output_without_end_ends_at_the_deadline);
     unit_add_loop(&u, a_rule_broken_loses_the_vm, 12);
