@@ -21,7 +21,7 @@
 
 /* Raise it when snapshots made before are not what one made now would be: other devices, another protocol, other files,
  * other words of our own on the guest's command line. */
-#define MANIFEST_FORMAT 5
+#define MANIFEST_FORMAT 6
 
 /* Every file of a snapshot but the manifest; the last one only of a VM with a scratch disk. */
 enum { MANIFEST_MEMORY, MANIFEST_STATE, MANIFEST_DISK, MANIFEST_FILES };

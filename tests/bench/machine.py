@@ -215,7 +215,7 @@ class Machine:
             "root=/dev/vda rootfstype=erofs ro init=/sbin/initd console=ttyS0 quiet loglevel=1 panic=-1 reboot=t "
             + (COUNTING_CLOCK if counting else clock_arguments()),
             "-drive", f"id=root,file={image},if=none,format=raw,readonly=on", "-device", "virtio-blk-device,drive=root",
-            "-serial", "null", "-device", "virtio-serial-device"]
+            "-serial", "null", "-device", f"virtio-serial-device,max_ports={1 + len(pairs)}"]
         for i, ((_, theirs), name) in enumerate(zip(pairs, (C.SERIAL_NAME, RAW_PORT, QGA_PORT))):
             arguments += ["-chardev", f"socket,id=c{i},fd={theirs.fileno()}",
                           "-device", f"virtserialport,chardev=c{i},nr={i + 1},name={name}"]
