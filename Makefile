@@ -189,9 +189,9 @@ $(B)/obj/proto/%.o: proto/%.c
 # The build id is a hash of everything initd is made of, so equal sources give equal bytes.
 INITD_INPUTS := $(sort $(wildcard initd/*.c initd/*.h proto/*.c proto/*.h proto/*.def))
 INITD_BUILD := $(shell cat $(INITD_INPUTS) /dev/null | sha256sum | cut -c1-12)
-INITD_CFLAGS := -Os -g0 -flto -fno-pie -frandom-seed=$(INITD_BUILD) -fno-asynchronous-unwind-tables -fno-unwind-tables -ffunction-sections -fdata-sections \
+INITD_CFLAGS := -Oz -g0 -flto -fno-pie -frandom-seed=$(INITD_BUILD) -fno-asynchronous-unwind-tables -fno-unwind-tables -ffunction-sections -fdata-sections \
 	-fno-ident -DINITD_BUILD='"$(VERSION)-$(INITD_BUILD)"' -idirafter $(B)/linux-include
-INITD_LDFLAGS := -Wl,-Map=$(B)/initd.map -static -no-pie -Os -flto -Wl,--gc-sections -Wl,--build-id=none -Wl,-z,norelro -Wl,-z,noseparate-code -s
+INITD_LDFLAGS := -Wl,-Map=$(B)/initd.map -static -no-pie -Oz -flto -Wl,--gc-sections -Wl,--build-id=none -Wl,-z,norelro -Wl,-z,noseparate-code -s
 INITD_OBJ := $(INITD_SRC:%.c=$(B)/musl/%.o) $(PROTO_SRC:%.c=$(B)/musl/%.o)
 
 # musl has no kernel headers of its own; all of /usr/include would shadow it.
