@@ -150,17 +150,10 @@ static int finish_files(const struct machine_spec *spec, const char *directory, 
     return file_sync(state, e);
 }
 
-static int pause_until(struct supervisor *s, int64_t deadline, struct error *e)
+/* Lets an emulated guest do until then what it would otherwise do after each restore. */
+static int settle(struct supervisor *s, int64_t until, struct error *e)
 {
-    return s->accel.accel == ACCEL_TCG ? deadline_poll(NULL, 0, deadline, &s->cancel, e) : 0;
-}
-
-static int quiesce(struct machine *m, struct supervisor *s, int64_t deadline, struct error *e)
-{
-    return pause_until(s, m->life.begun_ns + BOOTED_MS * INT64_C(1000000), e) < 0 ||
-                   guest_quiesce(&m->guest, deadline, e) < 0
-               ? -1
-               : pause_until(s, deadline_in_ms(QUIET_MS), e);
+    return s->accel.accel == ACCEL_TCG ? deadline_poll(NULL, 0, until, &s->cancel, e) : 0;
 }
 
 int freeze_guest(struct supervisor *s, const struct language *l, const struct machine_spec *spec,
@@ -176,9 +169,13 @@ int freeze_guest(struct supervisor *s, const struct language *l, const struct ma
     int result = warm_up(&m, l, patience, e);
     if (result == 0)
         result = prime(&m, l, patience, ret_job, e);
+    if (result == 0)
+        result = settle(s, m.life.begun_ns + BOOTED_MS * INT64_C(1000000), e);
     int64_t deadline = deadline_in_ms((int64_t)s->config.boot_timeout * 1000);
     if (result == 0)
-        result = quiesce(&m, s, deadline, e);
+        result = guest_quiesce(&m.guest, deadline, e);
+    if (result == 0)
+        result = settle(s, deadline_in_ms(QUIET_MS), e);
     if (result == 0)
         result = s->driver->snapshot(&m.vm, deadline, &s->cancel, e);
     if (result < 0)

@@ -89,7 +89,7 @@ void home_remove_cgroup(const char *path)
         if (fd < 0 || write(fd, "1", 1) != 1)
             log_warning("cannot kill what is in %s: %s", path, strerror(errno));
         /* Killed processes leave it when they have ended. */
-        while (rmdir(path) < 0 && errno == EBUSY && clock_monotonic_ns() < deadline)
+        while (rmdir(path) < 0 && errno == EBUSY && !deadline_passed(deadline))
             deadline_pause(1);
     }
     if (access(path, F_OK) == 0)

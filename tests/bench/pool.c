@@ -176,8 +176,9 @@ static void spawn_inside(struct guest *g, const char *argv, size_t size, struct 
 
     execute(g, argv, size, &out);
     buffer_add(&out, "", 1);
-    for (char *at = out.data, *end; strtod(at, &end) > 0; at = end)
-        put(ret, strtod(at, NULL) / 1e6);
+    double ns;
+    for (char *at = out.data; (ns = strtod(at, &at)) > 0;)
+        put(ret, ns / 1e6);
 }
 
 static double echo(struct guest *g)
