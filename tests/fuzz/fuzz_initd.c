@@ -15,6 +15,7 @@
 #include "../../initd/helper.h"
 #include "../../initd/job.h"
 #include "../../initd/loop.h"
+#include "../../initd/snapshot.h"
 #include "../../initd/sys.h"
 #include "../../initd/watch.h"
 
@@ -802,8 +803,9 @@ static void forget_everything(void)
         helper_on_child(pid, 0);
     for (unsigned i = 0; i < HOSTS; i++)
         host_close(&hosts[i]);
-    stub_reset();
     is_set_up = shutdown_asked = quiesced = quiescing = false;
+    snapshot_tidy(); /* a SHUTDOWN before RESUME leaves the file of the machine id open */
+    stub_reset();
     next_id = 1;
     finished_seq = 0;
 }
