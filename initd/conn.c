@@ -341,6 +341,20 @@ static void put_data_head(uint8_t *head, uint32_t stream, const struct msg_data 
     wire_put_u32(&size, m->data.size);
 }
 
+uint8_t *conn_data_space(struct conn *c, size_t *ret_room)
+{
+    uint8_t *at = conn_build(c, ret_room);
+
+    *ret_room = conn_stream_room(c) - CONN_DATA_HEAD;
+    return at + CONN_DATA_HEAD;
+}
+
+void conn_send_data(struct conn *c, uint32_t stream, const struct msg_data *m)
+{
+    put_data_head(c->tx + c->tx_end, stream, m);
+    conn_built(c, CONN_DATA_HEAD + m->data.size);
+}
+
 void conn_send_in_place(struct conn *c, uint32_t stream, const struct msg_data *m)
 {
     /* One write(2) and no copy: the head takes the place of what is before the data for as long as that lasts. */

@@ -93,6 +93,11 @@ void conn_send_error(struct conn *c, uint32_t stream, uint16_t request, uint16_t
 /* Bytes of a DATA frame before its data. */
 #define CONN_DATA_HEAD (FRAME_HEADER_SIZE + 13)
 
+/* Room for the data of a DATA frame: at most *ret_room bytes, which conn_send_data() then sends from there. Only when
+ * conn_stream_room() is more than CONN_DATA_HEAD. */
+uint8_t *conn_data_space(struct conn *c, size_t *ret_room);
+void conn_send_data(struct conn *c, uint32_t stream, const struct msg_data *m);
+
 /* True when conn_send_in_place() may be called: nothing else waits to be sent. */
 bool conn_idle(const struct conn *c);
 

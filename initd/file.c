@@ -398,15 +398,15 @@ int file_take_window(const struct conn *c, uint32_t stream, const struct msg_win
 
 static bool emit(struct conn *c, struct transfer *t)
 {
-    uint8_t chunk[FILE_DATA_CHUNK];
+    struct msg_data m = {.channel = 1, .offset = t->done};
     uint64_t may = t->size < t->granted ? t->size : t->granted;
-    size_t room = conn_stream_room(c);
+    size_t room;
 
-    if (room <= 2 * SMALL_MESSAGE || (t->done >= may && t->done < t->size))
+    if (conn_stream_room(c) <= 2 * SMALL_MESSAGE || (t->done >= may && t->done < t->size))
         return false;
-    size_t want = may - t->done < room - SMALL_MESSAGE ? (size_t)(may - t->done) : room - SMALL_MESSAGE;
-    want = want < sizeof(chunk) ? want : sizeof(chunk);
-    ssize_t n = want ? pread(t->fd, chunk, want, (off_t)(t->base + t->done)) : 0;
+    uint8_t *at = conn_data_space(c, &room);
+    size_t want = may - t->done < room ? (size_t)(may - t->done) : room;
+    ssize_t n = want ? pread(t->fd, at, want, (off_t)(t->base + t->done)) : 0;
     if (n < 0) {
         conn_send_error(c, t->stream, MSG_READ_FILE, PROTO_ERR_OS, errno, "read");
         forget(t);
@@ -414,9 +414,8 @@ static bool emit(struct conn *c, struct transfer *t)
         CONN_SEND(c, end, t->stream, &((struct msg_end){.channel = 1, .offset = t->done}));
         forget(t);
     } else {
-        CONN_SEND(c, data, t->stream,
-                  &((struct msg_data){
-                      .channel = 1, .offset = t->done, .data = {.data = chunk, .size = (uint32_t)n}}));
+        m.data.size = (uint32_t)n;
+        conn_send_data(c, t->stream, &m);
         t->done += (uint64_t)n;
     }
     return true;

@@ -71,12 +71,18 @@
 #define FILES_MAX 8
 /* How far ahead the content of a WRITE_FILE may be sent. It is written at once, so nothing is kept. */
 #define FILE_WINDOW (256 * 1024)
-#define FILE_DATA_CHUNK 8192
 
 /* Helper processes that work for a connection (sync, mount, removal of a tree). */
 #define HELPERS_MAX CONNS_MAX
 /* Depth of a tree that REMOVE_TREE takes down. */
 #define REMOVE_DEPTH_MAX 256
+
+/* A cgroup is used again when none of its jobs has needed more memory than this, so that memory_peak of the next one is too
+ * high by less. Linux itself counts in steps of 256 KiB a processor (MEMCG_CHARGE_BATCH), and cannot set memory.peak
+ * back before 6.12. */
+#define CGROUP_AGAIN_PEAK (512 * 1024)
+/* So many wait for a job. Making and removing one costs as much as a small job. */
+#define CGROUPS_WAITING_MAX 2
 
 /* Cgroups of ended jobs that were not removed yet; how long that is postponed, because the next job may be about to come;
  * and the pause between two tries for those that cannot go yet. */
