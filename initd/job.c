@@ -16,6 +16,9 @@
 #define KILL_AGAIN_NS (1 * NS_PER_S)
 
 static struct job jobs[JOBS_MAX];
+/* A bit for each job that may have something to do or to tell. The memory of the others is not even looked at. */
+static uint32_t active;
+_Static_assert(JOBS_MAX <= 32, "a bit of active for each job");
 static uint32_t next_id = 1;
 static uint64_t finished_seq;
 
@@ -42,6 +45,16 @@ struct job *job_at(unsigned index)
     return &jobs[index];
 }
 
+static void activate(const struct job *j)
+{
+    active |= 1u << (j - jobs);
+}
+
+bool job_is_active(unsigned index)
+{
+    return active >> index & 1;
+}
+
 struct job *job_find(uint32_t id)
 {
     for (unsigned i = 0; i < JOBS_MAX; i++)
@@ -53,7 +66,7 @@ struct job *job_find(uint32_t id)
 struct job *job_find_stream(const struct conn *c, uint32_t stream)
 {
     for (unsigned i = 0; i < JOBS_MAX; i++)
-        if (jobs[i].state != JOB_FREE && jobs[i].conn == c && jobs[i].stream == stream)
+        if (job_is_active(i) && jobs[i].conn == c && jobs[i].stream == stream)
             return &jobs[i];
     return NULL;
 }
@@ -70,7 +83,7 @@ unsigned job_count(void)
 bool job_any_settling(void)
 {
     for (unsigned i = 0; i < JOBS_MAX; i++)
-        if (jobs[i].state == JOB_STARTING || jobs[i].state == JOB_SETTLING)
+        if (job_is_active(i) && (jobs[i].state == JOB_STARTING || jobs[i].state == JOB_SETTLING))
             return true;
     return false;
 }
@@ -152,6 +165,7 @@ struct job *job_take_slot(const struct job_request *r, struct fault *ret)
     if (best->state != JOB_FREE)
         job_free(best);
     clear(best);
+    activate(best);
     best->id = next_id++;
     return best;
 }
@@ -284,6 +298,7 @@ void job_bind(struct job *j, struct conn *c, uint32_t stream, uint16_t request, 
                         "the job was taken over by an ATTACH"); /* there is room for an answer */
     else if (j->conn)
         conn_note_gone(j->conn, j->stream);
+    activate(j);
     j->conn = c;
     j->stream = stream;
     j->request = request;
@@ -427,8 +442,8 @@ static uint8_t end_cause(const struct job *j, int status, const struct rusage *u
 static struct job *find_living(pid_t pid)
 {
     for (unsigned i = 0; i < JOBS_MAX; i++)
-        if (jobs[i].state != JOB_FREE && jobs[i].state != JOB_FINISHED && jobs[i].pid == pid &&
-            !jobs[i].reaped)
+        if (job_is_active(i) && jobs[i].state != JOB_FREE && jobs[i].state != JOB_FINISHED &&
+            jobs[i].pid == pid && !jobs[i].reaped)
             return &jobs[i];
     return NULL;
 }
@@ -585,7 +600,13 @@ uint64_t job_run_timers(uint64_t now)
 {
     uint64_t next = 0;
 
-    for (unsigned i = 0; i < JOBS_MAX; i++)
-        next = sys_earlier(next, run_timers(&jobs[i], now));
+    for (unsigned i = 0; i < JOBS_MAX; i++) {
+        struct job *j = &jobs[i];
+        if (!job_is_active(i))
+            continue;
+        next = sys_earlier(next, run_timers(j, now));
+        if (j->state == JOB_FREE || (j->state == JOB_FINISHED && !j->conn))
+            active &= ~(1u << i);
+    }
     return next;
 }

@@ -103,6 +103,9 @@ void job_init(void);
 /* The index-th slot, index < JOBS_MAX, also when it is free. */
 struct job *job_at(unsigned index);
 
+/* False: that job has nothing to do, and nothing to tell. */
+bool job_is_active(unsigned index);
+
 /* NULL when there is none. */
 struct job *job_find(uint32_t id);
 struct job *job_find_stream(const struct conn *c, uint32_t stream);

@@ -280,8 +280,8 @@ void job_io_resume(struct job *j)
 {
     for (unsigned i = 0; i < 2; i++) {
         struct job_output *o = &j->out[i];
-        /* Not for every single byte. */
-        if (o->fd < 0 || o->watched || ring_free(&o->ring) < o->ring.capacity / 4)
+        /* Not for every single byte; see LARGE_RING. */
+        if (o->fd < 0 || o->watched || ring_free(&o->ring) < o->ring.capacity / 2)
             continue;
         /* A busy job fills the ring again at once, and need not be watched for that. */
         while (job_io_read(j, i)) {
@@ -489,7 +489,8 @@ static bool emit_exit(struct conn *c, struct job *j)
     j->delivered = true;
     j->told = c;
     for (unsigned i = 0; i < JOBS_MAX; i++)
-        job_at(i)->unproven = job_at(i)->out[0].sent;
+        if (job_is_active(i)) /* nothing is written to the others: after a fork each page costs a fault */
+            job_at(i)->unproven = job_at(i)->out[0].sent;
     job_unbind(j);
     return CONN_SEND(c, exit, stream, &j->exit);
 }
@@ -528,8 +529,9 @@ bool job_io_emit(struct conn *c)
     for (bool put = true; put;) {
         put = false;
         for (unsigned i = 0; i < JOBS_MAX; i++) {
-            struct job *j = job_at((c->turn + i) % JOBS_MAX);
-            if (j->state == JOB_FREE || j->conn != c)
+            unsigned slot = (c->turn + i) % JOBS_MAX;
+            struct job *j = job_at(slot);
+            if (!job_is_active(slot) || j->state == JOB_FREE || j->conn != c)
                 continue;
             if (conn_stream_room(c) <= 2 * SMALL_MESSAGE) {
                 c->turn = slot_of(j); /* goes on here next time */
