@@ -20,6 +20,8 @@ static int jobs_fd = -1; /* the directory jobs/ */
 static bool has_controller[CGROUP_CONTROLLERS];
 static struct cgroup retired[CGROUPS_RETIRED_MAX];
 static unsigned retired_count;
+static struct cgroup waiting[CGROUPS_WAITING_MAX];
+static unsigned waiting_count;
 static uint64_t tidy_at;
 
 bool cgroup_enabled(void)
@@ -120,6 +122,26 @@ void cgroup_init(const char *root)
 
 /* ---- one group ------------------------------------------------------------------------------- */
 
+static void open_files(struct cgroup *g)
+{
+    static const char *const names[CGROUP_FILES] = {
+        [CGROUP_KILL] = "cgroup.kill", /* since Linux 5.14 */
+        [CGROUP_PEAK] = "memory.peak", /* since Linux 5.19 */
+        [CGROUP_PROCESSES] = "cgroup.events", [CGROUP_DELEGATED] = "cgroup.subtree_control",
+        [CGROUP_OOM] = "memory.events",
+    };
+
+    for (int i = 0; i < CGROUP_FILES; i++)
+        g->files[i] = openat(g->fd, names[i], (i == CGROUP_KILL ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
+}
+
+static void close_group(struct cgroup *g)
+{
+    sys_close(&g->fd);
+    for (int i = 0; i < CGROUP_FILES; i++)
+        sys_close(&g->files[i]);
+}
+
 static int make(struct cgroup *ret, uint32_t id)
 {
     char name[NUMBER_MAX];
@@ -133,32 +155,79 @@ static int make(struct cgroup *ret, uint32_t id)
     /* When memory runs out, the whole job goes, not one of its processes. */
     if (has_controller[CGROUP_MEMORY])
         sys_write_text(fd, "memory.oom.group", "1");
-    *ret = (struct cgroup){.id = id, .fd = fd, .kill_fd = -1, .peak_fd = -1};
-    ret->kill_fd = openat(fd, "cgroup.kill", O_WRONLY | O_CLOEXEC); /* since Linux 5.14 */
-    if (has_controller[CGROUP_MEMORY])
-        ret->peak_fd = openat(fd, "memory.peak", O_RDONLY | O_CLOEXEC); /* since Linux 5.19 */
+    *ret = (struct cgroup){.id = id, .fd = fd};
+    open_files(ret);
     return 0;
+}
+
+/* Of one that is kept open. Returns how much there is, -1 when there is none. */
+static ssize_t read_file(const struct cgroup *g, enum cgroup_file file, char *text, size_t size)
+{
+    ssize_t n = pread(g->files[file], text, size - 1, 0);
+
+    text[n > 0 ? n : 0] = '\0';
+    return n;
+}
+
+/* No process is there any more, and nobody has removed it meanwhile. */
+static bool is_empty(const struct cgroup *g)
+{
+    char text[64];
+
+    read_file(g, CGROUP_PROCESSES, text, sizeof(text));
+    return strcmp(text, "populated 0\nfrozen 0\n") == 0;
+}
+
+/* For cgroup_tidy() to remove. */
+static void discard(const struct cgroup *g)
+{
+    if (retired_count == CGROUPS_RETIRED_MAX) {
+        /* Jobs that cannot be killed (uninterruptible sleep). Forget the oldest; it only costs a directory.
+         */
+        kmsg_log(KMSG_WARNING, "too many cgroups that cannot be removed", NULL, 0);
+        close_group(&retired[0]);
+        memmove(retired, retired + 1, --retired_count * sizeof(retired[0]));
+    }
+    retired[retired_count++] = *g;
 }
 
 int cgroup_make(struct cgroup *ret)
 {
     static uint32_t next_id;
 
+    while (waiting_count > 0) {
+        *ret = waiting[0];
+        memmove(waiting, waiting + 1, --waiting_count * sizeof(waiting[0]));
+        if (is_empty(ret))
+            return 0;
+        discard(ret);
+    }
     *ret = CGROUP_NONE;
     return cgroup_enabled() ? make(ret, next_id++) : 0;
 }
 
-int cgroup_limit(const struct cgroup *g, uint64_t memory, uint32_t pids)
+static int set_limit(const struct cgroup *g, const char *file, uint64_t value)
 {
     char text[NUMBER_MAX];
+
+    return sys_write_text(g->fd, file, value ? number_text(text, value) : "max");
+}
+
+int cgroup_limit(struct cgroup *g, uint64_t memory, uint32_t pids)
+{
     int r = 0;
 
     if (g->fd < 0)
         return 0;
-    if (memory && has_controller[CGROUP_MEMORY])
-        r = sys_write_text(g->fd, "memory.max", number_text(text, memory));
-    if (r == 0 && pids && has_controller[CGROUP_PIDS])
-        r = sys_write_text(g->fd, "pids.max", number_text(text, pids));
+    if (memory != g->memory && has_controller[CGROUP_MEMORY])
+        r = set_limit(g, "memory.max", memory);
+    if (r < 0)
+        return r;
+    g->memory = memory;
+    if (pids != g->pids && has_controller[CGROUP_PIDS])
+        r = set_limit(g, "pids.max", pids);
+    if (r == 0)
+        g->pids = pids;
     return r;
 }
 
@@ -214,7 +283,7 @@ bool cgroup_kill(const struct cgroup *g)
 {
     if (g->fd < 0)
         return false;
-    if (g->kill_fd >= 0 && write(g->kill_fd, "1", 1) == 1)
+    if (write(g->files[CGROUP_KILL], "1", 1) == 1)
         return true;
     /* A frozen process can be killed but not fork, so this cannot be outrun for long; what was born meanwhile
      * is met again by the sweep, which kills until the group is empty. */
@@ -231,67 +300,69 @@ void cgroup_thaw(const struct cgroup *g)
 
 /* ---- what the kernel counted ----------------------------------------------------------------- */
 
-/* The number after key in a file of lines; key NULL: the number that is all of it. 0: there is none. */
-static uint64_t read_number(int fd, const char *file, const char *key)
-{
-    char text[1024];
-    uint64_t v = 0;
-
-    if (fd < 0 || sys_read_text(fd, file, text, sizeof(text)) <= 0)
-        return 0;
-    if (key ? text_find_u64(text, key, &v) : text_parse_u64(text, &v))
-        return v;
-    return 0;
-}
-
 uint64_t cgroup_cpu_ns(const struct cgroup *g)
 {
-    return read_number(g->fd, "cpu.stat", "usage_usec") * 1000;
+    char text[1024];
+    uint64_t us = 0;
+
+    if (g->fd >= 0 && sys_read_text(g->fd, "cpu.stat", text, sizeof(text)) > 0)
+        text_find_u64(text, "usage_usec", &us);
+    return us * 1000;
 }
 
 uint64_t cgroup_memory_peak(const struct cgroup *g)
 {
     char text[NUMBER_MAX + 1];
-    uint64_t v = 0;
-    ssize_t n = g->peak_fd < 0 ? -1 : pread(g->peak_fd, text, sizeof(text) - 1, 0);
+    uint64_t v;
 
-    if (n <= 0)
-        return 0;
-    text[n] = '\0';
-    return text_parse_u64(text, &v) ? v : 0;
+    return read_file(g, CGROUP_PEAK, text, sizeof(text)) > 0 && text_parse_u64(text, &v) ? v : 0;
 }
 
 uint64_t cgroup_oom_kills(const struct cgroup *g)
 {
-    return has_controller[CGROUP_MEMORY] ? read_number(g->fd, "memory.events", "oom_kill") : 0;
+    char text[256];
+    uint64_t v = 0;
+
+    read_file(g, CGROUP_OOM, text, sizeof(text));
+    text_find_u64(text, "oom_kill", &v);
+    return v;
 }
 
 uint64_t cgroup_jobs_memory(void)
 {
-    return has_controller[CGROUP_MEMORY] ? read_number(jobs_fd, "memory.current", NULL) : 0;
+    char text[NUMBER_MAX + 1];
+    uint64_t v;
+
+    return jobs_fd >= 0 && sys_read_text(jobs_fd, "memory.current", text, sizeof(text)) > 0 &&
+                   text_parse_u64(text, &v)
+               ? v
+               : 0;
 }
 
 /* ---- removal --------------------------------------------------------------------------------- */
 
-static void close_group(struct cgroup *g)
+/* Nothing in it makes a difference to another job, but for what a job of root wrote to the group's other files; such a
+ * job could change those of all groups. */
+static bool is_as_new(const struct cgroup *g)
 {
-    sys_close(&g->fd);
-    sys_close(&g->kill_fd);
-    sys_close(&g->peak_fd);
+    uint64_t peak = cgroup_memory_peak(g);
+    struct stat st;
+    char text[64];
+
+    return peak > 0 && peak <= CGROUP_AGAIN_PEAK &&
+           read_file(g, CGROUP_DELEGATED, text, sizeof(text)) == 0 && /* the group could take no process */
+           fstat(g->fd, &st) == 0 && st.st_nlink == 2 &&              /* no groups in it */
+           cgroup_oom_kills(g) == 0;
 }
 
 void cgroup_retire(struct cgroup *g)
 {
     if (g->fd < 0)
         return;
-    if (retired_count == CGROUPS_RETIRED_MAX) {
-        /* Jobs that cannot be killed (uninterruptible sleep). Forget the oldest; it only costs a directory.
-         */
-        kmsg_log(KMSG_WARNING, "too many cgroups that cannot be removed", NULL, 0);
-        close_group(&retired[0]);
-        memmove(retired, retired + 1, --retired_count * sizeof(retired[0]));
-    }
-    retired[retired_count++] = *g;
+    if (waiting_count < CGROUPS_WAITING_MAX && is_as_new(g))
+        waiting[waiting_count++] = *g;
+    else
+        discard(g);
     *g = CGROUP_NONE;
 }
 

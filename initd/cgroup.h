@@ -12,12 +12,15 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* Its files that every job needs at its end; opened ahead, and once for all jobs that use the group. */
+enum cgroup_file { CGROUP_KILL, CGROUP_PEAK, CGROUP_PROCESSES, CGROUP_DELEGATED, CGROUP_OOM, CGROUP_FILES };
+
 struct cgroup {
-    uint32_t id; /* its directory is named so */
-    int fd;      /* the directory, owned; -1: the job has no cgroup */
-    int kill_fd; /* its cgroup.kill and memory.peak, owned; opened ahead because every job needs them at its
-                    end; */
-    int peak_fd; /* -1: the kernel has no such file */
+    uint32_t id;             /* its directory is named so */
+    int fd;                  /* the directory, owned; -1: the job has no cgroup */
+    int files[CGROUP_FILES]; /* owned; -1: the kernel has no such file */
+    uint64_t memory;         /* limits that are set; 0: none */
+    uint32_t pids;
 };
 
 /* Controllers that a limit needs. */
@@ -28,13 +31,13 @@ void cgroup_init(const char *root);
 bool cgroup_enabled(void);
 bool cgroup_has(enum cgroup_controller c);
 
-/* Makes a group for a job. Returns 0, also without cgroups (fd is -1 then), or -errno. */
+/* Finds or makes a group for a job. Returns 0, also without cgroups (fd is -1 then), or -errno. */
 int cgroup_make(struct cgroup *ret);
 
-#define CGROUP_NONE ((struct cgroup){.fd = -1, .kill_fd = -1, .peak_fd = -1})
+#define CGROUP_NONE ((struct cgroup){.fd = -1, .files = {[0 ... CGROUP_FILES - 1] = -1}})
 
 /* Limits; 0: none. They do nothing without their controller. Returns 0 or -errno. */
-int cgroup_limit(const struct cgroup *g, uint64_t memory, uint32_t pids);
+int cgroup_limit(struct cgroup *g, uint64_t memory, uint32_t pids);
 
 /* Moves a process here. For a child that could not be born here; safe between fork and exec. */
 int cgroup_enter(const struct cgroup *g, pid_t pid);
@@ -53,13 +56,14 @@ bool cgroup_signal(const struct cgroup *g, int signal);
 /* Calls look(pid, data) for at most max processes until it returns true; that is the result. */
 bool cgroup_find(const struct cgroup *g, bool (*look)(pid_t pid, void *data), void *data, unsigned max);
 
-/* What the kernel counted; 0 where it does not. */
+/* What the kernel counted; 0 where it does not. Processor time also of jobs that had the group before. */
 uint64_t cgroup_cpu_ns(const struct cgroup *g);
 uint64_t cgroup_memory_peak(const struct cgroup *g);
 uint64_t cgroup_oom_kills(const struct cgroup *g);
 uint64_t cgroup_jobs_memory(void);
 
-/* Gives the group up: cgroup_tidy() removes it when its last process is gone. *g becomes CGROUP_NONE. */
+/* Gives the group up. The next job gets it when it is as good as new; otherwise cgroup_tidy() removes it when its last
+ * process is gone. *g becomes CGROUP_NONE. */
 void cgroup_retire(struct cgroup *g);
 
 /* Removes retired groups, some time after they were retired, unless many have piled up: it takes as long as a job. Returns

@@ -215,7 +215,7 @@ static int limit_process(pid_t pid, int which, uint64_t value)
 }
 
 /* The limits of a job that runs already; see fill_limits() in job.c. */
-static struct fault limit_running(const struct job *j, const struct msg_feed *m)
+static struct fault limit_running(struct job *j, const struct msg_feed *m)
 {
     int r = cgroup_limit(&j->cgroup, m->memory, m->pids);
 

@@ -232,7 +232,6 @@ struct fault job_start(struct job *j, const struct job_request *r)
     struct fault f = FAULT_NONE;
     struct spawn s = spawn_of(r);
 
-    job_start_limits(j, r->wall_ms, r->cpu_ms, r->output);
     j->tty = r->flags & PROTO_JOB_TTY;
     j->in.open = r->flags & PROTO_JOB_STDIN;
     if (!start_spare(j, r, &s))
@@ -241,6 +240,7 @@ struct fault job_start(struct job *j, const struct job_request *r)
         job_free(j);
         return f;
     }
+    job_start_limits(j, r->wall_ms, r->cpu_ms, r->output);
     j->state = JOB_STARTING;
     int error = job_io_watch(j);
     if (error == 0)
@@ -256,7 +256,8 @@ void job_start_limits(struct job *j, uint32_t wall_ms, uint32_t cpu_ms, uint64_t
     j->wall_deadline = wall_ms ? j->start + wall_ms * NS_PER_MS : 0;
     j->output_max = output_max;
     j->cpu_max_ns = cpu_ms * NS_PER_MS;
-    j->cpu_base_ns = cpu_ms ? cgroup_cpu_ns(&j->cgroup) : 0; /* a primed job has used some */
+    j->cpu_base_ns =
+        cpu_ms ? cgroup_cpu_ns(&j->cgroup) : 0; /* a primed job, or the group's last one, has used some */
     j->cpu_look_at = cpu_ms && cgroup_enabled() ? j->start + JOB_CPU_CHECK_MS * NS_PER_MS : 0;
 }
 

@@ -7,7 +7,7 @@
 #include <signal.h>
 
 static const struct spare no_spare = {
-    .cgroup = {.fd = -1, .kill_fd = -1, .peak_fd = -1},
+    .cgroup = CGROUP_NONE,
     .in_fd = -1,
     .out_fds = {-1, -1},
     .status_fd = -1,

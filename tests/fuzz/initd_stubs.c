@@ -406,7 +406,7 @@ int cgroup_make(struct cgroup *ret)
     return ret->id % 16 == 15 ? -ENOSPC : 0;
 }
 
-int cgroup_limit(const struct cgroup *g, uint64_t memory, uint32_t pids)
+int cgroup_limit(struct cgroup *g, uint64_t memory, uint32_t pids)
 {
     (void)g;
     return memory == 4096 || pids == 77 ? -EINVAL : 0;

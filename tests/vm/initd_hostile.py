@@ -172,6 +172,72 @@ def more_memory_than_the_job_may_have(guest):
     lives_on(bystander)
 
 
+# ---- a group that is used again ------------------------------------------------------------------
+
+OWN_GROUP = "read line < /proc/self/cgroup; cd /sys/fs/cgroup${line#0::}; "
+
+
+def groups(guest):
+    """Those of some jobs that do next to nothing."""
+    return {guest.c.shell(OWN_GROUP + "echo $line", **USER).out for _ in range(6)}
+
+
+@scenario
+def a_group_is_used_again(guest):
+    groups(guest)  # pays for what is read the first time
+    used = groups(guest)
+    assert len(used) <= 3, f"small jobs get a new group each: {used}"
+
+
+@scenario
+def a_limit_is_not_left_to_the_next_job(guest):
+    groups(guest)
+    for _ in range(4):
+        expect(guest.c.shell("exit 3", memory=8 << 20, pids=5, **USER).exit.status, 3)
+    for _ in range(4):
+        job = guest.c.shell(OWN_GROUP + "read m < memory.max; read p < pids.max; echo $m $p", **USER)
+        expect(job.out, b"max max\n")
+
+
+@scenario
+def processor_time_of_another_job_is_not_counted(guest):
+    for _ in range(4):
+        job = guest.run_hostile("spin", cpu_ms=200, **USER)
+        expect(job.exit.cause, C.CAUSE_CPU)
+        assert job.exit.user_ns + job.exit.system_ns >= 0.2e9, job.exit
+
+
+@scenario
+def memory_of_another_job_is_not_counted(guest):
+    for _ in range(3):
+        expect(guest.run_hostile("hog", 0, memory=24 << 20, **USER).exit.cause, C.CAUSE_OOM)
+        peak = guest.run_hostile("true", **USER).exit.memory_peak
+        assert 0 < peak < 2 << 20, peak
+
+
+@scenario
+def a_kill_for_memory_is_not_counted_twice(guest):
+    """With so little memory the group's peak is as low as that of a small job."""
+    for _ in range(4):
+        small = guest.run_hostile("hog", 0, memory=400 << 10, **USER)
+        expect(small.exit.cause, C.CAUSE_OOM)
+        killed = guest.c.shell("kill -9 $$", **USER)
+        expect((killed.exit.cause, killed.exit.signal), (C.CAUSE_SIGNALLED, 9))
+
+
+@scenario
+def a_group_that_root_has_divided_is_not_used_again(guest):
+    for _ in range(3):  # the first ones pay for what is read from the disk
+        divided = guest.c.shell(OWN_GROUP + "mkdir inner && echo $line")
+        expect(divided.err, b"")
+        assert divided.out not in groups(guest), divided
+        # Without the inner group this one looks as before, but it takes no process.
+        closed = guest.c.shell(OWN_GROUP + "mkdir inner && echo 0 > inner/cgroup.procs && echo +pids > cgroup.subtree_control && "
+                               "echo 0 > /sys/fs/cgroup/cgroup.procs && rmdir inner; echo $line")
+        expect(closed.err, b"")
+        assert closed.out not in groups(guest), closed
+
+
 @scenario
 def more_memory_than_there_is(guest):
     bystander = guest.c.start(["cat"], stdin=OPEN)

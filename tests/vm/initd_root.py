@@ -160,27 +160,40 @@ def cgroups_inside_of_the_job(guest):
 
 @scenario(own=ALONE)
 def the_next_jobs_cgroup_removed(guest):
-    """initd keeps one ready. Root removes it; the next EXEC must not fail for that."""
+    """initd keeps one ready, and some that were used. Root removes them; the next EXEC must not fail for that."""
+    def several_at_once():
+        for job in [guest.hostile("sleep", 100) for _ in range(4)]:
+            expect(job.wait().status, 0)
+
+    several_at_once()
     guest.c.shell("sleep 0.3; rmdir /sys/fs/cgroup/jobs/*; true")
-    still_executes(guest)
+    several_at_once()
     still_executes(guest)
 
 
 @scenario(own=ALONE)
 def without_cgroup_kill(guest):
     """Then a job is frozen and its processes are killed one by one, as on kernels before 5.14."""
-    first, count = guest.run_hostile("true").job + 3, 6  # the cgroup of the next but one is there already
+    def group_of(job):
+        return int(guest.c.read_file(f"/proc/{job.wait_started().pid}/cgroup").rsplit(b"/", 1)[1])
+
+    def hold_until(number):
+        """Groups that wait for a job, and then new ones, are taken by jobs, up to that one."""
+        while not holders or group_of(holders[-1]) < number:
+            holders.append(guest.hostile("sleep", 600000))
+
+    holders, count = [], 6
+    hold_until(0)
+    first = group_of(holders[0]) + 4  # some that come before may be there already
     expect(guest.run_hostile("no-cgroup-kill", first, count).out, b"without %d\n" % count)
-    guest.forget_ended()
-    while guest.run_hostile("true").job < first:
-        pass
+    hold_until(first - 1)
     # What the job leaves has left its session, and does not hold its output.
     job = guest.c.start(["/bin/sh", "-c", f"{guest.HOSTILE} daemon 60000 0 > /run/daemon; sleep 60"], wall_ms=3000)
     bomb = guest.hostile("bomb", wall_ms=3000, pids=300, uid=1000, gid=1000)
     cancelled = guest.hostile("bomb", pids=300, uid=1000, gid=1000)
     mounts = guest.c.read_file("/proc/1/mountinfo")
     for j in (job, bomb, cancelled):
-        assert b" /sys/fs/cgroup/jobs/%d/cgroup.kill " % j.wait_started().job in mounts, mounts
+        assert b" /sys/fs/cgroup/jobs/%d/cgroup.kill " % group_of(j) in mounts, mounts
     expect(job.wait().cause, C.CAUSE_TIMEOUT)
     expect(bomb.wait().cause, C.CAUSE_TIMEOUT)
     cancelled.control("KILL")
@@ -189,8 +202,10 @@ def without_cgroup_kill(guest):
     deadline = time.monotonic() + 30
     while guest.c.shell(f"test -e /proc/{pid}").exit.status == 0:
         assert time.monotonic() < deadline, "the daemon lives on"
-    while guest.run_hostile("true").job < first + count + 2:
-        pass
+    hold_until(first + count)
+    for holder in holders:
+        holder.control("KILL")
+        expect(holder.wait().cause, C.CAUSE_CANCELLED)
 
 
 @scenario(own=ALONE, healthy=False)
