@@ -153,25 +153,6 @@ def zombies_of_many_jobs_at_once(guest):
         expect(job.wait().status, 0)
 
 
-# ---- memory --------------------------------------------------------------------------------------
-
-def lives_on(bystander):
-    """A cat."""
-    bystander.type(b"still here\n")
-    bystander.wait_output("still here\n")
-    bystander.end_input()
-    expect((bystander.wait().cause, bystander.exit.status), (C.CAUSE_EXITED, 0))
-
-
-@scenario
-def more_memory_than_the_job_may_have(guest):
-    bystander = guest.c.start(["cat"], stdin=OPEN, memory=16 << 20, **USER).wait_started()
-    job = guest.run_hostile("hog", 0, memory=16 << 20, **USER)
-    expect((job.exit.cause, job.exit.signal), (C.CAUSE_OOM, 9))
-    assert 12 << 20 <= job.exit.memory_peak <= 16 << 20, job.exit.memory_peak
-    lives_on(bystander)
-
-
 # ---- a group that is used again ------------------------------------------------------------------
 
 OWN_GROUP = "read line < /proc/self/cgroup; cd /sys/fs/cgroup${line#0::}; "
@@ -236,6 +217,25 @@ def a_group_that_root_has_divided_is_not_used_again(guest):
                                "echo 0 > /sys/fs/cgroup/cgroup.procs && rmdir inner; echo $line")
         expect(closed.err, b"")
         assert closed.out not in groups(guest), closed
+
+
+# ---- memory --------------------------------------------------------------------------------------
+
+def lives_on(bystander):
+    """A cat."""
+    bystander.type(b"still here\n")
+    bystander.wait_output("still here\n")
+    bystander.end_input()
+    expect((bystander.wait().cause, bystander.exit.status), (C.CAUSE_EXITED, 0))
+
+
+@scenario
+def more_memory_than_the_job_may_have(guest):
+    bystander = guest.c.start(["cat"], stdin=OPEN, memory=16 << 20, **USER).wait_started()
+    job = guest.run_hostile("hog", 0, memory=16 << 20, **USER)
+    expect((job.exit.cause, job.exit.signal), (C.CAUSE_OOM, 9))
+    assert 12 << 20 <= job.exit.memory_peak <= 16 << 20, job.exit.memory_peak
+    lives_on(bystander)
 
 
 @scenario
