@@ -111,6 +111,24 @@ static int add_processor(json_t *inputs, const struct supervisor *s, struct erro
     return 0;
 }
 
+/* The machine that the driver makes today: another version of this program may make another one. */
+static void add_machine(json_t *inputs, const struct supervisor *s, const struct machine_spec *spec)
+{
+    const struct vm_spec vm = {.kernel_args = s->config.kernel_args,
+                               .memory_mib = spec->memory_mib,
+                               .vcpus = spec->vcpus,
+                               .tsc_khz = s->tsc_khz,
+                               .accel = s->accel.accel,
+                               .disk_fd = spec->disk_mib ? 0 : -1,
+                               .disk = spec->disk_mib ? SNAPSHOT_DISK : NULL};
+    cleanup_buffer struct buffer machine = {0};
+    char digest[DIGEST_HEX_SIZE];
+
+    s->driver->describe(&vm, &machine);
+    digest_bytes(machine.data, machine.size, digest);
+    set_text(inputs, "machine_sha256", digest);
+}
+
 static int collect(json_t *inputs, struct supervisor *s, const struct language *l, const struct image *image,
                    const struct machine_spec *spec, struct error *e)
 {
@@ -119,6 +137,7 @@ static int collect(json_t *inputs, struct supervisor *s, const struct language *
     if (add_vmm(inputs, s, e) < 0 || add_processor(inputs, s, e) < 0 ||
         home_digest(&s->home, spec->kernel, kernel, e) < 0)
         return -1;
+    add_machine(inputs, s, spec);
     set_number(inputs, "format", MANIFEST_FORMAT);
     set_text(inputs, "kernel_sha256", kernel);
     set_text(inputs, "kernel_arguments", s->config.kernel_args);

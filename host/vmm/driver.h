@@ -81,6 +81,13 @@ struct vm_driver {
     bool takes_template; /* it restores from spec->template; others read the snapshot's files each time */
     bool disk_by_name;   /* it wants spec->disk, which it moves away, and not disk_fd */
 
+    /*
+     * Adds what makes the machine that it boots for a snapshot, as its VMM is told it, and the guest's whole command
+     * line: a snapshot fits only a machine that is described in the same bytes. What the files are called is no part
+     * of it. Of the spec: accel, memory_mib, vcpus, tsc_khz, kernel_args, and whether there is a disk.
+     */
+    void (*describe)(const struct vm_spec *spec, struct buffer *ret);
+
     /* Boots. With snapshot_directory (existing and empty), the VM is one that snapshot can be called on. */
     int (*start)(struct vm *vm, const struct vm_spec *spec, const char *snapshot_directory, int64_t deadline,
                  const struct cancel *cancel, struct error *e);

@@ -307,9 +307,19 @@ static int firecracker_connect(struct vm *vm, int64_t deadline, const struct can
     return fd;
 }
 
+static void firecracker_describe(const struct vm_spec *spec, struct buffer *ret)
+{
+    json_t *machine = firecracker_machine(spec);
+    cleanup_free char *text = json_dumps(machine, JSON_COMPACT | JSON_SORT_KEYS);
+
+    buffer_add(ret, text ? text : "", text ? strlen(text) : 0);
+    json_decref(machine);
+}
+
 const struct vm_driver firecracker_driver = {
     .name = "firecracker",
     .disk_by_name = true,
+    .describe = firecracker_describe,
     .start = firecracker_start,
     .snapshot = firecracker_snapshot,
     .restore = firecracker_restore,

@@ -20,42 +20,57 @@ static int put(struct firecracker_api *a, const char *path, json_t *body, struct
     return firecracker_api_call(a, "PUT", path, body, NULL, e);
 }
 
-/* The root device is the guest's first whatever the order (src/vmm/src/vmm_config/drive.rs), so the other one is vdb. */
-static int put_drives(struct firecracker_api *a, const struct vm_spec *spec, struct error *e)
+/* Takes the body over. NULL, as of an argument that is not UTF-8, is for Firecracker to refuse. */
+static void add(json_t *requests, const char *path, json_t *body)
 {
-    if (put(a, "/drives/root",
-            json_pack("{s:s, s:s, s:b, s:b}", "drive_id", "root", "path_on_host", FIRECRACKER_IMAGE,
-                      "is_root_device", 1, "is_read_only", 1),
-            e) < 0)
-        return -1;
-    if (!spec->disk)
-        return 0;
-    /* Nothing of it outlives the VM but by a snapshot, whose files are synced when it is complete: so the guest's
-     * flushes can be ignored (docs/api_requests/block-caching.md). A full host disk is the guest's EIO. */
-    return put(a, "/drives/upper",
-               json_pack("{s:s, s:s, s:b, s:b, s:s}", "drive_id", "upper", "path_on_host", SNAPSHOT_DISK,
-                         "is_root_device", 0, "is_read_only", 0, "cache_type", "Unsafe"),
-               e);
+    json_array_append_new(requests, json_pack("{s:s, s:o?}", "path", path, "body", body));
 }
 
-int firecracker_boot(struct firecracker_api *a, const struct vm_spec *spec, struct error *e)
+/* The root device is the guest's first whatever the order (src/vmm/src/vmm_config/drive.rs), so the other one is vdb. */
+static void add_drives(json_t *requests, bool disk)
 {
+    add(requests, "/drives/root",
+        json_pack("{s:s, s:s, s:b, s:b}", "drive_id", "root", "path_on_host", FIRECRACKER_IMAGE,
+                  "is_root_device", 1, "is_read_only", 1));
+    /* Nothing of it outlives the VM but by a snapshot, whose files are synced when it is complete: so the guest's
+     * flushes can be ignored (docs/api_requests/block-caching.md). A full host disk is the guest's EIO. */
+    if (disk)
+        add(requests, "/drives/upper",
+            json_pack("{s:s, s:s, s:b, s:b, s:s}", "drive_id", "upper", "path_on_host", SNAPSHOT_DISK,
+                      "is_root_device", 0, "is_read_only", 0, "cache_type", "Unsafe"));
+}
+
+json_t *firecracker_machine(const struct vm_spec *spec)
+{
+    json_t *requests = json_array();
     cleanup_free char *arguments =
         text_format(KERNEL_COMMAND_LINE "%s%s%s", spec->disk ? " initd.upper=vdb" : "",
                     spec->kernel_args[0] ? " " : "", spec->kernel_args);
 
-    if (put(a, "/machine-config",
-            json_pack("{s:I, s:I, s:b, s:b}", "vcpu_count", (json_int_t)spec->vcpus, "mem_size_mib",
-                      (json_int_t)spec->memory_mib, "smt", 0, "track_dirty_pages", 0),
-            e) < 0 ||
-        put(a, "/boot-source",
-            json_pack("{s:s, s:s}", "kernel_image_path", FIRECRACKER_KERNEL, "boot_args", arguments),
-            e) < 0 ||
-        put_drives(a, spec, e) < 0 ||
-        put(a, "/vsock", json_pack("{s:i, s:s}", "guest_cid", GUEST_CID, "uds_path", FIRECRACKER_VSOCK), e) <
-            0)
-        return -1;
-    return put(a, "/actions", json_pack("{s:s}", "action_type", "InstanceStart"), e);
+    add(requests, "/machine-config",
+        json_pack("{s:I, s:I, s:b, s:b}", "vcpu_count", (json_int_t)spec->vcpus, "mem_size_mib",
+                  (json_int_t)spec->memory_mib, "smt", 0, "track_dirty_pages", 0));
+    add(requests, "/boot-source",
+        json_pack("{s:s, s:s}", "kernel_image_path", FIRECRACKER_KERNEL, "boot_args", arguments));
+    add_drives(requests, spec->disk);
+    add(requests, "/vsock", json_pack("{s:i, s:s}", "guest_cid", GUEST_CID, "uds_path", FIRECRACKER_VSOCK));
+    return requests;
+}
+
+int firecracker_boot(struct firecracker_api *a, const struct vm_spec *spec, struct error *e)
+{
+    json_t *requests = firecracker_machine(spec), *request;
+    size_t i;
+    int result = 0;
+
+    json_array_foreach(requests, i, request)
+    {
+        if (result == 0)
+            result = put(a, json_string_value(json_object_get(request, "path")),
+                         json_incref(json_object_get(request, "body")), e);
+    }
+    json_decref(requests);
+    return result < 0 ? -1 : put(a, "/actions", json_pack("{s:s}", "action_type", "InstanceStart"), e);
 }
 
 int firecracker_load(struct firecracker_api *a, const struct firecracker_version *version, struct error *e)

@@ -8,6 +8,10 @@
 #include "vmm/driver.h"
 #include "vmm/firecracker_api.h"
 
+/* The requests that make the machine, in their order: objects with path and body, for PUT. The caller owns it. Of the
+ * spec: as firecracker_boot(). */
+json_t *firecracker_machine(const struct vm_spec *spec);
+
 /* Boots a guest, with a second disk when the spec names one. Of the spec: memory_mib, vcpus, kernel_args, disk. */
 int firecracker_boot(struct firecracker_api *a, const struct vm_spec *spec, struct error *e);
 

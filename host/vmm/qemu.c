@@ -172,6 +172,20 @@ static void build_command_line(struct command_line *c, const struct vm_spec *spe
         add(c, "-incoming", text_copy("defer"));
 }
 
+static void qemu_describe(const struct vm_spec *spec, struct buffer *ret)
+{
+    const struct qemu_fds fds = {0};
+    struct command_line c = {0};
+    struct vm_spec nameless = *spec;
+
+    nameless.vmm = nameless.kernel = nameless.image = "";
+    nameless.disk_fd = spec->disk_fd >= 0 ? 0 : -1;
+    build_command_line(&c, &nameless, "", false, &fds);
+    for (size_t i = 0; i < c.count; i++)
+        buffer_add(ret, c.words[i], strlen(c.words[i]) + 1);
+    command_line_done(&c);
+}
+
 static int make_pair(int *ret_ours, int *ret_theirs, struct error *e)
 {
     int pair[2];
@@ -466,6 +480,7 @@ static void qemu_diagnose(struct vm *vm, struct buffer *ret)
 const struct vm_driver qemu_driver = {
     .name = "qemu",
     .takes_template = true,
+    .describe = qemu_describe,
     .start = qemu_start,
     .snapshot = qemu_snapshot,
     .restore = qemu_restore,

@@ -1,0 +1,105 @@
+/* vmm/: a driver's description of its machine changes with the machine and with nothing else; snapshots rely on it. */
+#include "base/cleanup.h"
+#include "vmm/driver.h"
+
+#include "unit.h"
+
+static const struct vm_driver *const drivers[] = {&qemu_driver, &firecracker_driver};
+#define DRIVERS ((int)(sizeof(drivers) / sizeof(drivers[0])))
+
+static const struct vm_spec plain = {.vmm = "/usr/bin/vmm",
+                                     .kernel = "/share/vmlinux",
+                                     .kernel_args = "",
+                                     .image = "/home/image",
+                                     .memory_mib = 128,
+                                     .vcpus = 1,
+                                     .tsc_khz = 2000000,
+                                     .accel = ACCEL_TCG,
+                                     .disk_fd = -1};
+
+static bool differs(const struct vm_driver *d, const struct vm_spec *spec)
+{
+    cleanup_buffer struct buffer a = {0}, b = {0};
+
+    d->describe(&plain, &a);
+    d->describe(spec, &b);
+    ck_assert_uint_gt(a.size, 100);
+    return a.size != b.size || memcmp(a.data, b.data, a.size) != 0;
+}
+
+START_TEST(names_of_files_are_no_part_of_a_machine)
+{
+    struct vm_spec s = plain;
+
+    s.vmm = "vmm";
+    s.kernel = "/elsewhere/kernel";
+    s.image = "/elsewhere/image";
+    s.scratch = "/tmp";
+    ck_assert(!differs(drivers[_i], &s));
+}
+END_TEST
+
+START_TEST(neither_is_which_descriptor_the_disk_has)
+{
+    cleanup_buffer struct buffer a = {0}, b = {0};
+    struct vm_spec s = plain;
+
+    s.disk_fd = 5;
+    s.disk = "/tmp/a";
+    drivers[_i]->describe(&s, &a);
+    s.disk_fd = 77;
+    s.disk = "/tmp/b";
+    drivers[_i]->describe(&s, &b);
+    ck_assert_uint_eq(a.size, b.size);
+    ck_assert_mem_eq(a.data, b.data, a.size);
+    ck_assert(differs(drivers[_i], &s)); /* but that there is one */
+}
+END_TEST
+
+START_TEST(what_the_guest_sees_is)
+{
+    struct vm_spec s = plain;
+
+    s.memory_mib = 256;
+    ck_assert(differs(drivers[_i], &s));
+    s = plain;
+    s.vcpus = 2;
+    ck_assert(differs(drivers[_i], &s));
+    s = plain;
+    s.kernel_args = "quiet";
+    ck_assert(differs(drivers[_i], &s));
+}
+END_TEST
+
+START_TEST(the_processor_and_its_clock_are)
+{
+    struct vm_spec s = plain;
+
+    s.accel = ACCEL_KVM;
+    ck_assert(differs(&qemu_driver, &s));
+    s = plain;
+    s.tsc_khz = 3000000;
+    ck_assert(differs(&qemu_driver, &s));
+}
+END_TEST
+
+START_TEST(the_processor_that_is_emulated_is_named)
+{
+    cleanup_buffer struct buffer b = {0};
+
+    qemu_driver.describe(&plain, &b);
+    ck_assert_ptr_nonnull(memmem(b.data, b.size, "-cpu\0max,erms=off", 17));
+}
+END_TEST
+
+int main(void)
+{
+    struct unit u = unit_begin("driver");
+
+    unit_add_loop(&u, names_of_files_are_no_part_of_a_machine, DRIVERS);
+    unit_add_loop(&u, neither_is_which_descriptor_the_disk_has, DRIVERS);
+    unit_add_loop(&u, what_the_guest_sees_is, DRIVERS);
+    unit_add(&u, the_processor_and_its_clock_are);
+    unit_add(&u, the_processor_that_is_emulated_is_named);
+    return unit_end(&u);
+}
