@@ -111,13 +111,13 @@ static int add_processor(json_t *inputs, const struct supervisor *s, struct erro
     return 0;
 }
 
-/* The machine that the driver makes today: another version of this program may make another one. */
+/* The machine that the driver makes today: another version of this program may make another one. What is an input by
+ * itself is left out of it, so that the reason is told once. */
 static void add_machine(json_t *inputs, const struct supervisor *s, const struct machine_spec *spec)
 {
-    const struct vm_spec vm = {.kernel_args = s->config.kernel_args,
-                               .memory_mib = spec->memory_mib,
+    const struct vm_spec vm = {.kernel_args = "",
                                .vcpus = spec->vcpus,
-                               .tsc_khz = s->tsc_khz,
+                               .tsc_khz = s->tsc_khz ? 1 : 0,
                                .accel = s->accel.accel,
                                .disk_fd = spec->disk_mib ? 0 : -1,
                                .disk = spec->disk_mib ? SNAPSHOT_DISK : NULL};
