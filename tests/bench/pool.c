@@ -29,7 +29,8 @@
 #define WAIT_MS 120000
 #define ECHOES 20 /* of a VM; the first are not counted */
 #define SPAWNS "20"
-#define IDLE_MS 100 /* before the first run in a fresh VM, and before each of what it is compared with */
+/* Before each of what the first run in a fresh VM is compared with. That VM, the older of two, has idled longer. */
+#define IDLE_MS 100
 #define IDLE_SPAWNS 5
 #define PIDS_MAX 1024
 
@@ -252,7 +253,7 @@ static void round_trips(unsigned rounds)
     row("take and first run in a fresh VM", &r.first);
     double again = row("run again in the same VM", &r.again);
     double bare = row("echo (PING)", &r.echo) + row("bare fork, exec and wait inside the guest", &r.spawn);
-    double idle = row("echo after " TEXT(IDLE_MS) " ms of idling, as before the first run", &r.idle_echo) +
+    double idle = row("echo after " TEXT(IDLE_MS) " ms of idling", &r.idle_echo) +
                   row("bare fork, exec and wait after as much", &r.idle_spawn);
     double first = quantile(&r.first, 0.5);
     printf("  first run / (echo + fork and exec) %.2f, to those after idling %.2f;  run again / (echo + fork "
