@@ -312,8 +312,8 @@ static void firecracker_describe(const struct vm_spec *spec, struct buffer *ret)
     json_t *machine = firecracker_machine(spec);
     cleanup_free char *text = json_dumps(machine, JSON_COMPACT | JSON_SORT_KEYS);
 
-    buffer_add(ret, text ? text : "", text ? strlen(text) : 0);
     json_decref(machine);
+    buffer_add(ret, text, strlen(text));
 }
 
 const struct vm_driver firecracker_driver = {

@@ -59,15 +59,13 @@ json_t *firecracker_machine(const struct vm_spec *spec)
 
 int firecracker_boot(struct firecracker_api *a, const struct vm_spec *spec, struct error *e)
 {
-    json_t *requests = firecracker_machine(spec), *request;
-    size_t i;
+    json_t *requests = firecracker_machine(spec);
     int result = 0;
 
-    json_array_foreach(requests, i, request)
-    {
-        if (result == 0)
-            result = put(a, json_string_value(json_object_get(request, "path")),
-                         json_incref(json_object_get(request, "body")), e);
+    for (size_t i = 0; result == 0 && i < json_array_size(requests); i++) {
+        const json_t *request = json_array_get(requests, i);
+        result = put(a, json_string_value(json_object_get(request, "path")),
+                     json_incref(json_object_get(request, "body")), e);
     }
     json_decref(requests);
     return result < 0 ? -1 : put(a, "/actions", json_pack("{s:s}", "action_type", "InstanceStart"), e);

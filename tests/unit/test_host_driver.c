@@ -17,12 +17,12 @@ static const struct vm_spec plain = {.vmm = "/usr/bin/vmm",
                                      .accel = ACCEL_TCG,
                                      .disk_fd = -1};
 
-static bool differs(const struct vm_driver *d, const struct vm_spec *spec)
+static bool differ(const struct vm_driver *d, const struct vm_spec *one, const struct vm_spec *other)
 {
     cleanup_buffer struct buffer a = {0}, b = {0};
 
-    d->describe(&plain, &a);
-    d->describe(spec, &b);
+    d->describe(one, &a);
+    d->describe(other, &b);
     ck_assert_uint_gt(a.size, 100);
     return a.size != b.size || memcmp(a.data, b.data, a.size) != 0;
 }
@@ -35,24 +35,20 @@ START_TEST(names_of_files_are_no_part_of_a_machine)
     s.kernel = "/elsewhere/kernel";
     s.image = "/elsewhere/image";
     s.scratch = "/tmp";
-    ck_assert(!differs(drivers[_i], &s));
+    ck_assert(!differ(drivers[_i], &plain, &s));
 }
 END_TEST
 
 START_TEST(neither_is_which_descriptor_the_disk_has)
 {
-    cleanup_buffer struct buffer a = {0}, b = {0};
-    struct vm_spec s = plain;
+    struct vm_spec one = plain, other = plain;
 
-    s.disk_fd = 5;
-    s.disk = "/tmp/a";
-    drivers[_i]->describe(&s, &a);
-    s.disk_fd = 77;
-    s.disk = "/tmp/b";
-    drivers[_i]->describe(&s, &b);
-    ck_assert_uint_eq(a.size, b.size);
-    ck_assert_mem_eq(a.data, b.data, a.size);
-    ck_assert(differs(drivers[_i], &s)); /* but that there is one */
+    one.disk_fd = 5;
+    one.disk = "/tmp/a";
+    other.disk_fd = 77;
+    other.disk = "/tmp/b";
+    ck_assert(!differ(drivers[_i], &one, &other));
+    ck_assert(differ(drivers[_i], &plain, &one)); /* but that there is one */
 }
 END_TEST
 
@@ -61,13 +57,13 @@ START_TEST(what_the_guest_sees_is)
     struct vm_spec s = plain;
 
     s.memory_mib = 256;
-    ck_assert(differs(drivers[_i], &s));
+    ck_assert(differ(drivers[_i], &plain, &s));
     s = plain;
     s.vcpus = 2;
-    ck_assert(differs(drivers[_i], &s));
+    ck_assert(differ(drivers[_i], &plain, &s));
     s = plain;
     s.kernel_args = "quiet";
-    ck_assert(differs(drivers[_i], &s));
+    ck_assert(differ(drivers[_i], &plain, &s));
 }
 END_TEST
 
@@ -76,10 +72,10 @@ START_TEST(the_processor_and_its_clock_are)
     struct vm_spec s = plain;
 
     s.accel = ACCEL_KVM;
-    ck_assert(differs(&qemu_driver, &s));
+    ck_assert(differ(&qemu_driver, &plain, &s));
     s = plain;
     s.tsc_khz = 3000000;
-    ck_assert(differs(&qemu_driver, &s));
+    ck_assert(differ(&qemu_driver, &plain, &s));
 }
 END_TEST
 
