@@ -3,7 +3,7 @@
 # Every mistake and every damage gives one clear line and a status, in time, and costs nothing.
 # shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
 . "$SRC/tests/vm/lib.sh"
-new_home
+need_snapshot python
 
 # complain WHAT STATUS PATTERN ARGUMENTS...: one line on standard error like the pattern, nothing on standard output.
 complain() {

@@ -3,7 +3,7 @@
 # capsid run: results, exit statuses, input and output, as a user sees them.
 # shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
 . "$SRC/tests/vm/lib.sh"
-need_snapshot
+need_snapshot python
 
 run() { capsid run -l python "$@" </dev/null; }
 
