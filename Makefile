@@ -5,14 +5,6 @@ PREFIX ?= /usr/local
 B := build
 SHARE := $(B)/share/capsid
 
-# Several at a time, where neither the caller nor a make above says how many. Goals that undo or fetch what others need
-# come first.
-ifeq ($(MAKELEVEL),0)
-ifeq ($(and $(filter clean distclean deps deps-check format,$(MAKECMDGOALS)),$(word 2,$(MAKECMDGOALS))),)
-MAKEFLAGS += -j$(shell nproc)
-endif
-endif
-
 CC ?= gcc
 MUSL_CC ?= musl-gcc
 FUZZ_CC ?= clang
@@ -20,9 +12,6 @@ WARN := -Wall -Wextra -Wconversion -Wshadow -Wvla -Wimplicit-fallthrough -Wmissi
 CFLAGS ?= -O2 -g
 CFLAGS_ALL := -std=gnu11 $(WARN) -D_GNU_SOURCE -Iproto -MMD -MP
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1 -g
-
-# Compiles what it has compiled before from its cache, where it is installed.
-CCACHE := $(shell command -v ccache)
 
 V ?= 0
 ifeq ($(V),0)
@@ -51,15 +40,13 @@ IMPORT_LIBS := $(HOST_LIBS) $(shell pkg-config --libs libarchive 2>/dev/null)
 FETCH_LIBS := $(IMPORT_LIBS) $(shell pkg-config --libs libcurl 2>/dev/null)
 HOST_CFLAGS := -Ihost -DCAPSID_VERSION='"$(VERSION)"'
 
-.PHONY: all help demo check chosen-tests bench lint install clean deps deps-check format kernel protocol-tables \
-        distclean share newer-kernel loopback-kernel check-all
+.PHONY: all help demo check bench lint install clean deps deps-check format kernel protocol-tables \
+        distclean share newer-kernel
 all: $(B)/capsid $(B)/initd share
 
 help:
 	@printf 'make demo      install what is needed, build everything, run a Python program in a microVM\n'
 	@printf 'make check     install what the tests need and run every test\n'
-	@printf 'make check-all the same, and the tests that need a kernel of their own\n'
-	@printf 'make t=unit/pool   build and run one test, or several: t="unit/pool vm/run"\n'
 	@printf 'make           build capsid and initd only\n'
 	@printf 'make kernel    build the guest kernel\n'
 	@printf 'make check-languages   build every image and run its examples; hours where guests are emulated\n'
@@ -85,8 +72,8 @@ libinih-dev      | configuration and language definitions
 libssl-dev       | SHA-256 (libcrypto)
 libcurl4-openssl-dev | speaks HTTP to Firecracker and to servers (opened when it is needed), fetches what capsid setup installs
 libarchive-dev   | reads the layers of OCI images
-linux-source-6.1 | the guest kernel
-xz-utils         | unpacks it
+debian-archive-keyring | verifies what comes from Debian's archive: the guest kernel's source, packages of images
+xz-utils         | unpacks the kernel's source
 lz4              | compresses parts of it
 flex             | its configuration tool
 bison            | the same
@@ -104,13 +91,15 @@ endef
 define DEPS_TEST
 check              | unit tests
 clang              | the second compiler, and the fuzzer
-libclang-rt-14-dev | sanitizer and fuzzer runtimes
+libclang-rt-dev    | sanitizer and fuzzer runtimes
 clang-format       | layout
 shellcheck         | shell scripts
 file               | asserts that initd is static
 mandoc             | checks the manual page
 chromium           | drives the page of the HTTP server
 git                | tells which files are the project's
+gpg                | signs the stand-in of Debian's archive on loopback
+gpg-agent          | the same
 docker-registry    | a registry on loopback in the tests of OCI images
 busybox-static     | what those images are made of
 e2fsprogs          | ext4 disks in the tests of real guests
@@ -190,12 +179,12 @@ $(SHARE)/fetch: $(FETCH_SRC:%.c=$(B)/obj/%.o)
 $(B)/obj/host/%.o: host/%.c
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CCACHE) $(CC) $(CFLAGS_ALL) $(HOST_CFLAGS) $(CFLAGS) -c -o $@ $<
+	$(Q)$(CC) $(CFLAGS_ALL) $(HOST_CFLAGS) $(CFLAGS) -c -o $@ $<
 
 $(B)/obj/proto/%.o: proto/%.c
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CCACHE) $(CC) $(CFLAGS_ALL) $(CFLAGS) -c -o $@ $<
+	$(Q)$(CC) $(CFLAGS_ALL) $(CFLAGS) -c -o $@ $<
 
 # ---- initd: static, musl -------------------------------------------------------------------------
 
@@ -219,7 +208,7 @@ $(B)/linux-include/.done:
 $(B)/musl/%.o: %.c $(B)/linux-include/.done Makefile
 	$(call say,MUSL,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CCACHE) $(MUSL_CC) $(CFLAGS_ALL) $(INITD_CFLAGS) -c -o $@ $<
+	$(Q)$(MUSL_CC) $(CFLAGS_ALL) $(INITD_CFLAGS) -c -o $@ $<
 
 # The build id is in one object only; it must follow every input.
 $(B)/musl/initd/main.o: $(INITD_INPUTS)
@@ -237,9 +226,9 @@ $(SHARE)/vmlinux: $(wildcard kernel-config/*)
 	@touch $@
 
 # For a test that skips without it: no network is no failure, a failed build is one.
-NEWER := $(B)/kernel/newer/linux-source.tar.xz
+NEWER := $(B)/kernel/newer/source.tar.xz
 newer-kernel:
-	$(Q)kernel-config/fetch-newer.sh --output $(NEWER) || true
+	$(Q)kernel-config/fetch.sh --package linux-source-6.12 --suite trixie --output $(NEWER) || true
 	+$(Q)if [ -s $(NEWER) ]; then $(MAKE) --no-print-directory $(B)/test/vmlinux-newer; fi
 $(B)/test/vmlinux-newer: $(wildcard kernel-config/*)
 	@mkdir -p $(@D)
@@ -247,17 +236,18 @@ $(B)/test/vmlinux-newer: $(wildcard kernel-config/*)
 		--output $@ --discard-tree
 	@touch $@
 
-loopback-kernel: $(B)/test/vmlinux-loopback
 $(B)/test/vmlinux-loopback: $(wildcard kernel-config/*) $(SHARE)/vmlinux
 	@mkdir -p $(@D)
 	$(Q)kernel-config/build.sh --cache $(B)/kernel --output $@ --fragment test-vsock-loopback
 	@touch $@
 
-share: $(SHARE)/initd $(SHARE)/build-image $(SHARE)/npm-tree $(SHARE)/import-oci $(SHARE)/fetch $(SHARE)/capsid-api $(SHARE)/languages/.done $(SHARE)/programs/.done
+SHARE_SCRIPTS := $(SHARE)/build-image $(SHARE)/debian-apt $(SHARE)/npm-tree
+SHARE_PROGRAMS := $(SHARE)/initd $(SHARE_SCRIPTS) $(SHARE)/import-oci $(SHARE)/fetch $(SHARE)/capsid-api
+share: $(SHARE_PROGRAMS) $(SHARE)/languages/.done $(SHARE)/programs/.done
 $(SHARE)/initd: $(B)/initd
 	@mkdir -p $(@D)
 	$(Q)install -m 755 $< $@
-$(SHARE)/build-image $(SHARE)/npm-tree: $(SHARE)/%: rootfs/%
+$(SHARE_SCRIPTS): $(SHARE)/%: rootfs/%
 	@mkdir -p $(@D)
 	$(Q)install -m 755 $< $@
 $(SHARE)/languages/.done: $(wildcard rootfs/languages/*.ini)
@@ -279,24 +269,11 @@ demo: deps
 
 # ---- tests ---------------------------------------------------------------------------------------
 
-ifdef t
-.DEFAULT_GOAL := chosen-tests
-check: chosen-tests
-else
 check: deps-check
-	+$(Q)$(MAKE) --no-print-directory kernel all test-programs
-	$(Q)tests/run all
-endif
-
-# Also the tests that need another kernel than the product's: make check leaves them out where the kernel is not there.
-check-all: deps-check
-	+$(Q)$(MAKE) --no-print-directory loopback-kernel
+	+$(Q)$(MAKE) --no-print-directory all kernel $(B)/test/vmlinux-loopback
 	+$(Q)$(MAKE) --no-print-directory newer-kernel
-	+$(Q)CHECK_ALL=1 $(MAKE) --no-print-directory check
-
-# What the tests in the variable t need, and these tests.
-chosen-tests: $(if $(t),$(shell tests/run -n $(t)))
-	$(Q)tests/run $(t)
+	+$(Q)$(MAKE) --no-print-directory test-programs
+	$(Q)tests/run all
 
 # Takes hours where guests are emulated. LANGUAGES="a b": only these.
 check-languages: deps-check
@@ -304,7 +281,8 @@ check-languages: deps-check
 	$(Q)tests/languages/run $(LANGUAGES)
 
 check-%: deps-check
-	+$(Q)$(MAKE) --no-print-directory chosen-tests t='$*'
+	+$(Q)$(MAKE) --no-print-directory all kernel test-programs
+	$(Q)tests/run $*
 
 lint: check-lint
 format:
@@ -324,7 +302,7 @@ install: all $(SHARE)/vmlinux
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/capsid/languages $(DESTDIR)$(PREFIX)/share/capsid/programs \
 		$(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/lib/systemd/system
 	install -m 755 $(B)/capsid $(DESTDIR)$(PREFIX)/bin/
-	install -m 755 $(SHARE)/initd $(SHARE)/build-image $(SHARE)/npm-tree $(SHARE)/import-oci $(SHARE)/fetch $(SHARE)/capsid-api $(DESTDIR)$(PREFIX)/share/capsid/
+	install -m 755 $(SHARE_PROGRAMS) $(DESTDIR)$(PREFIX)/share/capsid/
 	install -m 644 $(SHARE)/vmlinux $(DESTDIR)$(PREFIX)/share/capsid/
 	install -m 644 $(SHARE)/languages/*.ini $(DESTDIR)$(PREFIX)/share/capsid/languages/
 	install -m 644 $(SHARE)/programs/* $(DESTDIR)$(PREFIX)/share/capsid/programs/

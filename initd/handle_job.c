@@ -2,7 +2,6 @@
 
 #include "job.h"
 #include "prime.h"
-#include "strings.h"
 #include "sys.h"
 
 #include <errno.h>
@@ -12,10 +11,9 @@
 
 static const uint64_t from_the_start[2] = {0, 0};
 
-static struct fault start_program(const struct conn *c, uint32_t stream, const struct msg_exec *m,
-                                  struct job **ret)
+void handle_exec(struct conn *c, uint32_t stream, const struct msg_exec *m)
 {
-    struct job_request r = {
+    const struct job_request r = {
         .argv = m->argv,
         .env = m->env,
         .cwd = m->cwd,
@@ -32,20 +30,11 @@ static struct fault start_program(const struct conn *c, uint32_t stream, const s
         .memory = m->memory,
         .output = m->output,
     };
-    struct fault f = strings_of(c, stream, &r.argv, &r.env);
+    struct fault f;
+    struct job *j = job_take_slot(&r, &f);
 
-    if (f.code)
-        return f;
-    *ret = job_take_slot(&r, &f);
-    return *ret ? job_start(*ret, &r) : f;
-}
-
-void handle_exec(struct conn *c, uint32_t stream, const struct msg_exec *m)
-{
-    struct job *j;
-    struct fault f = start_program(c, stream, m, &j);
-
-    strings_drop(c, stream);
+    if (j)
+        f = job_start(j, &r);
     if (f.code)
         handle_answer_fault(c, stream, MSG_EXEC, f);
     else
@@ -177,10 +166,9 @@ void handle_kill(struct conn *c, uint32_t stream, const struct msg_kill *m)
 
 /* ---- priming --------------------------------------------------------------------------------- */
 
-static struct fault start_primed(const struct conn *c, uint32_t stream, const struct msg_prime *m,
-                                 struct job **ret)
+static struct fault start_primed(const struct msg_prime *m, struct job **ret)
 {
-    struct job_request r = {
+    const struct job_request r = {
         .argv = m->argv,
         .env = m->env,
         .cwd = m->cwd,
@@ -192,9 +180,7 @@ static struct fault start_primed(const struct conn *c, uint32_t stream, const st
 
     if (m->script[0] != '/')
         return fault_of(PROTO_ERR_INVALID, "script is not absolute");
-    struct fault f = strings_of(c, stream, &r.argv, &r.env);
-    if (f.code)
-        return f;
+    struct fault f;
     struct job *j = *ret = job_take_slot(&r, &f);
     if (!j)
         return f;
@@ -215,9 +201,8 @@ static struct fault start_primed(const struct conn *c, uint32_t stream, const st
 void handle_prime(struct conn *c, uint32_t stream, const struct msg_prime *m)
 {
     struct job *j;
-    struct fault f = start_primed(c, stream, m, &j);
+    struct fault f = start_primed(m, &j);
 
-    strings_drop(c, stream);
     if (f.code)
         handle_answer_fault(c, stream, MSG_PRIME, f);
     else

@@ -1,16 +1,16 @@
 #!/bin/sh
-# Builds the guest kernel (an uncompressed PVH vmlinux) from Debian's kernel source and the fragments
-# beside this file. The same inputs give the same bytes, and a second call answers from the cache.
+# Builds the guest kernel (an uncompressed PVH vmlinux) from Debian's kernel source, which fetch.sh fetches, and the
+# fragments beside this file. The same inputs give the same bytes, and a second call answers from the cache.
 set -eu
 export LC_ALL=C TZ=UTC
 umask 022
 
 here=$(cd "$(dirname "$0")" && pwd)
-product_source=/usr/src/linux-source-6.1.tar.xz
-source=$product_source
 lockfile=$here/kernel.lock
+# Part of the cache's key: raise it when a change of this script makes other bytes of the same inputs.
+recipe=1
 fragments='base virtio filesystems isolation hardening'
-extra='' cache='' output='' jobs=$(nproc) discard=no update_lock=no
+extra='' cache='' output='' source='' jobs=$(nproc) discard=no update_lock=no
 # Compiler lines in the log of one whole build, and processor seconds it takes; only for the progress lines.
 usual_files=1340 usual_seconds=290
 
@@ -21,9 +21,9 @@ Usage: kernel-config/build.sh --cache DIR --output FILE [options]
   --output FILE      the kernel; written only when it differs
   --fragment NAME    adds NAME.config to the configuration; may be given again
   --jobs N           compile with N processes (default: $jobs, the processors here)
-  --source FILE      the source (default: $source)
+  --source FILE      another source (a .tar.xz) than kernel.lock names
   --discard-tree     remove the unpacked source and the objects at the end
-  --update-lock      record what was built in kernel.lock (without --fragment only)
+  --update-lock      build from the newest version of the source and record it in kernel.lock
 EOF
 }
 
@@ -49,9 +49,9 @@ done
 case $jobs in '' | *[!0-9]* | 0) fail "--jobs $jobs: not a number of processes; give 1 or more" ;; esac
 [ "$update_lock" = no ] || [ -z "$extra" ] ||
 	fail "--update-lock: the lock describes the product kernel; leave out --fragment"
-[ "$update_lock" = no ] || [ "$source" = "$product_source" ] ||
+[ "$update_lock" = no ] || [ -z "$source" ] ||
 	fail "--update-lock: the lock describes the product kernel; leave out --source"
-[ -r "$source" ] || fail "$source not found; run 'make deps'"
+[ -z "$source" ] || [ -r "$source" ] || fail "--source $source: not found; name a .tar.xz"
 for tool in gcc ld make flex bison bc xz strip readelf flock; do
 	command -v "$tool" >/dev/null || fail "$tool: not found; run 'make deps'"
 done
@@ -65,34 +65,37 @@ done
 mkdir -p "$cache" || fail "$cache: cannot be created; choose another --cache"
 cache=$(cd "$cache" && pwd)
 lock_value() { [ ! -r "$lockfile" ] || sed -n "s/^$1 = //p" "$lockfile"; }
+origin_value() { sed -n "s/^$1 = //p" "$source.origin"; }
 
 # ---- what this kernel is made of -------------------------------------------------------------------
 
-# Hashing 130 MB takes half a second, so its result is kept for as long as size and time stay.
-stamp=$(stat -L -c '%s %Y' "$source") stamp="$stamp $source"
-tarball=
-if [ -r "$cache/source.sha256" ]; then
-	{ read -r known_sha && read -r known_stamp; } <"$cache/source.sha256" || known_stamp=
-	[ "${known_stamp:-}" != "$stamp" ] || tarball=$known_sha
-fi
-if [ -z "$tarball" ]; then
-	tarball=$(sha256sum <"$source" | cut -d' ' -f1)
-	printf '%s\n%s\n' "$tarball" "$stamp" >"$cache/source.sha256.$$"
-	mv "$cache/source.sha256.$$" "$cache/source.sha256"
-fi
 gcc_version=$(gcc --version | sed 1q) ld_version=$(ld --version | sed 1q)
 locked=$(lock_value source_sha256)
-# Who names another source needs no warning that it is another.
-if [ -n "$locked" ] && [ "$locked" != "$tarball" ] && [ "$source" = "$product_source" ] && [ $update_lock = no ]; then
-	printf 'Warning: %s is not the version in kernel.lock (%s); building from what is installed\n' \
-		"$source" "$(lock_value version)" >&2
+
+# look_up SHA-256: sets tarball, the source's, and result, where the kernel is when it was built before.
+look_up() {
+	tarball=$1
+	result=$cache/$(cd "$here" && {
+		printf '%s\n' "$recipe" "$tarball" "$gcc_version" "$ld_version" "$names"
+		# shellcheck disable=SC2086 # names without spaces, checked above
+		cat $names
+	} | sha256sum | cut -c1-32)
+}
+
+if [ -n "$source" ]; then
+	look_up "$(sha256sum <"$source" | cut -d' ' -f1)"
+else
+	source=$cache/source.tar.xz
+	look_up "$locked"
+	# Who has the kernel needs no source.
+	if [ $update_lock = yes ]; then
+		"$here/fetch.sh" --output "$source" --newest
+		look_up "$(origin_value source_sha256)"
+	elif [ ! -e "$result/vmlinux" ]; then
+		"$here/fetch.sh" --output "$source"
+		look_up "$(origin_value source_sha256)"
+	fi
 fi
-hash=$(cd "$here" && {
-	printf '%s\n' "$tarball" "$gcc_version" "$ld_version" "$names"
-	# shellcheck disable=SC2086 # names without spaces, checked above
-	cat build.sh $names
-} | sha256sum | cut -c1-32)
-result=$cache/$hash
 
 # ---- finish: give the result to the caller ---------------------------------------------------------
 
@@ -108,10 +111,10 @@ finish() {
 }
 
 write_lock() {
-	version=$(dpkg-query -W -f '${Version}' linux-source-6.1 2>/dev/null || echo unknown)
 	{
-		printf '# What the guest kernel was last built from, and what came out. Written by build.sh --update-lock.\n'
-		printf 'package = linux-source-6.1\nversion = %s\nsource_sha256 = %s\n' "$version" "$tarball"
+		printf '# What the guest kernel is built from, and what came out. Written by build.sh --update-lock.\n'
+		printf 'package = %s\nsuite = %s\n' "$(origin_value package)" "$(origin_value suite)"
+		printf 'version = %s\nsource_sha256 = %s\n' "$(origin_value version)" "$tarball"
 		printf 'gcc = %s\nld = %s\n' "$gcc_version" "$ld_version"
 		printf 'config_sha256 = %s\n' "$(sha256sum <"$result/config" | cut -d' ' -f1)"
 		printf 'vmlinux_sha256 = %s\n' "$(sha256sum <"$result/vmlinux" | cut -d' ' -f1)"

@@ -142,17 +142,18 @@ int image_verify(const struct image *i, const struct home *h, struct error *e)
 static int hash_inputs(const struct config *config, const struct home *h, const struct language *l,
                        char ret[static DIGEST_HEX_SIZE], struct error *e)
 {
-    cleanup_free char *initd = text_format("%s/initd", config->data);
-    cleanup_free char *builder = text_format("%s/build-image", config->data);
-    cleanup_free char *npm = text_format("%s/npm-tree", config->data);
+    static const char *const programs[] = {"initd", "build-image", "debian-apt", "npm-tree"};
+    const char *const parts[] = {l->suite, l->extra, l->method, l->packages, l->npm, l->post, l->drop};
     cleanup_buffer struct buffer all = {0};
-    char initd_digest[DIGEST_HEX_SIZE], builder_digest[DIGEST_HEX_SIZE], npm_digest[DIGEST_HEX_SIZE];
+    char digest[DIGEST_HEX_SIZE];
 
-    if (home_digest(h, initd, initd_digest, e) < 0 || home_digest(h, builder, builder_digest, e) < 0 ||
-        home_digest(h, npm, npm_digest, e) < 0)
-        return error_wrap(e, "the data directory %s is incomplete", config->data);
-    const char *const parts[] = {BUILD_FORMAT, initd_digest, builder_digest, npm_digest, l->suite, l->extra,
-                                 l->method,    l->packages,  l->npm,         l->post,    l->drop};
+    buffer_add_text(&all, "%s\n", BUILD_FORMAT);
+    for (size_t i = 0; i < sizeof(programs) / sizeof(programs[0]); i++) {
+        cleanup_free char *path = text_format("%s/%s", config->data, programs[i]);
+        if (home_digest(h, path, digest, e) < 0)
+            return error_wrap(e, "the data directory %s is incomplete", config->data);
+        buffer_add_text(&all, "%s\n", digest);
+    }
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
         buffer_add_text(&all, "%s\n", parts[i] ? parts[i] : "");
     digest_bytes(all.data, all.size, ret);

@@ -4,9 +4,13 @@
 # supervisor is killed.
 # shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
 . "$SRC/tests/vm/lib.sh"
-bare_home python
+need_snapshot
+shared=$CAPSID_HOME
 chmod 711 "${TMPDIR%/*}" "$TMPDIR" # for the ordinary user
-rm -f "$CAPSID_HOME/cache/confinement" "$CAPSID_HOME/cache/packages"
+CAPSID_HOME=$TMPDIR/home
+mkdir -p "$CAPSID_HOME/cache" "$CAPSID_HOME/snapshots"
+cp -a "$shared/images" "$CAPSID_HOME/"
+cp -a "$shared"/cache/tsc "$shared"/cache/accel* "$CAPSID_HOME/cache/" 2>/dev/null
 user=65534
 run_as() { # USER COMMAND...
 	local id=$1

@@ -9,6 +9,7 @@ for tool in skopeo docker-registry busybox; do
 		exit 77
 	}
 done
+export CAPSID_HOME=$TMPDIR/home
 make_image() { python3 "$SRC/tests/vm/oci_image.py" "$TMPDIR/$1" "$(command -v busybox)" "${2:-}"; }
 make_image good
 
@@ -83,10 +84,7 @@ capsid rootfs lock box
 expect_match "lock: says what to do in its place" "$err" "Error: the image box was imported;*digest*"
 
 # A language that names the image runs in it.
-mkdir -p "$TMPDIR/data/languages"
-for f in vmlinux initd build-image npm-tree import-oci; do
-	ln -s "$BUILD/share/capsid/$f" "$TMPDIR/data/$f"
-done
+own_data
 cat >"$TMPDIR/data/languages/boxsh.ini" <<END
 [language]
 name = boxsh

@@ -3,7 +3,7 @@
 # capsid languages, and the hello program of each shell.
 # shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
 . "$SRC/tests/vm/lib.sh"
-need_snapshot python sh bash c
+need_snapshot
 
 # get EXPRESSION: of the JSON object j in $out.
 get() { python3 -c 'import json, sys; j = json.load(open(sys.argv[1])); print(eval(sys.argv[2]), end="")' "$TMPDIR/out" "$1"; }
@@ -29,9 +29,7 @@ capsid languages a b
 expect_match "two" "$status $err" '1 Error: unexpected argument "b"*'
 
 # Installed means: the image of this very definition.
-mkdir -p "$TMPDIR/data/languages"
-data=$(dirname "$CAPSID")/share/capsid
-ln -s "$data/vmlinux" "$data/initd" "$data/build-image" "$data/npm-tree" "$data/import-oci" "$TMPDIR/data/"
+own_data
 sed 's/^packages = /packages = sed, /' "$data/languages/python.ini" >"$TMPDIR/data/languages/python.ini"
 CAPSID_DATA=$TMPDIR/data capsid languages --json
 expect "another definition: not installed" "$(get 'j["languages"][0]["installed"]')" False

@@ -3,7 +3,7 @@
 # The snapshot store: what a key is made of, show, verify, rm and gc, and that nobody loses a snapshot that is in use.
 # shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
 . "$SRC/tests/vm/lib.sh"
-bare_home python
+bare_home
 
 capsid snapshot create --lang python --json
 key=$(field key)
@@ -140,9 +140,7 @@ expect "gc: what is left" "$(ls "$CAPSID_HOME/snapshots")" "$(printf '%s\nnotes'
 capsid snapshot gc
 expect "gc again" "$out" "Freed: 0 B"
 
-data=$(dirname "$CAPSID")/share/capsid
-mkdir -p "$TMPDIR/data/languages"
-ln -s "$data/vmlinux" "$data/initd" "$data/build-image" "$data/npm-tree" "$data/import-oci" "$TMPDIR/data/"
+own_data
 cp "$data/languages/c.ini" "$TMPDIR/data/languages/"
 CAPSID_DATA=$TMPDIR/data capsid snapshot gc --dry-run
 expect_match "gc: the language is gone" "$out" "Would remove ${key:0:16}  *MB  python: there is no language python*"

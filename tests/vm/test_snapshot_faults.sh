@@ -3,7 +3,7 @@
 # Damaged, vanishing and unwritable snapshots: one line to the one who asked, no hang, nothing left behind.
 # shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
 . "$SRC/tests/vm/lib.sh"
-bare_home python
+bare_home
 
 capsid snapshot create --lang python --json
 key=$(field key)
@@ -162,9 +162,8 @@ expect "read-only: one line, no output" "$(cat "$TMPDIR/err" "$TMPDIR/out" | wc 
 
 # There is room for the snapshot when it begins. Its warm-up command waits until something else has taken it, and then
 # writes to memory for which the disk has no place.
-data=$(dirname "$CAPSID")/share/capsid
-mkdir -p "$TMPDIR/data/languages" "$TMPDIR/small"
-ln -s "$data/vmlinux" "$data/initd" "$data/build-image" "$data/npm-tree" "$data/import-oci" "$TMPDIR/data/"
+mkdir -p "$TMPDIR/small"
+own_data
 sed 's/^\[hello\]/[warm]\ncommand = python3 -c "import time; time.sleep(5); b = bytearray(range(256)) * 400000"\n\n&/' \
 	"$data/languages/python.ini" >"$TMPDIR/data/languages/python.ini"
 cat >"$TMPDIR/full.sh" <<'EOF'
