@@ -5,6 +5,14 @@ PREFIX ?= /usr/local
 B := build
 SHARE := $(B)/share/capsid
 
+# Several at a time, where neither the caller nor a make above says how many. Goals that undo or fetch what others need
+# come first.
+ifeq ($(MAKELEVEL),0)
+ifeq ($(and $(filter clean distclean deps deps-check format,$(MAKECMDGOALS)),$(word 2,$(MAKECMDGOALS))),)
+MAKEFLAGS += -j$(shell nproc)
+endif
+endif
+
 CC ?= gcc
 MUSL_CC ?= musl-gcc
 FUZZ_CC ?= clang
@@ -12,6 +20,9 @@ WARN := -Wall -Wextra -Wconversion -Wshadow -Wvla -Wimplicit-fallthrough -Wmissi
 CFLAGS ?= -O2 -g
 CFLAGS_ALL := -std=gnu11 $(WARN) -D_GNU_SOURCE -Iproto -MMD -MP
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1 -g
+
+# Compiles what it has compiled before from its cache, where it is installed.
+CCACHE := $(shell command -v ccache)
 
 V ?= 0
 ifeq ($(V),0)
@@ -40,13 +51,15 @@ IMPORT_LIBS := $(HOST_LIBS) $(shell pkg-config --libs libarchive 2>/dev/null)
 FETCH_LIBS := $(IMPORT_LIBS) $(shell pkg-config --libs libcurl 2>/dev/null)
 HOST_CFLAGS := -Ihost -DCAPSID_VERSION='"$(VERSION)"'
 
-.PHONY: all help demo check bench lint install clean deps deps-check format kernel protocol-tables \
-        distclean share newer-kernel
+.PHONY: all help demo check chosen-tests bench lint install clean deps deps-check format kernel protocol-tables \
+        distclean share newer-kernel loopback-kernel check-all
 all: $(B)/capsid $(B)/initd share
 
 help:
 	@printf 'make demo      install what is needed, build everything, run a Python program in a microVM\n'
 	@printf 'make check     install what the tests need and run every test\n'
+	@printf 'make check-all the same, and the tests that need a kernel of their own\n'
+	@printf 'make t=unit/pool   build and run one test, or several: t="unit/pool vm/run"\n'
 	@printf 'make           build capsid and initd only\n'
 	@printf 'make kernel    build the guest kernel\n'
 	@printf 'make check-languages   build every image and run its examples; hours where guests are emulated\n'
@@ -179,12 +192,12 @@ $(SHARE)/fetch: $(FETCH_SRC:%.c=$(B)/obj/%.o)
 $(B)/obj/host/%.o: host/%.c
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS_ALL) $(HOST_CFLAGS) $(CFLAGS) -c -o $@ $<
+	$(Q)$(CCACHE) $(CC) $(CFLAGS_ALL) $(HOST_CFLAGS) $(CFLAGS) -c -o $@ $<
 
 $(B)/obj/proto/%.o: proto/%.c
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS_ALL) $(CFLAGS) -c -o $@ $<
+	$(Q)$(CCACHE) $(CC) $(CFLAGS_ALL) $(CFLAGS) -c -o $@ $<
 
 # ---- initd: static, musl -------------------------------------------------------------------------
 
@@ -208,7 +221,7 @@ $(B)/linux-include/.done:
 $(B)/musl/%.o: %.c $(B)/linux-include/.done Makefile
 	$(call say,MUSL,$<)
 	@mkdir -p $(@D)
-	$(Q)$(MUSL_CC) $(CFLAGS_ALL) $(INITD_CFLAGS) -c -o $@ $<
+	$(Q)$(CCACHE) $(MUSL_CC) $(CFLAGS_ALL) $(INITD_CFLAGS) -c -o $@ $<
 
 # The build id is in one object only; it must follow every input.
 $(B)/musl/initd/main.o: $(INITD_INPUTS)
@@ -236,6 +249,7 @@ $(B)/test/vmlinux-newer: $(wildcard kernel-config/*)
 		--output $@ --discard-tree
 	@touch $@
 
+loopback-kernel: $(B)/test/vmlinux-loopback
 $(B)/test/vmlinux-loopback: $(wildcard kernel-config/*) $(SHARE)/vmlinux
 	@mkdir -p $(@D)
 	$(Q)kernel-config/build.sh --cache $(B)/kernel --output $@ --fragment test-vsock-loopback
@@ -269,11 +283,24 @@ demo: deps
 
 # ---- tests ---------------------------------------------------------------------------------------
 
+ifdef t
+.DEFAULT_GOAL := chosen-tests
+check: chosen-tests
+else
 check: deps-check
-	+$(Q)$(MAKE) --no-print-directory all kernel $(B)/test/vmlinux-loopback
-	+$(Q)$(MAKE) --no-print-directory newer-kernel
-	+$(Q)$(MAKE) --no-print-directory test-programs
+	+$(Q)$(MAKE) --no-print-directory kernel all test-programs
 	$(Q)tests/run all
+endif
+
+# Also the tests that need another kernel than the product's: make check leaves them out where the kernel is not there.
+check-all: deps-check
+	+$(Q)$(MAKE) --no-print-directory loopback-kernel
+	+$(Q)$(MAKE) --no-print-directory newer-kernel
+	+$(Q)CHECK_ALL=1 $(MAKE) --no-print-directory check
+
+# What the tests in the variable t need, and these tests.
+chosen-tests: $(if $(t),$(shell tests/run -n $(t)))
+	$(Q)tests/run $(t)
 
 # Takes hours where guests are emulated. LANGUAGES="a b": only these.
 check-languages: deps-check
@@ -281,8 +308,7 @@ check-languages: deps-check
 	$(Q)tests/languages/run $(LANGUAGES)
 
 check-%: deps-check
-	+$(Q)$(MAKE) --no-print-directory all kernel test-programs
-	$(Q)tests/run $*
+	+$(Q)$(MAKE) --no-print-directory chosen-tests t='$*'
 
 lint: check-lint
 format:

@@ -147,13 +147,19 @@ static int set_main_tty(struct cmdline *c, char *value)
 static const struct {
     const char *key;
     int (*set)(struct cmdline *c, char *value);
+    bool must; /* a bad value ends the boot */
 } keys[] = {
-    {"initd.hostname=", set_hostname},     {"initd.layers=", set_layers},
-    {"initd.upper=", set_upper},           {"initd.exit_port=", set_exit_port},
-    {"initd.vsock_peer=", set_vsock_peer}, {"initd.main=", set_main},
-    {"initd.main_user=", set_main_user},   {"initd.main_restart=", set_main_restart},
-    {"initd.main_end=", set_main_end},     {"initd.main_stop=", set_main_stop},
-    {"initd.main_tty=", set_main_tty},
+    {"initd.hostname=", set_hostname, false},
+    {"initd.layers=", set_layers, true},
+    {"initd.upper=", set_upper, true},
+    {"initd.exit_port=", set_exit_port, false},
+    {"initd.vsock_peer=", set_vsock_peer, false},
+    {"initd.main=", set_main, true},
+    {"initd.main_user=", set_main_user, true},
+    {"initd.main_restart=", set_main_restart, false},
+    {"initd.main_end=", set_main_end, false},
+    {"initd.main_stop=", set_main_stop, false},
+    {"initd.main_tty=", set_main_tty, false},
 };
 
 static void take_word(struct cmdline *c, char *word)
@@ -164,10 +170,14 @@ static void take_word(struct cmdline *c, char *word)
         int r = keys[i].set(c, word + strlen(keys[i].key));
         if (r < 0)
             kmsg_log(KMSG_WARNING, "bad value on the kernel command line", keys[i].key, r);
+        if (r < 0 && keys[i].must)
+            c->refused = keys[i].key;
         return;
     }
     if (text_starts(word, "initd."))
         kmsg_log(KMSG_WARNING, "unknown key on the kernel command line", word, 0);
+    if (text_starts(word, "initd.main")) /* it may have been to restrict the program */
+        c->refused = "initd.main...: unknown key";
 }
 
 void cmdline_parse(struct cmdline *c, char *text)

@@ -40,12 +40,14 @@ struct cmdline {
     enum service_end main_end;
     uint32_t main_stop_s;
     bool main_tty;
+    const char *refused; /* static; the word whose bad value is not to be overlooked; NULL: none */
 };
 
 /* Sets everything to its default. */
 void cmdline_init(struct cmdline *ret);
 
-/* Takes in the words of text, which is changed. Unknown or bad initd.* words are logged and skipped. */
+/* Takes in the words of text, which is changed. Unknown or bad initd.* words are logged and skipped; but what says on which
+ * disks, what program or as whom is `refused`, because without it the guest would do more than it was meant to. */
 void cmdline_parse(struct cmdline *c, char *text);
 
 #endif

@@ -30,10 +30,11 @@ struct transfer {
     int fd; /* owned */
     const struct conn *conn;
     uint32_t stream;
-    uint64_t base;    /* offset in the file of the channel's first byte */
-    uint64_t done;    /* bytes of the channel so far */
-    uint64_t size;    /* bytes of the channel in all; for reading at most */
-    uint64_t granted; /* bytes that may be sent: by the host when writing, by us when reading */
+    uint64_t base;       /* offset in the file of the channel's first byte */
+    uint64_t done;       /* bytes of the channel so far */
+    uint64_t size;       /* bytes of the channel in all; for reading at most */
+    uint64_t granted;    /* bytes that may be sent: by the host when writing, by us when reading */
+    size_t parents_made; /* writing: for sys_remove_parents() */
     struct finish finish;
     char path[PATH_MAX];      /* writing: the final name */
     char temporary[PATH_MAX]; /* writing, atomic */
@@ -79,6 +80,8 @@ static void drop(struct transfer *t)
 {
     if (t->kind == TRANSFER_WRITE && t->finish.atomic)
         unlink(t->temporary);
+    if (t->kind == TRANSFER_WRITE)
+        sys_remove_parents(t->path, t->parents_made);
     forget(t);
 }
 
@@ -207,7 +210,7 @@ static struct fault end_regular(struct transfer *t)
 }
 
 static struct fault write_regular(const struct msg_write_file *m, struct conn *c, uint32_t stream,
-                                  bool *ret_done, uint64_t *ret_limit)
+                                  size_t parents_made, bool *ret_done, uint64_t *ret_limit)
 {
     struct transfer *t = find(TRANSFER_FREE, NULL, 0);
 
@@ -215,6 +218,7 @@ static struct fault write_regular(const struct msg_write_file *m, struct conn *c
         return fault_of(PROTO_ERR_LIMIT, "too many transfers");
     t->conn = c;
     t->stream = stream;
+    t->parents_made = parents_made;
     struct fault f = begin_regular(m, t, ret_done);
     if (f.code) {
         drop(t);
@@ -233,7 +237,8 @@ static struct fault make_directory(const struct msg_write_file *m)
 
     if (m->size)
         return fault_of(PROTO_ERR_INVALID, "a directory has no content");
-    if (mkdir(m->path, 0700) < 0 && errno != EEXIST)
+    bool made = mkdir(m->path, 0700) == 0;
+    if (!made && errno != EEXIST)
         return fault_os(errno, "mkdir");
     /* A symlink could give anything to the new owner, also one that a job puts there right now. */
     int fd = open(m->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -241,6 +246,8 @@ static struct fault make_directory(const struct msg_write_file *m)
         return fault_os(errno, "open");
     int r = finish_open(fd, &f);
     close(fd);
+    if (r < 0 && made)
+        rmdir(m->path);
     return r < 0 ? fault_os(r, "owner, mode or time") : FAULT_NONE;
 }
 
@@ -250,8 +257,9 @@ static struct fault make_symlink(const struct msg_write_file *m)
     bool atomic = m->flags & PROTO_WRITE_ATOMIC;
     struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, timespec_of(m->mtime_ns)};
 
-    if (m->size != m->data.size || m->size >= sizeof(target) || m->size == 0)
-        return fault_of(PROTO_ERR_INVALID, "the target of a symlink is its data");
+    if (m->size != m->data.size || m->size >= sizeof(target) || m->size == 0 ||
+        memchr(m->data.data, '\0', m->data.size))
+        return fault_of(PROTO_ERR_INVALID, "the target of a symlink is its data, without a NUL");
     memcpy(target, m->data.data, m->data.size);
     target[m->data.size] = '\0';
     int r = atomic ? temporary_name(temporary, m->path) : 0;
@@ -276,6 +284,12 @@ static struct fault check_write(const struct msg_write_file *m)
         return fault_of(PROTO_ERR_INVALID, "path is not absolute");
     if ((m->flags & PROTO_WRITE_ATOMIC) && (m->offset || (m->flags & PROTO_WRITE_KEEP)))
         return fault_of(PROTO_ERR_INVALID, "WRITE_ATOMIC begins with an empty file");
+    if (m->uid == SYS_NO_ID || m->gid == SYS_NO_ID)
+        return fault_of(PROTO_ERR_INVALID, "no such user or group id");
+    if (m->mode & ~(S_IFMT | MODE_BITS))
+        return fault_of(PROTO_ERR_INVALID, "mode has bits that no file has");
+    if (!S_ISREG(m->mode) && !S_ISDIR(m->mode) && !S_ISLNK(m->mode))
+        return fault_of(PROTO_ERR_INVALID, "mode is not that of a regular file, directory or symlink");
     if (m->data.size > m->size || m->size > INT64_MAX || m->offset > INT64_MAX - m->size)
         return fault_of(PROTO_ERR_INVALID, "size or offset");
     return FAULT_NONE;
@@ -285,25 +299,23 @@ struct fault file_write(const struct msg_write_file *m, struct conn *c, uint32_t
                         uint64_t *ret_limit)
 {
     struct fault f = check_write(m);
+    size_t made = 0;
 
     if (f.code)
         return f;
     if (m->flags & PROTO_WRITE_PARENTS) {
-        int r = sys_make_parents(m->path, m->uid, m->gid);
+        int r = sys_make_parents(m->path, m->uid, m->gid, &made);
         if (r < 0)
             return fault_os(r, "parent directories");
     }
     *ret_done = true;
-    switch (m->mode & S_IFMT) {
-    case S_IFREG:
-        return write_regular(m, c, stream, ret_done, ret_limit);
-    case S_IFDIR:
-        return make_directory(m);
-    case S_IFLNK:
-        return make_symlink(m);
-    default:
-        return fault_of(PROTO_ERR_INVALID, "mode is not that of a regular file, directory or symlink");
-    }
+    if (S_ISREG(m->mode))
+        f = write_regular(m, c, stream, made, ret_done, ret_limit);
+    else
+        f = S_ISDIR(m->mode) ? make_directory(m) : make_symlink(m);
+    if (f.code)
+        sys_remove_parents(m->path, made);
+    return f;
 }
 
 struct fault file_take(const struct conn *c, uint32_t stream, const struct msg_data *m, bool *ret_done,
@@ -513,18 +525,29 @@ struct fault file_list(const struct msg_list *m, uint8_t *buffer, size_t size, s
     return FAULT_NONE;
 }
 
-int file_remove(const char *path)
+static int remove_at(int dir, const char *name)
 {
-    if (unlink(path) == 0)
+    if (unlinkat(dir, name, 0) == 0)
         return 0;
     /* EISDIR is Linux's answer for a directory, EPERM that of POSIX. */
     if (errno != EISDIR && errno != EPERM)
         return -errno;
-    return rmdir(path) < 0 ? -errno : 0;
+    return unlinkat(dir, name, AT_REMOVEDIR) < 0 ? -errno : 0;
+}
+
+int file_remove(const char *path)
+{
+    return remove_at(AT_FDCWD, path);
+}
+
+static bool is_full(int r)
+{
+    return r == -ENOTEMPTY || r == -EEXIST;
 }
 
 /* Empties the directory, closing it. Recursion is bounded by depth; a directory is read again from its
- * beginning until nothing is left, since removal moves positions. */
+ * beginning until nothing is left, since removal moves positions. What is mounted in it is EBUSY for rmdir(2), also when it
+ * is not empty, and is not entered. */
 static int empty_directory(int dir, unsigned depth)
 {
     char entries[1024] __attribute__((aligned(8)));
@@ -542,7 +565,8 @@ static int empty_directory(int dir, unsigned depth)
                 if (is_dots(e->name))
                     continue;
                 removed = true;
-                if (unlinkat(dir, e->name, 0) == 0)
+                r = remove_at(dir, e->name);
+                if (!is_full(r))
                     continue;
                 int child = openat(dir, e->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
                 r = child < 0 ? -errno : empty_directory(child, depth + 1);
@@ -559,7 +583,7 @@ int file_remove_tree(const char *path)
 {
     int r = file_remove(path);
 
-    if (r != -ENOTEMPTY && r != -EEXIST)
+    if (!is_full(r))
         return r;
     int dir = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (dir < 0)

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 void handle_write_file(struct conn *c, uint32_t stream, const struct msg_write_file *m)
 {
@@ -81,13 +82,21 @@ void handle_remove(struct conn *c, uint32_t stream, const struct msg_remove *m)
 static int do_mount(const void *argument)
 {
     const struct msg_mount *m = argument;
-    int r = sys_make_parents(m->target, 0, 0);
+    size_t parents_made;
+    int r = sys_make_parents(m->target, 0, 0, &parents_made);
 
-    if (r == 0 && mkdir(m->target, 0755) < 0 && errno != EEXIST)
-        r = -errno;
     if (r < 0)
         return r;
-    return mount(m->source, m->target, m->fstype, m->flags, m->options) < 0 ? -errno : 0;
+    bool made = mkdir(m->target, 0755) == 0;
+    if (!made && errno != EEXIST)
+        r = -errno;
+    else if (mount(m->source, m->target, m->fstype, m->flags, m->options) < 0)
+        r = -errno;
+    if (r < 0 && made)
+        rmdir(m->target);
+    if (r < 0)
+        sys_remove_parents(m->target, parents_made);
+    return r;
 }
 
 void handle_mount(struct conn *c, uint32_t stream, const struct msg_mount *m)
@@ -101,7 +110,12 @@ void handle_mount(struct conn *c, uint32_t stream, const struct msg_mount *m)
 static int do_unmount(const void *argument)
 {
     const struct msg_unmount *m = argument;
+    struct stat root, target;
 
+    /* umount(2) of the root would make it read-only and say that all is well. */
+    if (stat("/", &root) == 0 && stat(m->target, &target) == 0 && target.st_dev == root.st_dev &&
+        target.st_ino == root.st_ino)
+        return -EBUSY;
     return umount2(m->target, (int)m->flags) < 0 ? -errno : 0;
 }
 

@@ -2,6 +2,7 @@
 
 #include "job.h"
 #include "prime.h"
+#include "strings.h"
 #include "sys.h"
 
 #include <errno.h>
@@ -11,9 +12,10 @@
 
 static const uint64_t from_the_start[2] = {0, 0};
 
-void handle_exec(struct conn *c, uint32_t stream, const struct msg_exec *m)
+static struct fault start_program(const struct conn *c, uint32_t stream, const struct msg_exec *m,
+                                  struct job **ret)
 {
-    const struct job_request r = {
+    struct job_request r = {
         .argv = m->argv,
         .env = m->env,
         .cwd = m->cwd,
@@ -30,11 +32,20 @@ void handle_exec(struct conn *c, uint32_t stream, const struct msg_exec *m)
         .memory = m->memory,
         .output = m->output,
     };
-    struct fault f;
-    struct job *j = job_take_slot(&r, &f);
+    struct fault f = strings_of(c, stream, &r.argv, &r.env);
 
-    if (j)
-        f = job_start(j, &r);
+    if (f.code)
+        return f;
+    *ret = job_take_slot(&r, &f);
+    return *ret ? job_start(*ret, &r) : f;
+}
+
+void handle_exec(struct conn *c, uint32_t stream, const struct msg_exec *m)
+{
+    struct job *j;
+    struct fault f = start_program(c, stream, m, &j);
+
+    strings_drop(c, stream);
     if (f.code)
         handle_answer_fault(c, stream, MSG_EXEC, f);
     else
@@ -166,9 +177,10 @@ void handle_kill(struct conn *c, uint32_t stream, const struct msg_kill *m)
 
 /* ---- priming --------------------------------------------------------------------------------- */
 
-static struct fault start_primed(const struct msg_prime *m, struct job **ret)
+static struct fault start_primed(const struct conn *c, uint32_t stream, const struct msg_prime *m,
+                                 struct job **ret)
 {
-    const struct job_request r = {
+    struct job_request r = {
         .argv = m->argv,
         .env = m->env,
         .cwd = m->cwd,
@@ -180,7 +192,9 @@ static struct fault start_primed(const struct msg_prime *m, struct job **ret)
 
     if (m->script[0] != '/')
         return fault_of(PROTO_ERR_INVALID, "script is not absolute");
-    struct fault f;
+    struct fault f = strings_of(c, stream, &r.argv, &r.env);
+    if (f.code)
+        return f;
     struct job *j = *ret = job_take_slot(&r, &f);
     if (!j)
         return f;
@@ -201,8 +215,9 @@ static struct fault start_primed(const struct msg_prime *m, struct job **ret)
 void handle_prime(struct conn *c, uint32_t stream, const struct msg_prime *m)
 {
     struct job *j;
-    struct fault f = start_primed(m, &j);
+    struct fault f = start_primed(c, stream, m, &j);
 
+    strings_drop(c, stream);
     if (f.code)
         handle_answer_fault(c, stream, MSG_PRIME, f);
     else

@@ -2,6 +2,7 @@
 
 #include "file.h"
 #include "job.h"
+#include "strings.h"
 
 static void break_flow(struct conn *c, uint32_t stream, uint16_t request)
 {
@@ -59,6 +60,14 @@ void handle_end(struct conn *c, uint32_t stream, const struct msg_end *m)
         break_flow(c, stream, MSG_END);
     else if (!j && file_has_stream(c, stream))
         take_file_end(c, stream);
+    else if (!j)
+        strings_drop(c, stream); /* the host has changed its mind */
+}
+
+void handle_strings(struct conn *c, uint32_t stream, const struct msg_strings *m)
+{
+    if (strings_take(c, stream, m) != 0)
+        conn_break(c, stream, MSG_STRINGS, PROTO_ERR_FLOW, "not the next part of the strings");
 }
 
 void handle_window(struct conn *c, uint32_t stream, const struct msg_window *m)

@@ -7,6 +7,7 @@
 #include "snapshot.h"
 #include "spare.h"
 #include "stats.h"
+#include "strings.h"
 
 #include <unistd.h>
 
@@ -66,6 +67,7 @@ void handlers_drop_streams(const struct conn *c)
     job_drop_conn(c);
     file_drop_conn(c);
     helper_drop_conn(c);
+    strings_drop_conn(c);
 }
 
 void handle_answer_ok(struct conn *c, uint32_t stream)
@@ -86,9 +88,16 @@ void handle_answer(struct conn *c, uint32_t stream, uint16_t request, struct fau
         handle_answer_ok(c, stream);
 }
 
-static bool in_use(const struct conn *c, uint32_t stream)
+static bool takes_strings(uint16_t type)
 {
-    return job_find_stream(c, stream) || file_has_stream(c, stream) || helper_has_stream(c, stream);
+    return type == MSG_STRINGS || type == MSG_EXEC || type == MSG_PRIME;
+}
+
+/* Is the stream in use by something that a message of this type does not go on with? */
+static bool in_use(const struct conn *c, uint32_t stream, uint16_t type)
+{
+    return job_find_stream(c, stream) || file_has_stream(c, stream) || helper_has_stream(c, stream) ||
+           (!takes_strings(type) && strings_has_stream(c, stream));
 }
 
 /* ---- connection ------------------------------------------------------------------------------ */
@@ -115,6 +124,7 @@ void handle_hello(struct conn *c, uint32_t stream, const struct msg_hello *m)
               &((struct msg_welcome){
                   .magic = PROTO_MAGIC,
                   .version = PROTO_VERSION,
+                  .features = PROTO_FEATURES,
                   .state = is_quiesced() ? PROTO_STATE_QUIESCED : PROTO_STATE_READY,
                   .jobs_max = JOBS_MAX,
                   .init_ns = began_ns,
@@ -171,7 +181,7 @@ static int do_sync(const void *argument)
 void handle_quiesce(struct conn *c, uint32_t stream, const struct msg_quiesce *m)
 {
     (void)m;
-    if (file_any_write() || job_any_settling()) {
+    if (file_any_write() || job_any_settling() || strings_any()) {
         conn_send_error(c, stream, MSG_QUIESCE, PROTO_ERR_BUSY, 0,
                         "a file is being written, or a job is being started");
         return;
@@ -276,7 +286,7 @@ static void dispatch(struct conn *c, const struct frame *f)
         conn_send_error(c, f->stream, f->type, PROTO_ERR_STATE, 0, "quiesced: RESUME comes first");
     else if (use != ANY_STREAM && f->stream == 0)
         conn_send_error(c, f->stream, f->type, PROTO_ERR_INVALID, 0, "stream 0 is for HELLO and PING");
-    else if (use != ON_STREAM && f->type != MSG_HELLO && f->stream != 0 && in_use(c, f->stream))
+    else if (use != ON_STREAM && f->type != MSG_HELLO && f->stream != 0 && in_use(c, f->stream, f->type))
         conn_send_error(c, f->stream, f->type, PROTO_ERR_BUSY, 0, "the stream is in use");
     else if (!call_handler(c, f))
         conn_break(c, f->stream, f->type, PROTO_ERR_MALFORMED, "malformed message");

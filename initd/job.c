@@ -137,6 +137,8 @@ static struct fault check_request(const struct job_request *r)
         return fault_of(PROTO_ERR_INVALID, "argv is empty");
     if (r->cwd[0] != '/')
         return fault_of(PROTO_ERR_INVALID, "cwd is not absolute");
+    if (r->uid == SYS_NO_ID || r->gid == SYS_NO_ID)
+        return fault_of(PROTO_ERR_INVALID, "no such user or group id");
     if (spawn_check(&s) < 0)
         return fault_of(PROTO_ERR_LIMIT, "too many arguments, variables or groups");
     return FAULT_NONE;

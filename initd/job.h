@@ -59,6 +59,7 @@ struct job_prime {
     bool opened; /* the interpreter has the FIFO open */
     uint64_t deadline, look_at;
     uint64_t quiet_since, quiet_cpu;
+    size_t parents_made; /* for sys_remove_parents() */
     char script[PRIME_SCRIPT_MAX];
 };
 

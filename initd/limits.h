@@ -29,9 +29,14 @@
  */
 #define JOB_DRAIN_MS 100
 
-/* Pointers for argv and env together, each with its NULL. */
-#define JOB_POINTERS_MAX 4096
+/* Pointers for argv and env together, each with its NULL: as many as Linux takes (PROTO_STRINGS_MAX) with no string at all.
+ * The child alone writes them. */
+#define JOB_POINTERS_MAX (256 * 1024)
 #define JOB_GROUPS_MAX 64
+
+/* Requests whose STRINGS are coming, and bytes of these together: two of the largest. */
+#define STRINGS_MAX 8
+#define STRINGS_BYTES_MAX (4 * 1024 * 1024)
 
 /* Shortest time between two looks at a job's processor time. */
 #define JOB_CPU_CHECK_MS 5

@@ -23,7 +23,7 @@ int prime_open(struct job *j, const char *script, uint32_t uid, uint32_t gid)
     int r = text_join(j->prime.script, sizeof(j->prime.script), script, NULL);
 
     if (r == 0)
-        r = sys_make_parents(script, uid, gid);
+        r = sys_make_parents(script, uid, gid, &j->prime.parents_made);
     if (r < 0)
         return r;
     if (mkfifo(script, 0644) < 0 && (errno != EEXIST || unlink(script) < 0 || mkfifo(script, 0644) < 0))
@@ -41,6 +41,8 @@ void prime_close(struct job *j)
     /* A FIFO left behind would block whoever opens it. After FEED a file has its name. */
     if (p->fifo_fd >= 0 && p->source_fd < 0)
         unlink(p->script);
+    sys_remove_parents(p->script, p->parents_made); /* which they hold otherwise */
+    p->parents_made = 0;
     sys_close(&p->fifo_fd);
     sys_close(&p->source_fd);
 }
@@ -61,10 +63,9 @@ static bool has_open(pid_t pid, void *data)
     struct text t = text_of(path, sizeof(path));
     bool found = false;
 
-    text_add(&t, "/proc/");
     text_add_u64(&t, (uint64_t)pid);
     text_add(&t, "/fd");
-    int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int dir = openat(sys_proc(), path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0)
         return false;
     for (ssize_t n = sys_getdents(dir, entries, sizeof(entries)); n > 0 && !found;

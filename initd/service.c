@@ -131,11 +131,17 @@ bool service_on_child(pid_t pid, int status, uint64_t now)
 
     service.status = (uint8_t)(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
     bool failed = service.status != 0;
+    char ended[64];
+    struct text how = text_of(ended, sizeof(ended));
+    text_add(&how,
+             WIFEXITED(status) ? "the main program ended with status " : "the main program ended by signal ");
+    text_add_u64(&how, (uint64_t)(WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status)));
     if (service.restart == SERVICE_ALWAYS || (service.restart == SERVICE_ON_FAILURE && failed)) {
-        kmsg_log(KMSG_WARNING, "the main program ended and is started again", service.argv, 0);
+        text_add(&how, ", and is started again");
+        kmsg_log(KMSG_WARNING, ended, service.argv, 0);
         start_again(now);
     } else {
-        kmsg_log(failed ? KMSG_ERROR : KMSG_INFO, "the main program ended", service.argv, 0);
+        kmsg_log(failed ? KMSG_ERROR : KMSG_INFO, ended, service.argv, 0);
         service.over = true;
     }
     return true;
@@ -168,6 +174,9 @@ void service_stop(void)
 
     if (!service.pid || kill(service.pid, SIGTERM) < 0)
         return;
+    /* What was stopped could not end. */
+    cgroup_thaw(&service.cgroup);
+    kill(service.pid, SIGCONT);
     while (sys_now() < until && waitpid(service.pid, NULL, WNOHANG) == 0)
         nanosleep(&pause, NULL);
 }

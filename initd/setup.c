@@ -57,6 +57,10 @@ static int configure(struct cmdline *c, const char **ret_step)
 
     if (r == 0 && test && test->cmdline)
         cmdline_parse(c, test->cmdline);
+    if (r == 0 && c->refused) {
+        *ret_step = c->refused;
+        r = -EINVAL;
+    }
     conn_allow_peer(c->vsock_peer);
     if (has_serial)
         open_vsock();

@@ -5,7 +5,6 @@
 #include "sys.h"
 #include "text.h"
 
-#include <fcntl.h>
 #include <sys/statvfs.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
@@ -15,7 +14,7 @@ static uint64_t own_resident_size(void)
     char text[128];
 
     /* proc_pid_statm(5): the second field is the resident set in pages. */
-    if (sys_read_text(AT_FDCWD, "/proc/self/statm", text, sizeof(text)) <= 0)
+    if (sys_read_text(sys_proc(), "self/statm", text, sizeof(text)) <= 0)
         return 0;
     const char *resident = text_field(text, 1);
     return resident ? text_leading_u64(resident) * (uint64_t)getpagesize() : 0;

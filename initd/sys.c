@@ -53,7 +53,7 @@ uint64_t sys_memory_available(void)
     char text[256]; /* it is in the third line */
     uint64_t kib = 0;
 
-    sys_read_text(AT_FDCWD, "/proc/meminfo", text, sizeof(text));
+    sys_read_text(sys_proc(), "meminfo", text, sizeof(text));
     return text_find_u64(text, "MemAvailable", &kib) ? kib * 1024 : 0;
 }
 
@@ -148,11 +148,10 @@ const char *sys_read_stat(pid_t pid, char *buffer, size_t size)
     char path[64];
     struct text t = text_of(path, sizeof(path));
 
-    text_add(&t, "/proc/");
     text_add_u64(&t, (uint64_t)pid);
     text_add(&t, "/stat");
     /* The name before them may hold anything. */
-    const char *after_name = sys_read_text(AT_FDCWD, path, buffer, size) > 0 ? strrchr(buffer, ')') : NULL;
+    const char *after_name = sys_read_text(sys_proc(), path, buffer, size) > 0 ? strrchr(buffer, ')') : NULL;
     return after_name && after_name[1] == ' ' ? after_name + 2 : NULL;
 }
 
@@ -168,10 +167,12 @@ int sys_write_text(int dir_fd, const char *path, const char *text)
     return n < 0 ? -error : 0;
 }
 
-int sys_make_parents(const char *path, uid_t uid, gid_t gid)
+int sys_make_parents(const char *path, uid_t uid, gid_t gid, size_t *ret_made)
 {
     char part[PATH_MAX];
+    int r = 0;
 
+    *ret_made = 0;
     if (strlen(path) >= sizeof(part))
         return -ENAMETOOLONG;
     for (const char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
@@ -179,14 +180,41 @@ int sys_make_parents(const char *path, uid_t uid, gid_t gid)
         memcpy(part, path, n);
         part[n] = '\0';
         if (mkdir(part, 0755) == 0) {
+            *ret_made = *ret_made ? *ret_made : n;
             if (lchown(part, uid, gid) < 0) /* a job of this user may have put a symlink there meanwhile */
-                return -errno;
+                r = -errno;
         } else if (errno != EEXIST && errno != EROFS) {
             /* EROFS: the kernel looks at the mount first, also for a directory that is there. */
-            return -errno;
+            r = -errno;
+        }
+        if (r < 0) {
+            sys_remove_parents(path, *ret_made);
+            return r;
         }
     }
     return 0;
+}
+
+void sys_remove_parents(const char *path, size_t made)
+{
+    char part[PATH_MAX];
+
+    if (!made || text_join(part, sizeof(part), path, NULL) < 0)
+        return;
+    for (char *slash = strrchr(part, '/'); slash && (size_t)(slash - part) >= made;
+         slash = strrchr(part, '/')) {
+        *slash = '\0';
+        rmdir(part);
+    }
+}
+
+int sys_proc(void)
+{
+    static int fd = -1;
+
+    if (fd < 0)
+        fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return fd;
 }
 
 ssize_t sys_getdents(int fd, void *buffer, size_t size)

@@ -13,6 +13,10 @@
 #define NS_PER_MS 1000000ull
 #define NS_PER_S 1000000000ull
 
+/* As a user or group id: "leave it as it is", setresuid(2), chown(2). So nobody can have it, and who asks for it would get
+ * root's. */
+#define SYS_NO_ID UINT32_MAX
+
 /* Sets a resource limit of a process (0: the caller), prlimit(2), both values. RLIMIT_CPU gets a hard limit
  * of one second more: the kernel sends SIGXCPU at the soft one only when it is lower. Returns 0 or -errno. */
 int sys_limit(pid_t pid, int which, uint64_t value);
@@ -62,8 +66,15 @@ const char *sys_read_stat(pid_t pid, char *buffer, size_t size);
 /* Writes text to an existing file, relative to dir_fd. */
 int sys_write_text(int dir_fd, const char *path, const char *text);
 
-/* Makes the missing parent directories of path (mode 0755) and gives them to uid and gid. */
-int sys_make_parents(const char *path, uid_t uid, gid_t gid);
+/* Makes the missing parent directories of path (mode 0755) and gives them to uid and gid. *ret_made is for
+ * sys_remove_parents(); after a failure there is nothing to remove. */
+int sys_make_parents(const char *path, uid_t uid, gid_t gid, size_t *ret_made);
+
+/* Removes those that were made, as far as they are empty. */
+void sys_remove_parents(const char *path, size_t made);
+
+/* /proc as it was at the first call, also when it is taken away or covered later; for sys_read_text(). -1: none. */
+int sys_proc(void);
 
 /* getdents64(2): bytes filled, 0 at the end, or -errno. */
 ssize_t sys_getdents(int fd, void *buffer, size_t size);

@@ -59,7 +59,7 @@ SAN_HOST := $(HOST_LIB_SRC:%.c=$(T)/san/%.o)
 $(T)/san/%.o: %.c tests/tests.mk
 	$(call say,CC san,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS_ALL) $(HOST_CFLAGS) $(TEST_CFLAGS) $(CHECK_CFLAGS) $(SANITIZE) -c -o $@ $<
+	$(Q)$(CCACHE) $(CC) $(CFLAGS_ALL) $(HOST_CFLAGS) $(TEST_CFLAGS) $(CHECK_CFLAGS) $(SANITIZE) -c -o $@ $<
 
 # An archive: a test that defines a function of the host itself, as a double, gets its own.
 $(T)/san/host.a: $(SAN_HOST) $(API_ASSETS_OBJ)
@@ -84,7 +84,7 @@ THREADS_HOST := $(filter-out host/cli/% host/oci/% host/api/%,$(HOST_LIB_SRC)) h
 $(T)/threads/obj/%.o: %.c tests/tests.mk
 	$(call say,CC threads,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS_ALL) $(HOST_CFLAGS) $(TEST_CFLAGS) $(CHECK_CFLAGS) -fsanitize=thread -O1 -g -c -o $@ $<
+	$(Q)$(CCACHE) $(CC) $(CFLAGS_ALL) $(HOST_CFLAGS) $(TEST_CFLAGS) $(CHECK_CFLAGS) -fsanitize=thread -O1 -g -c -o $@ $<
 
 $(THREADS_BIN): $(T)/threads/%: $(T)/threads/obj/tests/unit/%.o $(THREADS_HOST:%.c=$(T)/threads/obj/%.o) \
 		$(PROTO_SRC:%.c=$(T)/threads/obj/%.o)
@@ -100,7 +100,7 @@ $(T)/threads/test_host_api_session: $(patsubst %,$(T)/threads/obj/host/api/%.o,b
 $(T)/obj/%.o: %.c tests/tests.mk
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS_ALL) $(TEST_CFLAGS) $(if $(filter tests/ns/%,$<),$(CHECK_CFLAGS)) $(CFLAGS) -c -o $@ $<
+	$(Q)$(CCACHE) $(CC) $(CFLAGS_ALL) $(TEST_CFLAGS) $(if $(filter tests/ns/%,$<),$(CHECK_CFLAGS)) $(CFLAGS) -c -o $@ $<
 
 $(NS_BIN): $(T)/%: $(T)/obj/tests/%.o $(NS_LIB_SRC:%.c=$(T)/obj/%.o) $(PROTO_OBJ)
 	$(call say,LD,$@)
@@ -134,7 +134,7 @@ FUZZ_HOST := $(HOST_LIB_SRC:%.c=$(T)/fuzzobj/%.o)
 $(T)/fuzzobj/%.o: %.c tests/tests.mk
 	$(call say,CC fuzz,$<)
 	@mkdir -p $(@D)
-	$(Q)$(FUZZ_CC) $(CFLAGS_ALL) $(HOST_CFLAGS) $(TEST_CFLAGS) -fsanitize=fuzzer-no-link $(FUZZ_FLAGS) -c -o $@ $<
+	$(Q)$(CCACHE) $(FUZZ_CC) $(CFLAGS_ALL) $(HOST_CFLAGS) $(TEST_CFLAGS) -fsanitize=fuzzer-no-link $(FUZZ_FLAGS) -c -o $@ $<
 
 $(T)/fuzzobj/host.a: $(FUZZ_HOST) $(API_ASSETS_OBJ)
 	$(call say,AR,$@)
@@ -160,7 +160,7 @@ FUZZ_INITD_GLOBAL := is_set_up shutdown_asked quiesced quiescing next_id finishe
 $(FUZZ_INITD): $(T)/fuzzobj/%.o: %.c tests/fuzz/initd.syms tests/tests.mk
 	$(call say,CC fuzz,$<)
 	@mkdir -p $(@D)
-	$(Q)$(FUZZ_CC) $(CFLAGS_ALL) -DINITD_BUILD='"fuzz"' -fsanitize=fuzzer-no-link $(FUZZ_FLAGS) -c -o $@ $<
+	$(Q)$(CCACHE) $(FUZZ_CC) $(CFLAGS_ALL) -DINITD_BUILD='"fuzz"' -fsanitize=fuzzer-no-link $(FUZZ_FLAGS) -c -o $@ $<
 	$(Q)objcopy --redefine-syms=tests/fuzz/initd.syms $(FUZZ_INITD_GLOBAL:%=--globalize-symbol=%) $@
 
 $(FUZZ_INITD_BIN): $(T)/%: $(T)/fuzzobj/tests/%.o $(T)/fuzzobj/tests/fuzz/initd_stubs.o $(FUZZ_INITD) $(FUZZ_PROTO)

@@ -7,18 +7,19 @@
 
 #include "api/refusal.h"
 #include "core/sources.h"
+#include "messages.h"
 
 #include <stdbool.h>
 
-#define BODY_SIZE_MAX (48u << 20)  /* bytes: the largest program, with escapes or base64 */
-#define BODY_DEPTH_MAX 16          /* arrays and objects within each other */
-#define BODY_VALUES_MAX 20000      /* members and elements; each takes some 100 bytes of memory */
-#define BODY_STDIN_MAX (1u << 20)  /* bytes of one standard input */
-#define BODY_BATCH_MAX 64          /* standard inputs of one request */
-#define BODY_DISK_MAX 65536        /* MiB of a scratch disk */
-#define BODY_MEMORY_MIN 64         /* MiB; with less a guest's kernel may not come up */
-#define BODY_WORDS_MAX 256         /* args; variables of env */
-#define BODY_WORDS_SIZE_MAX 131072 /* bytes of all of them */
+#define BODY_SIZE_MAX (48u << 20)             /* bytes: the largest program, with escapes or base64 */
+#define BODY_DEPTH_MAX 16                     /* arrays and objects within each other */
+#define BODY_VALUES_MAX 20000                 /* members and elements; each takes some 100 bytes of memory */
+#define BODY_STDIN_MAX (1u << 20)             /* bytes of one standard input */
+#define BODY_BATCH_MAX 64                     /* standard inputs of one request */
+#define BODY_DISK_MAX 65536                   /* MiB of a scratch disk */
+#define BODY_MEMORY_MIN 64                    /* MiB; with less a guest's kernel may not come up */
+#define BODY_WORDS_MAX 256                    /* args; variables of env */
+#define BODY_WORDS_SIZE_MAX PROTO_STRINGS_MAX /* bytes of all of them; core/program.h knows the rest */
 
 struct body_limits {
     uint64_t timeout; /* seconds, the longest that may be asked for */

@@ -503,6 +503,8 @@ int session_enter(struct session *s, int cancel_fd, enum session_use use, struct
     ret->machine = MACHINE_NONE;
     ret->cancel = (struct cancel){cancel_fd};
     guest_open(&ret->machine.guest, pair[0], -1, &ret->cancel);
+    ret->machine.guest.features = s->machine.guest.features; /* known since before anybody could enter */
+    snprintf(ret->machine.guest.build, sizeof(ret->machine.guest.build), "%s", s->machine.guest.build);
     return 0;
 }
 

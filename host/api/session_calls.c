@@ -91,7 +91,10 @@ static int start_background(struct exchange *x, struct session_user *u)
 
     if (program_init(&p, &t->language, t->language.source, NULL, env, &e) < 0)
         return exchange_fail(x, &e);
-    program_command(&p, (const char *const *)x->exec.argv);
+    if (program_command(&p, (const char *const *)x->exec.argv, &e) < 0) {
+        program_done(&p);
+        return exchange_fail(x, &e);
+    }
     const struct msg_exec m = {.argv = {.data = p.argv.data, .size = (uint32_t)p.argv.size},
                                .env = {.data = p.env.data, .size = (uint32_t)p.env.size},
                                .cwd = cwd,

@@ -313,7 +313,7 @@ static int run(struct terminal *t, struct session_user *u, struct msg_exit *ret,
 
     if (program_init(&p, &target->language, target->language.source, NULL, env, e) < 0)
         return -1;
-    program_command(&p, argv);
+    int result = program_command(&p, argv, e);
     const struct msg_exec m = {.argv = {.data = p.argv.data, .size = (uint32_t)p.argv.size},
                                .env = {.data = p.env.data, .size = (uint32_t)p.env.size},
                                .cwd = PROGRAM_DIRECTORY,
@@ -322,7 +322,8 @@ static int run(struct terminal *t, struct session_user *u, struct msg_exit *ret,
                                .flags = PROTO_JOB_STDIN | PROTO_JOB_TTY,
                                .rows = t->query.rows,
                                .cols = t->query.cols};
-    int result = guest_run_job(&u->machine.guest, &m, NULL, &io, DEADLINE_NEVER, ret, e);
+    if (result == 0)
+        result = guest_run_job(&u->machine.guest, &m, NULL, &io, DEADLINE_NEVER, ret, e);
     program_done(&p);
     return result;
 }

@@ -106,6 +106,36 @@ static void add_env(struct program *p, const struct language *l, const char *con
     free(all);
 }
 
+static int check_lengths(const struct buffer *strings, const char *what, size_t *ret_count, struct error *e)
+{
+    for (const char *s = strings->data, *end = s + strings->size; s && s < end; s += strlen(s) + 1) {
+        ++*ret_count;
+        if (strlen(s) >= PROTO_STRING_MAX)
+            return error_set(
+                e, ERROR_USAGE,
+                "%s (%.32s...) has %zu bytes; Linux takes at most %d in one: use a file or standard input",
+                what, s, strlen(s), PROTO_STRING_MAX - 1);
+    }
+    return 0;
+}
+
+/* What the guest's execve(2) would refuse with E2BIG; PROTO_STRINGS_MAX says why. */
+static int check_strings(const struct program *p, struct error *e)
+{
+    size_t count = 0;
+
+    if (check_lengths(&p->argv, "an argument", &count, e) < 0 ||
+        check_lengths(&p->env, "an environment variable", &count, e) < 0)
+        return -1;
+    size_t size = p->argv.size + p->env.size + count * sizeof(uint64_t);
+    return size <= PROTO_STRINGS_MAX ? 0
+                                     : error_set(e, ERROR_USAGE,
+                                                 "the arguments and the environment have %zu bytes with 8 "
+                                                 "more for each string; Linux takes at "
+                                                 "most %d: use a file or standard input",
+                                                 size, PROTO_STRINGS_MAX);
+}
+
 int program_init(struct program *p, const struct language *l, const char *entry, const char *const *args,
                  const char *const *env, struct error *e)
 {
@@ -114,14 +144,15 @@ int program_init(struct program *p, const struct language *l, const char *entry,
     p->directory = text_copy(p->source);
     *strrchr(p->directory, '/') = '\0';
     p->output = text_format("%s/main", p->directory);
-    if (add_run(p, l->run, e) < 0) {
-        program_done(p);
-        return -1;
-    }
+    int result = add_run(p, l->run, e);
     for (size_t i = 0; args && args[i]; i++)
         add_string(&p->argv, args[i]);
     add_env(p, l, env);
-    return 0;
+    if (result == 0)
+        result = check_strings(p, e);
+    if (result < 0)
+        program_done(p);
+    return result;
 }
 
 void program_done(struct program *p)
@@ -135,11 +166,12 @@ void program_done(struct program *p)
     *p = (struct program){0};
 }
 
-void program_command(struct program *p, const char *const *argv)
+int program_command(struct program *p, const char *const *argv, struct error *e)
 {
     p->argv.size = 0;
     for (; *argv; argv++)
         add_string(&p->argv, *argv);
+    return check_strings(p, e);
 }
 
 void program_shell(const struct program *p, const char *command, struct buffer *ret_argv)

@@ -23,14 +23,15 @@ struct program {
 
 /*
  * entry is the main file's path below PROGRAM_DIRECTORY. args go after the run command's words; env are NAME=VALUE,
- * and replace what the language or an earlier one says. Both end with NULL; NULL: none.
+ * and replace what the language or an earlier one says. Both end with NULL; NULL: none. What execve(2) in the guest would
+ * not take (PROTO_STRING_MAX, PROTO_STRINGS_MAX) is an ERROR_USAGE here, before there is a VM.
  */
 int program_init(struct program *p, const struct language *l, const char *entry, const char *const *args,
                  const char *const *env, struct error *e);
 void program_done(struct program *p);
 
-/* Another command instead of the language's; argv ends with NULL. */
-void program_command(struct program *p, const char *const *argv);
+/* Another command instead of the language's; argv ends with NULL. Fails as program_init(). */
+int program_command(struct program *p, const char *const *argv, struct error *e);
 
 /* The argv of a shell that runs command, with {source}, {dir} and {output} replaced and quoted where needed. */
 void program_shell(const struct program *p, const char *command, struct buffer *ret_argv);

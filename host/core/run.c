@@ -434,6 +434,17 @@ static void tell_job(struct vm_life *l, const struct run_result *r, int64_t star
     event_end(&v);
 }
 
+static int prepare_program(struct program *ret, const struct language *l, const char *entry,
+                           const struct run_request *r, struct error *e)
+{
+    if (program_init(ret, l, entry, r->args, r->env, e) < 0)
+        return -1;
+    if (!r->argv || program_command(ret, r->argv, e) == 0)
+        return 0;
+    program_done(ret);
+    return -1;
+}
+
 int run_on_machine(struct machine *m, const struct supervisor *s, const struct run_target *target,
                    const struct run_request *request, struct run_result *ret, struct error *e)
 {
@@ -453,9 +464,7 @@ int run_on_machine(struct machine *m, const struct supervisor *s, const struct r
         r.build_timeout = r.timeout;
     t.entry = find_entry(&r, t.language, e);
     if (t.entry)
-        result = program_init(&t.program, t.language, t.entry, r.args, r.env, e);
-    if (result == 0 && r.argv)
-        program_command(&t.program, r.argv);
+        result = prepare_program(&t.program, t.language, t.entry, &r, e);
     if (result == 0)
         result = run_phases(&t, e);
     tell_job(&m->life, ret, start, result < 0 ? e : NULL);
@@ -467,8 +476,12 @@ int run_on_machine(struct machine *m, const struct supervisor *s, const struct r
 int run_check(const struct run_request *r, const struct language *l, struct error *e)
 {
     cleanup_free char *entry = find_entry(r, l, e);
+    struct program p;
 
-    return entry ? 0 : -1;
+    if (!entry || prepare_program(&p, l, entry, r, e) < 0)
+        return -1;
+    program_done(&p);
+    return 0;
 }
 
 void run_log(const struct run_result *r, const char *language)

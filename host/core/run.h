@@ -97,7 +97,8 @@ struct run_target {
 int run_find_language(struct language *ret, const struct supervisor *s, const struct run_request *r,
                       struct error *e);
 
-/* Fails when a request names no main file, or one that is not there. */
+/* Fails when a request names no main file, or one that is not there, or has more arguments or variables than a program can
+ * be given. */
 int run_check(const struct run_request *r, const struct language *l, struct error *e);
 
 /* Makes image and snapshot where they are missing; takes l over. Of the request only memory_mib, vcpus and cold count. */

@@ -26,6 +26,11 @@ int channel_refused(struct error *e, const struct frame *f);
 int channel_expect(struct guest *g, uint32_t stream, uint16_t type, struct frame *ret, int64_t deadline,
                    struct error *e);
 
+/* Sends argv and env ahead of the EXEC or PRIME of that stream, in which they are empty from then on: for those that do not
+ * fit in its frame. Fails where the guest's initd cannot take them. */
+int channel_send_strings(struct guest *g, uint32_t stream, struct wire_strs *argv, struct wire_strs *env,
+                         int64_t deadline, struct error *e);
+
 uint32_t channel_new_stream(struct guest *g);
 
 #endif

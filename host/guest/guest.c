@@ -1,5 +1,6 @@
 #include "guest/channel.h"
 
+#include "base/cleanup.h"
 #include "base/text.h"
 
 #include <ctype.h>
@@ -14,8 +15,10 @@
 
 static size_t put_hello(uint8_t *out, size_t room)
 {
-    const struct msg_hello hello = {
-        .magic = PROTO_MAGIC, .version_min = PROTO_VERSION, .version_max = PROTO_VERSION};
+    const struct msg_hello hello = {.magic = PROTO_MAGIC,
+                                    .version_min = PROTO_VERSION,
+                                    .version_max = PROTO_VERSION,
+                                    .features = PROTO_FEATURES};
 
     return msg_hello_frame(&hello, 0, out, room);
 }
@@ -50,9 +53,11 @@ static int take_welcome(struct guest *g, int64_t deadline, struct error *e)
     if (!msg_welcome_decode(&w, f.payload, f.length) || w.magic != PROTO_MAGIC || w.version != PROTO_VERSION)
         return channel_violation(e, &f, "invalid");
     g->state = w.state;
+    g->features = w.features;
     g->init_ns = w.init_ns;
     g->ready_ns = w.ready_ns;
     snprintf(g->build, sizeof(g->build), "%s", w.build);
+    text_make_plain(g->build);
     return 0;
 }
 
@@ -223,17 +228,27 @@ int guest_remove(struct guest *g, const char *path, int64_t deadline, struct err
                : 0;
 }
 
+static int send_prime(struct guest *g, struct msg_prime m, uint32_t stream, int64_t deadline, struct error *e)
+{
+    cleanup_free uint8_t *out = memory_allocate(FRAME_MAX);
+    size_t size = msg_prime_frame(&m, stream, out, FRAME_MAX);
+
+    if (size == 0 && channel_send_strings(g, stream, &m.argv, &m.env, deadline, e) < 0)
+        return -1;
+    if (size == 0)
+        size = msg_prime_frame(&m, stream, out, FRAME_MAX);
+    return channel_send(g, out, size, deadline, e);
+}
+
 int guest_prime(struct guest *g, const struct msg_prime *m, uint32_t *ret_job, int64_t deadline,
                 struct error *e)
 {
-    uint8_t *out = memory_allocate(FRAME_MAX);
     uint32_t stream = channel_new_stream(g);
     struct msg_started s;
     struct frame f;
-    int sent = channel_send(g, out, msg_prime_frame(m, stream, out, FRAME_MAX), deadline, e);
 
-    free(out);
-    if (sent < 0 || channel_expect(g, stream, MSG_STARTED, &f, deadline, e) < 0)
+    if (send_prime(g, *m, stream, deadline, e) < 0 ||
+        channel_expect(g, stream, MSG_STARTED, &f, deadline, e) < 0)
         return -1;
     if (!msg_started_decode(&s, f.payload, f.length))
         return channel_violation(e, &f, "invalid");

@@ -24,6 +24,7 @@ struct guest {
     uint8_t *buffer; /* owned; FRAME_MAX bytes */
     uint32_t last_stream;
     uint8_t state;              /* of WELCOME: PROTO_STATE_... */
+    uint64_t features;          /* of WELCOME: PROTO_FEATURE_... */
     uint64_t init_ns, ready_ns; /* of WELCOME */
     char build[64];             /* of WELCOME */
     uint32_t resume;            /* stream of a RESUME under way; 0: none */
@@ -93,7 +94,9 @@ int guest_prime(struct guest *g, const struct msg_prime *m, uint32_t *ret_job, i
 /* Takes over a job that has no stream, kills it and waits for its end. */
 int guest_end_job(struct guest *g, uint32_t job, int64_t deadline, struct error *e);
 
-/* EXEC and STARTED. The job has no one to read its output when the guest's connection is closed; see mux_add(). */
+/* A job's argv and env may be larger than a frame, up to what PROTO_STRINGS_MAX says, where the guest's initd takes that.
+ *
+ * EXEC and STARTED. The job has no one to read its output when the guest's connection is closed; see mux_add(). */
 int guest_start_job(struct guest *g, const struct msg_exec *exec, struct msg_started *ret, int64_t deadline,
                     struct error *e);
 

@@ -1,6 +1,7 @@
 /* One job's life on a connection: input, output, windows and the end. */
 #include "guest/channel.h"
 
+#include "base/cleanup.h"
 #include "base/text.h"
 
 #include <errno.h>
@@ -276,33 +277,43 @@ static int step(struct job *j, struct msg_exit *ret_exit, struct error *e)
     return j->ended || j->out_start == j->out_end ? 0 : flush_out(j, e);
 }
 
+static int send_exec(struct guest *g, struct msg_exec m, uint32_t stream, int64_t deadline, struct error *e)
+{
+    cleanup_free uint8_t *out = memory_allocate(FRAME_MAX);
+
+    m.window = OUTPUT_WINDOW;
+    size_t size = msg_exec_frame(&m, stream, out, FRAME_MAX);
+    if (size == 0 && channel_send_strings(g, stream, &m.argv, &m.env, deadline, e) < 0)
+        return -1;
+    if (size == 0)
+        size = msg_exec_frame(&m, stream, out, FRAME_MAX);
+    return channel_send(g, out, size, deadline, e);
+}
+
+static int send_feed(struct guest *g, struct msg_feed m, uint32_t stream, int64_t deadline, struct error *e)
+{
+    uint8_t out[8192];
+
+    m.window = OUTPUT_WINDOW;
+    return channel_send(g, out, msg_feed_frame(&m, stream, out, sizeof(out)), deadline, e);
+}
+
 int guest_run_job(struct guest *g, const struct msg_exec *exec, const struct msg_feed *feed,
                   const struct job_io *io, int64_t deadline, struct msg_exit *ret_exit, struct error *e)
 {
     struct job *j = memory_allocate(sizeof(*j));
-    uint8_t *request = memory_allocate(FRAME_MAX);
-    size_t size;
 
     j->guest = g;
     j->io = io;
     j->stream = channel_new_stream(g);
     j->deadline = deadline;
-    if (exec) {
-        struct msg_exec m = *exec;
-        m.window = OUTPUT_WINDOW;
-        size = msg_exec_frame(&m, j->stream, request, FRAME_MAX);
-    } else {
-        struct msg_feed m = *feed;
-        m.window = OUTPUT_WINDOW;
-        size = msg_feed_frame(&m, j->stream, request, FRAME_MAX);
-    }
     j->granted[1] = j->granted[2] = OUTPUT_WINDOW;
     j->stdin_open = io->stdin_fd >= 0;
 
-    int result = channel_send(g, request, size, deadline, e);
+    int result =
+        exec ? send_exec(g, *exec, j->stream, deadline, e) : send_feed(g, *feed, j->stream, deadline, e);
     while (result == 0 && !j->ended)
         result = step(j, ret_exit, e);
-    free(request);
     free(j);
     return result;
 }
@@ -310,15 +321,11 @@ int guest_run_job(struct guest *g, const struct msg_exec *exec, const struct msg
 int guest_start_job(struct guest *g, const struct msg_exec *exec, struct msg_started *ret, int64_t deadline,
                     struct error *e)
 {
-    uint8_t *request = memory_allocate(FRAME_MAX);
     uint32_t stream = channel_new_stream(g);
-    struct msg_exec m = *exec;
     struct frame f;
 
-    m.window = OUTPUT_WINDOW;
-    int result = channel_send(g, request, msg_exec_frame(&m, stream, request, FRAME_MAX), deadline, e);
-    free(request);
-    if (result < 0 || channel_expect(g, stream, MSG_STARTED, &f, deadline, e) < 0)
+    if (send_exec(g, *exec, stream, deadline, e) < 0 ||
+        channel_expect(g, stream, MSG_STARTED, &f, deadline, e) < 0)
         return -1;
     return msg_started_decode(ret, f.payload, f.length) ? 0 : channel_violation(e, &f, "invalid");
 }

@@ -158,9 +158,13 @@ static void leave_behind(struct mux *m, struct mux_stream *s, bool keep)
     uint8_t out[64];
 
     s->user = -1;
-    if (s->request == MSG_WRITE_FILE) {
+    if (s->request == MSG_WRITE_FILE || s->request == MSG_STRINGS) {
         const struct msg_end end = {.channel = 0, .offset = s->sent};
         buffer_add(&m->out, out, msg_end_frame(&end, s->outer, out, sizeof(out)));
+    }
+    if (s->request == MSG_STRINGS) { /* which has no answer */
+        *s = (struct mux_stream){0};
+        return;
     }
     if (is_job(s->request) && !keep)
         buffer_add(&m->out, out, msg_kill_frame(&(struct msg_kill){}, s->outer, out, sizeof(out)));
@@ -315,6 +319,10 @@ static int from_user(struct mux *m, int user, const struct frame *f)
     }
     if (!s)
         return -1;
+    if (s->request == MSG_STRINGS) { /* until what they are for is here */
+        s->request = f->type;
+        s->limit[1] = s->limit[2] = first_limit(f);
+    }
     if (f->type == MSG_DATA && msg_data_decode(&data, f->payload, f->length))
         s->sent += data.data.size;
     if (f->type == MSG_WINDOW && msg_window_decode(&window, f->payload, f->length) && window.channel <= 2)

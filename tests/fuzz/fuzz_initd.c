@@ -16,6 +16,7 @@
 #include "../../initd/job.h"
 #include "../../initd/loop.h"
 #include "../../initd/snapshot.h"
+#include "../../initd/strings.h"
 #include "../../initd/sys.h"
 #include "../../initd/watch.h"
 
@@ -145,7 +146,7 @@ static void note_sent(struct host *h, const struct frame *f)
 
     if (!s)
         return;
-    if (f->type == MSG_DATA || f->type == MSG_END || f->type == MSG_WINDOW)
+    if (f->type == MSG_DATA || f->type == MSG_END || f->type == MSG_WINDOW || f->type == MSG_STRINGS)
         s->on_stream++;
     else
         s->requests++;
@@ -217,7 +218,8 @@ static void check_data(struct stream *s, const struct msg_data *m)
 
 static void check_error(struct host *h, struct stream *s, const struct msg_error *m)
 {
-    bool about_stream = m->request == MSG_DATA || m->request == MSG_END || m->request == MSG_WINDOW;
+    bool about_stream = m->request == MSG_DATA || m->request == MSG_END || m->request == MSG_WINDOW ||
+                        m->request == MSG_STRINGS;
 
     CHECK(m->code >= PROTO_ERR_MALFORMED && m->code <= PROTO_ERR_TIMEOUT);
     CHECK(strlen(m->text) > 0);
@@ -494,11 +496,19 @@ static void put_file(struct host *h, uint32_t stream, uint8_t kind)
     }
 }
 
+static void put_strings(struct host *h, uint32_t stream)
+{
+    static const uint8_t words[40000] = "/bin/x";
+
+    PUT(strings, .argv_size = (uint32_t)take_number(), .env_size = (uint32_t)take_number(),
+        .offset = (uint32_t)take_number(), .data = {.data = words, .size = take_u16() % sizeof(words)});
+}
+
 static void put_other(struct host *h, uint32_t stream, uint8_t kind)
 {
     static const uint8_t entropy[PROTO_ENTROPY_MAX + 1];
 
-    switch (kind % 12) {
+    switch (kind % 14) {
     case 0:
         PUT(hello, .magic = PROTO_MAGIC, .version_min = 1, .version_max = 1);
         break;
@@ -532,6 +542,12 @@ static void put_other(struct host *h, uint32_t stream, uint8_t kind)
     case 10:
         for (unsigned n = take(); n > 0; n--)
             PUT(ping, .token = n);
+        break;
+    case 11:
+        put_strings(h, stream);
+        break;
+    case 12: /* of which STRINGS came before, or not */
+        PUT(exec, .cwd = "/", .window = take_number());
         break;
     default:
         PUT(shutdown, .action = take());
@@ -803,6 +819,7 @@ static void forget_everything(void)
         helper_on_child(pid, 0);
     for (unsigned i = 0; i < HOSTS; i++)
         host_close(&hosts[i]);
+    CHECK(!strings_any());
     is_set_up = shutdown_asked = quiesced = quiescing = false;
     snapshot_tidy(); /* a SHUTDOWN before RESUME leaves the file of the machine id open */
     stub_reset();

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -262,6 +263,13 @@ START_TEST(what_makes_no_sense_is_refused)
     m = file_of(ns_in_dir(&guest, "a"), "x");
     m.mode = S_IFIFO | 0600;
     write_fails(&m, PROTO_ERR_INVALID);
+    m.mode = 0xffff0000u | S_IFREG | 0644;
+    write_fails(&m, PROTO_ERR_INVALID);
+    m.mode = S_IFLNK | 0777;
+    m.data = (struct wire_bytes){.data = (const uint8_t *)"a\0b", .size = 3};
+    m.size = 3;
+    write_fails(&m, PROTO_ERR_INVALID);
+    m = file_of(ns_in_dir(&guest, "a"), "x");
     m.mode = S_IFREG | 0600;
     m.flags = 0x100;
     write_fails(&m, PROTO_ERR_UNSUPPORTED);
@@ -428,6 +436,121 @@ START_TEST(removal)
 }
 END_TEST
 
+/* What is mounted in a tree is not part of it. */
+START_TEST(removal_does_not_enter_mounts)
+{
+    char command[700];
+
+    setup();
+    for (int bind = 0; bind < 2; bind++) {
+        snprintf(command, sizeof(command), "mkdir -p %s/d/m %s/other && touch %s/other/it", guest.dir,
+                 guest.dir, guest.dir);
+        ck_assert_int_eq(system(command), 0);
+        NS_SEND(&conn, mount, 1,
+                {.source = bind ? ns_in_dir(&guest, "other") : "none",
+                 .target = ns_in_dir(&guest, "d/m"),
+                 .fstype = bind ? "" : "tmpfs",
+                 .flags = bind ? MS_BIND : 0,
+                 .options = ""});
+        ns_expect_ok(&conn, 1);
+        struct msg_write_file m = file_of(ns_in_dir(&guest, "d/m/inside"), "x");
+        write_ok(&m);
+        NS_SEND(&conn, remove, 2, {.path = ns_in_dir(&guest, "d"), .flags = PROTO_REMOVE_TREE});
+        ck_assert_uint_eq(ns_expect_error(&conn, 2, PROTO_ERR_OS), EBUSY);
+        NS_SEND(&conn, remove, 2, {.path = ns_in_dir(&guest, "d/m"), .flags = PROTO_REMOVE_TREE});
+        ck_assert_uint_eq(ns_expect_error(&conn, 2, PROTO_ERR_OS), EBUSY);
+        NS_SEND(&conn, stat, 3, {.path = ns_in_dir(&guest, "d/m/inside")});
+        ck_assert_uint_eq(ns_receive(&conn).type, MSG_FILE_INFO);
+        NS_SEND(&conn, unmount, 4, {.target = ns_in_dir(&guest, "d/m")});
+        ns_expect_ok(&conn, 4);
+        NS_SEND(&conn, remove, 5, {.path = ns_in_dir(&guest, "d"), .flags = PROTO_REMOVE_TREE});
+        ns_expect_ok(&conn, 5);
+    }
+    ck_assert_int_eq(access(ns_in_dir(&guest, "other/inside"), F_OK), 0);
+    ns_stop(&guest);
+}
+END_TEST
+
+static void expect_nothing(const char *name)
+{
+    ck_assert_int_lt(access(ns_in_dir(&guest, name), F_OK), 0);
+    ck_assert_int_eq(errno, ENOENT);
+}
+
+START_TEST(what_is_refused_leaves_nothing)
+{
+    setup();
+    NS_SEND(&conn, mount, 1,
+            {.source = "none", .target = ns_in_dir(&guest, "p/q/m"), .fstype = "nonesuch", .options = ""});
+    ns_expect_error(&conn, 1, PROTO_ERR_OS);
+    expect_nothing("p");
+    ck_assert_int_eq(mkdir(ns_in_dir(&guest, "there"), 0755), 0);
+    NS_SEND(&conn, mount, 1,
+            {.source = "none", .target = ns_in_dir(&guest, "there/m"), .fstype = "nonesuch", .options = ""});
+    ns_expect_error(&conn, 1, PROTO_ERR_OS);
+    expect_nothing("there/m");
+    ck_assert_int_eq(access(ns_in_dir(&guest, "there"), F_OK), 0);
+
+    char name[400];
+    snprintf(name, sizeof(name), "%s/p/q/%0300d", guest.dir, 0); /* longer than a name can be */
+    struct msg_write_file m = file_of(name, "x");
+    m.flags = PROTO_WRITE_PARENTS;
+    ck_assert_uint_eq(write_fails(&m, PROTO_ERR_OS), ENAMETOOLONG);
+    expect_nothing("p");
+    m.mode = S_IFDIR | 0755;
+    m.size = m.data.size = 0;
+    ck_assert_uint_eq(write_fails(&m, PROTO_ERR_OS), ENAMETOOLONG);
+    expect_nothing("p");
+    /* Content that does not come. */
+    m = file_of(ns_in_dir(&guest, "p/q/file"), "x");
+    m.flags = PROTO_WRITE_PARENTS | PROTO_WRITE_ATOMIC;
+    m.size = 100;
+    NS_SEND(&conn, write_file, 7, m);
+    ck_assert_uint_eq(ns_receive(&conn).type, MSG_WINDOW);
+    NS_SEND(&conn, end, 7, {.offset = 1});
+    ns_expect_error(&conn, 7, PROTO_ERR_INVALID);
+    expect_nothing("p");
+    /* An interpreter that cannot be started. */
+    NS_SEND(
+        &conn, prime, 8,
+        {.argv = NS_STRS("/no/such"), .cwd = "/", .script = ns_in_dir(&guest, "p/q/s"), .settle_ms = 1000});
+    ns_expect_error(&conn, 8, PROTO_ERR_EXEC);
+    expect_nothing("p");
+    ns_stop(&guest);
+}
+END_TEST
+
+/* setresuid(2) and chown(2) take it for "leave it as it is", which is root. */
+START_TEST(nobody_has_the_id_that_means_none)
+{
+    setup();
+    struct msg_write_file m = file_of(ns_in_dir(&guest, "a"), "x");
+    m.uid = UINT32_MAX;
+    write_fails(&m, PROTO_ERR_INVALID);
+    m.uid = 0;
+    m.gid = UINT32_MAX;
+    write_fails(&m, PROTO_ERR_INVALID);
+    expect_nothing("a");
+    for (int i = 0; i < 2; i++) {
+        struct msg_exec exec = ns_sh("id");
+        exec.uid = i ? 0 : UINT32_MAX;
+        exec.gid = i ? UINT32_MAX : 0;
+        ns_expect_error(&conn, ns_exec(&conn, &exec), PROTO_ERR_INVALID);
+        uint32_t stream = ns_stream(&conn);
+        NS_SEND(&conn, prime, stream,
+                {.argv = NS_STRS("/bin/sh"),
+                 .cwd = "/",
+                 .uid = exec.uid,
+                 .gid = exec.gid,
+                 .script = ns_in_dir(&guest, "s"),
+                 .settle_ms = 1000});
+        ns_expect_error(&conn, stream, PROTO_ERR_INVALID);
+        expect_nothing("s");
+    }
+    ns_stop(&guest);
+}
+END_TEST
+
 START_TEST(mount_and_unmount)
 {
     struct ns_result r;
@@ -444,6 +567,17 @@ START_TEST(mount_and_unmount)
     ns_expect_ok(&conn, 2);
     NS_SEND(&conn, unmount, 2, {.target = ns_in_dir(&guest, "m/n")});
     ck_assert_uint_eq(ns_expect_error(&conn, 2, PROTO_ERR_OS), EINVAL);
+    /* umount(2) would make it read-only. */
+    NS_SEND(&conn, unmount, 2, {.target = "/tmp/.."});
+    ck_assert_uint_eq(ns_expect_error(&conn, 2, PROTO_ERR_OS), EBUSY);
+    /* What initd tells of itself does not depend on a /proc for others. */
+    struct msg_usage usage;
+    NS_SEND(&conn, unmount, 2, {.target = "/proc", .flags = MNT_DETACH});
+    ns_expect_ok(&conn, 2);
+    NS_SEND(&conn, stats, 3, {});
+    NS_EXPECT(&conn, usage, USAGE, 3, &usage);
+    ck_assert_uint_gt(usage.memory_available, 0);
+    ck_assert_uint_gt(usage.initd_rss, 0);
     ns_stop(&guest);
 }
 END_TEST
@@ -460,6 +594,9 @@ int main(void)
         transfers_are_bounded_and_keep_to_their_windows,
         directories_are_listed_page_by_page,
         removal,
+        removal_does_not_enter_mounts,
+        what_is_refused_leaves_nothing,
+        nobody_has_the_id_that_means_none,
         mount_and_unmount,
     };
 

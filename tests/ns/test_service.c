@@ -159,6 +159,37 @@ START_TEST(a_missing_program_does_not_matter)
 }
 END_TEST
 
+/* Who it runs as, what and on which disks is not to be overlooked: nothing is started, and a host is told why. */
+START_TEST(what_restricts_fails_closed)
+{
+    static const char *const words[] = {"main_user=root",         "main_user==1000", "main_user=4294967295:0",
+                                        "main_user=0:4294967295", "main_user=1000",  "main=relative",
+                                        "main_usr=1:1",           "upper=/dev/vdb",  "layers=a,,b"};
+    char option[700], mark[64], expected[64];
+    const char *arguments[] = {option, NULL};
+    struct msg_error m;
+
+    snprintf(mark, sizeof(mark), "/tmp/capsid-service-mark-%d", (int)getpid());
+    for (size_t i = 0; i <= sizeof(words) / sizeof(words[0]); i++) {
+        bool too_long = i == sizeof(words) / sizeof(words[0]);
+        if (too_long)
+            snprintf(option, sizeof(option), "--test-cmdline=initd.main=/bin/touch,%s,%0480d", mark, 0);
+        else
+            snprintf(option, sizeof(option), "--test-cmdline=initd.main=/bin/touch,%s initd.%s", mark,
+                     words[i]);
+        ns_start(&guest, arguments);
+        ns_connect(&guest, &conn, true);
+        NS_SEND(&conn, stats, 1, {});
+        NS_EXPECT(&conn, error, ERROR, 1, &m);
+        ck_assert_uint_eq(m.code, PROTO_ERR_SETUP);
+        snprintf(expected, sizeof(expected), "initd.%.4s", too_long ? "main" : words[i]);
+        ck_assert_msg(strstr(m.text, expected), "%s: %s", option, m.text);
+        ck_assert_int_eq(status_at_end(), 1);
+        ck_assert_int_lt(access(mark, F_OK), 0);
+    }
+}
+END_TEST
+
 START_TEST(jobs_are_not_disturbed_by_its_end)
 {
     char first[128];
@@ -229,6 +260,8 @@ START_TEST(it_is_asked_to_end)
     } cases[] = {
         {"", "trap 'echo end; exit' TERM; echo up; while :; do sleep 0.05; done", 2},
         {"initd.main_stop=1", "trap '' TERM; echo up; while :; do sleep 0.05; done", 1}, /* deaf */
+        {"", "trap 'echo end; exit' TERM; echo up; kill -STOP $$; while :; do sleep 0.05; done",
+         2}, /* stopped */
         {"initd.main_stop=0 initd.main_stop=3601 initd.main_stop=-1", "echo up; sleep 100", 1},
     };
     char first[128];
@@ -299,10 +332,11 @@ int main(void)
     tcase_add_test(t, it_is_restarted_where_cgroups_are_killed_by_freezing);
     tcase_add_test(t, a_failing_program_does_not_spin);
     tcase_add_test(t, a_missing_program_does_not_matter);
+    tcase_add_test(t, what_restricts_fails_closed);
     tcase_add_test(t, jobs_are_not_disturbed_by_its_end);
     tcase_add_loop_test(t, its_status_is_that_of_the_guest, 0, 4);
     tcase_add_test(t, shutdown_has_a_status_of_its_own);
-    tcase_add_loop_test(t, it_is_asked_to_end, 0, 3);
+    tcase_add_loop_test(t, it_is_asked_to_end, 0, 4);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
     int failed = srunner_ntests_failed(runner);

@@ -363,6 +363,82 @@ START_TEST(output_beyond_the_window_loses_the_vm)
 }
 END_TEST
 
+/* Takes a frame of the host. */
+static void take_frame(struct frame *ret, uint8_t *buffer)
+{
+    ck_assert_int_eq(recv(peer, buffer, FRAME_HEADER_SIZE, MSG_WAITALL), FRAME_HEADER_SIZE);
+    *ret = (struct frame){.type = (uint16_t)(buffer[4] | buffer[5] << 8),
+                          .stream = buffer[8],
+                          .payload = buffer + FRAME_HEADER_SIZE,
+                          .length = buffer[0] | (uint32_t)buffer[1] << 8};
+    ck_assert_int_eq(recv(peer, buffer + FRAME_HEADER_SIZE, ret->length, MSG_WAITALL), ret->length);
+}
+
+static void *take_strings(void *argument)
+{
+    struct buffer *got = argument;
+    uint8_t *buffer = malloc(FRAME_MAX);
+    struct frame f;
+
+    for (;;) {
+        struct msg_strings m;
+        take_frame(&f, buffer);
+        if (f.type != MSG_STRINGS)
+            break;
+        ck_assert(msg_strings_decode(&m, f.payload, f.length));
+        ck_assert_uint_eq(m.argv_size, 100000);
+        ck_assert_uint_eq(m.env_size, 100000);
+        ck_assert_uint_eq(m.offset, got->size);
+        buffer_add(got, m.data.data, m.data.size);
+    }
+    struct msg_exec exec;
+    ck_assert(f.type == MSG_EXEC && msg_exec_decode(&exec, f.payload, f.length));
+    ck_assert_uint_eq(exec.argv.size + exec.env.size, 0);
+    SAY(started, f.stream, .job = 1, .pid = 2);
+    free(buffer);
+    return NULL;
+}
+
+static struct msg_exec large_exec(char *argv, char *env)
+{
+    memset(argv, 'a', 100000);
+    memset(env, 'e', 100000);
+    argv[99999] = env[99999] = '\0';
+    return (struct msg_exec){.argv = {argv, 100000}, .env = {env, 100000}, .cwd = "/"};
+}
+
+START_TEST(strings_larger_than_a_frame_go_before_it)
+{
+    static char argv[100000], env[100000];
+    const struct msg_exec m = large_exec(argv, env);
+    struct buffer got = {0};
+    struct msg_started started;
+    pthread_t thread;
+
+    guest.features = PROTO_FEATURE_STRINGS;
+    pthread_create(&thread, NULL, take_strings, &got);
+    ck_assert_int_eq(guest_start_job(&guest, &m, &started, deadline_in_ms(5000), &e), 0);
+    pthread_join(thread, NULL);
+    ck_assert_uint_eq(got.size, 200000);
+    ck_assert_mem_eq(got.data, argv, 100000);
+    ck_assert_mem_eq(got.data + 100000, env, 100000);
+    buffer_free(&got);
+}
+END_TEST
+
+START_TEST(an_old_guest_is_not_sent_them)
+{
+    static char argv[100000], env[100000];
+    const struct msg_exec m = large_exec(argv, env);
+    struct msg_started started;
+
+    ck_assert_int_lt(guest_start_job(&guest, &m, &started, deadline_in_ms(1000), &e), 0);
+    ck_assert_int_eq(e.kind, ERROR_USAGE);
+    ck_assert_ptr_nonnull(strstr(e.text, "200000 bytes"));
+    ck_assert_int_eq(recv(peer, argv, 1, MSG_DONTWAIT), -1);
+}
+END_TEST
+
 START_TEST(a_file_is_sent_as_the_windows_allow)
 {
     size_t size = 100000;
@@ -408,6 +484,8 @@ int main(void)
     unit_add(&u, output_without_end_ends_at_the_deadline);
     unit_add_loop(&u, a_rule_broken_loses_the_vm, 12);
     unit_add(&u, output_beyond_the_window_loses_the_vm);
+    unit_add(&u, strings_larger_than_a_frame_go_before_it);
+    unit_add(&u, an_old_guest_is_not_sent_them);
     unit_add(&u, a_file_is_sent_as_the_windows_allow);
     unit_add(&u, a_refused_file_is_an_error_with_the_reason);
     return unit_end(&u);

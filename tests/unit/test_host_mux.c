@@ -118,6 +118,39 @@ START_TEST(jobs_that_are_kept_run_on)
 }
 END_TEST
 
+/* STRINGS have no answer: the stream goes on as that of the request that they are for. */
+START_TEST(strings_and_their_request_share_a_stream)
+{
+    SEND(user[0], strings, 5, .argv_size = 4, .data = {(const uint8_t *)"ab", 2});
+    SEND(user[0], strings, 5, .argv_size = 4, .offset = 2, .data = {(const uint8_t *)"c", 2});
+    SEND(user[0], exec, 5, .cwd = "/", .window = 3);
+    ck_assert_int_eq(step(), 0);
+    expect_frame(peer, MSG_STRINGS, 1);
+    expect_frame(peer, MSG_STRINGS, 1);
+    expect_frame(peer, MSG_EXEC, 1);
+    SEND(peer, started, 1, .job = 1, .pid = 2);
+    SEND(peer, data, 1, .channel = 1, .data = {(const uint8_t *)"one", 3});
+    SEND(peer, exit, 1, .cause = PROTO_CAUSE_EXITED);
+    ck_assert_int_eq(step(), 0);
+    expect_frame(user[0], MSG_STARTED, 5);
+    expect_frame(user[0], MSG_DATA, 5);
+    expect_frame(user[0], MSG_EXIT, 5);
+    ck_assert_uint_eq(mux.streams[0].outer, 0);
+}
+END_TEST
+
+START_TEST(strings_that_are_left_are_taken_back)
+{
+    SEND(user[0], strings, 5, .argv_size = 4, .data = {(const uint8_t *)"ab", 2});
+    ck_assert_int_eq(step(), 0);
+    expect_frame(peer, MSG_STRINGS, 1);
+    close_fd(&user[0]);
+    ck_assert_int_eq(step(), 0);
+    expect_frame(peer, MSG_END, 1);
+    ck_assert_uint_eq(mux.streams[0].outer, 0);
+}
+END_TEST
+
 START_TEST(a_frame_for_nobody_is_fatal)
 {
     SEND(peer, exit, 9, .cause = PROTO_CAUSE_EXITED);
@@ -285,6 +318,8 @@ int main(void)
     unit_add(&u, streams_of_two_users_are_told_apart);
     unit_add(&u, what_a_user_leaves_is_ended);
     unit_add(&u, jobs_that_are_kept_run_on);
+    unit_add(&u, strings_and_their_request_share_a_stream);
+    unit_add(&u, strings_that_are_left_are_taken_back);
     unit_add(&u, a_frame_for_nobody_is_fatal);
     unit_add(&u, output_at_a_wrong_offset_is_fatal);
     unit_add(&u, output_that_nobody_asked_for_is_fatal);

@@ -91,6 +91,37 @@ static void put(const char *name, mode_t mode)
     free(path);
 }
 
+/* What execve(2) in the guest would refuse is refused before there is one. */
+START_TEST(what_a_program_cannot_be_given_is_refused)
+{
+    static char text[PROTO_STRING_MAX + 1], variable[PROTO_STRING_MAX + 1];
+    struct language l = {.source = "main.x", .run = "x"};
+    const char *many[24] = {0}, *args[] = {text, NULL}, *env[] = {variable, NULL};
+    struct program p;
+
+    memset(text, 'a', PROTO_STRING_MAX - 1);
+    memset(variable, 'A', PROTO_STRING_MAX - 1);
+    variable[1] = '=';
+    ck_assert_int_eq(program_init(&p, &l, "main.x", args, env, &e), 0);
+    text[PROTO_STRING_MAX - 1] = 'a';
+    ck_assert_int_lt(program_command(&p, args, &e), 0);
+    ck_assert_int_eq(e.kind, ERROR_USAGE);
+    ck_assert_ptr_nonnull(strstr(e.text, "131072 bytes"));
+    program_done(&p);
+    variable[PROTO_STRING_MAX - 1] = 'A';
+    ck_assert_int_lt(program_init(&p, &l, "main.x", NULL, env, &e), 0);
+    ck_assert_ptr_nonnull(strstr(e.text, "an environment variable (A=A"));
+    text[100000] = '\0';
+    for (int i = 0; i < 20; i++)
+        many[i] = text;
+    ck_assert_int_eq(program_init(&p, &l, "main.x", many, NULL, &e), 0);
+    program_done(&p);
+    many[20] = text;
+    ck_assert_int_lt(program_init(&p, &l, "main.x", many, NULL, &e), 0);
+    ck_assert_ptr_nonnull(strstr(e.text, "Linux takes at most 2097152"));
+}
+END_TEST
+
 START_TEST(a_directory_alone_is_the_jobs_own)
 {
     struct sources s = {0};
@@ -143,6 +174,7 @@ int main(void)
     unit_add(&u, markers_are_replaced);
     unit_add(&u, a_shell_gets_quoted_paths);
     unit_add(&u, of_equal_variables_the_last_counts);
+    unit_add(&u, what_a_program_cannot_be_given_is_refused);
     unit_add(&u, a_directory_alone_is_the_jobs_own);
     unit_add(&u, what_has_no_name_or_is_no_file_is_refused);
     return unit_end(&u);

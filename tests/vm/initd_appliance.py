@@ -69,7 +69,7 @@ def started_again_after_failure(a):
     a.boot("initd.main=/appliance,count,/tmp/count,3,5 initd.main_restart=on-failure")
     a.wait_text("stays")
     expect([line[-1] for line in a.lines("start ") if line.startswith("start ")], ["1", "2", "3"])
-    expect(len(a.lines("initd: the main program ended and is started again name=/appliance")), 2)
+    expect(len(a.lines("initd: the main program ended with status 5, and is started again name=/appliance")), 2)
     a.connect()
     expect(a.c.read_file("/tmp/count"), b"xxx")
     a.shut_down()

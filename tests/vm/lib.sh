@@ -1,14 +1,24 @@
 # Shared by the tests of real guests; sourced.
 #
-# All of them use one state directory, $BUILD/test/home, which keeps the image and the snapshot from one run of the
-# tests to the next. A test that damages things works in a copy: new_home.
+# Each test has a state directory of its own, CAPSID_HOME, so that it may run beside others, damage things and look for what
+# is left behind. Images, snapshots and downloads are made once, in the shared state directory $BUILD/test/home, which stays
+# from one run of the tests to the next: need_snapshot and bare_home bring copies of them.
 # shellcheck shell=bash
 set -u
 
-export CAPSID_HOME=$BUILD/test/home
-mkdir -p "$CAPSID_HOME"
-# What this machine cannot confine is said once; not in the middle of a test's output.
-[ -e "$CAPSID_HOME/cache/confinement" ] || "$CAPSID" doctor >/dev/null 2>&1
+shared_home=$BUILD/test/home
+export CAPSID_HOME=$TMPDIR/home
+mkdir -p "$shared_home/cache/packages" "$CAPSID_HOME/cache" "$CAPSID_HOME/run"
+# What this machine cannot confine, which accelerator it has and how fast its clock is are found out once; what it cannot
+# confine is said once, and not in the middle of a test's output.
+[ -e "$shared_home/cache/confinement" ] || CAPSID_HOME=$shared_home "$CAPSID" doctor >/dev/null 2>&1
+for part in "$shared_home"/cache/*; do
+	case ${part##*/} in
+	packages | digest-*) ;;
+	*) cp -a "$part" "$CAPSID_HOME/cache/" ;;
+	esac
+done
+ln -s "$shared_home/cache/packages" "$CAPSID_HOME/cache/packages"
 failures=0
 
 fail() {
@@ -46,40 +56,48 @@ capsid() {
 
 # A field of the JSON object in $out, as Python prints it.
 field() {
-	python3 -c 'import json, sys; v = json.load(open(sys.argv[1])).get(sys.argv[2]); print(v, end="")' "$TMPDIR/out" "$1"
+	python3 -IS -c 'import json, sys; v = json.load(open(sys.argv[1])).get(sys.argv[2]); print(v, end="")' "$TMPDIR/out" "$1"
 }
 
-# The image and the snapshot that most tests need.
+# need_snapshot LANGUAGE...: its image and its snapshot.
 need_snapshot() {
-	"$CAPSID" snapshot create --lang python >/dev/null || {
-		fail "no snapshot could be made"
-		finish
-	}
-}
-
-# A state directory of this test's own, with the shared image and snapshots in it. Downloaded packages are not copied.
-new_home() {
-	local part
-	need_snapshot
-	mkdir -p "$TMPDIR/home/cache"
-	for part in "$CAPSID_HOME"/* "$CAPSID_HOME"/cache/*; do
-		case ${part#"$CAPSID_HOME"/} in
-		cache | cache/packages) ;;
-		cache/*) cp -a "$part" "$TMPDIR/home/cache/" ;;
-		*) cp -a --reflink=auto --sparse=always "$part" "$TMPDIR/home/" ;;
-		esac
+	local language key
+	[ $# -gt 0 ] || set -- python
+	for language in "$@"; do
+		key=$(CAPSID_HOME=$shared_home "$CAPSID" snapshot create --lang "$language" --json |
+			python3 -IS -c 'import json, sys; print(json.load(sys.stdin)["key"])') || {
+			fail "no snapshot of $language could be made"
+			finish
+		}
+		bring_image "$language"
+		mkdir -p "$CAPSID_HOME/snapshots"
+		cp -a --reflink=auto --sparse=always "$shared_home/snapshots/$key" "$CAPSID_HOME/snapshots/"
 	done
-	[ ! -d "$CAPSID_HOME/cache/packages" ] || ln -s "$CAPSID_HOME/cache/packages" "$TMPDIR/home/cache/packages"
-	export CAPSID_HOME=$TMPDIR/home
 }
 
-# A state directory of this test's own, with the shared images and no snapshot.
+# bare_home LANGUAGE...: its image, and no snapshot.
 bare_home() {
-	need_snapshot
-	mkdir -p "$TMPDIR/home/images"
-	ln -s "$CAPSID_HOME"/images/*.* "$TMPDIR/home/images/"
-	cp -a "$CAPSID_HOME/images/names" "$TMPDIR/home/images/"
-	export CAPSID_HOME=$TMPDIR/home
+	local language
+	[ $# -gt 0 ] || set -- python
+	for language in "$@"; do
+		CAPSID_HOME=$shared_home "$CAPSID" snapshot create --lang "$language" >/dev/null || {
+			fail "no image of $language could be made"
+			finish
+		}
+		bring_image "$language"
+	done
+}
+
+new_home() {
+	need_snapshot python
+}
+
+bring_image() {
+	local names=images/names/$1.json digest
+	digest=$(python3 -IS -c 'import json, sys; print(json.load(open(sys.argv[1]))["digest"])' "$shared_home/$names")
+	mkdir -p "$CAPSID_HOME/images/names"
+	cp -a "$shared_home/$names" "$CAPSID_HOME/images/names/"
+	cp -a --reflink=auto --sparse=always "$shared_home/images/$digest".* "$CAPSID_HOME/images/"
 }
 
 # A data directory of this test's own, $TMPDIR/data, with the programs of the real one, $data, and no language.
@@ -99,12 +117,8 @@ recorded_children() {
 
 # The processes that use this state directory, by the paths in their command lines.
 processes_of_home() {
-	local d
-	for d in /proc/[0-9]*; do
-		if { tr "\\0" " " <"$d/cmdline"; } 2>/dev/null | grep -qF "$CAPSID_HOME/"; then
-			printf '%s\n' "${d#/proc/}"
-		fi
-	done
+	# shellcheck disable=SC2062 # these are the files
+	grep -lsF --file=- /proc/[0-9]*/cmdline <<<"$CAPSID_HOME/" | tr -dc '0-9\n'
 }
 
 # After a run: no process, no mount and no scratch directory is left.

@@ -4,7 +4,7 @@
 # KVM works, that is what it says anyway, and only the parts about the verdict are tested.
 # shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
 . "$SRC/tests/vm/lib.sh"
-new_home
+need_snapshot python
 cache=$CAPSID_HOME/cache/accel
 export CAPSID_CONFINE=off # the double needs Python, its sources and its environment
 

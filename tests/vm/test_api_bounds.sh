@@ -4,7 +4,6 @@
 # shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
 . "$SRC/tests/vm/lib.sh"
 need_jsonschema
-need_snapshot
-"$CAPSID" snapshot create --lang sh >/dev/null || fail "no snapshot of sh could be made"
+need_snapshot python sh
 
 api_checks "the bounds" api_bounds

@@ -4,6 +4,6 @@
 # shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
 . "$SRC/tests/vm/lib.sh"
 need_jsonschema
-"$CAPSID" snapshot create --lang sh >/dev/null || fail "no snapshot of sh could be made"
+need_snapshot sh
 
 api_checks "the load" api_load

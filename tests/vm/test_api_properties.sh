@@ -26,8 +26,7 @@ if ! cmp -s "$requirements" "$tool/requirements.txt"; then
 	cp "$requirements" "$tool/requirements.txt"
 fi
 
-"$CAPSID" snapshot create --lang sh >/dev/null 2>&1 || fail "no snapshot of sh"
-new_home
+need_snapshot sh
 # Languages are one to a few letters, and made up ones hit them; none but this one may be built and run.
 data=$(realpath "$(dirname "$CAPSID")/share/capsid")
 mkdir -p "$TMPDIR/data/languages"

@@ -3,7 +3,7 @@
 # Every mistake and every damage gives one clear line and a status, in time, and costs nothing.
 # shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
 . "$SRC/tests/vm/lib.sh"
-new_home
+need_snapshot python
 
 # complain WHAT STATUS PATTERN ARGUMENTS...: one line on standard error like the pattern, nothing on standard output.
 complain() {
@@ -34,6 +34,11 @@ complain "missing input" 1 "Error: cannot open /nowhere/in:*" run -l python -c 1
 complain "no kernel" 1 "Error: *cannot read the guest kernel /nowhere/vmlinux*" host -l python -c 1 --kernel /nowhere/vmlinux
 head -c 17000000 /dev/zero >"$TMPDIR/huge.py"
 complain "program too large" 1 "Error: *huge.py is larger than the limit of*" run -l python -f "$TMPDIR/huge.py"
+argument=$(head -c 120000 /dev/zero | tr '\0' a)
+many=()
+for _ in $(seq 15); do many+=("$argument"); done
+complain "more arguments than Linux takes" 1 "Error: the arguments and the environment have 2[0-9]* bytes *Linux takes at most*" \
+	run -l python -c 1 -e "A=$argument" -e "B=$argument" -e "C=$argument" -- "${many[@]}"
 CAPSID_ACCEL=warp complain "bad environment" 1 "Error: CAPSID_ACCEL: accel is \"warp\"*" run -l python -c 1
 CAPSID_HOME=/proc/x complain "unusable state directory" 1 "Error: state directory /proc/x cannot be used*" run -l python -c 1
 CAPSID_DATA=/nowhere complain "no data directory" 1 "Error: *CAPSID_DATA*" run -l python -c 1

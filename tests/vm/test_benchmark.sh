@@ -3,7 +3,7 @@
 # capsid benchmark: its report, its JSON, and languages that fail.
 # shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
 . "$SRC/tests/vm/lib.sh"
-new_home
+need_snapshot python
 
 capsid benchmark --langs python
 expect "status" "$status" 0

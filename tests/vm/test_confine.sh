@@ -4,13 +4,9 @@
 # supervisor is killed.
 # shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
 . "$SRC/tests/vm/lib.sh"
-need_snapshot
-shared=$CAPSID_HOME
+bare_home python
 chmod 711 "${TMPDIR%/*}" "$TMPDIR" # for the ordinary user
-CAPSID_HOME=$TMPDIR/home
-mkdir -p "$CAPSID_HOME/cache" "$CAPSID_HOME/snapshots"
-cp -a "$shared/images" "$CAPSID_HOME/"
-cp -a "$shared"/cache/tsc "$shared"/cache/accel* "$CAPSID_HOME/cache/" 2>/dev/null
+rm -f "$CAPSID_HOME/cache/confinement" "$CAPSID_HOME/cache/packages"
 user=65534
 run_as() { # USER COMMAND...
 	local id=$1

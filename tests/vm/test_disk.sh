@@ -3,7 +3,7 @@
 # Scratch disks: --disk of a run, --size of an image. Each VM has its own, from a snapshot too, and leaves nothing.
 # shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
 . "$SRC/tests/vm/lib.sh"
-new_home
+need_snapshot python
 
 # Writes more than the VM has memory, prints what is free before, what was written, and what an earlier run left.
 fill='import os

@@ -3,7 +3,7 @@
 # The life of a VM in lines that can be parsed: --verbose.
 # shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
 . "$SRC/tests/vm/lib.sh"
-need_snapshot
+need_snapshot python
 
 events() { "$SRC/tests/vm/events.py" "$TMPDIR/err" 2>&1; }
 

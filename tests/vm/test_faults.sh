@@ -4,7 +4,7 @@
 # that says what happened; others are unharmed, and nothing is left behind.
 # shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
 . "$SRC/tests/vm/lib.sh"
-new_home
+need_snapshot python
 export CAPSID_ACCEL=tcg
 export CAPSID_CONFINE=off # the doubles need Python, their sources and their environment
 pids=()

@@ -3,7 +3,7 @@
 # capsid run with files, directories, arguments, variables and a working directory.
 # shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
 . "$SRC/tests/vm/lib.sh"
-need_snapshot
+need_snapshot python c
 
 run() { capsid run "$@" </dev/null; }
 cd "$TMPDIR" || exit 1
@@ -83,7 +83,6 @@ expect "--stdin -" "$(field stdout)" text
 expect "several files: standard input is passed on" "$(field stdout)" text
 
 # A C program of several files.
-"$CAPSID" snapshot create --lang c >/dev/null || fail "no snapshot of c could be made"
 mkdir -p "c dir/it's"
 echo '#include "add.h"
 int main(void) { return add(40, 2); }' >"c dir/it's/main.c"

@@ -8,7 +8,7 @@ if [ ! -r /dev/kvm ] || [ ! -w /dev/kvm ]; then
 	echo "SKIP: capsid wants /dev/kvm before it starts Firecracker"
 	exit 77
 fi
-new_home
+need_snapshot python
 export CAPSID_VMM=firecracker CAPSID_ACCEL=kvm CAPSID_FIRECRACKER=$SRC/tests/fake/firecracker CAPSID_JAILER=none
 
 # ---- programs, cold and from a snapshot --------------------------------------------------------------

@@ -9,7 +9,6 @@ for tool in skopeo docker-registry busybox; do
 		exit 77
 	}
 done
-export CAPSID_HOME=$TMPDIR/home
 make_image() { python3 "$SRC/tests/vm/oci_image.py" "$TMPDIR/$1" "$(command -v busybox)" "${2:-}"; }
 make_image good
 

@@ -3,7 +3,7 @@
 # Ctrl-C, SIGTERM and SIGKILL at any time leave nothing behind, or nothing that the next run does not remove.
 # shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
 . "$SRC/tests/vm/lib.sh"
-new_home
+need_snapshot python
 
 # interrupt SIGNAL SECONDS COMMAND...: starts it, sends the signal after a while.
 interrupt() {
@@ -34,7 +34,7 @@ for delay in 0.3 0.8 1.5; do
 	interrupt TERM $delay "$CAPSID" snapshot create --lang python
 	expect_clean "TERM after $delay s of making a snapshot"
 done
-need_snapshot
+need_snapshot python
 
 for delay in 0.05 0.15 1; do
 	interrupt KILL $delay "$CAPSID" "${endless[@]}"

@@ -2,6 +2,8 @@
 # timeout: 900
 # Both examples of three languages in real guests, from a snapshot: one that is interpreted, one that is compiled, and one
 # more that is another every day. `make check-languages` runs all, and cold guests too.
+# shellcheck disable=SC1091 # lib.sh sets CAPSID_HOME
+. "$SRC/tests/vm/lib.sh"
 turns=(awk bash erlang jq asm lisp lua perl php prolog ruby scheme sqlite tcl)
 today=${turns[$(($(date +%s) / 86400 % ${#turns[@]}))]}
 
@@ -13,5 +15,5 @@ for name in "${names[@]}"; do
 		exit 1
 	fi
 done
-export CAPSID_HOME=$TMPDIR/home
+need_snapshot sh c
 exec python3 "$SRC/tests/languages/run" --no-cold "${names[@]}"

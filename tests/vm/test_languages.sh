@@ -3,7 +3,7 @@
 # capsid languages, and the hello program of each shell.
 # shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
 . "$SRC/tests/vm/lib.sh"
-need_snapshot
+need_snapshot python sh bash c
 
 # get EXPRESSION: of the JSON object j in $out.
 get() { python3 -c 'import json, sys; j = json.load(open(sys.argv[1])); print(eval(sys.argv[2]), end="")' "$TMPDIR/out" "$1"; }

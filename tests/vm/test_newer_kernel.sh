@@ -1,5 +1,6 @@
 #!/bin/bash
 # timeout: 400
+# kernel: newer
 # initd under a newer kernel than the product's, with the same configuration (and /dev/port, for test_appliance.sh): what a run
 # promises, cgroups, snapshots.
 # shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
@@ -10,7 +11,7 @@ if [ ! -e "$kernel" ]; then
 	echo "SKIP: $kernel is not there; its source could not be fetched from Debian's backports suite"
 	exit 77
 fi
-new_home
+need_snapshot python
 capsid run -l python -c 'import os; print(os.uname().release)' </dev/null
 product=$(field stdout)
 export CAPSID_KERNEL=$kernel

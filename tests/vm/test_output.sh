@@ -3,7 +3,7 @@
 # 64 MiB arrive whole and in order, and capsid's own memory stays bounded.
 # shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
 . "$SRC/tests/vm/lib.sh"
-need_snapshot
+need_snapshot python
 program='import sys
 block = b"".join(b"%07d\n" % i for i in range(8192))
 for n in range(1024):

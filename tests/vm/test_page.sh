@@ -18,7 +18,7 @@ page() {
 page double "$SRC/host/api/page"
 expect "the page is under 40 KB" "$(($(cat "$SRC"/host/api/page/* | wc -c) < 40000))" 1
 
-need_snapshot
+need_snapshot python
 
 # serve OPTIONS...: sets server and url.
 serve() {

@@ -3,7 +3,7 @@
 # Several at once, on one state directory.
 # shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
 . "$SRC/tests/vm/lib.sh"
-new_home
+need_snapshot python
 
 pids=()
 for i in 1 2 3 4; do

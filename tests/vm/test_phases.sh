@@ -4,10 +4,7 @@
 # shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
 . "$SRC/tests/vm/lib.sh"
 
-"$CAPSID" snapshot create --lang c >/dev/null || {
-	fail "no snapshot of c could be made"
-	finish
-}
+need_snapshot python c
 run() { capsid run -l c "$@" </dev/null; }
 
 # A field of the compile phase.
@@ -73,7 +70,6 @@ int main(void) { printf("%s %s\n", getenv("GREETING"), getenv("HOME")); return 0
 expect_match "a PATH without a compiler fails in the build" "$(field phase) $(field exit_code)" "compile 127"
 
 # A primed language has no compile phase.
-need_snapshot
 capsid run -l python -c 'print(1)' </dev/null
 expect "python: compile is null" "$(field compile) $(field phase) $(field primed)" "None run True"
 

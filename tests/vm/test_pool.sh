@@ -3,7 +3,7 @@
 # A pool of real VMs: it fills, replaces what dies or stops answering, and leaves nothing behind.
 # shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
 . "$SRC/tests/vm/lib.sh"
-new_home
+need_snapshot python
 
 # The VMMs that use this state directory.
 vmms() {

@@ -10,12 +10,9 @@ today=${turns[$(($(date +%s) / 86400 % ${#turns[@]}))]}
 read -ra names <<<"${PRIMED_LANGUAGES:-sh $today}"
 if [ -z "${PRIMED_LANGUAGES:-}" ]; then
 	printf 'languages: python %s\n' "${names[*]}"
+	need_snapshot python sh
 	python3 "$SRC/tests/vm/primed.py" --keep python || fail "python"
 fi
 
-# The others' images are not kept, but what was downloaded for them is.
-mkdir -p "$TMPDIR/home/cache" "$CAPSID_HOME/cache/packages"
-ln -s "$CAPSID_HOME/cache/packages" "$TMPDIR/home/cache/packages"
-export CAPSID_HOME=$TMPDIR/home
 python3 "$SRC/tests/vm/primed.py" "${names[@]}" || fail "${names[*]}"
 finish

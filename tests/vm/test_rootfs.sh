@@ -3,10 +3,9 @@
 # Images: the same bytes from the same inputs, lock files, records, damage, npm packages, and failures that change nothing.
 # shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
 . "$SRC/tests/vm/lib.sh"
-export CAPSID_HOME=$TMPDIR/one
-kept=$BUILD/test/packages # what was downloaded stays for the next run of the tests
-mkdir -p "$kept" "$CAPSID_HOME/cache"
-ln -s "$kept" "$CAPSID_HOME/cache/packages"
+one=$CAPSID_HOME kept=$shared_home/cache/packages
+# copy_kept FROM... TO: while no other test changes them.
+copy_kept() { flock "$kept/lock" cp -a "$@"; }
 
 complain() { # WHAT PATTERN ARGUMENTS...
 	local what=$1 pattern=$2
@@ -43,12 +42,12 @@ expect "lock: lines" "$(grep -cvE '^deb [a-z0-9.+-]+ [^ ]+ [0-9a-f]{64}$' "$TMPD
 sleep 1.1
 CAPSID_HOME=$TMPDIR/another/directory
 mkdir -p "$CAPSID_HOME/cache"
-cp -a "$kept" "$CAPSID_HOME/cache/packages"
+copy_kept "$kept" "$CAPSID_HOME/cache/packages"
 CAPSID_MIRROR=http://127.0.0.1:1/debian capsid "${small[@]}" --lock "$TMPDIR/lock"
 expect "locked and without network: status" "$status" 0
 capsid rootfs show small --json
 expect "elsewhere, later, the same bytes" "$(field digest)" "$digest"
-cmp "$TMPDIR/one/images/$digest.spdx.json" "$CAPSID_HOME/images/$digest.spdx.json" || fail "the bills of materials differ"
+cmp "$one/images/$digest.spdx.json" "$CAPSID_HOME/images/$digest.spdx.json" || fail "the bills of materials differ"
 
 # A damaged download is noticed and replaced.
 deb=$(ls "$CAPSID_HOME"/cache/packages/deb/"$(sed -n 's/^deb busybox-static .* //p' "$TMPDIR/lock")".deb)
@@ -58,7 +57,7 @@ capsid rootfs show small --json
 expect "after a damaged download, the same bytes" "$(field digest)" "$digest"
 
 # Failures: one clear line, and the image is as it was.
-CAPSID_HOME=$TMPDIR/one
+CAPSID_HOME=$one
 sed 's/1:1.[0-9.]*-/1:0.9-/; s/[0-9a-f]\{64\}/'"$(printf '0%.0s' {1..64})/" "$TMPDIR/lock" >"$TMPDIR/old"
 complain "a version that is gone" "Error: *package busybox-static 1:0.9-*: no longer in Debian bookworm;*" "${small[@]}" --lock "$TMPDIR/old"
 echo nonsense >"$TMPDIR/bad"
@@ -118,7 +117,7 @@ build_npm() { # PACKAGES
 post='cd /usr/local/lib/node_modules; b=/bin/busybox; [ -x good/bin/tool.sh ]; [ ! -x good/package.json ];
 	[ "$($b stat -c "%a %u %Y" good/package.json)" = "644 0 1700000000" ]; [ "$($b cat good/d*/f*.js)" = long ]; [ -f @scope/good/package.json ]'
 mkdir -p "$TMPDIR/npm-cache"
-cp -a "$kept/deb" "$kept/lists" "$TMPDIR/npm-cache/"
+copy_kept "$kept/deb" "$kept/lists" "$TMPDIR/npm-cache/"
 build_npm good@1.0.0,@scope/good@1.0.0
 expect "npm: status" "$status" 0
 [ "$status" = 0 ] || tail -n 5 "$TMPDIR/out"

@@ -3,7 +3,7 @@
 # capsid run: results, exit statuses, input and output, as a user sees them.
 # shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
 . "$SRC/tests/vm/lib.sh"
-need_snapshot
+need_snapshot python
 
 run() { capsid run -l python "$@" </dev/null; }
 
@@ -73,6 +73,12 @@ run -f "$TMPDIR/large.py"
 expect "a program of 400 kB, primed" "$(field stdout)" 12000
 run --no-prime -f "$TMPDIR/large.py"
 expect "a program of 400 kB, unprimed" "$(field stdout)" 12000
+
+# Arguments and variables larger than a frame, up to what Linux takes.
+argument=$(head -c 120000 /dev/zero | tr '\0' a)
+run -c 'import sys, os; print(sum(map(len, sys.argv[1:])), len(sys.argv), len(os.environ["LONG"]))' -e "LONG=$argument" -- \
+	"$argument" "$argument" "$argument" "$argument" "$argument" "$argument" "$argument" "$argument"
+expect "a megabyte of arguments and variables" "$(field stdout)" "960000 9 120000"
 
 # Output that is not text, or too much.
 run -c 'import sys; sys.stdout.buffer.write(b"\xff\x00\xfe"); sys.stderr.write("\u20ac\0\x1b")'

@@ -4,10 +4,7 @@
 # socket. And what it says when the server is busy, wants a token, goes away or is none.
 # shellcheck disable=SC1091,SC2154,SC2016 # lib.sh sets out, err, status and failures; programs have their own $
 . "$SRC/tests/vm/lib.sh"
-need_snapshot
-for language in sh c; do
-	"$CAPSID" snapshot create --lang $language >/dev/null || fail "no snapshot of $language"
-done
+need_snapshot python sh c
 unset CAPSID_API CAPSID_API_TOKEN CAPSID_API_TOKEN_FILE http_proxy HTTP_PROXY https_proxy HTTPS_PROXY all_proxy ALL_PROXY
 
 # start_server NAME COMMAND...: sets $server to its process; its first lines go to $TMPDIR/NAME, its log to NAME.log.

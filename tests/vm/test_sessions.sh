@@ -4,6 +4,6 @@
 # shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
 . "$SRC/tests/vm/lib.sh"
 need_jsonschema
-need_snapshot
+need_snapshot python
 
 api_checks "sessions" sessions

@@ -3,7 +3,7 @@
 # The snapshot store: what a key is made of, show, verify, rm and gc, and that nobody loses a snapshot that is in use.
 # shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
 . "$SRC/tests/vm/lib.sh"
-bare_home
+bare_home python
 
 capsid snapshot create --lang python --json
 key=$(field key)

@@ -3,7 +3,7 @@
 # Damaged, vanishing and unwritable snapshots: one line to the one who asked, no hang, nothing left behind.
 # shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
 . "$SRC/tests/vm/lib.sh"
-bare_home
+bare_home python
 
 capsid snapshot create --lang python --json
 key=$(field key)

@@ -3,7 +3,7 @@
 # Several processes want one snapshot: one makes it, the others wait; when it dies half-way, another makes it.
 # shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
 . "$SRC/tests/vm/lib.sh"
-bare_home
+bare_home python
 
 pids=()
 start() { # NUMBER

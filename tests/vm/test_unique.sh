@@ -3,7 +3,7 @@
 # Two guests from one snapshot share nothing that must be secret or current.
 # shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
 . "$SRC/tests/vm/lib.sh"
-need_snapshot
+need_snapshot python
 program='import os, time, random, uuid
 print(os.urandom(16).hex())
 print(random.random())

@@ -3,7 +3,7 @@
 # The other verbs: help, version, doctor, lists.
 # shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
 . "$SRC/tests/vm/lib.sh"
-need_snapshot
+need_snapshot python
 
 capsid --version
 expect_match "version" "$out" "capsid [0-9]*.[0-9]*.[0-9]*"

@@ -5,7 +5,7 @@
 # shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status, failures and vhost_device
 . "$SRC/tests/vm/lib.sh"
 need_vhost_device
-need_snapshot
+need_snapshot python
 capsid rootfs list --json
 image=$(python3 -c 'import json, sys; print(next(i["path"] for i in json.load(open(sys.argv[1]))["images"] if i["name"] == "python"))' "$TMPDIR/out")
 children=()

@@ -1,9 +1,11 @@
 #!/bin/bash
 # timeout: 300
+# kernel: loopback
 # initd's AF_VSOCK listener in a real guest, reached from inside it through the loopback transport of the test kernel. The peer
 # then has CID 1, which initd takes only when the kernel command line says so.
 # shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
 . "$SRC/tests/vm/lib.sh"
+bare_home python
 export CAPSID_KERNEL=$BUILD/test/vmlinux-loopback
 
 # The client, below its own paths: wire.py reads proto/ from beside itself.
