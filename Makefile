@@ -19,7 +19,6 @@ FUZZ_CC ?= clang
 WARN := -Wall -Wextra -Wconversion -Wshadow -Wvla -Wimplicit-fallthrough -Wmissing-prototypes -Wstrict-prototypes -Werror
 CFLAGS ?= -O2 -g
 CFLAGS_ALL := -std=gnu11 $(WARN) -D_GNU_SOURCE -Iproto -MMD -MP
-SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1 -g
 
 # Compiles what it has compiled before from its cache, where it is installed.
 CCACHE := $(shell command -v ccache)
@@ -50,9 +49,12 @@ HOST_LIBS := -Wl,--as-needed $(shell pkg-config --libs $(HOST_PKGS) 2>/dev/null)
 IMPORT_LIBS := $(HOST_LIBS) $(shell pkg-config --libs libarchive 2>/dev/null)
 FETCH_LIBS := $(IMPORT_LIBS) $(shell pkg-config --libs libcurl 2>/dev/null)
 HOST_CFLAGS := -Ihost -DCAPSID_VERSION='"$(VERSION)"'
+HOST_COMPILE = $(CC) $(CFLAGS_ALL) $(HOST_CFLAGS) $(CFLAGS)
+PROTO_COMPILE = $(CC) $(CFLAGS_ALL) $(CFLAGS)
+INITD_COMPILE = $(MUSL_CC) $(CFLAGS_ALL) $(INITD_CFLAGS)
 
 .PHONY: all help demo check chosen-tests bench lint install clean deps deps-check format kernel protocol-tables \
-        distclean share newer-kernel loopback-kernel check-all
+        distclean share newer-kernel loopback-kernel check-all quick coverage
 all: $(B)/capsid $(B)/initd share
 
 help:
@@ -64,6 +66,9 @@ help:
 	@printf 'make kernel    build the guest kernel\n'
 	@printf 'make check-languages   build every image and run its examples; hours where guests are emulated\n'
 	@printf 'make bench     measure; prints medians, spread and ratios\n'
+	@printf 'make quick     the tests of what the change at hand can break, in less than a minute\n'
+	@printf 'make coverage  which part of each room the tests run\n'
+	@printf 'make compile_commands.json   for editors, in %s\n' '$(B)'
 	@printf 'make lint      formatting, shell scripts, both compilers, the include rules\n'
 	@printf 'make format    rewrite the C files with clang-format\n'
 	@printf 'make install   install below PREFIX (%s), honours DESTDIR\n' '$(PREFIX)'
@@ -121,7 +126,11 @@ python3-jsonschema | answers of the HTTP API against its OpenAPI description
 wrk                | requests a second of the HTTP API, in make bench
 python3-venv       | a place for schemathesis, which makes up requests to the HTTP API
 endef
-export DEPS DEPS_TEST
+
+define DEPS_COVERAGE
+gcovr              | which lines the tests run, in make coverage
+endef
+export DEPS DEPS_TEST DEPS_COVERAGE
 
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # Installs what is missing of the list in the variable $(1); the log is $(2).
@@ -192,12 +201,12 @@ $(SHARE)/fetch: $(FETCH_SRC:%.c=$(B)/obj/%.o)
 $(B)/obj/host/%.o: host/%.c
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CCACHE) $(CC) $(CFLAGS_ALL) $(HOST_CFLAGS) $(CFLAGS) -c -o $@ $<
+	$(Q)$(CCACHE) $(HOST_COMPILE) -c -o $@ $<
 
 $(B)/obj/proto/%.o: proto/%.c
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CCACHE) $(CC) $(CFLAGS_ALL) $(CFLAGS) -c -o $@ $<
+	$(Q)$(CCACHE) $(PROTO_COMPILE) -c -o $@ $<
 
 # ---- initd: static, musl -------------------------------------------------------------------------
 
@@ -221,7 +230,7 @@ $(B)/linux-include/.done:
 $(B)/musl/%.o: %.c $(B)/linux-include/.done Makefile
 	$(call say,MUSL,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CCACHE) $(MUSL_CC) $(CFLAGS_ALL) $(INITD_CFLAGS) -c -o $@ $<
+	$(Q)$(CCACHE) $(INITD_COMPILE) -c -o $@ $<
 
 # The build id is in one object only; it must follow every input.
 $(B)/musl/initd/main.o: $(INITD_INPUTS)
@@ -283,12 +292,16 @@ demo: deps
 
 # ---- tests ---------------------------------------------------------------------------------------
 
+# What the change at hand can break, in less than a minute.
+quick:
+	+$(Q)LINT_FILES="$$(tests/quick --files)" $(MAKE) --no-print-directory chosen-tests t="$$(tests/quick | tr '\n' ' ')"
+
 ifdef t
 .DEFAULT_GOAL := chosen-tests
 check: chosen-tests
 else
 check: deps-check
-	+$(Q)$(MAKE) --no-print-directory kernel all test-programs
+	+$(Q)$(MAKE) --no-print-directory kernel all test-images test-programs
 	$(Q)tests/run all
 endif
 
@@ -310,11 +323,41 @@ check-languages: deps-check
 check-%: deps-check
 	+$(Q)$(MAKE) --no-print-directory chosen-tests t='$*'
 
-lint: check-lint
+lint: all check-lint
 format:
 	$(Q)clang-format -i $(wildcard *.c */*.[ch] */*/*.[ch])
 
 include tests/tests.mk
+
+# ---- for editors, and for those who ask what is tested ---------------------------------------------
+
+# compile_command FILE,COMMAND: an element of compile_commands.json
+compile_command = {"directory": "$(CURDIR)", "file": "$(1)", "command": "$(subst ",\",$(2)) -c $(1)"},
+compile_commands.json: $(B)/linux-include/.done
+	$(file >$(B)/compile_commands.json,[)
+	$(foreach f,$(HOST_SRC),$(file >>$(B)/compile_commands.json,$(call compile_command,$f,$(HOST_COMPILE))))
+	$(foreach f,$(PROTO_SRC),$(file >>$(B)/compile_commands.json,$(call compile_command,$f,$(PROTO_COMPILE))))
+	$(foreach f,$(INITD_SRC),$(file >>$(B)/compile_commands.json,$(call compile_command,$f,$(INITD_COMPILE))))
+	$(foreach f,$(GUEST_SRC),$(file >>$(B)/compile_commands.json,$(call compile_command,$f,$(GUEST_COMPILE))))
+	$(foreach f,$(UNIT_SRC) $(FUZZ_SRC),$(file >>$(B)/compile_commands.json,$(call compile_command,$f,$(SAN_COMPILE))))
+	$(foreach f,$(NS_SRC) $(NS_LIB_SRC) $(TOOL_SRC),$(file >>$(B)/compile_commands.json,$(call compile_command,$f,$(PLAIN_COMPILE))))
+	$(Q)sed -i '$$s/,$$/\n]/' $(B)/compile_commands.json
+	$(call say,JSON,$(B)/compile_commands.json)
+.PHONY: compile_commands.json
+
+# Lines that the tests run, of each room, measured in a build directory of its own; t="..." chooses other tests.
+COVERAGE := $(B)/coverage
+COVERAGE_TESTS := unit vm/run vm/files vm/phases vm/events vm/snapshot vm/api vm/sessions vm/rootfs vm/pool
+coverage: deps-check
+	$(call install_packages,DEPS_COVERAGE,$(B)/log/deps-coverage.log)
+	+$(Q)$(MAKE) --no-print-directory kernel
+	$(Q)mkdir -p $(COVERAGE)/test $(B)/test/home && ln -sfn ../kernel $(COVERAGE)/kernel && ln -sfn ../../test/home $(COVERAGE)/test/home
+	$(Q)find $(COVERAGE)/ -name '*.gcda' -delete
+	+$(Q)$(MAKE) --no-print-directory B=$(COVERAGE) FUZZ_CC='$(CC)' SANITIZE=--coverage SAN_FLAGS='--coverage -O0 -g' \
+		CFLAGS='--coverage -O0 -g' all kernel unit-programs guest-programs tool-programs
+	$(Q)BUILD=$(abspath $(COVERAGE)) tests/run $(or $(t),$(COVERAGE_TESTS))
+	$(Q)gcovr --root . --filter host/ --filter proto/ --csv --output $(COVERAGE)/lines.csv $(COVERAGE)
+	$(Q)tests/coverage $(COVERAGE)/lines.csv
 
 bench: all kernel guest-programs bench-programs
 	$(Q)tests/bench/run

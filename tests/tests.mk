@@ -1,9 +1,9 @@
 # The test programs. Included by Makefile; everything is made below build/test/.
 #
-#   tests/unit/test_X.c    build/test/unit/test_X    gcc, ASan and UBSan, libcheck, proto and host
+#   tests/unit/test_X.c    build/test/unit/test_X    clang, ASan and UBSan, libcheck, proto and host
 #   tests/ns/test_X.c      build/test/ns/test_X      gcc, libcheck, proto, and the other files of tests/ns
-#   tests/fuzz/fuzz_X.c    build/test/fuzz/fuzz_X    clang, libFuzzer, proto; host with "links: host" in its head,
-#                                                    initd upon doubles with "links: initd"
+#   tests/fuzz/fuzz_X.c    build/test/fuzz/fuzz_X    the same objects, libFuzzer, proto; host with "links: host" in its
+#                                                    head, initd upon doubles with "links: initd"
 #   tests/guest/X.c        build/test/guest/X        static, musl
 #   tests/inside/X.c       build/test/inside/X       static, with the host's own confinement, to be run in a guest
 #   tests/tools/X.c        build/test/tools/X        gcc, proto
@@ -42,8 +42,8 @@ CHECK_CFLAGS = $(shell pkg-config --cflags check)
 CHECK_LIBS = $(shell pkg-config --libs check)
 TEST_CFLAGS := -Itests
 
-.PHONY: test-programs unit-programs ns-programs fuzz-programs guest-programs tool-programs bench-programs golden print-lint-flags
-test-programs: unit-programs ns-programs fuzz-programs guest-programs tool-programs bench-programs
+.PHONY: sanitized-objects test-programs unit-programs ns-programs fuzz-programs guest-programs tool-programs bench-programs golden print-lint-flags
+test-programs: unit-programs ns-programs fuzz-programs guest-programs tool-programs $(T)/bench/pool
 unit-programs: $(UNIT_BIN) $(THREADS_BIN)
 bench-programs: $(BENCH_BIN)
 ns-programs: $(NS_BIN)
@@ -51,32 +51,38 @@ fuzz-programs: $(FUZZ_BIN)
 guest-programs: $(GUEST_BIN) $(INSIDE_BIN)
 tool-programs: $(TOOL_BIN)
 
-# ---- unit: one set of sanitized objects -----------------------------------------------------------
+# ---- unit and fuzz: one set of sanitized objects ----------------------------------------------------
 
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
+SAN_FLAGS := $(SANITIZE) -fsanitize=fuzzer-no-link -fno-omit-frame-pointer -O1 -g
+SAN_COMPILE = $(FUZZ_CC) $(CFLAGS_ALL) $(HOST_CFLAGS) $(TEST_CFLAGS) $(CHECK_CFLAGS) $(SAN_FLAGS)
 SAN_PROTO := $(PROTO_SRC:%.c=$(T)/san/%.o)
 SAN_HOST := $(HOST_LIB_SRC:%.c=$(T)/san/%.o)
 
 $(T)/san/%.o: %.c tests/tests.mk
 	$(call say,CC san,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CCACHE) $(CC) $(CFLAGS_ALL) $(HOST_CFLAGS) $(TEST_CFLAGS) $(CHECK_CFLAGS) $(SANITIZE) -c -o $@ $<
+	$(Q)$(CCACHE) $(SAN_COMPILE) -c -o $@ $<
 
-# An archive: a test that defines a function of the host itself, as a double, gets its own.
+sanitized-objects: $(SAN_PROTO) $(SAN_HOST)
+
+# An archive: a test that defines a function of the host itself, as a double, gets its own. Beside each test lies a list of
+# what it was linked of, for tests/quick.
 $(T)/san/host.a: $(SAN_HOST) $(API_ASSETS_OBJ)
 	$(call say,AR,$@)
 	@mkdir -p $(@D)
 	$(Q)rm -f $@
-	$(Q)ar rcs $@ $^
+	$(Q)ar rcsT $@ $^
 
 $(UNIT_PROTO_BIN): $(T)/%: $(T)/san/tests/%.o $(SAN_PROTO)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(SANITIZE) $(LDFLAGS) -o $@ $^ $(CHECK_LIBS)
+	$(Q)$(FUZZ_CC) $(SANITIZE) $(LDFLAGS) -Wl,--trace -o $@ $^ $(CHECK_LIBS) >$@.links
 
 $(UNIT_HOST_BIN): $(T)/%: $(T)/san/tests/%.o $(T)/san/host.a $(SAN_PROTO)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(SANITIZE) $(LDFLAGS) -o $@ $^ $(IMPORT_LIBS) $(CHECK_LIBS)
+	$(Q)$(FUZZ_CC) $(SANITIZE) $(LDFLAGS) -Wl,--trace -o $@ $^ $(IMPORT_LIBS) $(CHECK_LIBS) >$@.links
 
 # The thread sanitizer and the others exclude each other.
 THREADS_HOST := $(filter-out host/cli/% host/oci/% host/api/%,$(HOST_LIB_SRC)) host/api/gate.c
@@ -97,10 +103,11 @@ $(T)/threads/test_host_api_session: $(patsubst %,$(T)/threads/obj/host/api/%.o,b
 # ---- ns and tools: plain objects ------------------------------------------------------------------
 
 # No sanitizers: these tests clone into namespaces, where the leak checker cannot work.
+PLAIN_COMPILE = $(CC) $(CFLAGS_ALL) $(TEST_CFLAGS) $(CHECK_CFLAGS) $(CFLAGS)
 $(T)/obj/%.o: %.c tests/tests.mk
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CCACHE) $(CC) $(CFLAGS_ALL) $(TEST_CFLAGS) $(if $(filter tests/ns/%,$<),$(CHECK_CFLAGS)) $(CFLAGS) -c -o $@ $<
+	$(Q)$(CCACHE) $(PLAIN_COMPILE) -c -o $@ $<
 
 $(NS_BIN): $(T)/%: $(T)/obj/tests/%.o $(NS_LIB_SRC:%.c=$(T)/obj/%.o) $(PROTO_OBJ)
 	$(call say,LD,$@)
@@ -127,55 +134,48 @@ $(INSIDE_BIN): $(T)/%: tests/%.c $(INSIDE_HOST:%.c=$(B)/obj/%.o) tests/tests.mk
 
 # ---- fuzz -----------------------------------------------------------------------------------------
 
-FUZZ_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1 -g
-FUZZ_PROTO := $(PROTO_SRC:%.c=$(T)/fuzzobj/%.o)
-FUZZ_HOST := $(HOST_LIB_SRC:%.c=$(T)/fuzzobj/%.o)
-
-$(T)/fuzzobj/%.o: %.c tests/tests.mk
-	$(call say,CC fuzz,$<)
-	@mkdir -p $(@D)
-	$(Q)$(CCACHE) $(FUZZ_CC) $(CFLAGS_ALL) $(HOST_CFLAGS) $(TEST_CFLAGS) -fsanitize=fuzzer-no-link $(FUZZ_FLAGS) -c -o $@ $<
-
-$(T)/fuzzobj/host.a: $(FUZZ_HOST) $(API_ASSETS_OBJ)
-	$(call say,AR,$@)
-	@mkdir -p $(@D)
-	$(Q)rm -f $@
-	$(Q)ar rcs $@ $^
-
-$(FUZZ_PROTO_BIN): $(T)/%: $(T)/fuzzobj/tests/%.o $(FUZZ_PROTO)
-	$(call say,LD,$@)
-	@mkdir -p $(@D)
-	$(Q)$(FUZZ_CC) -fsanitize=fuzzer $(FUZZ_FLAGS) -o $@ $^
-
-$(FUZZ_HOST_BIN): $(T)/%: $(T)/fuzzobj/tests/%.o $(T)/fuzzobj/host.a $(FUZZ_PROTO)
-	$(call say,LD,$@)
-	@mkdir -p $(@D)
-	$(Q)$(FUZZ_CC) -fsanitize=fuzzer $(FUZZ_FLAGS) -o $@ $^ $(IMPORT_LIBS)
+$(FUZZ_PROTO_BIN): $(T)/%: $(T)/san/tests/%.o $(SAN_PROTO)
+$(FUZZ_HOST_BIN): $(T)/%: $(T)/san/tests/%.o $(T)/san/host.a $(SAN_PROTO)
+$(FUZZ_HOST_BIN): FUZZ_LIBS = $(IMPORT_LIBS)
 
 # What has doubles in initd_stubs.c is left out, and no system call that could touch this machine is linked.
 FUZZ_INITD_SRC := $(filter-out $(addprefix initd/,boot.c cgroup.c cmdline.c main.c power.c service.c setup.c spare.c spawn.c sys.c),$(INITD_SRC))
-FUZZ_INITD := $(FUZZ_INITD_SRC:%.c=$(T)/fuzzobj/%.o)
+FUZZ_INITD := $(FUZZ_INITD_SRC:%.c=$(T)/san/%.o)
 FUZZ_INITD_GLOBAL := is_set_up shutdown_asked quiesced quiescing next_id finished_seq
 
-$(FUZZ_INITD): $(T)/fuzzobj/%.o: %.c tests/fuzz/initd.syms tests/tests.mk
-	$(call say,CC fuzz,$<)
+$(FUZZ_INITD): $(T)/san/%.o: %.c tests/fuzz/initd.syms tests/tests.mk
+	$(call say,CC san,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CCACHE) $(FUZZ_CC) $(CFLAGS_ALL) -DINITD_BUILD='"fuzz"' -fsanitize=fuzzer-no-link $(FUZZ_FLAGS) -c -o $@ $<
+	$(Q)$(CCACHE) $(FUZZ_CC) $(CFLAGS_ALL) -DINITD_BUILD='"fuzz"' $(SAN_FLAGS) -c -o $@ $<
 	$(Q)objcopy --redefine-syms=tests/fuzz/initd.syms $(FUZZ_INITD_GLOBAL:%=--globalize-symbol=%) $@
 
-$(FUZZ_INITD_BIN): $(T)/%: $(T)/fuzzobj/tests/%.o $(T)/fuzzobj/tests/fuzz/initd_stubs.o $(FUZZ_INITD) $(FUZZ_PROTO)
+$(FUZZ_INITD_BIN): $(T)/%: $(T)/san/tests/%.o $(T)/san/tests/fuzz/initd_stubs.o $(FUZZ_INITD) $(SAN_PROTO)
+
+$(FUZZ_BIN):
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(FUZZ_CC) -fsanitize=fuzzer $(FUZZ_FLAGS) -o $@ $^
+	$(Q)$(FUZZ_CC) -fsanitize=fuzzer $(SANITIZE) -o $@ $^ $(FUZZ_LIBS)
+
+# ---- images -----------------------------------------------------------------------------------------
+
+# Those that many tests of real guests need are made while there is still something to compile; see need_snapshot in vm/lib.sh,
+# which makes what is missing.
+TEST_IMAGES := python sh c bash
+.PHONY: test-images
+test-images: all
+	$(Q)for name in $(TEST_IMAGES); do \
+		[ -e $(T)/home/images/names/$$name.json ] || CAPSID_HOME=$(abspath $(T)/home) $(B)/capsid rootfs create --quiet --name $$name || exit 1; \
+	done
 
 # ---- guest: payloads that run under initd ---------------------------------------------------------
 
 GUEST_CFLAGS := -Os -g0 -static -s -idirafter $(B)/linux-include
+GUEST_COMPILE = $(MUSL_CC) $(CFLAGS_ALL) $(GUEST_CFLAGS)
 
 $(GUEST_BIN): $(T)/%: tests/%.c $(B)/linux-include/.done tests/tests.mk
 	$(call say,MUSL,$@)
 	@mkdir -p $(@D)
-	$(Q)$(MUSL_CC) $(CFLAGS_ALL) $(GUEST_CFLAGS) -o $@ $<
+	$(Q)$(GUEST_COMPILE) -o $@ $<
 
 # ---- the protocol's document and vectors ----------------------------------------------------------
 
@@ -191,6 +191,6 @@ golden: tool-programs
 # What tests/lint compiles with.
 print-lint-flags:
 	@printf '%s\n' "WARN='-std=gnu11 -D_GNU_SOURCE $(WARN)'" "PKG_CFLAGS='$(shell pkg-config --cflags $(HOST_PKGS) 2>/dev/null)'" \
-		"CC='$(CC)'" "MUSL_CC='$(MUSL_CC)'" "FUZZ_CC='$(FUZZ_CC)'"
+		"MUSL_CC='$(MUSL_CC)'" "FUZZ_CC='$(FUZZ_CC)'"
 
--include $(shell find $(T)/san $(T)/obj $(T)/fuzzobj $(T)/guest $(T)/inside $(T)/threads $(T)/bench -name '*.d' 2>/dev/null)
+-include $(shell find $(T)/san $(T)/obj $(T)/guest $(T)/inside $(T)/threads $(T)/bench -name '*.d' 2>/dev/null)

@@ -22,7 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define UNIT_TIMEOUT 30 /* seconds for one test; slow machines and sanitizers included */
+#define UNIT_TIMEOUT 60 /* seconds for one test; slow machines and sanitizers included */
 
 struct unit {
     Suite *suite;
