@@ -412,6 +412,8 @@ bool conn_flush(struct conn *c)
         if (n > 0)
             c->tx_start += (size_t)n;
     }
+    if (c->dead)
+        return true; /* it is still there: not sent */
     c->tx_start = c->tx_end = 0;
     if (c->broken && !c->shut && c->kind == CONN_SOCKET) {
         /* close(2) now could throw away what the host has not read yet. */

@@ -4,6 +4,7 @@
 #include "prime.h"
 #include "strings.h"
 #include "sys.h"
+#include "text.h"
 
 #include <errno.h>
 #include <sys/ioctl.h>
@@ -52,18 +53,39 @@ void handle_exec(struct conn *c, uint32_t stream, const struct msg_exec *m)
         job_bind(j, c, stream, MSG_EXEC, from_the_start, m->window);
 }
 
+/* One that EXEC or PRIME have not failed to start. */
+static struct job *job_named(struct conn *c, uint32_t stream, uint16_t request, uint32_t id)
+{
+    struct job *j = job_find(id);
+
+    if (j && !j->failure.code)
+        return j;
+    conn_send_error(c, stream, request, PROTO_ERR_NOT_FOUND, 0, "no such job");
+    return NULL;
+}
+
+static void refuse_consumed(struct conn *c, uint32_t stream, const struct job *j)
+{
+    char line[120];
+    struct text t = text_of(line, sizeof(line));
+
+    text_add(&t, "that output was consumed; channel 1 begins at ");
+    text_add_u64(&t, j->out[0].ring.start);
+    text_add(&t, ", channel 2 at ");
+    text_add_u64(&t, j->out[1].ring.start);
+    conn_send_error(c, stream, MSG_ATTACH, PROTO_ERR_GONE, 0, line);
+}
+
 void handle_attach(struct conn *c, uint32_t stream, const struct msg_attach *m)
 {
-    struct job *j = job_find(m->job);
     const uint64_t offsets[2] = {m->stdout_offset, m->stderr_offset};
+    struct job *j = job_named(c, stream, MSG_ATTACH, m->job);
 
-    if (!j || j->failure.code) {
-        conn_send_error(c, stream, MSG_ATTACH, PROTO_ERR_NOT_FOUND, 0, "no such job");
+    if (!j)
         return;
-    }
     for (int i = 0; i < 2; i++) {
         if (offsets[i] < j->out[i].ring.start) {
-            conn_send_error(c, stream, MSG_ATTACH, PROTO_ERR_GONE, 0, "that output was consumed");
+            refuse_consumed(c, stream, j);
             return;
         }
         if (offsets[i] > j->out[i].ring.end) {
@@ -86,13 +108,37 @@ void handle_release(struct conn *c, uint32_t stream, const struct msg_release *m
 
     if (!j)
         f = fault_of(PROTO_ERR_NOT_FOUND, "no such job");
-    else if (j->state != JOB_FINISHED)
+    else if (!job_has_ended(j))
         f = fault_of(PROTO_ERR_BUSY, "the job still runs");
     else if (j->conn)
         conn_note_gone(j->conn, j->stream);
     if (!f.code)
         job_free(j);
     handle_answer(c, stream, MSG_RELEASE, f);
+}
+
+void handle_job(struct conn *c, uint32_t stream, const struct msg_job *m)
+{
+    const struct job *j = job_named(c, stream, MSG_JOB, m->job);
+
+    if (j)
+        CONN_SEND(c, job_info, stream,
+                  &((struct msg_job_info){.job = j->id,
+                                          .state = (uint8_t)job_wire_state(j),
+                                          .stdout_start = j->out[0].ring.start,
+                                          .stdout_end = j->out[0].ring.end,
+                                          .stderr_start = j->out[1].ring.start,
+                                          .stderr_end = j->out[1].ring.end}));
+}
+
+void handle_kill_job(struct conn *c, uint32_t stream, const struct msg_kill_job *m)
+{
+    struct job *j = job_named(c, stream, MSG_KILL_JOB, m->job);
+
+    if (!j)
+        return;
+    job_kill(j, PROTO_CAUSE_CANCELLED);
+    handle_answer_ok(c, stream);
 }
 
 void handle_jobs(struct conn *c, uint32_t stream, const struct msg_jobs *m)

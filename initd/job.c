@@ -2,7 +2,6 @@
 
 #include "kmsg.h"
 #include "prime.h"
-#include "spare.h"
 #include "sys.h"
 
 #include <errno.h>
@@ -71,6 +70,14 @@ struct job *job_find_stream(const struct conn *c, uint32_t stream)
     return NULL;
 }
 
+struct job *job_find_told(const struct conn *c, uint32_t stream)
+{
+    for (unsigned i = 0; i < JOBS_MAX; i++)
+        if (jobs[i].state == JOB_FINISHED && jobs[i].told == c && jobs[i].told_stream == stream)
+            return &jobs[i];
+    return NULL;
+}
+
 unsigned job_count(void)
 {
     unsigned n = 0;
@@ -88,67 +95,25 @@ bool job_any_settling(void)
     return false;
 }
 
-/* Of two finished jobs without a stream: the one whose EXIT was delivered goes first, then the older one. */
-static bool goes_before(const struct job *a, const struct job *b)
+bool job_has_ended(const struct job *j)
 {
-    if (a->delivered != b->delivered)
-        return a->delivered;
-    return a->finished_seq < b->finished_seq;
+    return j->state == JOB_FINISHED || (j->state == JOB_DRAINING && job_io_blocked(j));
 }
 
 uint32_t job_wire_state(const struct job *j)
 {
-    if (j->state == JOB_FINISHED)
+    if (job_has_ended(j))
         return PROTO_JOB_ENDED;
     return j->state == JOB_PRIMED ? PROTO_JOB_PRIMED : PROTO_JOB_RUNNING;
 }
 
 /* ---- start ----------------------------------------------------------------------------------- */
 
-/* Limits that the cgroup cannot enforce are left to setrlimit(2), which does so for each process or user. */
-static void fill_limits(struct spawn *s, const struct job_request *r)
-{
-    s->max_files = r->files;
-    if (r->memory && !cgroup_has(CGROUP_MEMORY))
-        s->max_address_space = r->memory;
-    if (r->pids && !cgroup_has(CGROUP_PIDS))
-        s->max_processes = r->pids;
-    if (r->cpu_ms && !cgroup_enabled())
-        s->max_cpu_s = (r->cpu_ms + 999ull) / 1000;
-}
-
-/* What spawn.h has to know besides files, cgroup and terminal. */
-static struct spawn spawn_of(const struct job_request *r)
-{
-    struct spawn s = {
-        .argv = r->argv, .env = r->env, .cwd = r->cwd, .uid = r->uid, .gid = r->gid, .groups = r->groups};
-
-    fill_limits(&s, r);
-    return s;
-}
-
-static struct fault check_request(const struct job_request *r)
-{
-    struct spawn s = spawn_of(r);
-
-    if (r->flags & ~(PROTO_JOB_STDIN | PROTO_JOB_TTY))
-        return fault_of(PROTO_ERR_UNSUPPORTED, "unknown job flag");
-    if (!wire_strs_next(r->argv, NULL))
-        return fault_of(PROTO_ERR_INVALID, "argv is empty");
-    if (r->cwd[0] != '/')
-        return fault_of(PROTO_ERR_INVALID, "cwd is not absolute");
-    if (r->uid == SYS_NO_ID || r->gid == SYS_NO_ID)
-        return fault_of(PROTO_ERR_INVALID, "no such user or group id");
-    if (spawn_check(&s) < 0)
-        return fault_of(PROTO_ERR_LIMIT, "too many arguments, variables or groups");
-    return FAULT_NONE;
-}
-
 struct job *job_take_slot(const struct job_request *r, struct fault *ret)
 {
     struct job *best = NULL;
 
-    *ret = check_request(r);
+    *ret = job_check(r);
     if (ret->code)
         return NULL;
     for (unsigned i = 0; i < JOBS_MAX; i++) {
@@ -157,11 +122,12 @@ struct job *job_take_slot(const struct job_request *r, struct fault *ret)
             best = j;
             break;
         }
-        if (j->state == JOB_FINISHED && !j->conn && (!best || goes_before(j, best)))
+        if (j->state == JOB_FINISHED && !j->conn && j->delivered &&
+            (!best || j->finished_seq < best->finished_seq))
             best = j;
     }
     if (!best) {
-        *ret = fault_of(PROTO_ERR_LIMIT, "too many jobs");
+        *ret = fault_of(PROTO_ERR_LIMIT, "too many jobs, and none that has told its end");
         return NULL;
     }
     if (best->state != JOB_FREE)
@@ -170,97 +136,6 @@ struct job *job_take_slot(const struct job_request *r, struct fault *ret)
     activate(best);
     best->id = next_id++;
     return best;
-}
-
-/* Lets the spare process be the job. False: there is none, or it is of no use, and nothing has changed. */
-static bool start_spare(struct job *j, const struct job_request *r, const struct spawn *s)
-{
-    struct spare spare;
-
-    if (j->tty || !spare_take(&spare))
-        return false;
-    if (cgroup_limit(&spare.cgroup, r->memory, r->pids) < 0 ||
-        spawn_tell(spare.request_fd, s, r->flags & PROTO_JOB_STDIN) < 0) {
-        spare_drop(&spare);
-        return false;
-    }
-    if (!(r->flags & PROTO_JOB_STDIN))
-        sys_close(&spare.in_fd);
-    j->pid = spare.pid;
-    j->cgroup = spare.cgroup;
-    j->status_fd = spare.status_fd;
-    j->request_fd = spare.request_fd;
-    job_io_adopt(j, spare.in_fd, spare.out_fds);
-    return true;
-}
-
-static struct fault fork_program(struct job *j, struct spawn *s)
-{
-    int status[2];
-    int error = sys_pipe(status, 0);
-
-    if (error < 0)
-        return fault_os(error, "pipe");
-    s->status_fd = status[1];
-    pid_t pid = spawn_run(s);
-    sys_close(&status[1]);
-    j->status_fd = status[0];
-    if (pid < 0)
-        return fault_os((int)pid, "fork");
-    j->pid = pid;
-    return FAULT_NONE;
-}
-
-static struct fault start_new(struct job *j, const struct job_request *r, struct spawn *s)
-{
-    int child_fds[3] = {-1, -1, -1};
-    int error = cgroup_make(&j->cgroup);
-
-    if (error == 0)
-        error = cgroup_limit(&j->cgroup, r->memory, r->pids);
-    if (error < 0)
-        return fault_os(error, "cgroup");
-    error = job_io_open(j, r, child_fds);
-    memcpy(s->fds, child_fds, sizeof(s->fds));
-    s->tty = j->tty;
-    s->cgroup = &j->cgroup;
-    struct fault f = error < 0 ? fault_os(error, "pipes or terminal") : fork_program(j, s);
-    job_io_close_child(child_fds);
-    return f;
-}
-
-struct fault job_start(struct job *j, const struct job_request *r)
-{
-    struct fault f = FAULT_NONE;
-    struct spawn s = spawn_of(r);
-
-    j->tty = r->flags & PROTO_JOB_TTY;
-    j->in.open = r->flags & PROTO_JOB_STDIN;
-    if (!start_spare(j, r, &s))
-        f = start_new(j, r, &s);
-    if (f.code) {
-        job_free(j);
-        return f;
-    }
-    job_start_limits(j, r->wall_ms, r->cpu_ms, r->output);
-    j->state = JOB_STARTING;
-    int error = job_io_watch(j);
-    if (error == 0)
-        error = watch_add(j->status_fd, EPOLLIN, job_token(j, WATCH_JOB_STATUS));
-    if (error < 0)
-        job_fail(j, fault_os(error, "epoll"));
-    return FAULT_NONE;
-}
-
-void job_start_limits(struct job *j, uint32_t wall_ms, uint32_t cpu_ms, uint64_t output_max)
-{
-    j->start = sys_now();
-    j->wall_deadline = wall_ms ? j->start + wall_ms * NS_PER_MS : 0;
-    j->output_max = output_max;
-    j->cpu_max_ns = cpu_ms * NS_PER_MS;
-    j->cpu_base_ns =
-        cpu_ms ? cgroup_cpu_ns(&j->cgroup) : 0; /* a primed job, or the group's last one, has used some */
-    j->cpu_look_at = cpu_ms && cgroup_enabled() ? j->start + JOB_CPU_CHECK_MS * NS_PER_MS : 0;
 }
 
 /* The status pipe has something: execve(2) was done, or could not be. */
@@ -326,8 +201,11 @@ void job_unbind(struct job *j)
 void job_drop_conn(const struct conn *c)
 {
     for (unsigned i = 0; i < JOBS_MAX; i++) {
-        if (jobs[i].told == c)
+        if (jobs[i].told == c) {
+            /* What was not sent yet is lost, and its EXIT may be among it. */
+            jobs[i].delivered = jobs[i].delivered && c->tx_start == c->tx_end;
             jobs[i].told = NULL;
+        }
         if (jobs[i].state != JOB_FREE && jobs[i].conn == c)
             job_unbind(&jobs[i]);
     }
@@ -348,10 +226,23 @@ static void kill_processes(struct job *j)
         kill(j->pid, SIGKILL);
 }
 
+static void finish(struct job *j);
+
+/* Nobody takes its output: the rest of it is given up. */
+static void cut_short(struct job *j)
+{
+    j->exit.flags |= PROTO_EXIT_OUTPUT_LOST;
+    finish(j);
+}
+
 void job_kill(struct job *j, uint8_t cause)
 {
     if (j->state == JOB_FREE || j->state == JOB_FINISHED)
         return;
+    if (job_has_ended(j)) {
+        cut_short(j);
+        return;
+    }
     if (!j->cause)
         j->cause = cause;
     j->wall_deadline = sys_earlier(j->wall_deadline, sys_now() + KILL_AGAIN_NS); /* to see whether it went */
@@ -399,7 +290,7 @@ void job_free(struct job *j)
 /* Nothing lives after this; what is left to do is to tell. */
 static void finish(struct job *j)
 {
-    if (!job_io_ended(j) && j->cause != PROTO_CAUSE_OUTPUT)
+    if (!job_io_ended(j) && j->cause != PROTO_CAUSE_OUTPUT && !(j->exit.flags & PROTO_EXIT_OUTPUT_LOST))
         j->exit.flags |= PROTO_EXIT_OUTPUT_HELD;
     kill_processes(j);
     if (j->cause == PROTO_CAUSE_OUTPUT)
@@ -532,6 +423,24 @@ static bool is_zombie(pid_t pid)
     return fields && fields[0] == 'Z';
 }
 
+/* What is left lives no longer than this; and output waits no longer than until nobody has taken any for a while. */
+static void check_wall_of_end(struct job *j, uint64_t now)
+{
+    uint64_t taken = j->out[0].ring.start + j->out[1].ring.start;
+    bool waits = job_io_blocked(j);
+
+    if (waits && j->cause && taken == j->taken) {
+        cut_short(j);
+        return;
+    }
+    if (!waits && !j->cause)
+        j->exit.flags |= PROTO_EXIT_OUTPUT_HELD;
+    j->cause = j->cause ? j->cause : PROTO_CAUSE_TIMEOUT;
+    j->taken = taken;
+    j->wall_deadline = now + KILL_AGAIN_NS;
+    kill_processes(j);
+}
+
 static void check_wall(struct job *j, uint64_t now)
 {
     if (!j->wall_deadline || now < j->wall_deadline)
@@ -541,8 +450,10 @@ static void check_wall(struct job *j, uint64_t now)
         job_on_child(j->pid, SIGKILL, &(struct rusage){0}, now);
         return;
     }
-    if (j->state == JOB_DRAINING && !j->cause)
-        j->exit.flags |= PROTO_EXIT_OUTPUT_HELD;
+    if (j->state == JOB_DRAINING) {
+        check_wall_of_end(j, now);
+        return;
+    }
     job_kill(j, PROTO_CAUSE_TIMEOUT);
     j->wall_deadline = now + KILL_AGAIN_NS;
 }
@@ -593,6 +504,8 @@ static uint64_t run_timers(struct job *j, uint64_t now)
     if (j->state == JOB_SETTLING)
         return prime_run_timers(j, now);
     check_wall(j, now);
+    if (j->state == JOB_FINISHED)
+        return now;
     if (j->state == JOB_DRAINING)
         return check_drain(j, now);
     check_cpu(j, now);

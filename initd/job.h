@@ -8,7 +8,7 @@
  * STARTING: forked, execve(2) not yet done. SETTLING, PRIMED: see prime.h. DRAINING: the first process is
  * gone, its output is still read. FINISHED: nothing lives any more; what was said and EXIT wait for the host.
  *
- * job.c has the table and the life of a job; job_io.c has its channels and what is sent of them.
+ * job.c has the table and the life of a job; job_start.c how it begins; job_io.c its channels and what is sent of them.
  */
 #ifndef INITD_JOB_H
 #define INITD_JOB_H
@@ -71,6 +71,7 @@ struct job {
     bool is_prime;           /* PRIME: it is settling, or primed, or ended before FEED */
     bool delivered;          /* EXIT was put on a stream */
     const struct conn *told; /* of this connection, while it is there */
+    uint32_t told_stream;    /* on this stream of it */
     uint64_t unproven;       /* standard output up to here was sent before the last EXIT of another job */
     bool tty;
     int status_fd;  /* owned; STARTING: the status pipe */
@@ -92,6 +93,7 @@ struct job {
     uint64_t cpu_max_ns, cpu_base_ns, cpu_look_at;
     uint64_t start, wall_deadline, drain_deadline;
     uint64_t finished_seq; /* which of two finished jobs is older */
+    uint64_t taken;        /* output that had been consumed when wall_deadline passed last */
 
     uint8_t cause; /* why initd killed it; 0: it did not */
     struct msg_exit exit;
@@ -111,6 +113,9 @@ bool job_is_active(unsigned index);
 struct job *job_find(uint32_t id);
 struct job *job_find_stream(const struct conn *c, uint32_t stream);
 
+/* The job whose EXIT was the last message of that stream. */
+struct job *job_find_told(const struct conn *c, uint32_t stream);
+
 /* Jobs that are not FREE. */
 unsigned job_count(void);
 
@@ -129,15 +134,9 @@ struct job_request {
     uint64_t memory, output, window;
 };
 
-/* Checks r, and gives it a free slot, or that of a finished job, oldest first; its fields are those of an idle job with a new
+/* Checks r, and gives it a free slot, or that of a finished job whose EXIT was delivered, oldest first; its fields are those of an idle job with a new
  * id. NULL: r cannot be, or all slots are in use; nothing has changed. job_start() of r, or job_free(), comes next. */
 struct job *job_take_slot(const struct job_request *r, struct fault *ret);
-
-/* Starts the program. After a fault the slot is free. */
-struct fault job_start(struct job *j, const struct job_request *r);
-
-/* The clock of a job's limits begins to run. */
-void job_start_limits(struct job *j, uint32_t wall_ms, uint32_t cpu_ms, uint64_t output_max);
 
 /* The job's stream is (c, stream) from now on, and its output is sent there from the given offsets, window
  * bytes of each before the first WINDOW. Who had the job before is told that it is gone. */
@@ -150,7 +149,8 @@ void job_unbind(struct job *j);
 /* All streams of c end. */
 void job_drop_conn(const struct conn *c);
 
-/* Kills every process of the job; EXIT will give this cause, where no other came first. */
+/* Kills every process of the job; EXIT will give this cause, where no other came first. One whose first process is gone and
+ * that only waits for its host to take output is finished at once, with what initd has of it. */
 void job_kill(struct job *j, uint8_t cause);
 
 /* SIGNAL. Returns 0 or -errno. */
@@ -175,8 +175,22 @@ void job_on_event(struct watch w, uint32_t events);
  * be served. */
 uint64_t job_run_timers(uint64_t now);
 
+/* Its first process is gone: it is finished, or only waits for its host to take output. */
+bool job_has_ended(const struct job *j);
+
 /* JOB_RUNNING, JOB_PRIMED or JOB_ENDED of the protocol. */
 uint32_t job_wire_state(const struct job *j);
+
+/* ---- start (job_start.c) ---------------------------------------------------------------------- */
+
+/* Can there be such a job? */
+struct fault job_check(const struct job_request *r);
+
+/* Starts the program. After a fault the slot is free. */
+struct fault job_start(struct job *j, const struct job_request *r);
+
+/* The clock of a job's limits begins to run. */
+void job_start_limits(struct job *j, uint32_t wall_ms, uint32_t cpu_ms, uint64_t output_max);
 
 /* ---- channels (job_io.c) --------------------------------------------------------------------- */
 
@@ -221,6 +235,9 @@ bool job_io_blocked(const struct job *j);
 int job_io_take(struct job *j, uint64_t offset, struct wire_bytes data);
 int job_io_take_end(struct job *j, uint64_t offset);
 int job_io_take_window(struct job *j, const struct msg_window *m);
+
+/* The last WINDOW of a stream that has ended with EXIT: what was consumed is not kept. */
+void job_io_take_late_window(struct job *j, const struct msg_window *m);
 
 /* Gives standard input what it takes. */
 void job_io_write(struct job *j);

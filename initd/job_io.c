@@ -422,6 +422,12 @@ int job_io_take_window(struct job *j, const struct msg_window *m)
     return 0;
 }
 
+void job_io_take_late_window(struct job *j, const struct msg_window *m)
+{
+    if ((m->channel == 1 || m->channel == 2) && m->consumed <= j->out[m->channel - 1].sent)
+        ring_consume(&j->out[m->channel - 1].ring, m->consumed);
+}
+
 /* ---- to the host ----------------------------------------------------------------------------- */
 
 static bool emit_started(struct conn *c, struct job *j)
@@ -487,7 +493,11 @@ static bool emit_exit(struct conn *c, struct job *j)
     uint32_t stream = j->stream;
 
     j->delivered = true;
+    struct job *earlier = job_find_told(c, stream);
+    if (earlier) /* that the id is used again says that it is over */
+        earlier->told_stream = 0;
     j->told = c;
+    j->told_stream = stream;
     for (unsigned i = 0; i < JOBS_MAX; i++)
         if (job_is_active(i)) /* nothing is written to the others: after a fork each page costs a fault */
             job_at(i)->unproven = job_at(i)->out[0].sent;

@@ -304,6 +304,7 @@ static void check_frame(struct host *h, const struct frame *f)
         ANSWER(OK, ok)
         ANSWER(EXIT, exit)
         ANSWER(JOB_LIST, job_list)
+        ANSWER(JOB_INFO, job_info)
         ANSWER(LISTING, listing)
         ANSWER(RESUMED, resumed)
         ANSWER(USAGE, usage)
@@ -504,6 +505,18 @@ static void put_strings(struct host *h, uint32_t stream)
         .offset = (uint32_t)take_number(), .data = {.data = words, .size = take_u16() % sizeof(words)});
 }
 
+static void put_about_job(struct host *h, uint32_t stream, uint8_t kind)
+{
+    uint8_t job = kind / 4;
+
+    if (kind % 4 == 1)
+        PUT(job, .job = job);
+    else if (kind % 4 == 2)
+        PUT(kill_job, .job = job);
+    else
+        PUT(release, .job = job);
+}
+
 static void put_other(struct host *h, uint32_t stream, uint8_t kind)
 {
     static const uint8_t entropy[PROTO_ENTROPY_MAX + 1];
@@ -525,7 +538,7 @@ static void put_other(struct host *h, uint32_t stream, uint8_t kind)
         put(h, frame, msg_kill_frame(&(struct msg_kill){}, stream, frame, sizeof(frame)));
         break;
     case 5:
-        PUT(release, .job = take());
+        put_about_job(h, stream, take());
         break;
     case 6:
         put(h, frame, msg_jobs_frame(&(struct msg_jobs){}, stream, frame, sizeof(frame)));

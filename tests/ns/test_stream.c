@@ -453,6 +453,211 @@ START_TEST(jobs_of_one_connection_take_turns)
 }
 END_TEST
 
+static struct msg_job_info job_info(uint32_t job)
+{
+    struct msg_job_info m;
+    uint32_t stream = ns_stream(&conn);
+    struct frame f;
+
+    NS_SEND(&conn, job, stream, {.job = job});
+    do /* other streams go on meanwhile */
+        f = ns_receive(&conn);
+    while (f.stream != stream);
+    ck_assert(f.type == MSG_JOB_INFO && msg_job_info_decode(&m, f.payload, f.length));
+    ck_assert_uint_eq(m.job, job);
+    return m;
+}
+
+static uint32_t dead_job;
+
+static bool has_ended(void *unused)
+{
+    (void)unused;
+    return job_info(dead_job).state == PROTO_JOB_ENDED;
+}
+
+/* A job that is dead, with more output than initd keeps, which nobody takes. Returns its stream. */
+static uint32_t start_dead(uint32_t wall_ms, uint64_t window)
+{
+    struct msg_started s;
+    struct msg_exec m = ns_sh("head -c 50000 /dev/zero");
+
+    m.window = window;
+    m.wall_ms = wall_ms;
+    uint32_t stream = ns_exec(&conn, &m);
+    NS_EXPECT(&conn, started, STARTED, stream, &s);
+    dead_job = s.job;
+    return stream;
+}
+
+/* Takes what is left of it. */
+static void expect_cut_short(uint32_t stream)
+{
+    struct msg_exit e;
+    struct frame f;
+
+    while ((f = ns_receive(&conn)).type != MSG_EXIT)
+        ck_assert_uint_eq(f.stream, stream);
+    ck_assert(msg_exit_decode(&e, f.payload, f.length));
+    ck_assert_uint_eq(e.cause, PROTO_CAUSE_EXITED);
+    ck_assert_uint_eq(e.flags, PROTO_EXIT_OUTPUT_LOST);
+    ck_assert_uint_eq(e.stdout_size, 4096);
+}
+
+START_TEST(a_dead_job_whose_output_nobody_takes_can_be_got_rid_of)
+{
+    setup();
+    uint32_t stream = start_dead(0, 0);
+    ns_wait_until(has_ended, NULL);
+    NS_SEND(&conn, kill, stream, {});
+    ns_expect_ok(&conn, stream);
+    NS_SEND(&conn, window, stream, {.channel = 1, .limit = 100000});
+    expect_cut_short(stream);
+
+    stream = start_dead(0, 0);
+    ns_wait_until(has_ended, NULL);
+    uint32_t other = ns_stream(&conn);
+    NS_SEND(&conn, release, other, {.job = dead_job});
+    ns_expect_ok(&conn, other);
+    ns_expect_error(&conn, stream, PROTO_ERR_GONE);
+    NS_SEND(&conn, job, other, {.job = dead_job});
+    ns_expect_error(&conn, other, PROTO_ERR_NOT_FOUND);
+    ns_stop(&guest);
+}
+END_TEST
+
+START_TEST(the_wall_clock_limit_counts_for_output_that_nobody_takes)
+{
+    setup();
+    expect_cut_short(start_dead(300, 100000)); /* which is sent, and not consumed */
+    /* Nor do those live on that a killed job could not tell of. */
+    struct msg_exec m = ns_sh("yes");
+    struct msg_exit e;
+    struct frame f;
+    m.window = 4096;
+    m.wall_ms = 100;
+    ns_exec(&conn, &m);
+    while ((f = ns_receive(&conn)).type != MSG_EXIT) {
+    }
+    ck_assert(msg_exit_decode(&e, f.payload, f.length));
+    ck_assert_uint_eq(e.cause, PROTO_CAUSE_TIMEOUT);
+    ck_assert_uint_eq(e.flags, PROTO_EXIT_OUTPUT_LOST);
+    ns_stop(&guest);
+}
+END_TEST
+
+/* A host that lost its notes. */
+START_TEST(a_job_can_be_asked_about_and_killed_by_its_id)
+{
+    struct msg_started s;
+    struct msg_error error;
+    struct msg_data d;
+
+    setup();
+    struct msg_exec m = ns_sh("printf 0123456789; printf abc >&2; exec sleep 100");
+    m.window = 100;
+    uint32_t stream = ns_exec(&conn, &m);
+    NS_EXPECT(&conn, started, STARTED, stream, &s);
+    NS_EXPECT(&conn, data, DATA, stream, &d);
+    NS_EXPECT(&conn, data, DATA, stream, &d);
+    NS_SEND(&conn, window, stream, {.channel = 1, .consumed = 7, .limit = 100});
+    ns_disconnect(&conn);
+    ns_connect(&guest, &conn, true);
+    uint32_t at = ns_stream(&conn);
+    NS_SEND(&conn, attach, at, {.job = s.job, .window = 100});
+    NS_EXPECT(&conn, error, ERROR, at, &error);
+    ck_assert_uint_eq(error.code, PROTO_ERR_GONE);
+    ck_assert_str_eq(error.text, "that output was consumed; channel 1 begins at 7, channel 2 at 0");
+    struct msg_job_info i = job_info(s.job);
+    ck_assert_uint_eq(i.state, PROTO_JOB_RUNNING);
+    ck_assert_uint_eq(i.stdout_start, 7);
+    ck_assert_uint_eq(i.stdout_end, 10);
+    ck_assert_uint_eq(i.stderr_start, 0);
+    ck_assert_uint_eq(i.stderr_end, 3);
+    NS_SEND(&conn, kill_job, at, {.job = s.job});
+    ns_expect_ok(&conn, at);
+    at = attach(s.job, i.stdout_start, i.stderr_start, 100);
+    struct frame f;
+    while ((f = ns_receive(&conn)).type != MSG_EXIT) {
+    }
+    struct msg_exit e;
+    ck_assert(msg_exit_decode(&e, f.payload, f.length));
+    ck_assert_uint_eq(e.cause, PROTO_CAUSE_CANCELLED);
+    NS_SEND(&conn, kill_job, at, {.job = s.job + 1});
+    ns_expect_error(&conn, at, PROTO_ERR_NOT_FOUND);
+    NS_SEND(&conn, job, at, {.job = s.job + 1});
+    ns_expect_error(&conn, at, PROTO_ERR_NOT_FOUND);
+    ns_stop(&guest);
+}
+END_TEST
+
+/* What has not told its end gives way to nobody. */
+START_TEST(jobs_whose_end_was_not_told_are_kept)
+{
+    struct msg_started first, s;
+
+    setup();
+    for (int i = 0; i < 32; i++) {
+        struct msg_exec m = ns_sh("echo x");
+        m.window = 0;
+        uint32_t stream = ns_exec(&conn, &m);
+        NS_EXPECT(&conn, started, STARTED, stream, &s);
+        if (i == 0)
+            first = s;
+        dead_job = s.job;
+        ck_assert_uint_eq(ns_receive(&conn).type, MSG_END); /* of channel 2 */
+        ns_wait_until(has_ended, NULL);
+    }
+    ns_disconnect(&conn);
+    ns_connect(&guest, &conn, true);
+    struct msg_exec m = ns_sh("true");
+    ns_expect_error(&conn, ns_exec(&conn, &m), PROTO_ERR_LIMIT);
+    ns_collect(&conn, attach(first.job, 0, 0, 100), 100, &result);
+    ck_assert_str_eq(result.out, "x\n");
+    ns_run_sh(&conn, "true", &result); /* in its place */
+    ns_run_sh(&conn, "true", &result);
+    ns_collect(&conn, attach(first.job + 1, 0, 0, 100), 100, &result);
+    ck_assert_str_eq(result.out, "x\n");
+    ns_stop(&guest);
+}
+END_TEST
+
+/* The host's last WINDOW comes after EXIT, mostly: what it had then must not slow the next host down. */
+START_TEST(output_is_fast_after_a_reconnect)
+{
+    size_t largest = 0;
+    struct msg_started s;
+    struct frame f;
+
+    setup();
+    struct msg_exec m = ns_sh("head -c 200000 /dev/zero");
+    m.window = 200000;
+    uint32_t stream = ns_exec(&conn, &m);
+    NS_EXPECT(&conn, started, STARTED, stream, &s);
+    ck_assert_uint_eq(ns_receive(&conn).type, MSG_DATA);
+    NS_SEND(&conn, window, stream, {.channel = 1, .consumed = 4000, .limit = 200000});
+    while (ns_receive(&conn).type != MSG_EXIT) {
+    }
+    NS_SEND(&conn, window, stream, {.channel = 1, .consumed = 200000, .limit = 200000});
+    ck_assert_uint_eq(job_info(s.job).stdout_start, 200000);
+    ns_disconnect(&conn);
+    ns_connect(&guest, &conn, true);
+    m = ns_sh("head -c 4000000 /dev/zero");
+    m.window = 200000;
+    stream = ns_exec(&conn, &m);
+    for (uint64_t got = 0; (f = ns_receive(&conn)).type != MSG_EXIT;) {
+        struct msg_data d;
+        if (f.type != MSG_DATA || !msg_data_decode(&d, f.payload, f.length))
+            continue;
+        largest = d.data.size > largest ? d.data.size : largest;
+        got += d.data.size;
+        NS_SEND(&conn, window, stream, {.channel = 1, .consumed = got, .limit = got + 200000});
+    }
+    ck_assert_uint_gt(largest, 16384); /* 4,096 at a time otherwise */
+    ns_stop(&guest);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -468,6 +673,11 @@ int main(void)
         attach_takes_the_job_from_its_stream,
         finished_jobs_give_way_oldest_first,
         jobs_of_one_connection_take_turns,
+        a_dead_job_whose_output_nobody_takes_can_be_got_rid_of,
+        the_wall_clock_limit_counts_for_output_that_nobody_takes,
+        a_job_can_be_asked_about_and_killed_by_its_id,
+        jobs_whose_end_was_not_told_are_kept,
+        output_is_fast_after_a_reconnect,
     };
 
     return ns_main("stream", tests, sizeof(tests) / sizeof(tests[0]), 30);
