@@ -14,9 +14,9 @@
 #define EXAMPLES(E)                                                                                          \
     E(HELLO, hello, 0, "The host opens the connection; it speaks version 1 only.", .magic = PROTO_MAGIC,     \
       .version_min = 1, .version_max = 1)                                                                    \
-    E(WELCOME, welcome, 0, "initd agrees, and says who it is.", .magic = PROTO_MAGIC, .version = 1,          \
-      .state = PROTO_STATE_READY, .jobs_max = 64, .init_ns = 412000000, .ready_ns = 415500000,               \
-      .build = "0.1.0-5ca1ab1e0123")                                                                         \
+    E(WELCOME, welcome, 0, "initd agrees, and says who it is. This one has room for 64 jobs.",               \
+      .magic = PROTO_MAGIC, .version = 1, .state = PROTO_STATE_READY, .jobs_max = 64, .init_ns = 412000000,  \
+      .ready_ns = 415500000, .build = "0.1.0-5ca1ab1e0123")                                                  \
     E(EXEC, exec, 1, "Stream 1: run /bin/true for at most 5 s in 64 MiB, with at most 16 processes.",        \
       .argv = EXAMPLE_STRS("/bin/true\0"), .env = EXAMPLE_STRS("HOME=/\0LANG=C\0"), .cwd = "/", .uid = 1000, \
       .gid = 1000, .wall_ms = 5000, .memory = 67108864, .pids = 16, .files = 256, .output = 1048576,         \
