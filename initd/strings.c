@@ -105,7 +105,9 @@ struct fault strings_of(const struct conn *c, uint32_t stream, struct wire_strs 
     if (!s && argv->size == 0 && !find(NULL, 0))
         return fault_of(PROTO_ERR_BUSY, "strings of other jobs are in the way; try again");
     if (!s)
-        return FAULT_NONE;
+        return wire_strs_count(*argv) + wire_strs_count(*env) > PROTO_FRAME_STRINGS_MAX
+                   ? fault_of(PROTO_ERR_LIMIT, "too many arguments or variables without STRINGS")
+                   : FAULT_NONE;
     if (s->fault.code)
         return s->fault;
     if (argv->size || env->size)

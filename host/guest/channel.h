@@ -26,6 +26,9 @@ int channel_refused(struct error *e, const struct frame *f);
 int channel_expect(struct guest *g, uint32_t stream, uint16_t type, struct frame *ret, int64_t deadline,
                    struct error *e);
 
+/* Are they few enough for an EXEC or PRIME itself? */
+bool channel_strings_fit(struct wire_strs argv, struct wire_strs env);
+
 /* Sends argv and env ahead of the EXEC or PRIME of that stream, in which they are empty from then on: for those that do not
  * fit in its frame. Fails where the guest's initd cannot take them. */
 int channel_send_strings(struct guest *g, uint32_t stream, struct wire_strs *argv, struct wire_strs *env,

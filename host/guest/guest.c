@@ -231,7 +231,7 @@ int guest_remove(struct guest *g, const char *path, int64_t deadline, struct err
 static int send_prime(struct guest *g, struct msg_prime m, uint32_t stream, int64_t deadline, struct error *e)
 {
     cleanup_free uint8_t *out = memory_allocate(FRAME_MAX);
-    size_t size = msg_prime_frame(&m, stream, out, FRAME_MAX);
+    size_t size = channel_strings_fit(m.argv, m.env) ? msg_prime_frame(&m, stream, out, FRAME_MAX) : 0;
 
     if (size == 0 && channel_send_strings(g, stream, &m.argv, &m.env, deadline, e) < 0)
         return -1;

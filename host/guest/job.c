@@ -282,7 +282,7 @@ static int send_exec(struct guest *g, struct msg_exec m, uint32_t stream, int64_
     cleanup_free uint8_t *out = memory_allocate(FRAME_MAX);
 
     m.window = OUTPUT_WINDOW;
-    size_t size = msg_exec_frame(&m, stream, out, FRAME_MAX);
+    size_t size = channel_strings_fit(m.argv, m.env) ? msg_exec_frame(&m, stream, out, FRAME_MAX) : 0;
     if (size == 0 && channel_send_strings(g, stream, &m.argv, &m.env, deadline, e) < 0)
         return -1;
     if (size == 0)

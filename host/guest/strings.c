@@ -6,6 +6,11 @@
 
 #define CHUNK 32768
 
+bool channel_strings_fit(struct wire_strs argv, struct wire_strs env)
+{
+    return wire_strs_count(argv) + wire_strs_count(env) <= PROTO_FRAME_STRINGS_MAX;
+}
+
 static int send_part(struct guest *g, uint32_t stream, const struct msg_strings *m, int64_t deadline,
                      struct error *e)
 {

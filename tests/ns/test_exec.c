@@ -115,6 +115,8 @@ END_TEST
 
 START_TEST(senseless_requests_are_refused)
 {
+    static char many[20000];
+
     setup();
     struct msg_exec m = ns_sh("true");
     m.argv = (struct wire_strs){0};
@@ -125,6 +127,9 @@ START_TEST(senseless_requests_are_refused)
     m = ns_sh("true");
     m.flags = 0x80;
     ns_expect_error(&conn, ns_exec(&conn, &m), PROTO_ERR_UNSUPPORTED);
+    m = ns_sh("true");
+    m.env = (struct wire_strs){.data = many, .size = sizeof(many)}; /* 20000 empty strings */
+    ns_expect_error(&conn, ns_exec(&conn, &m), PROTO_ERR_LIMIT);
     ns_stop(&guest);
 }
 END_TEST

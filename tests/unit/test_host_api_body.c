@@ -156,6 +156,21 @@ START_TEST(standard_input_has_a_limit)
 }
 END_TEST
 
+/* core/program.h knows what one of them may have, and all of them with the environment. */
+START_TEST(arguments_have_the_limit_of_the_guest)
+{
+    char *words = memory_allocate(PROTO_STRINGS_MAX);
+    cleanup_free char *fits = NULL, *over = NULL;
+
+    memset(words, 'x', PROTO_STRINGS_MAX - 1);
+    fits = text_format("{\"language\": \"c\", \"code\": \"1\", \"args\": [\"%s\"]}", words);
+    over = text_format("{\"language\": \"c\", \"code\": \"1\", \"args\": [\"%s\", \"x\"]}", words);
+    ck_assert_int_eq(parse(fits), REFUSAL_NONE);
+    ck_assert_int_eq(parse(over), REFUSAL_INVALID);
+    free(words);
+}
+END_TEST
+
 START_TEST(values_are_counted_before_they_are_parsed)
 {
     struct buffer text = {0};
@@ -192,6 +207,7 @@ int main(void)
     unit_add(&u, one_file_gets_the_name_of_its_language);
     unit_add_loop(&u, each_is_taken_or_refused, sizeof(cases) / sizeof(cases[0]));
     unit_add(&u, standard_input_has_a_limit);
+    unit_add(&u, arguments_have_the_limit_of_the_guest);
     unit_add(&u, values_are_counted_before_they_are_parsed);
     unit_add(&u, what_is_made_needs_a_language);
     return unit_end(&u);

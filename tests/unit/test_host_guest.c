@@ -426,6 +426,30 @@ START_TEST(strings_larger_than_a_frame_go_before_it)
 }
 END_TEST
 
+/* A frame may hold them, but an EXEC has a limit of its own. */
+START_TEST(so_do_more_strings_than_an_EXEC_may_have)
+{
+    static char argv[2 * PROTO_FRAME_STRINGS_MAX];
+    struct msg_exec m = {.argv = {argv, PROTO_FRAME_STRINGS_MAX}, .env = {"A=", 3}, .cwd = "/"};
+    uint8_t *buffer = malloc(FRAME_MAX);
+    struct msg_started started;
+    struct frame f;
+
+    guest.features = PROTO_FEATURE_STRINGS;
+    for (int i = 0; i < 2; i++) {
+        SAY(started, (uint32_t)(i + 1), .job = 1, .pid = 2);
+        ck_assert_int_eq(guest_start_job(&guest, &m, &started, deadline_in_ms(5000), &e), 0);
+        take_frame(&f, buffer);
+        ck_assert_uint_eq(f.type, i == 0 ? MSG_STRINGS : MSG_EXEC);
+        if (i == 0)
+            take_frame(&f, buffer);
+        ck_assert_uint_eq(f.type, MSG_EXEC);
+        m.argv.size--;
+    }
+    free(buffer);
+}
+END_TEST
+
 START_TEST(an_old_guest_is_not_sent_them)
 {
     static char argv[100000], env[100000];
@@ -485,6 +509,7 @@ int main(void)
     unit_add_loop(&u, a_rule_broken_loses_the_vm, 12);
     unit_add(&u, output_beyond_the_window_loses_the_vm);
     unit_add(&u, strings_larger_than_a_frame_go_before_it);
+    unit_add(&u, so_do_more_strings_than_an_EXEC_may_have);
     unit_add(&u, an_old_guest_is_not_sent_them);
     unit_add(&u, a_file_is_sent_as_the_windows_allow);
     unit_add(&u, a_refused_file_is_an_error_with_the_reason);

@@ -335,6 +335,8 @@ def test_bad_input(s):
         "not JSON": "{", "nothing": "", "a list": "[]", "deep": "[" * 1000, "two values": "{} {}",
         "a raw NUL": '{"language": "python", "code": "a\0"}', "bad UTF-8": b'{"language": "python", "code": "\xff"}',
         "a NUL": {**good, "code": "a\0"}, "many values": {**good, "args": [1] * 30000},
+        "an argument longer than Linux takes": {**good, "args": ["x" * 131072]},
+        "more of them than Linux takes": {**good, "args": ["x" * 100000] * 12, "env": {f"A{i}": "x" * 100000 for i in range(9)}},
         "a field twice": '{"language": "python", "code": "1", "code": "2"}', "an unknown field": {**good, "x": 1},
         "no code": {"language": "python"}, "no language": {"code": "1"}, "a number as code": {**good, "code": 1},
         "timeout 0": {**good, "timeout": 0}, "timeout -1": {**good, "timeout": -1}, "timeout 1e9": {**good, "timeout": 10**9},

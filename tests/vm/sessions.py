@@ -172,6 +172,8 @@ def test_programs(s):
     expect("a command", x.sh("cat kept; pwd"), "of the first/tmp/job\n")
     value = x.execute(argv=["sh", "-c", "echo $ONE $TWO; cat; echo no >&2; exit 3"], env={"TWO": "call"}, stdin="in")
     expect("a command's result", (value["stdout"], value["stderr"], value["exit_code"]), ("session call\nin", "no\n", 3))
+    value = x.execute(argv=["sh", "-c", "echo $# ${#BIG}", "sh"] + ["a" * 100000] * 8, env={"BIG": "b" * 100000})
+    expect("arguments larger than a frame", value["stdout"], "8 100000\n")
     value = x.execute(files=[{"name": "a/mod.py", "content": "print('named')"}])
     expect("a file with its name", (value["stdout"], x.sh("ls a")), ("named\n", "mod.py\n"))
     value = x.execute(code="while True: pass", timeout=1)
