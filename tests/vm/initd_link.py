@@ -17,6 +17,7 @@ SAMPLES = {
     "LIST": dict(path="/etc"), "REMOVE": dict(path="/hostile"), "MOUNT": dict(source="x", target="/cut", fstype="tmpfs"),
     "UNMOUNT": dict(target="/proc"), "PRIME": dict(argv=["/hostile", "kill-all"], script="/cut"),
     "FEED": dict(job=1, source="/etc/passwd"), "QUIESCE": {}, "STATS": {}, "SHUTDOWN": {},
+    "STRINGS": dict(argv_size=3, env_size=0, offset=0, data=b"ab\0"), "JOB": dict(job=1), "KILL_JOB": dict(job=1),
     "RESUME": dict(entropy=bytes(64), wall_clock_ns=1, instance=bytes(16), hostname="cut"),
 }
 
