@@ -72,11 +72,11 @@ void handle_strings(struct conn *c, uint32_t stream, const struct msg_strings *m
 
 void handle_window(struct conn *c, uint32_t stream, const struct msg_window *m)
 {
-    struct job *j = job_find_stream(c, stream), *told = job_find_told(c, stream);
+    struct job *j = job_find_stream(c, stream);
     int r = j ? job_io_take_window(j, m) : file_take_window(c, stream, m);
 
-    if (!j && told && !file_has_stream(c, stream))
-        job_io_take_late_window(told, m);
+    if (!j && !file_has_stream(c, stream) && (j = job_find_told(c, stream)))
+        job_io_take_late_window(j, m);
     if (r != 0)
         break_flow(c, stream, MSG_WINDOW);
 }

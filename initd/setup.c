@@ -61,6 +61,7 @@ static int configure(struct cmdline *c, const char **ret_step)
         *ret_step = c->refused;
         r = -EINVAL;
     }
+    sys_proc(); /* while it is there */
     conn_allow_peer(c->vsock_peer);
     if (has_serial)
         open_vsock();
