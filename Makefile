@@ -59,7 +59,7 @@ all: $(B)/capsid $(B)/initd share
 
 help:
 	@printf 'make demo      install what is needed, build everything, run a Python program in a microVM\n'
-	@printf 'make check     install what the tests need and run every test\n'
+	@printf 'make check     install what the tests need and run them\n'
 	@printf 'make check-all the same, and the tests that need a kernel of their own\n'
 	@printf 'make t=unit/pool   build and run one test, or several: t="unit/pool vm/run"\n'
 	@printf 'make           build capsid and initd only\n'
@@ -241,10 +241,13 @@ $(B)/initd: $(INITD_OBJ)
 
 # ---- kernel, and what capsid needs beside itself --------------------------------------------------
 
+# The kernel's build takes its compiler from the path.
+BUILD_KERNEL := $(if $(CCACHE),PATH="/usr/lib/ccache:$$PATH" )kernel-config/build.sh
+
 kernel: $(SHARE)/vmlinux
 $(SHARE)/vmlinux: $(wildcard kernel-config/*)
 	@mkdir -p $(@D)
-	$(Q)kernel-config/build.sh --cache $(B)/kernel --output $@
+	$(Q)$(BUILD_KERNEL) --cache $(B)/kernel --output $@
 	@touch $@
 
 # For a test that skips without it: no network is no failure, a failed build is one.
@@ -254,14 +257,14 @@ newer-kernel:
 	+$(Q)if [ -s $(NEWER) ]; then $(MAKE) --no-print-directory $(B)/test/vmlinux-newer; fi
 $(B)/test/vmlinux-newer: $(wildcard kernel-config/*)
 	@mkdir -p $(@D)
-	$(Q)kernel-config/build.sh --cache $(B)/kernel/newer --source $(NEWER) --fragment newer --fragment test-exit-port \
+	$(Q)$(BUILD_KERNEL) --cache $(B)/kernel/newer --source $(NEWER) --fragment newer --fragment test-exit-port \
 		--output $@ --discard-tree
 	@touch $@
 
 loopback-kernel: $(B)/test/vmlinux-loopback
 $(B)/test/vmlinux-loopback: $(wildcard kernel-config/*) $(SHARE)/vmlinux
 	@mkdir -p $(@D)
-	$(Q)kernel-config/build.sh --cache $(B)/kernel --output $@ --fragment test-vsock-loopback
+	$(Q)$(BUILD_KERNEL) --cache $(B)/kernel --output $@ --fragment test-vsock-loopback
 	@touch $@
 
 SHARE_SCRIPTS := $(SHARE)/build-image $(SHARE)/debian-apt $(SHARE)/npm-tree

@@ -57,7 +57,7 @@ def test_batches(s):
 
 def test_detached(s):
     held = "x" * (8 * MIB)
-    first = s.execute("import time; time.sleep(60)", timeout=100, wait=False)[2]["id"]
+    first = s.execute("import time; time.sleep(280)", timeout=300, wait=False)[2]["id"]
     wait_for("one runs", lambda: metric(s, BUSY) == 1)
     ids = []
     for _ in range(40):

@@ -1,5 +1,5 @@
 #!/bin/bash
-# timeout: 600
+# timeout: 900
 # The live server against its own description, with requests that schemathesis makes up: good ones, and ones that are
 # bad in a single place. First as it is, where hardly any program runs, then narrowed to programs that do.
 # shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
@@ -49,7 +49,7 @@ check() {
 	local name=$1 description=$2
 	shift 2
 	# DELETE of an operation cancels it, it is still there to be asked about.
-	if (cd "$TMPDIR" && timeout 200 "$tool/bin/schemathesis" --config-file "$SRC/tests/schemathesis.toml" run "$description" --url "$url" --proxy "" --seed 1 --no-color \
+	if (cd "$TMPDIR" && timeout 400 "$tool/bin/schemathesis" --config-file "$SRC/tests/schemathesis.toml" run "$description" --url "$url" --proxy "" --seed 1 --no-color \
 		--max-examples "$EXAMPLES" --request-timeout 60 --exclude-checks "$unchecked" "$@") \
 		>"$TMPDIR/report" 2>&1; then
 		echo "ok: $name"
