@@ -357,7 +357,7 @@ coverage: deps-check
 	$(Q)mkdir -p $(COVERAGE)/test $(B)/test/home && ln -sfn ../kernel $(COVERAGE)/kernel && ln -sfn ../../test/home $(COVERAGE)/test/home
 	$(Q)find $(COVERAGE)/ -name '*.gcda' -delete
 	+$(Q)$(MAKE) --no-print-directory B=$(COVERAGE) FUZZ_CC='$(CC)' SANITIZE=--coverage SAN_FLAGS='--coverage -O0 -g' \
-		CFLAGS='--coverage -O0 -g' all kernel unit-programs guest-programs tool-programs
+		CFLAGS='--coverage -O0 -g -Wno-error' all kernel unit-programs guest-programs tool-programs
 	$(Q)BUILD=$(abspath $(COVERAGE)) tests/run $(or $(t),$(COVERAGE_TESTS))
 	$(Q)gcovr --root . --filter host/ --filter proto/ --csv --output $(COVERAGE)/lines.csv $(COVERAGE)
 	$(Q)tests/coverage $(COVERAGE)/lines.csv
