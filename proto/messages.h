@@ -30,7 +30,8 @@
  * of argv and env together with 8 bytes for each (the pointers), a quarter of the stack's usual limit of 8 MiB. */
 #define PROTO_STRING_MAX 131072
 #define PROTO_STRINGS_MAX (2 * 1024 * 1024)
-#define PROTO_FRAME_STRINGS_MAX 4094 /* strings of argv and env in an EXEC or PRIME itself; more go into STRINGS */
+#define PROTO_FRAME_STRINGS_MAX                                                                              \
+    4094 /* strings of argv and env in an EXEC or PRIME itself; more go into STRINGS */
 
 typedef uint8_t wire_type_u8;
 typedef uint16_t wire_type_u16;
