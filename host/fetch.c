@@ -8,6 +8,7 @@
  * MAX is in bytes. On failure one line on standard error and status 1.
  */
 #include "base/file.h"
+#include "base/process.h"
 #include "base/text.h"
 
 #include <archive.h>
@@ -134,6 +135,7 @@ int main(int argc, char **argv)
 {
     uint64_t max;
 
+    process_begin();
     if (argc != 4 || !text_to_u64(argv[3], 1, UINT64_MAX, &max))
         return fail("usage: fetch get URL MAX, or fetch unpack NAME MAX; capsid setup calls it");
     if (strcmp(argv[1], "get") == 0)

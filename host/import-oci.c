@@ -14,6 +14,7 @@
 #include "base/child.h"
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/process.h"
 #include "oci/finish.h"
 #include "oci/installed.h"
 #include "oci/layer.h"
@@ -241,7 +242,6 @@ static int import(struct import *i, const char *layout, struct error *e)
     struct layer_totals totals = {0};
     struct installed installed;
 
-    umask(0022);
     if (mkdir(i->tree, 0755) < 0)
         return error_errno(e, "cannot create %s", i->tree);
     if (layout_read(&i->layout, layout, e) < 0)
@@ -262,6 +262,7 @@ int main(int argc, char **argv)
     struct import i = {.limits = LAYER_LIMITS_DEFAULT};
     struct error e = {0};
 
+    process_begin();
     signal(SIGCHLD, SIG_DFL); /* when it was ignored, nobody could wait for a child */
     /* libarchive gives names in the locale's encoding; with this one they stay the bytes they are. */
     if (!setlocale(LC_CTYPE, "C.UTF-8"))

@@ -1,6 +1,7 @@
 /* The table of verbs. */
 #include "cli/cli.h"
 #include "base/cleanup.h"
+#include "base/process.h"
 #include "base/text.h"
 #include "core/run.h"
 
@@ -46,6 +47,7 @@ int main(int argc, char **argv)
 {
     const char *verb = argc > 1 ? argv[1] : "";
 
+    process_begin();
     if (strcmp(verb, "--help") == 0 || strcmp(verb, "-h") == 0 || strcmp(verb, "help") == 0)
         return print_help();
     if (strcmp(verb, "--version") == 0) {
@@ -59,6 +61,6 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < VERB_COUNT; i++)
         if (strcmp(verbs[i]->name, verb) == 0)
             return cli_run_verb(verbs[i], argc - 1, argv + 1);
-    fprintf(stderr, "Error: %s%s; see: capsid --help\n", verb[0] ? "unknown verb " : "no verb given", verb);
+    cli_say("Error: %s%s; see: capsid --help\n", verb[0] ? "unknown verb " : "no verb given", verb);
     return RUN_EXIT_ERROR;
 }

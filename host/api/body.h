@@ -12,8 +12,7 @@
 #include <stdbool.h>
 
 #define BODY_SIZE_MAX (48u << 20)             /* bytes: the largest program, with escapes or base64 */
-#define BODY_DEPTH_MAX 16                     /* arrays and objects within each other */
-#define BODY_VALUES_MAX 20000                 /* members and elements; each takes some 100 bytes of memory */
+#define BODY_VALUES_MAX 20000                 /* members and elements */
 #define BODY_STDIN_MAX (1u << 20)             /* bytes of one standard input */
 #define BODY_BATCH_MAX 64                     /* standard inputs of one request */
 #define BODY_DISK_MAX 65536                   /* MiB of a scratch disk */

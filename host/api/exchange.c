@@ -1,6 +1,7 @@
 #include "api/server.h"
 
 #include "base/cleanup.h"
+#include "base/jsontext.h"
 #include "base/log.h"
 
 #include <string.h>
@@ -182,23 +183,12 @@ void exchange_cancel_all(struct api_server *s)
     }
 }
 
-static int add_text(const char *text, size_t size, void *out)
-{
-    buffer_add(out, text, size);
-    return 0;
-}
-
-void exchange_add_json(struct buffer *out, const json_t *j)
-{
-    json_dump_callback(j, add_text, out, JSON_COMPACT);
-}
-
 static void set_json(struct exchange *x, int status, json_t *j)
 {
     struct answer *a = &x->answer;
 
     buffer_free(&a->body);
-    exchange_add_json(&a->body, j);
+    jsontext_add(&a->body, j, JSON_COMPACT);
     json_decref(j);
     a->status = a->body.size ? status : 500;
     a->type = "application/json";

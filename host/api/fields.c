@@ -1,41 +1,22 @@
 #include "api/fields.h"
 
 #include "api/body.h"
+#include "base/jsontext.h"
 
 #include <stdio.h>
 #include <string.h>
 
 /* ---- text to values ------------------------------------------------------------------------------ */
 
-/*
- * Depth and number of values, counted before the parser gets to see the text: it recurses, and takes some 100 bytes
- * for a value that has two.
- */
 static int check_shape(const char *data, size_t size, struct refusal *r)
 {
-    size_t depth = 0, values = 0;
-    bool string = false;
-
-    for (size_t i = 0; i < size; i++) {
-        char c = data[i];
-        if (string) {
-            if (c == '\\')
-                i++;
-            else if (c == '"')
-                string = false;
-        } else if (c == '"') {
-            string = true;
-        } else if (c == '[' || c == '{') {
-            values++;
-            if (++depth > BODY_DEPTH_MAX)
-                return refuse(r, REFUSAL_INVALID, "the body is nested more than %d deep", BODY_DEPTH_MAX);
-        } else if (c == ']' || c == '}') {
-            depth -= depth > 0;
-        } else if (c == ',') {
-            values++;
-        }
-        if (values > BODY_VALUES_MAX)
-            return refuse(r, REFUSAL_INVALID, "the body holds more than %d values", BODY_VALUES_MAX);
+    switch (jsontext_shape(data, size, BODY_VALUES_MAX)) {
+    case JSONTEXT_DEEP:
+        return refuse(r, REFUSAL_INVALID, "the body is nested more than %d deep", JSONTEXT_DEPTH_MAX);
+    case JSONTEXT_MANY:
+        return refuse(r, REFUSAL_INVALID, "the body holds more than %d values", BODY_VALUES_MAX);
+    case JSONTEXT_FINE:
+        break;
     }
     return 0;
 }

@@ -2,6 +2,7 @@
 #include "api/server.h"
 
 #include "base/cleanup.h"
+#include "base/jsontext.h"
 #include "core/result.h"
 
 #include <string.h>
@@ -304,7 +305,7 @@ static int add_to_batch(struct exchange *x, json_t *all, json_t *j)
         return exchange_hold(x, size);
     }
     buffer_add(body, before ? "," : "[", 1);
-    exchange_add_json(body, j);
+    jsontext_add(body, j, JSON_COMPACT);
     json_decref(j);
     return exchange_hold(x, body->size - before);
 }

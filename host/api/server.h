@@ -165,7 +165,6 @@ void exchange_cancel_all(struct api_server *s);
 
 /* Sets a JSON answer; takes the reference. -1: there is no room for it, and the refusal is the answer. */
 int exchange_answer(struct exchange *x, int status, json_t *j);
-void exchange_add_json(struct buffer *out, const json_t *j);
 
 /* Sets the refusal for an error of the program's core, and logs what is the server's own trouble; always -1. */
 int refuse_error(struct api_server *s, const struct error *e, const char *trace_id, struct refusal *r);

@@ -2,6 +2,7 @@
 #include "api/server.h"
 
 #include "base/cleanup.h"
+#include "base/jsontext.h"
 
 #include <string.h>
 
@@ -44,7 +45,7 @@ int stream_event(struct exchange *x, const char *name, json_t *data)
         json_decref(data);
         data = whole;
     }
-    cleanup_free char *text = json_dumps(data, JSON_COMPACT);
+    cleanup_free char *text = jsontext_format(data, JSON_COMPACT);
     json_decref(data);
     pthread_mutex_lock(&x->lock);
     bool gone = is_gone(x);

@@ -13,6 +13,7 @@
 #include "api/websocket.h"
 
 #include "base/cleanup.h"
+#include "base/jsontext.h"
 #include "base/log.h"
 #include "core/program.h"
 #include "core/result.h"
@@ -25,6 +26,7 @@
 
 #define SIZE_MAX_CELLS 1000 /* columns and rows */
 #define COMMAND_MAX 4096    /* bytes */
+#define CONTROL_VALUES_MAX 8
 #define PING_MS 20000 /* between pings; a client that has not answered one when the next is due is gone */
 #define HOLD_SIZE                                                                                            \
     (256u << 10) /* bytes that wait for the client, from which on the guest is asked for no more, */
@@ -143,7 +145,7 @@ static void touch(struct terminal *t)
 
 static void say(struct terminal *t, json_t *j)
 {
-    cleanup_free char *text = json_dumps(j, JSON_COMPACT);
+    cleanup_free char *text = jsontext_format(j, JSON_COMPACT);
 
     json_decref(j);
     if (text)
@@ -208,7 +210,7 @@ static bool take_resize(struct terminal *t, const json_t *size)
 
 static bool take_control(struct terminal *t, const struct websocket_message *m)
 {
-    json_t *j = json_loadb(m->data, m->size, JSON_REJECT_DUPLICATES, NULL);
+    json_t *j = jsontext_parse(m->data, m->size, CONTROL_VALUES_MAX, JSON_REJECT_DUPLICATES);
     const json_t *size = json_object_get(j, "resize"), *name = json_object_get(j, "signal");
     bool fine = json_object_size(j) == 1;
 

@@ -77,10 +77,12 @@ static int parse_line(const struct tokens *t, struct client *ret, char *line, in
 
 static int read_file(const char *path, struct buffer *ret, struct error *e)
 {
-    cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+    cleanup_fd int fd = file_open(path, O_RDONLY, e);
     struct stat st;
 
-    if (fd < 0 || fstat(fd, &st) < 0)
+    if (fd < 0)
+        return error_wrap(e, "the token file");
+    if (fstat(fd, &st) < 0)
         return error_errno(e, "cannot open the token file %s", path);
     if (st.st_mode & 022)
         return error_set(e, ERROR_USAGE,

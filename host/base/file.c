@@ -43,13 +43,47 @@ int file_read_fd(int fd, const char *name, size_t max, struct buffer *ret, struc
     return file_read_input(fd, name, max, NULL, ret, e);
 }
 
+static const char *kind_of(mode_t mode)
+{
+    return S_ISDIR(mode)    ? "a directory"
+           : S_ISFIFO(mode) ? "a FIFO"
+           : S_ISSOCK(mode) ? "a socket"
+           : S_ISLNK(mode)  ? "a symbolic link"
+                            : "a device";
+}
+
+/* Always -1, with errno. */
+static int refuse_kind(const char *path, mode_t mode, struct error *e)
+{
+    error_set(e, ERROR_GENERAL, "%s is %s, but must be a file", path, kind_of(mode));
+    errno = EINVAL;
+    return -1;
+}
+
+int file_open(const char *path, int flags, struct error *e)
+{
+    /* A FIFO would be waited for, a terminal become ours. Opening a device may do something already, so look first. */
+    const int harmless = O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+    bool follow = !(flags & O_NOFOLLOW);
+    struct stat st;
+
+    if (fstatat(AT_FDCWD, path, &st, follow ? 0 : AT_SYMLINK_NOFOLLOW) == 0 && !S_ISREG(st.st_mode))
+        return refuse_kind(path, st.st_mode, e);
+    cleanup_fd int fd = open(path, flags | harmless, 0600);
+    if (fd < 0 || fstat(fd, &st) < 0) {
+        int cause = errno;
+        error_errno(e, "cannot open %s", path);
+        errno = cause;
+        return -1;
+    }
+    return S_ISREG(st.st_mode) ? take_fd(&fd) : refuse_kind(path, st.st_mode, e);
+}
+
 int file_read(const char *path, size_t max, struct buffer *ret, struct error *e)
 {
-    cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+    cleanup_fd int fd = file_open(path, O_RDONLY, e);
 
-    if (fd < 0)
-        return error_errno(e, "cannot open %s", path);
-    return file_read_fd(fd, path, max, ret, e);
+    return fd < 0 ? -1 : file_read_fd(fd, path, max, ret, e);
 }
 
 int file_write_fd(int fd, const void *data, size_t size)
@@ -102,68 +136,111 @@ int file_make_directories(const char *path, struct error *e)
     }
 }
 
-static int remove_at(int parent, const char *name, dev_t device);
+/* A mount that an open file is in; the filesystem where the kernel cannot tell. */
+struct mount {
+    uint64_t id;
+    uint32_t major, minor;
+};
 
-/* Takes fd over. One fd for each level of the tree: who is out of them must still be able to clean up. */
-static int remove_entries(int fd, dev_t device)
+/* path "" is the open file itself. */
+static int mount_of(int fd, const char *path, struct mount *ret)
 {
-    DIR *dir = fdopendir(fd);
-    int result = 0;
+    struct statx x;
 
-    if (!dir) {
-        close(fd);
+    if (statx(fd, path, path[0] ? 0 : AT_EMPTY_PATH, STATX_MNT_ID, &x) < 0)
         return -1;
-    }
-    for (struct dirent *d; (d = readdir(dir));)
-        if (strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0 &&
-            remove_at(dirfd(dir), d->d_name, device) < 0)
-            result = -1;
-    closedir(dir);
-    return result;
+    *ret = (struct mount){.id = x.stx_mask & STATX_MNT_ID ? x.stx_mnt_id : 0,
+                          .major = x.stx_dev_major,
+                          .minor = x.stx_dev_minor};
+    return 0;
 }
 
-static int remove_at(int parent, const char *name, dev_t device)
+static bool same_mount(const struct mount *a, const struct mount *b)
 {
-    struct stat st;
+    return a->id == b->id && a->major == b->major && a->minor == b->minor;
+}
+
+/* Of two failures the one to be told: that something is mounted explains all others. */
+static int worse(int a, int b)
+{
+    return a == EXDEV || b == 0 ? a : b;
+}
+
+static int remove_at(int parent, const char *name, const struct mount *mount);
+
+/* Takes fd over. One fd for each level of the tree: who is out of them must still be able to clean up. 0 or an errno. */
+static int remove_entries(int fd, const struct mount *mount)
+{
+    DIR *dir = fdopendir(fd);
+    int cause = 0;
+
+    if (!dir) {
+        cause = errno;
+        close(fd);
+        return cause;
+    }
+    for (struct dirent *d; (d = readdir(dir));)
+        if (strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0)
+            cause = worse(cause, remove_at(dirfd(dir), d->d_name, mount));
+    closedir(dir);
+    return cause;
+}
+
+/* 0 or an errno; gone meanwhile is as good as removed. */
+static int remove_at(int parent, const char *name, const struct mount *mount)
+{
+    struct mount here;
 
     if (unlinkat(parent, name, 0) == 0 || errno == ENOENT)
         return 0;
     if (errno != EISDIR && errno != EPERM)
-        return -1;
+        return errno == EBUSY ? EXDEV : errno; /* a file can be mounted on, too (unlink(2)) */
     if (unlinkat(parent, name, AT_REMOVEDIR) == 0 || errno == ENOENT) /* an empty one needs no fd */
         return 0;
     cleanup_fd int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0) /* gone meanwhile is as good as removed */
-        return errno == ENOENT ? 0 : -1;
-    if (fstat(fd, &st) < 0)
-        return -1;
-    if (st.st_dev != device) {
-        errno = EXDEV;
-        return -1;
-    }
-    if (remove_entries(take_fd(&fd), device) < 0)
-        return -1;
-    return unlinkat(parent, name, AT_REMOVEDIR) < 0 && errno != ENOENT ? -1 : 0;
+    if (fd < 0)
+        return errno == ENOENT ? 0 : errno;
+    if (mount_of(fd, "", &here) < 0)
+        return errno;
+    if (!same_mount(&here, mount))
+        return EXDEV;
+    int cause = remove_entries(take_fd(&fd), mount);
+    if (cause)
+        return cause;
+    return unlinkat(parent, name, AT_REMOVEDIR) < 0 && errno != ENOENT ? errno : 0;
 }
 
 int file_remove_tree_at(int parent, const char *name)
 {
-    struct stat st;
+    struct mount mount;
 
-    if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-        return errno == ENOENT ? 0 : -1;
-    return remove_at(parent, name, st.st_dev);
+    if (mount_of(parent, "", &mount) < 0)
+        return -1;
+    errno = remove_at(parent, name, &mount);
+    return errno ? -1 : 0;
 }
 
 int file_remove_tree(const char *path, struct error *e)
 {
-    struct stat st;
+    /* The mount that counts is its parent's: what is mounted on the top of the tree is not seen from within. */
+    cleanup_free char *copy = text_copy(path);
+    size_t size = strlen(copy);
+    struct mount mount;
 
-    if (lstat(path, &st) < 0)
-        return errno == ENOENT ? 0 : error_errno(e, "cannot remove %s", path);
-    if (remove_at(AT_FDCWD, path, st.st_dev) < 0)
-        return error_errno(e, "cannot remove %s", path);
-    return 0;
+    while (size > 1 && copy[size - 1] == '/')
+        copy[--size] = '\0';
+    const char *slash = strrchr(copy, '/');
+    cleanup_free char *above = slash ? text_format("%.*s", (int)(slash + 1 - copy), copy) : text_copy(".");
+    int cause = mount_of(AT_FDCWD, above, &mount) < 0 ? errno : remove_at(AT_FDCWD, copy, &mount);
+    if (cause == 0 || cause == ENOENT)
+        return 0;
+    errno = cause;
+    if (cause == EXDEV)
+        error_set(e, ERROR_GENERAL, "cannot remove %s: something is mounted there; unmount it first", path);
+    else
+        error_errno(e, "cannot remove %s", path);
+    errno = cause;
+    return -1;
 }
 
 int file_seal(int fd)
@@ -208,7 +285,7 @@ uint64_t file_allocated(const char *path)
 
 int file_sync(const char *path, struct error *e)
 {
-    cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+    cleanup_fd int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 
     return fd < 0 || fsync(fd) < 0 ? error_errno(e, "cannot sync %s", path) : 0;
 }

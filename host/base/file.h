@@ -12,7 +12,15 @@
 
 #define DIGEST_HEX_SIZE 65 /* SHA-256 in lower-case hex, with its NUL */
 
-/* Reads a whole file of at most max bytes into *ret (which must be empty). path "-" is not special. */
+/*
+ * Opens a regular file, and nothing else: what stands in its place (a FIFO, a device, a directory) is neither waited for
+ * nor touched. flags as of open(2), close-on-exec; O_CREAT makes it with mode 0600; with O_NOFOLLOW a symbolic link is
+ * none. -1 with the error, and with errno, EINVAL for what is no regular file. Every path that this program did not make
+ * itself a moment ago is opened so.
+ */
+int file_open(const char *path, int flags, struct error *e);
+
+/* Reads a whole regular file of at most max bytes into *ret (which must be empty). path "-" is not special. */
 int file_read(const char *path, size_t max, struct buffer *ret, struct error *e);
 
 /* The same from an open fd, up to its end. name is for messages. */
@@ -33,7 +41,10 @@ int file_replace(const char *path, const char *scratch, const void *data, size_t
 /* Makes a directory and its missing parents, mode 0700 for those it makes. */
 int file_make_directories(const char *path, struct error *e);
 
-/* Removes a tree without following symlinks or crossing mounts. A missing path is fine. */
+/*
+ * Removes a tree without following symlinks or crossing mounts (before Linux 5.8, that of another filesystem): errno is
+ * EXDEV when something is mounted in it, or on it, and all else is gone. A missing path is fine.
+ */
 int file_remove_tree(const char *path, struct error *e);
 
 /* The same for an entry of a directory; -1 with errno. */

@@ -166,15 +166,25 @@ static size_t plain_character(const char *s)
     return !c1 && text_utf8_prefix(s, strnlen(s, size)) == size ? size : 0;
 }
 
-char *text_make_plain(char *s)
+static char *make_plain(char *s, bool lines)
 {
     for (char *p = s; *p;) {
-        size_t size = plain_character(p);
+        size_t size = lines && *p == '\n' ? 1 : plain_character(p);
         if (size == 0)
             *p = isspace((unsigned char)*p) ? ' ' : '?';
         p += size ? size : 1;
     }
     return s;
+}
+
+char *text_make_plain(char *s)
+{
+    return make_plain(s, false);
+}
+
+char *text_make_plain_lines(char *s)
+{
+    return make_plain(s, true);
 }
 
 char *text_last_line(char *s)

@@ -44,6 +44,9 @@ size_t text_utf8_prefix(const char *data, size_t size);
  */
 char *text_make_plain(char *s);
 
+/* The same for words of several lines: newlines stay. */
+char *text_make_plain_lines(char *s);
+
 /* Standard base64 with padding (RFC 4648 section 4); the caller frees it. */
 char *text_base64(const void *data, size_t size);
 

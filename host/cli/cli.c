@@ -1,6 +1,7 @@
 #include "cli/cli.h"
 
 #include "base/cleanup.h"
+#include "base/jsontext.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "core/run.h"
@@ -9,6 +10,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,6 +78,7 @@ static int catch_signals(struct error *e)
             sigaction(signals[i], &action, NULL);
     }
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error as a full disk is (setrlimit(2)) */
     signal(SIGCHLD, SIG_DFL); /* when it was ignored, nobody could wait for a child */
     return channel[0];
 }
@@ -88,9 +91,36 @@ static int end_by_signal(void)
     return RUN_EXIT_SIGNAL + cancel_signal;
 }
 
+static void print(FILE *to, const char *format, va_list args)
+{
+    char *text = NULL;
+
+    if (vasprintf(&text, format, args) >= 0)
+        fputs(text_make_plain_lines(text), to);
+    free(text);
+}
+
+void cli_print(const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    print(stdout, format, args);
+    va_end(args);
+}
+
+void cli_say(const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    print(stderr, format, args);
+    va_end(args);
+}
+
 int cli_fail(const struct error *e)
 {
-    fprintf(stderr, "Error: %s\n", e->text);
+    cli_say("Error: %s\n", e->text);
     if (e->kind == ERROR_CANCELLED && cancel_signal)
         return end_by_signal();
     if (e->kind == ERROR_UNKNOWN_LANGUAGE)
@@ -279,7 +309,7 @@ int cli_mebibytes(const char *option, const char *value, uint64_t min, uint64_t 
 
 int cli_print_json(json_t *object, struct error *e)
 {
-    cleanup_free char *text = json_dumps(object, JSON_INDENT(2));
+    cleanup_free char *text = jsontext_format(object, JSON_INDENT(2));
 
     json_decref(object);
     if (!text)

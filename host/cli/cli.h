@@ -75,6 +75,10 @@ extern const struct cli_verb verb_from_docker; /* rootfs from-docker */
 /* Parses and runs one verb; argv[0] is the verb. Returns the exit status of the program. */
 int cli_run_verb(const struct cli_verb *verb, int argc, char **argv);
 
+/* As printf() on standard output, or on standard error, with others' words made fit for a terminal (text_make_plain_lines()). */
+void cli_print(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void cli_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 /* Prints "Error: ..." and gives the exit status for it. */
 int cli_fail(const struct error *e);
 

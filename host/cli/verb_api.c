@@ -115,7 +115,7 @@ static int print_token(const char *name, struct error *e)
 
     if (tokens_make(name, &token, &line, e) < 0)
         return -1;
-    printf("token: %s\nline:  %s\n", token, line);
+    cli_print("token: %s\nline:  %s\n", token, line);
     return fflush(stdout) == 0 ? 0 : error_errno(e, "cannot write standard output");
 }
 

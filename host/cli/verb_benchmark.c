@@ -146,11 +146,11 @@ static int measure(struct supervisor *s, const struct benchmark_options *wishes,
 static void print_outcome(const struct benchmark_options *wishes, const char *name, unsigned at,
                           unsigned count, const struct outcome *o)
 {
-    printf("[%u/%u] %s: LOAD=%lldms", at, count, name, (long long)(o->load_ns / 1000000));
+    cli_print("[%u/%u] %s: LOAD=%lldms", at, count, name, (long long)(o->load_ns / 1000000));
     if (wishes->programs && o->program_ns)
-        printf(" EXEC=%lldms PROGRAM=%lldms", (long long)(o->exec_ns / 1000000),
-               (long long)(o->program_ns / 1000000));
-    printf(" [%s]%s%s\n", o->passed ? "OK" : "FAILED", o->passed ? "" : " ", o->why);
+        cli_print(" EXEC=%lldms PROGRAM=%lldms", (long long)(o->exec_ns / 1000000),
+                  (long long)(o->program_ns / 1000000));
+    cli_print(" [%s]%s%s\n", o->passed ? "OK" : "FAILED", o->passed ? "" : " ", o->why);
     fflush(stdout);
 }
 
@@ -168,10 +168,10 @@ static json_t *describe(const char *name, const struct outcome *o)
 
 static void print_report(const struct totals *t)
 {
-    printf("\n" RULE "  BENCHMARK REPORT\n" RULE "\nResults: %u/%u PASSED, %u FAILED\n\n", t->passed,
-           t->passed + t->failed, t->failed);
-    printf("Average Load Time: %lldms\n", t->passed ? (long long)(t->load_ns / t->passed / 1000000) : 0ll);
-    printf("Total Load Time: %.1fs\n", (double)t->load_ns / 1e9);
+    cli_print("\n" RULE "  BENCHMARK REPORT\n" RULE "\nResults: %u/%u PASSED, %u FAILED\n\n", t->passed,
+              t->passed + t->failed, t->failed);
+    cli_print("Average Load Time: %lldms\n", t->passed ? (long long)(t->load_ns / t->passed / 1000000) : 0ll);
+    cli_print("Total Load Time: %.1fs\n", (double)t->load_ns / 1e9);
 }
 
 static int print_json_report(json_t *all, const struct totals *t, struct error *e)
@@ -245,7 +245,7 @@ static int measure_all(struct cli *cli, struct supervisor *s, const struct bench
                        const struct selection *chosen, struct totals *t, json_t *all, struct error *e)
 {
     if (!cli->json)
-        printf(RULE "  BENCHMARK: Snapshot Load Time\n" RULE "Testing %u languages...\n\n", chosen->count);
+        cli_print(RULE "  BENCHMARK: Snapshot Load Time\n" RULE "Testing %u languages...\n\n", chosen->count);
     for (unsigned i = 0; i < chosen->count; i++) {
         const struct selected *one = &chosen->list[i];
         struct outcome outcome;

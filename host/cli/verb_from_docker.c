@@ -57,7 +57,7 @@ static int print_image(struct cli *cli, const struct image *i, struct error *e)
                                         "created", (json_int_t)i->created, "oci",
                                         json_loads(i->oci, 0, NULL)),
                               e);
-    printf("Image %s is ready: %s, sha256 %s\n", i->name, text_bytes(i->size, size), i->digest);
+    cli_print("Image %s is ready: %s, sha256 %s\n", i->name, text_bytes(i->size, size), i->digest);
     return 0;
 }
 

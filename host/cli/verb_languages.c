@@ -66,9 +66,9 @@ static int visit(const struct language *l, void *context, struct error *e)
     if (list->array)
         return json_array_append_new(list->array, describe(l, installed));
     cleanup_free char *from = packages_from(l);
-    printf("%-16s .%-9s %6llu MiB  %-9s  %-24.24s  %-28s  %s\n", l->name, l->extension,
-           (unsigned long long)l->memory, installed ? "yes" : "no", l->title, from,
-           l->aliases ? l->aliases : "");
+    cli_print("%-16s .%-9s %6llu MiB  %-9s  %-24.24s  %-28s  %s\n", l->name, l->extension,
+              (unsigned long long)l->memory, installed ? "yes" : "no", l->title, from,
+              l->aliases ? l->aliases : "");
     return 0;
 }
 
@@ -77,8 +77,8 @@ static int show_all(const struct cli *cli, struct supervisor *s, struct error *e
     struct listing list = {.supervisor = s, .array = cli->json ? json_array() : NULL};
 
     if (!cli->json)
-        printf("%-16s %-10s %10s  %-9s  %-24s  %-28s  %s\n", "NAME", "EXTENSION", "MEMORY", "INSTALLED",
-               "TITLE", "PACKAGES FROM", "ALIASES");
+        cli_print("%-16s %-10s %10s  %-9s  %-24s  %-28s  %s\n", "NAME", "EXTENSION", "MEMORY", "INSTALLED",
+                  "TITLE", "PACKAGES FROM", "ALIASES");
     if (language_each(s->config.data, visit, &list, e) == 0)
         return cli->json ? cli_print_json(json_pack("{s:o}", "languages", list.array), e) : 0;
     json_decref(list.array);
@@ -88,7 +88,7 @@ static int show_all(const struct cli *cli, struct supervisor *s, struct error *e
 static void print_line(const char *key, const char *value)
 {
     if (value && value[0])
-        printf("%-12s %s\n", key, value);
+        cli_print("%-12s %s\n", key, value);
 }
 
 static void print_one(const struct language *l, bool installed)

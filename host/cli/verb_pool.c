@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include "base/cleanup.h"
+#include "base/jsontext.h"
 #include "core/pool.h"
 #include "core/usage.h"
 
@@ -132,16 +133,16 @@ static void show(const struct pool_target *t, const struct pool_stats *s, void *
 
     if (w->cli->json) {
         json_t *j = describe(t, s, &c);
-        cleanup_free char *line = json_dumps(j, JSON_COMPACT);
+        cleanup_free char *line = jsontext_format(j, JSON_COMPACT);
         json_decref(j);
-        printf("%s\n", line);
+        cli_print("%s\n", line);
         return;
     }
-    printf("%-12s %5u %7u %5u %6u %8llu %6llu %9s %9s %6.1f  %s%.80s\n", pool_run_target(t)->language.name,
-           s->ready, s->warming, s->taken, s->ending, (unsigned long long)s->restored,
-           (unsigned long long)(s->failures + s->lost + s->unanswered),
-           c.unique ? text_bytes(c.unique, unique) : "-", text_bytes(s->template_size, template), c.cpu,
-           s->memory_bound ? "memory is at its bound " : "", s->retry_ms ? s->failure.text : "");
+    cli_print("%-12s %5u %7u %5u %6u %8llu %6llu %9s %9s %6.1f  %s%.80s\n", pool_run_target(t)->language.name,
+              s->ready, s->warming, s->taken, s->ending, (unsigned long long)s->restored,
+              (unsigned long long)(s->failures + s->lost + s->unanswered),
+              c.unique ? text_bytes(c.unique, unique) : "-", text_bytes(s->template_size, template), c.cpu,
+              s->memory_bound ? "memory is at its bound " : "", s->retry_ms ? s->failure.text : "");
 }
 
 static int look(struct watch *w, struct error *e)
@@ -154,8 +155,8 @@ static int look(struct watch *w, struct error *e)
     if (!w->cli->json && isatty(STDOUT_FILENO))
         printf("\033[H\033[2J");
     if (!w->cli->json)
-        printf("%-12s %5s %7s %5s %6s %8s %6s %9s %9s %6s\n", "LANGUAGE", "READY", "WARMING", "TAKEN",
-               "ENDING", "RESTORED", "FAILED", "UNIQUE", "TEMPLATE", "CPU %");
+        cli_print("%-12s %5s %7s %5s %6s %8s %6s %9s %9s %6s\n", "LANGUAGE", "READY", "WARMING", "TAKEN",
+                  "ENDING", "RESTORED", "FAILED", "UNIQUE", "TEMPLATE", "CPU %");
     pool_each(w->pool, show, w);
     w->looked = now;
     w->seen = w->now;

@@ -3,9 +3,11 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/process.h"
 #include "image/image.h"
 #include "vmm/disk.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -163,7 +165,8 @@ static int create(struct cli *cli, struct supervisor *s, const struct rootfs_opt
     if (result == 0 && cli->json)
         result = cli_print_json(describe(&image), e);
     else if (result == 0)
-        printf("Image %s is ready: %s, sha256 %s\n", image.name, text_bytes(image.size, size), image.digest);
+        cli_print("Image %s is ready: %s, sha256 %s\n", image.name, text_bytes(image.size, size),
+                  image.digest);
     image_done(&image);
     language_done(&l);
     return result;
@@ -189,8 +192,8 @@ static int list_image(const struct image *i, void *context)
     }
     if (l->images)
         return json_array_append_new(l->images, describe(i));
-    printf("%-20s %9s %9s  %.16s  %s\n", i->name, text_bytes(i->size, size), text_bytes(allocated, disk),
-           i->digest, cli_time(i->created, when));
+    cli_print("%-20s %9s %9s  %.16s  %s\n", i->name, text_bytes(i->size, size), text_bytes(allocated, disk),
+              i->digest, cli_time(i->created, when));
     return 0;
 }
 
@@ -202,14 +205,14 @@ static int list(struct cli *cli, struct supervisor *s, const struct rootfs_optio
 
     (void)o, (void)name;
     if (!cli->json)
-        printf("%-20s %9s %9s  %-16s  %s\n", "NAME", "SIZE", "ON DISK", "SHA-256", "CREATED");
+        cli_print("%-20s %9s %9s  %-16s  %s\n", "NAME", "SIZE", "ON DISK", "SHA-256", "CREATED");
     int result = image_each(&s->home, list_image, &l, e);
     json_decref(l.digests);
     if (result == 0 && cli->json)
         return cli_print_json(
             json_pack("{s:o, s:I}", "images", l.images, "allocated_bytes", (json_int_t)l.allocated), e);
     if (result == 0)
-        printf("%-20s %9s %9s\n", "all together", "", text_bytes(l.allocated, size));
+        cli_print("%-20s %9s %9s\n", "all together", "", text_bytes(l.allocated, size));
     json_decref(l.images);
     return result;
 }
@@ -225,12 +228,12 @@ static json_t *describe_packages(const struct packages *p)
     return all;
 }
 
-/* What an image says of itself is not for terminals as it is. */
+/* What an image says of itself may hold newlines, too. */
 static void print_foreign(const char *title, const char *text)
 {
-    printf("%s ", title);
-    for (const char *p = text ? text : ""; *p; p++)
-        putchar((unsigned char)*p >= ' ' && *p != 0x7f ? *p : '?');
+    cleanup_free char *plain = text_copy(text ? text : "");
+
+    cli_print("%s %s", title, text_make_plain(plain));
 }
 
 static void print_list(const char *title, const json_t *list)
@@ -240,7 +243,7 @@ static void print_list(const char *title, const json_t *list)
 
     json_array_foreach(list, i, word) print_foreign(i == 0 ? title : "", json_string_value(word));
     if (json_array_size(list) > 0)
-        printf("\n");
+        cli_print("\n");
 }
 
 static void print_origin(const json_t *oci)
@@ -260,12 +263,12 @@ static void print_origin(const json_t *oci)
         if (!text || !*text)
             continue;
         print_foreign(texts[i].title, text);
-        printf("\n");
+        cli_print("\n");
     }
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
         print_list(lists[i].title, json_object_get(oci, lists[i].key));
     if (json_is_true(json_object_get(oci, "rpm_not_listed")))
-        printf("Its rpm packages are not listed: their database is not read.\n");
+        cli_print("Its rpm packages are not listed: their database is not read.\n");
 }
 
 static void print_image(const struct image *i, const struct packages *p)
@@ -273,18 +276,18 @@ static void print_image(const struct image *i, const struct packages *p)
     json_t *oci = i->oci ? json_loads(i->oci, 0, NULL) : NULL;
     char size[24], disk[24], when[24];
 
-    printf("Name:      %s\nFile:      %s\nSHA-256:   %s\n", i->name, i->path, i->digest);
-    printf("Size:      %s (%s on disk)\n", text_bytes(i->size, size),
-           text_bytes(file_allocated(i->path), disk));
+    cli_print("Name:      %s\nFile:      %s\nSHA-256:   %s\n", i->name, i->path, i->digest);
+    cli_print("Size:      %s (%s on disk)\n", text_bytes(i->size, size),
+              text_bytes(file_allocated(i->path), disk));
     if (i->disk_mib)
-        printf("Disk:      %llu MiB for each VM's changes\n", (unsigned long long)i->disk_mib);
-    printf("Created:   %s\ninitd:     %s\n", cli_time(i->created, when), i->initd);
+        cli_print("Disk:      %llu MiB for each VM's changes\n", (unsigned long long)i->disk_mib);
+    cli_print("Created:   %s\ninitd:     %s\n", cli_time(i->created, when), i->initd);
     if (oci)
         print_origin(oci);
     json_decref(oci);
-    printf("Made of:   %zu\n", p->count);
+    cli_print("Made of:   %zu\n", p->count);
     for (size_t n = 0; n < p->count; n++)
-        printf("  %-5s %-32s %s\n", p->list[n].kind, p->list[n].name, p->list[n].version);
+        cli_print("  %-5s %-32s %s\n", p->list[n].kind, p->list[n].name, p->list[n].version);
 }
 
 static int show(struct cli *cli, struct supervisor *s, const struct rootfs_options *o, const char *name,
@@ -336,9 +339,9 @@ static int verify_image(const struct image *i, void *context)
         return json_array_append_new(
             v->images, json_pack("{s:s, s:b, s:s}", "name", i->name, "ok", good, "problem", why.text));
     if (good)
-        printf("ok    %s  %s\n", i->name, i->digest);
+        cli_print("ok    %s  %s\n", i->name, i->digest);
     else
-        fprintf(stderr, "Error: %s\n", why.text);
+        cli_say("Error: %s\n", why.text);
     return 0;
 }
 
@@ -378,13 +381,14 @@ static int put_record(struct supervisor *s, const struct rootfs_options *o, cons
                          path, i->name);
     if (file_read(path, 4 * PACKAGES_TEXT_MAX, &text, e) < 0)
         return -1;
-    cleanup_file FILE *f = o->output ? fopen(o->output, "we") : NULL;
-    if (o->output && !f)
+    if (!o->output)
+        return fwrite(text.data, 1, text.size, stdout) == text.size
+                   ? 0
+                   : error_errno(e, "cannot write standard output");
+    cleanup_fd int fd = open(o->output, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, process_user_mode());
+    if (fd < 0)
         return error_errno(e, "cannot create %s", o->output);
-    FILE *out = f ? f : stdout;
-    if (fwrite(text.data, 1, text.size, out) != text.size || fflush(out) != 0)
-        return error_errno(e, "cannot write %s", o->output ? o->output : "standard output");
-    return 0;
+    return file_write_fd(fd, text.data, text.size) < 0 ? error_errno(e, "cannot write %s", o->output) : 0;
 }
 
 static int put_sbom(struct cli *cli, struct supervisor *s, const struct rootfs_options *o, const char *name,
@@ -429,7 +433,7 @@ static int remove_image(struct cli *cli, struct supervisor *s, const struct root
         return -1;
     if (cli->json)
         return cli_print_json(json_pack("{s:s}", "removed", name), e);
-    printf("Removed the image %s. Its snapshots stay; remove them with: capsid snapshot gc\n", name);
+    cli_print("Removed the image %s. Its snapshots stay; remove them with: capsid snapshot gc\n", name);
     return 0;
 }
 

@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/process.h"
 #include "client/client.h"
 #include "core/result.h"
 #include "core/run.h"
@@ -14,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define WRITE_CHUNK 4096 /* PIPE_BUF: what a writable pipe takes without blocking, pipe(7) */
@@ -173,8 +173,6 @@ static int read_sources(const struct run_options *o, struct sources *ret, struct
 /* The fd of the program's standard input, -1 for none; the caller closes it. */
 static int open_input(const struct run_options *o, int *ret, struct error *e)
 {
-    struct stat st;
-
     *ret = -1;
     if (o->input && strcmp(o->input, "-") != 0) {
         *ret = open(o->input, O_RDONLY | O_CLOEXEC);
@@ -183,7 +181,9 @@ static int open_input(const struct run_options *o, int *ret, struct error *e)
     if (from_stdin(o))
         return o->input ? error_set(e, ERROR_USAGE, "standard input cannot be both the program and its input")
                         : 0;
-    if (fstat(STDIN_FILENO, &st) == 0 && (o->input || !isatty(STDIN_FILENO)))
+    if (o->input && !process_can_read(STDIN_FILENO))
+        return error_set(e, ERROR_USAGE, "--stdin -: the standard input of capsid is closed");
+    if (process_can_read(STDIN_FILENO) && (o->input || !isatty(STDIN_FILENO)))
         *ret = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
     return 0;
 }
@@ -218,11 +218,11 @@ static int report_raw(const struct run_result *r, const struct run_output *build
             return -1;
     if (result_is(last, "timed_out")) {
         cleanup_free char *message = result_timeout_message(r);
-        fprintf(stderr, "%s\n", message);
+        cli_say("%s\n", message);
     } else if (result_is(last, "out_of_memory")) {
-        fprintf(stderr, "Out of memory\n");
+        cli_say("Out of memory\n");
     } else if (r->note[0]) {
-        fprintf(stderr, "Error: %s\n", r->note);
+        cli_say("Error: %s\n", r->note);
     }
     return 0;
 }
@@ -279,18 +279,20 @@ static void report_there(const json_t *result)
     const char *message = json_string_value(json_object_get(result, "message"));
 
     if (strcmp(end, "timed_out") == 0 && message)
-        fprintf(stderr, "%s\n", message);
+        cli_say("%s\n", message);
     else if (strcmp(end, "out_of_memory") == 0)
-        fprintf(stderr, "Out of memory\n");
+        cli_say("Out of memory\n");
     else if (message)
-        fprintf(stderr, "Error: %s\n", message);
+        cli_say("Error: %s\n", message);
 }
 
 static int run_there(struct cli *cli, const struct run_options *o, struct run_request *request,
                      struct error *e)
 {
-    struct client client = {
-        .url = cli->config.api, .token_file = cli->config.api_token_file, .cancel = {.fd = cli->cancel_fd}};
+    struct client client = {.url = cli->config.api,
+                            .token_file = cli->config.api_token_file,
+                            .patience = cli->config.api_patience,
+                            .cancel = {.fd = cli->cancel_fd}};
     json_t *result;
 
     if (o->kernel)

@@ -67,7 +67,7 @@ static int create(struct cli *cli, struct supervisor *s, const struct snapshot_o
     if (result == 0 && cli->json)
         result = cli_print_json(describe(&snapshot), e);
     else if (result == 0)
-        printf("Snapshot %.16s of %s %s\n", snapshot.key, l.name, made ? "is ready" : "was there already");
+        cli_print("Snapshot %.16s of %s %s\n", snapshot.key, l.name, made ? "is ready" : "was there already");
     snapshot_done(&snapshot);
     image_done(&image);
     language_done(&l);
@@ -84,11 +84,11 @@ static int print_row(const struct snapshot *s, void *context)
     text_bytes(s->allocated, size);
     cli_time(s->created, when);
     if (s->problem)
-        printf("%.16s  %-12s %10s %3s  %-6s %9s  %s\n", s->key, "(unusable)", "", "", "", size, when);
+        cli_print("%.16s  %-12s %10s %3s  %-6s %9s  %s\n", s->key, "(unusable)", "", "", "", size, when);
     else
-        printf("%.16s  %-12s %6llu MiB %3llu  %-6s %9s  %s\n", s->key, s->language,
-               (unsigned long long)s->memory_mib, (unsigned long long)s->vcpus, s->primed_job ? "yes" : "no",
-               size, when);
+        cli_print("%.16s  %-12s %6llu MiB %3llu  %-6s %9s  %s\n", s->key, s->language,
+                  (unsigned long long)s->memory_mib, (unsigned long long)s->vcpus,
+                  s->primed_job ? "yes" : "no", size, when);
     return 0;
 }
 
@@ -102,8 +102,8 @@ static int list(struct cli *cli, struct supervisor *s, const struct snapshot_opt
 {
     (void)o, (void)keys;
     if (!cli->json) {
-        printf("%-16s  %-12s %10s %3s  %-6s %9s  %s\n", "KEY", "LANGUAGE", "MEMORY", "CPU", "PRIMED",
-               "ON DISK", "CREATED");
+        cli_print("%-16s  %-12s %10s %3s  %-6s %9s  %s\n", "KEY", "LANGUAGE", "MEMORY", "CPU", "PRIMED",
+                  "ON DISK", "CREATED");
         return snapshot_each(s, print_row, NULL, e);
     }
     json_t *all = json_array();
@@ -126,9 +126,9 @@ static void print_inputs(const json_t *inputs)
     json_object_foreach(sorted, name, value)
     {
         if (json_is_string(value))
-            printf("  %-17s %s\n", name, json_string_value(value));
+            cli_print("  %-17s %s\n", name, json_string_value(value));
         else
-            printf("  %-17s %lld\n", name, (long long)json_integer_value(value));
+            cli_print("  %-17s %lld\n", name, (long long)json_integer_value(value));
     }
     json_decref(sorted);
 }
@@ -137,26 +137,26 @@ static void print_snapshot(const struct snapshot *s, int current, const char *re
 {
     char apparent[24], allocated[24], when[24];
 
-    printf("Key       %s\nDirectory %s\nMade      %s\nSize      %s, %s on disk\n", s->key, s->directory,
-           cli_time(s->created, when), text_bytes(s->apparent, apparent),
-           text_bytes(s->allocated, allocated));
+    cli_print("Key       %s\nDirectory %s\nMade      %s\nSize      %s, %s on disk\n", s->key, s->directory,
+              cli_time(s->created, when), text_bytes(s->apparent, apparent),
+              text_bytes(s->allocated, allocated));
     if (s->problem) {
-        printf("Unusable  %s\n", s->problem);
+        cli_print("Unusable  %s\n", s->problem);
         return;
     }
     if (s->primed_job)
-        printf("Primed    yes, job %u\n", (unsigned)s->primed_job);
+        cli_print("Primed    yes, job %u\n", (unsigned)s->primed_job);
     else
-        printf("Primed    no\n");
-    printf("Current   %s%s%s\n",
-           current > 0    ? "yes"
-           : current == 0 ? "no"
-                          : "unknown",
-           reason ? ": " : "", reason ? reason : "");
+        cli_print("Primed    no\n");
+    cli_print("Current   %s%s%s\n",
+              current > 0    ? "yes"
+              : current == 0 ? "no"
+                             : "unknown",
+              reason ? ": " : "", reason ? reason : "");
     for (size_t i = 0; i < manifest_file_count(s->disk_mib); i++)
-        printf("%-9s %s, SHA-256 %s\n", manifest_files[i], text_bytes(s->files[i].size, apparent),
-               s->files[i].sha256);
-    printf("Inputs:\n");
+        cli_print("%-9s %s, SHA-256 %s\n", manifest_files[i], text_bytes(s->files[i].size, apparent),
+                  s->files[i].sha256);
+    cli_print("Inputs:\n");
     print_inputs(s->inputs);
 }
 
@@ -223,9 +223,10 @@ static int verify_one(const struct snapshot *s, void *context)
         return json_array_append_new(v->all, json_pack("{s:s, s:s, s:b, s:s}", "key", s->key, "language",
                                                        s->language, "ok", good, "problem", why.text));
     if (good)
-        printf("ok       %.16s  %s\n", s->key, s->language);
+        cli_print("ok       %.16s  %s\n", s->key, s->language);
     else
-        printf("corrupt  %.16s  %s (remove it with: capsid snapshot rm %.16s)\n", s->key, why.text, s->key);
+        cli_print("corrupt  %.16s  %s (remove it with: capsid snapshot rm %.16s)\n", s->key, why.text,
+                  s->key);
     return 0;
 }
 
@@ -267,7 +268,7 @@ static int remove_one(struct cli *cli, struct supervisor *s, const struct snapsh
         result = cli_print_json(
             json_pack("{s:s, s:I}", "removed", snapshot.key, "freed_bytes", (json_int_t)freed), e);
     else if (result == 0)
-        printf("Removed snapshot %.16s, %s\n", snapshot.key, text_bytes(freed, size));
+        cli_print("Removed snapshot %.16s, %s\n", snapshot.key, text_bytes(freed, size));
     snapshot_done(&snapshot);
     return result;
 }
@@ -287,10 +288,10 @@ static void report(const struct snapshot *s, const char *reason, bool removed, v
                               json_pack("{s:s, s:s, s:s, s:I}", "key", s->key, "language", s->language,
                                         "reason", reason, "allocated_bytes", (json_int_t)s->allocated));
     else if (removed)
-        printf("%s %.16s  %s  %s: %s\n", w->dry_run ? "Would remove" : "Removed", s->key,
-               text_bytes(s->allocated, size), s->language[0] ? s->language : "(unusable)", reason);
+        cli_print("%s %.16s  %s  %s: %s\n", w->dry_run ? "Would remove" : "Removed", s->key,
+                  text_bytes(s->allocated, size), s->language[0] ? s->language : "(unusable)", reason);
     else
-        printf("Kept %.16s: %s\n", s->key, reason);
+        cli_print("Kept %.16s: %s\n", s->key, reason);
 }
 
 static int gc(struct cli *cli, struct supervisor *s, const struct snapshot_options *o, char **keys,
@@ -310,7 +311,7 @@ static int gc(struct cli *cli, struct supervisor *s, const struct snapshot_optio
     int result = snapshot_collect(s, &request, &freed, e);
     if (!cli->json) {
         if (result == 0)
-            printf("%s: %s\n", o->dry_run ? "Would be freed" : "Freed", text_bytes(freed, size));
+            cli_print("%s: %s\n", o->dry_run ? "Would be freed" : "Freed", text_bytes(freed, size));
         return result;
     }
     json_t *j = json_pack("{s:o, s:o, s:b, s:I}", "removed", w.removed, "kept", w.kept, "dry_run", o->dry_run,

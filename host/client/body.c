@@ -5,6 +5,7 @@
 #include "base/file.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -44,6 +45,16 @@ int client_address(const char *url, char **base, const char **socket, struct err
     return 0;
 }
 
+/* The user may have named a pipe of the shell: <(...) */
+static int read_token_file(const char *path, const struct cancel *cancel, struct buffer *ret, struct error *e)
+{
+    cleanup_fd int fd = open(path, O_RDONLY | O_NOCTTY | O_CLOEXEC);
+
+    if (fd < 0)
+        return error_errno(e, "cannot open %s", path);
+    return file_read_input(fd, path, TOKEN_SIZE_MAX, cancel, ret, e);
+}
+
 int client_token(const struct client *c, char **ret, struct error *e)
 {
     cleanup_buffer struct buffer text = {0};
@@ -55,7 +66,7 @@ int client_token(const struct client *c, char **ret, struct error *e)
         return 0;
     if (!file)
         buffer_add(&text, variable, strlen(variable));
-    else if (file_read(file, TOKEN_SIZE_MAX, &text, e) < 0)
+    else if (read_token_file(file, &c->cancel, &text, e) < 0)
         return error_wrap(e, "--api-token-file");
     else if (!text.data || strlen(text.data) != text.size)
         return error_set(e, ERROR_USAGE, "%s holds no token", file);

@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "base/curl.h"
+#include "base/jsontext.h"
 #include "base/log.h"
 
 #include <stdio.h>
@@ -10,6 +11,8 @@
 /* What a server adds to a result for clients of older servers. */
 static const char *const additions[] = {"status",    "executionTime", "exception",
                                         "timed_out", "state",         "stdin"};
+
+#define WAIT_MS 1000ll /* the longest wait of which all is counted */
 
 struct call {
     const struct client *client;
@@ -21,13 +24,16 @@ struct call {
     char *base;
     const char *socket;
     char *body;
-    size_t size_max; /* of the answer, or a line of it */
+    size_t size_max;  /* of the answer, or a line of it */
+    int64_t patience; /* ns that may still be spent waiting for the server, over all attempts */
     char curl_error[CURL_ERROR_SIZE];
 
     /* of one attempt */
     long status;
     bool streaming;
     struct buffer answer; /* all of it, or the line that is not whole yet */
+    size_t head_size;     /* bytes of the answer's head so far */
+    int64_t idle;         /* ns without a byte, once a part of a whole answer is there */
     json_t *end;          /* owned; the last event of a stream */
     bool refused;         /* end is an error */
     bool failed;          /* error is set */
@@ -42,15 +48,7 @@ static const char *said(const json_t *answer, char out[static 640])
     const char *text = json_string_value(json_object_get(answer, "message"));
 
     snprintf(out, 640, "%s", text && text[0] ? text : "no reason given");
-    for (char *line = out, *end; line; line = end) {
-        end = strchr(line, '\n');
-        if (end)
-            *end = '\0';
-        text_make_plain(line);
-        if (end)
-            *end++ = '\n';
-    }
-    return out;
+    return text_make_plain_lines(out);
 }
 
 static int refuse_busy(const struct call *c, const char *why, long seconds, struct error *e)
@@ -102,7 +100,7 @@ static int take_output(struct call *c, int channel, const json_t *event)
 
 static int take_event(struct call *c, const char *line, size_t size)
 {
-    json_t *j = json_loadb(line, size, JSON_ALLOW_NUL, NULL);
+    json_t *j = jsontext_parse(line, size, CLIENT_VALUES_MAX, JSON_ALLOW_NUL);
     const char *name = json_string_value(json_object_get(j, "event"));
     int result = 0;
 
@@ -149,6 +147,7 @@ static size_t on_body(char *data, size_t unit, size_t count, void *context)
     }
     if (size == 0)
         return 0;
+    c->idle = 0;
     buffer_add(&c->answer, data, size);
     if (c->streaming)
         c->failed = take_lines(c) < 0;
@@ -158,14 +157,48 @@ static size_t on_body(char *data, size_t unit, size_t count, void *context)
     return c->failed ? 0 : size;
 }
 
+/* libcurl bounds a line of it, not how many there are. */
+static size_t on_head(char *data, size_t unit, size_t count, void *context)
+{
+    struct call *c = context;
+
+    (void)data;
+    c->head_size += unit * count;
+    if (c->head_size <= CLIENT_HEAD_MAX)
+        return unit * count;
+    c->failed =
+        error_set(&c->error, ERROR_GENERAL, "the server %s answers with more than %d bytes of headers",
+                  c->client->url, CLIENT_HEAD_MAX) < 0;
+    return 0;
+}
+
 /* ---- the request --------------------------------------------------------------------------------- */
 
+/*
+ * Time is counted while the server is waited for, and no more of a wait than was asked for: not the time in which this
+ * process was stopped, or its own output waited for its reader.
+ */
 static int wait_for_more(struct call *c, struct error *e)
 {
     struct curl_waitfd cancel = {.fd = c->client->cancel.fd, .events = CURL_WAIT_POLLIN};
+    int64_t most = c->patience < WAIT_MS * 1000000 ? c->patience : WAIT_MS * 1000000;
+    int64_t start = clock_monotonic_ns();
 
-    if (c->lib->multi_poll(c->multi, &cancel, cancel.fd >= 0, 60000, NULL) != CURLM_OK)
+    if (c->patience <= 0)
+        return error_set(
+            e, ERROR_GENERAL,
+            "the server %s did not answer in time; api_patience says how long to wait beside the "
+            "program's own time",
+            c->client->url);
+    if (c->idle > CLIENT_IDLE_SECONDS * 1000000000ll && c->answer.size > 0 && !c->streaming)
+        return error_set(e, ERROR_GENERAL, "the server %s stopped in the middle of its answer",
+                         c->client->url);
+    if (c->lib->multi_poll(c->multi, &cancel, cancel.fd >= 0, (int)(most / 1000000) + 1, NULL) != CURLM_OK)
         return error_set(e, ERROR_GENERAL, "libcurl cannot wait");
+    int64_t waited = clock_monotonic_ns() - start;
+    waited = waited < most ? waited : most;
+    c->patience -= waited;
+    c->idle += waited;
     return cancel.revents ? error_set(e, ERROR_CANCELLED, "interrupted") : 0;
 }
 
@@ -206,19 +239,30 @@ static int transfer(struct call *c, struct error *e)
     return error_set(e, ERROR_GENERAL, "cannot reach the server %s: %s", c->client->url, why);
 }
 
+static json_t *parse_answer(const struct call *c)
+{
+    return jsontext_parse(c->answer.data, c->answer.size, CLIENT_VALUES_MAX, JSON_ALLOW_NUL);
+}
+
+/* An exit status is what a process can end with. */
+static bool is_result(const json_t *j)
+{
+    const json_t *code = json_object_get(j, "exit_code");
+
+    return json_is_integer(code) && json_integer_value(code) >= 0 && json_integer_value(code) <= 255 &&
+           json_is_string(json_object_get(j, "end"));
+}
+
 /* The result in an answer; -1 with the error. */
 static int judge(struct call *c, json_t **ret, struct error *e)
 {
-    json_t *j = c->streaming
-                    ? json_incref(c->end)
-                    : json_loadb(c->answer.data ? c->answer.data : "", c->answer.size, JSON_ALLOW_NUL, NULL);
+    json_t *j = c->streaming ? json_incref(c->end) : parse_answer(c);
     int result = 0;
 
     if (c->streaming && !j)
         return error_set(e, ERROR_GENERAL, "the server %s went away before the program's end",
                          c->client->url);
-    if (c->status != 200 || c->refused || !json_is_integer(json_object_get(j, "exit_code")) ||
-        !json_is_string(json_object_get(j, "end")) || (c->request->on_output && !c->streaming))
+    if (c->status != 200 || c->refused || !is_result(j) || (c->request->on_output && !c->streaming))
         result = judge_refusal(c, j, e);
     for (size_t i = 0; result == 0 && i < sizeof(additions) / sizeof(additions[0]); i++)
         json_object_del(j, additions[i]);
@@ -235,6 +279,8 @@ static void forget_answer(struct call *c)
     buffer_free(&c->answer);
     c->end = NULL;
     c->status = 0;
+    c->head_size = 0;
+    c->idle = 0;
     c->streaming = c->refused = c->failed = false;
     c->curl_error[0] = '\0';
 }
@@ -250,7 +296,7 @@ static int attempts(struct call *c, json_t **ret, struct error *e)
             return -1;
         if (c->status != 429 && c->status != 503)
             return judge(c, ret, e);
-        json_t *j = json_loadb(c->answer.data ? c->answer.data : "", c->answer.size, 0, NULL);
+        json_t *j = parse_answer(c);
         said(j, why);
         json_decref(j);
         c->lib->easy_getinfo(c->curl, CURLINFO_RETRY_AFTER, &after);
@@ -288,6 +334,8 @@ static void set_options(struct call *c, const char *url)
     l->easy_setopt(c->curl, CURLOPT_TCP_KEEPIDLE, 30L);
     l->easy_setopt(c->curl, CURLOPT_TCP_KEEPINTVL, 10L);
     l->easy_setopt(c->curl, CURLOPT_ERRORBUFFER, c->curl_error);
+    l->easy_setopt(c->curl, CURLOPT_HEADERFUNCTION, on_head);
+    l->easy_setopt(c->curl, CURLOPT_HEADERDATA, c);
     l->easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, on_body);
     l->easy_setopt(c->curl, CURLOPT_WRITEDATA, c);
     l->easy_setopt(c->curl, CURLOPT_HTTPHEADER, c->headers);
@@ -307,6 +355,9 @@ static int prepare(struct call *c, uint64_t max_output, struct error *e)
 {
     cleanup_free char *token = NULL, *url = NULL, *authorization = NULL;
 
+    uint64_t run = c->request->timeout ? c->request->timeout : CLIENT_RUN_SECONDS;
+
+    c->patience = (int64_t)(run + c->client->patience) * 1000000000;
     c->size_max = CLIENT_ANSWER_MAX + (size_t)max_output * 12; /* two outputs, each byte as \u0000 */
     if (client_address(c->client->url, &c->base, &c->socket, e) < 0 || client_token(c->client, &token, e) < 0)
         return -1;

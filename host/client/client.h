@@ -14,12 +14,17 @@
 #define CLIENT_ATTEMPTS_MAX 5       /* requests in all, when the server is busy */
 #define CLIENT_RETRY_SECONDS_MAX 30 /* the longest that is waited before the next */
 #define CLIENT_CONNECT_SECONDS 10   /* until the server takes the connection */
+#define CLIENT_IDLE_SECONDS 60      /* the longest pause within an answer that is no stream */
+#define CLIENT_RUN_SECONDS 300 /* what a server lets a program run at most, unless it was started otherwise */
 #define CLIENT_ANSWER_MAX                                                                                    \
     (64u << 20) /* bytes of an answer, or a line of a stream, beside what max_output allows */
+#define CLIENT_HEAD_MAX (64 << 10) /* bytes of an answer's head */
+#define CLIENT_VALUES_MAX 1000     /* in an answer or a line; a result has some 40 */
 
 struct client {
     const char *url;        /* http://HOST[:PORT], https://HOST[:PORT], unix:/PATH; borrowed, as all here */
     const char *token_file; /* holds the bearer token; NULL or "": CAPSID_API_TOKEN does, if it is set */
+    uint64_t patience;      /* seconds that the server may take beside the program's own time */
     struct cancel cancel;   /* hangs up, which ends the program */
 };
 

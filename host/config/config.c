@@ -1,10 +1,12 @@
 #include "config/config.h"
 
 #include "base/cleanup.h"
+#include "base/file.h"
 #include "base/text.h"
 
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <ini.h>
 #include <limits.h>
 #include <stdbool.h>
@@ -19,7 +21,7 @@ static const struct {
     uint64_t min, max;
 } bounds[] = {
     {"timeout", 1, 86400}, {"max_output", 1, 1ull << 30}, {"boot_timeout", 1, 3600},
-    {"pool_max", 0, 1000}, {"pool_memory", 0, 1u << 24},
+    {"pool_max", 0, 1000}, {"pool_memory", 0, 1u << 24},  {"api_patience", 1, 86400},
 };
 
 const char *config_accel_name(enum accel_choice accel)
@@ -117,10 +119,11 @@ static int on_entry(void *user, const char *section, const char *name, const cha
 static int load_file(struct config *c, const char *path, struct error *e)
 {
     struct file_context ctx = {.config = c, .path = path, .error = e};
-    cleanup_file FILE *f = fopen(path, "re");
+    cleanup_fd int fd = file_open(path, O_RDONLY, e);
 
-    if (!f)
-        return errno == ENOENT ? 0 : error_errno(e, "cannot open %s", path);
+    if (fd < 0)
+        return errno == ENOENT ? 0 : -1;
+    cleanup_file FILE *f = fdopen(take_fd(&fd), "re");
     int line = ini_parse_file(f, on_entry, &ctx);
     if (ctx.failed)
         return -1;

@@ -18,6 +18,13 @@
 enum accel_choice { ACCEL_AUTO, ACCEL_KVM, ACCEL_TCG };
 enum confine_choice { CONFINE_AUTO, CONFINE_STRICT, CONFINE_OFF };
 
+/*
+ * Ids that nobody hands out: useradd(8) gives subordinate ids below SUB_UID_MAX, 600100000 (login.defs(5)), systemd's
+ * containers and foreign users have those up to 1879048191 and from 2147352576 on (systemd's "Users, Groups, UIDs and
+ * GIDs"). Below 2147483648, for not all of the world takes them for unsigned.
+ */
+#define CONFIG_VM_UIDS "2000000000-2000065535"
+
 /* S(key, kind, default, "help"). Kinds: path, accel, vmm, confine, u64 with its bounds in config.c. */
 #define CONFIG_SETTINGS(S)                                                                                   \
     S(home, path, NULL, "state directory: images, snapshots, scratch")                                       \
@@ -36,7 +43,7 @@ enum confine_choice { CONFINE_AUTO, CONFINE_STRICT, CONFINE_OFF };
     S(jailer, path, "",                                                                                      \
       "Firecracker's jailer, for root; empty: the one beside Firecracker; none: no jailer")                  \
     S(confine, confine, "auto", "confinement of the VMM: auto (what this machine allows), strict or off")    \
-    S(vm_uids, path, "900000-965535", "user ids for VMs, where capsid runs as root: FIRST-LAST")             \
+    S(vm_uids, path, CONFIG_VM_UIDS, "user ids for VMs, where capsid runs as root: FIRST-LAST")              \
     S(pool, path, "",                                                                                        \
       "capsid api: languages of which VMs are kept ready from the start, LANG[=N],...; off: no pool")        \
     S(pool_max, u64, "0", "capsid api: VMs of the pool, in whatever state; 0: 8 a processor, at most 64")    \
@@ -44,7 +51,9 @@ enum confine_choice { CONFINE_AUTO, CONFINE_STRICT, CONFINE_OFF };
       "capsid api: MiB that the pool's VMs may take together; 0: what the machine has")                      \
     S(api, path, "",                                                                                         \
       "server that capsid run uses: http://HOST:PORT, https://HOST:PORT or unix:/PATH; empty: none")         \
-    S(api_token_file, path, "", "file with the bearer token for it")
+    S(api_token_file, path, "", "file with the bearer token for it")                                         \
+    S(api_patience, u64, "900",                                                                              \
+      "seconds that it may take beside the program's own time: for others, images, snapshots")
 
 struct config {
     char *home;         /* owned */
@@ -68,6 +77,7 @@ struct config {
     uint64_t pool_memory;
     char *api;            /* owned */
     char *api_token_file; /* owned */
+    uint64_t api_patience;
 };
 
 /* Reads all sources but the flags. On failure *c is empty. The caller ends it with config_done(). */

@@ -1,6 +1,7 @@
 #include "image/sbom.h"
 
 #include "base/cleanup.h"
+#include "base/jsontext.h"
 #include "base/text.h"
 
 #include <ctype.h>
@@ -86,7 +87,7 @@ char *sbom_make(const char *digest, const struct packages *packages, const char 
                           "dataLicense", "CC0-1.0", "SPDXID", "SPDXRef-DOCUMENT", "name", name,
                           "documentNamespace", space, "creationInfo", "created", CREATED, "creators",
                           "Tool: capsid-" CAPSID_VERSION, "packages", all, "relationships", relations);
-    char *text = json_dumps(j, JSON_INDENT(2));
+    char *text = jsontext_format(j, JSON_INDENT(2));
     json_decref(j);
     return text;
 }

@@ -1,4 +1,5 @@
-/* base/text: numbers, names, UTF-8, base64, sizes. */
+/* base/text and base/jsontext: numbers, names, UTF-8, base64, sizes; JSON of others and ours. */
+#include "base/jsontext.h"
 #include "base/text.h"
 
 #include "unit.h"
@@ -132,6 +133,63 @@ START_TEST(text_without_a_size_is_not_left_out_in_silence)
 }
 END_TEST
 
+START_TEST(lines_stay_lines)
+{
+    char text[] = "one\x1b[31m\ntwo\xc2\x9b\r\n";
+
+    ck_assert_str_eq(text_make_plain_lines(text), "one?[31m\ntwo?? \n");
+}
+END_TEST
+
+START_TEST(json_that_would_take_much_memory_is_not_parsed)
+{
+    const struct {
+        const char *text;
+        enum jsontext_shape shape; /* with at most 4 values */
+    } cases[] = {
+        {"", JSONTEXT_FINE},
+        {"[1,2,3,4]", JSONTEXT_FINE},
+        {"[1,2,3,4,5]", JSONTEXT_MANY},
+        {"[[],[],[]]", JSONTEXT_MANY},
+        {"{\"a,b,c,d,e,[[[[[\\\",,,,,,\":1}", JSONTEXT_FINE}, /* within a string */
+        {"\"\\", JSONTEXT_FINE},                              /* a cut escape */
+    };
+    char deep[2 * JSONTEXT_DEPTH_MAX + 2];
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char *exact = unit_exact(cases[i].text, strlen(cases[i].text));
+        ck_assert_msg(jsontext_shape(exact, strlen(cases[i].text), 4) == cases[i].shape, "%s", cases[i].text);
+        free(exact);
+    }
+    memset(deep, '[', JSONTEXT_DEPTH_MAX + 1);
+    memset(deep + JSONTEXT_DEPTH_MAX, ']', JSONTEXT_DEPTH_MAX);
+    json_t *j = jsontext_parse(deep, 2 * JSONTEXT_DEPTH_MAX, 100, 0);
+    ck_assert_ptr_nonnull(j);
+    json_decref(j);
+    memset(deep, '[', JSONTEXT_DEPTH_MAX + 1);
+    ck_assert_int_eq(jsontext_shape(deep, JSONTEXT_DEPTH_MAX + 1, 100), JSONTEXT_DEEP);
+    ck_assert_ptr_null(jsontext_parse(NULL, 0, 4, 0));
+    ck_assert_ptr_null(jsontext_parse("[1,2,3,4,5]", 11, 4, 0));
+}
+END_TEST
+
+START_TEST(json_of_ours_holds_no_control_character)
+{
+    json_t *j = json_pack("{s:s, s:s}", "a", "\xc2\x80-\xc2\x9f\x7f\x1b\n", "\xc2\x9bk",
+                          "\xc3\xbc\xc2\xa0\xe2\x82\xac");
+    char *text = jsontext_format(j, JSON_COMPACT);
+    json_t *again = jsontext_parse(text, strlen(text), 10, 0);
+
+    ck_assert_str_eq(
+        text, "{\"a\":\"\\u0080-\\u009F\\u007F\\u001B\\n\",\"\\u009Bk\":\"\xc3\xbc\xc2\xa0\xe2\x82\xac\"}");
+    ck_assert(json_equal(j, again));
+    json_decref(again);
+    json_decref(j);
+    free(text);
+    ck_assert_ptr_null(jsontext_format(NULL, 0));
+}
+END_TEST
+
 int main(void)
 {
     struct unit u = unit_begin("host_text");
@@ -139,6 +197,9 @@ int main(void)
     unit_add(&u, numbers_are_whole_and_bounded);
     unit_add(&u, utf8_prefix_ends_at_the_first_bad_byte);
     unit_add(&u, plain_text_has_nothing_that_a_terminal_acts_on);
+    unit_add(&u, lines_stay_lines);
+    unit_add(&u, json_that_would_take_much_memory_is_not_parsed);
+    unit_add(&u, json_of_ours_holds_no_control_character);
     unit_add(&u, base64_is_that_of_rfc_4648);
     unit_add(&u, names_cannot_leave_their_directory);
     unit_add(&u, sizes_are_short);

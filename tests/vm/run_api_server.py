@@ -6,13 +6,24 @@
   html          a page
   broken        the beginning of a stream
   silent        nothing
+  hang          takes the request and neither answers nor hangs up
+  drip          a head, and then a blank every 0.2 s for ever
+  stop          half an answer, then nothing
+  heads         headers without end
+  many          nine megabytes of small values
+  deep          nine megabytes of arrays within each other
+  line          a stream whose first line has no end
+  status N      a result with exit_code N
+  control       a result and a message with control characters of both sets
 """
 
 import http.server
 import json
 import sys
+import time
 
 kind, left = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 0
+number = left
 
 
 def error(code, message):
@@ -56,7 +67,53 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.end_headers()
             line = b'{"event":"stdout","data":"some"}\n'
             self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
+        else:
+            self.be_hostile()
         self.close_connection = True
+
+    def begin(self, kind, size=1 << 30):
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(size))
+        self.end_headers()
+
+    def result(self, **fields):
+        return json.dumps({"stdout": "", "stderr": "", "exit_code": 0, "end": "exited"} | fields, ensure_ascii=False).encode()
+
+    def be_hostile(self):
+        wants_stream = "ndjson" in self.headers["Accept"]
+        media = "application/x-ndjson" if wants_stream else "application/json"
+        try:
+            if kind == "hang":
+                self.rfile.read(1)  # until the client has had enough
+            elif kind == "drip":
+                self.begin(media)
+                while True:
+                    self.wfile.write(b" ")
+                    time.sleep(0.2)
+            elif kind == "stop":
+                self.begin(media)
+                self.wfile.write(b'{"stdout":')
+                self.rfile.read(1)
+            elif kind == "heads":
+                self.send_response(200)
+                for i in range(1 << 20):
+                    self.wfile.write(b"X-%d: %s\r\n" % (i, b"x" * 1000))
+            elif kind == "many":
+                self.answer(200, b"[" + b"[]," * 3000000 + b"[]]", media)
+            elif kind == "deep":
+                self.answer(200, b"[" * 9000000, media)
+            elif kind == "line":
+                self.begin(media)
+                while True:
+                    self.wfile.write(b"x" * 65536)
+            elif kind == "status":
+                body = self.result(exit_code=number)
+                self.answer(200, body[:-1] + b', "event": "end"}\n' if wants_stream else body, media)
+            elif kind == "control":
+                self.answer(200, self.result(stdout="a\x9b31mb\x7f\x1b[0mc\x80", end="timed_out", message="m\x9b31m"), media)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
 
 
 with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:

@@ -205,6 +205,32 @@ bad "a page" 1 'Error: * does not answer as a Capsid server does (status 200)' h
 bad "a page, raw" 1 'Error: * does not answer as a Capsid server does (status 200)' html 0 --raw
 bad "a broken stream" 1 'Error: the server * went away before the program'\''s end*' broken 0 --raw
 bad "no answer" 1 'Error: the server * went away before the program'\''s end*' silent
+export CAPSID_API_PATIENCE=1
+for raw in '' --raw; do
+	slow="Error: the server * did not answer in time; api_patience says *"
+	bad "a server that hangs$raw" 1 "$slow" hang 0 -t 1 $raw
+	bad "a server that drips$raw" 1 "$slow" drip 0 -t 1 $raw
+	bad "a server that stops$raw" 1 "$slow" stop 0 -t 1 $raw
+	bad "a head without end$raw" 1 'Error: the server * answers with more than 65536 bytes of headers' heads 0 $raw
+	bad "an exit status of 256$raw" 1 'Error: * does not answer as a Capsid server does (status 200)' status 256 $raw
+	bad "an exit status of -1$raw" 1 'Error: * does not answer as a Capsid server does (status 200)' status -1 $raw
+	# What a parser would make of these takes 460 MB.
+	limit=$(ulimit -S -v)
+	ulimit -S -v 250000
+	bad "many values$raw" 1 'Error: *' many 0 $raw
+	bad "deep values$raw" 1 'Error: *' deep 0 $raw
+	ulimit -S -v "$limit"
+done
+bad "a line without end" 1 'Error: the server * answers with more than 67108864 bytes' line 0 --max-output 1 --raw
+unset CAPSID_API_PATIENCE
+start_server bad python3 "$SRC/tests/vm/run_api_server.py" status 255
+capsid run --api "http://127.0.0.1:$(cat "$TMPDIR/bad")" -l python -c 1
+expect "an exit status of 255" "$status" 255
+stop_server $server
+start_server bad python3 "$SRC/tests/vm/run_api_server.py" control
+capsid run --api "http://127.0.0.1:$(cat "$TMPDIR/bad")" -l python -c 1
+expect "control characters" "$status $(grep -c '"stdout": "a\\u009B31mb\\u007f\\u001b\[0mc\\u0080"' "$TMPDIR/out") $(LC_ALL=C grep -cP '[\x80-\xff\x7f\x1b]' "$TMPDIR/out")" "0 1 0"
+stop_server $server
 start_server bad python3 "$SRC/tests/vm/run_api_server.py" busy 2
 capsid run --api "http://127.0.0.1:$(cat "$TMPDIR/bad")" -l python -c 1
 expect "busy, then not" "$status $(field stdout)" "7 at last"
