@@ -28,22 +28,28 @@ static int pidfd_kill(int pidfd, int signal)
     return (int)syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0);
 }
 
-uint64_t child_start_time(pid_t pid)
+/* Fields 6 and 22 of /proc/PID/stat (proc(5)): the session and the start time. */
+static bool read_stat(pid_t pid, int *session, unsigned long long *start)
 {
     char path[64], line[1024];
-    unsigned long long start = 0;
 
     snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
     cleanup_file FILE *f = fopen(path, "re");
     if (!f || !fgets(line, sizeof(line), f))
-        return 0;
+        return false;
     /* The command, field 2, may hold anything; its closing parenthesis is the last one. */
     char *p = strrchr(line, ')');
-    if (!p ||
-        sscanf(p + 1, " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu",
-               &start) != 1)
-        return 0;
-    return start;
+    return p &&
+           sscanf(p + 1, " %*c %*s %*s %d %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu",
+                  session, start) == 2;
+}
+
+uint64_t child_start_time(pid_t pid)
+{
+    unsigned long long start;
+    int session;
+
+    return read_stat(pid, &session, &start) ? start : 0;
 }
 
 static void redirect(int fd, int target)
@@ -90,6 +96,7 @@ static void run_child(const struct child_spec *spec, const int report[2])
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     signal(SIGPIPE, SIG_DFL);
+    signal(SIGXFSZ, SIG_DFL);
     signal(SIGCHLD, SIG_DFL);
     setsid();
     child_die_with_parent(report[1]);
@@ -211,8 +218,11 @@ void child_kill_recorded(pid_t pid, uint64_t start_time)
 {
     cleanup_fd int pidfd = pidfd_of(pid);
 
-    /* The pidfd pins the process, so the start time is checked on the very process that is signalled. */
-    if (pidfd >= 0 && start_time != 0 && child_start_time(pid) == start_time)
+    unsigned long long start;
+    int session;
+
+    /* The pidfd pins the process, so what is checked is the very process that is signalled. Ours begin a session. */
+    if (pidfd >= 0 && read_stat(pid, &session, &start) && start == start_time && session == pid)
         pidfd_kill(pidfd, SIGKILL);
 }
 

@@ -62,8 +62,8 @@ int child_wait(struct child *c, int64_t deadline, const struct cancel *cancel, i
 /* SIGKILL, and reaps it. Does nothing for CHILD_NONE. */
 void child_kill(struct child *c);
 
-/* Kills the process that pid and start_time name, when it still runs. For what another process left behind.
- */
+/* Kills the process that pid and start_time name, when it still runs and leads a session, as those of child_spawn() do. For
+ * what another process left behind. */
 void child_kill_recorded(pid_t pid, uint64_t start_time);
 
 /*

@@ -28,15 +28,14 @@ static int ask_version(const char *vmm, struct buffer *ret, struct error *e)
 static int find_version(const struct home *h, const char *vmm, const char *digest, struct buffer *ret,
                         struct error *e)
 {
-    cleanup_free char *cache = home_path(h, "cache/version-%.32s", digest);
-    struct error none = {0};
+    cleanup_free char *cache = text_format("version-%.32s", digest);
 
-    if (file_exists(cache) && file_read(cache, VERSION_MAX, ret, &none) == 0 && ret->size > 0)
+    if (home_cache_read(h, cache, VERSION_MAX, ret) && ret->size > 0)
         return 0;
-    buffer_free(ret);
     if (ask_version(vmm, ret, e) < 0)
         return -1;
-    return file_replace(cache, h->scratch, ret->data, ret->size, 0600, e);
+    home_cache_write(h, cache, ret->data);
+    return 0;
 }
 
 /* A string that JSON cannot hold becomes null, which the check at the end refuses. */

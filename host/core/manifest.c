@@ -3,8 +3,11 @@
 #include "base/cleanup.h"
 #include "vmm/driver.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define INPUTS_MAX 64
 #define VALUE_MAX 4096 /* bytes; a kernel's command line has 2048 at most */
@@ -134,6 +137,77 @@ char *manifest_format(const struct manifest *m, const char *key)
     char *text = json_dumps(j, JSON_INDENT(2));
     json_decref(j);
     return text;
+}
+
+static char *make_seal(const char *text, size_t size)
+{
+    char digest[DIGEST_HEX_SIZE];
+
+    digest_bytes(text, size, digest);
+    return text_format("%s  " MANIFEST_NAME "\n", digest);
+}
+
+/* Nobody but capsid writes here; still, a link, a device or a huge file must not be read. */
+static int read_small(const char *path, size_t max, struct buffer *ret, struct error *e)
+{
+    cleanup_fd int fd = file_open(path, O_RDONLY | O_NOFOLLOW, e);
+    struct stat st;
+
+    if (fd < 0 && errno == ENOENT)
+        return error_set(e, ERROR_CORRUPT, "%s is missing", path);
+    if (fd < 0) {
+        e->kind = errno == EINVAL ? ERROR_CORRUPT : e->kind;
+        return -1;
+    }
+    if (fstat(fd, &st) < 0 || (uint64_t)st.st_size > max)
+        return error_set(e, ERROR_CORRUPT, "%s is not a file of at most %zu bytes", path, max);
+    return file_read_fd(fd, path, max, ret, e);
+}
+
+static int check_seal(const char *directory, const struct buffer *manifest, struct error *e)
+{
+    cleanup_free char *path = text_format("%s/" MANIFEST_SEAL_NAME, directory);
+    cleanup_free char *wanted = make_seal(manifest->data, manifest->size);
+    cleanup_buffer struct buffer seal = {0};
+
+    if (read_small(path, MANIFEST_SEAL_MAX, &seal, e) < 0)
+        return -1;
+    if (strcmp(seal.data, wanted) != 0)
+        return error_set(e, ERROR_CORRUPT,
+                         "%s/" MANIFEST_NAME " is corrupt: it is not what " MANIFEST_SEAL_NAME " says",
+                         directory);
+    return 0;
+}
+
+int manifest_read(struct manifest *ret, const char *directory, const char *key, struct error *e)
+{
+    cleanup_free char *path = text_format("%s/" MANIFEST_NAME, directory);
+    cleanup_buffer struct buffer text = {0};
+
+    if (read_small(path, MANIFEST_MAX, &text, e) < 0)
+        return -1;
+    if (manifest_parse(ret, key, text.data, text.size, e) < 0)
+        return error_wrap(e, "%s is not valid", path);
+    if (check_seal(directory, &text, e) == 0)
+        return 0;
+    manifest_done(ret);
+    return -1;
+}
+
+int manifest_write(const struct manifest *m, const char *key, const char *directory, const char *scratch,
+                   struct error *e)
+{
+    cleanup_free char *path = text_format("%s/" MANIFEST_NAME, directory);
+    cleanup_free char *seal_path = text_format("%s/" MANIFEST_SEAL_NAME, directory);
+    cleanup_free char *text = manifest_format(m, key);
+
+    if (!text || strlen(text) > MANIFEST_MAX)
+        return error_set(e, ERROR_GENERAL, "the manifest of %s has more than %d bytes", directory,
+                         MANIFEST_MAX);
+    cleanup_free char *seal = make_seal(text, strlen(text));
+    return file_replace(path, scratch, text, strlen(text), 0600, e) < 0
+               ? -1
+               : file_replace(seal_path, scratch, seal, strlen(seal), 0600, e);
 }
 
 /* A digest's beginning tells enough. */

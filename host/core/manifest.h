@@ -19,9 +19,18 @@
 #define MANIFEST_NAME "manifest.json"
 #define MANIFEST_MAX 65536 /* bytes */
 
+/*
+ * A file beside it with the manifest's own SHA-256, as sha256sum(1) writes it. The key covers the inputs only; this covers
+ * what was found out when the snapshot was made: the digests, the primed job. Whoever damages or changes one of the two
+ * files is found out before anything of it is used. Whoever can change both can as well put in another memory: against that
+ * stands only that nobody else may write to the state directory (store/home.h).
+ */
+#define MANIFEST_SEAL_NAME "manifest.sha256"
+#define MANIFEST_SEAL_MAX 128 /* bytes */
+
 /* Raise it when snapshots made before are not what one made now would be: other devices, another protocol, other files,
  * other words of our own on the guest's command line. */
-#define MANIFEST_FORMAT 6
+#define MANIFEST_FORMAT 7
 
 /* Every file of a snapshot but the manifest; the last one only of a VM with a scratch disk. */
 enum { MANIFEST_MEMORY, MANIFEST_STATE, MANIFEST_DISK, MANIFEST_FILES };
@@ -62,6 +71,11 @@ int manifest_parse(struct manifest *ret, const char *key, const char *text, size
 
 /* The manifest as text; the caller frees it. */
 char *manifest_format(const struct manifest *m, const char *key);
+
+/* The manifest and its seal, out of a snapshot's directory and into it. scratch is for file_replace(). */
+int manifest_read(struct manifest *ret, const char *directory, const char *key, struct error *e);
+int manifest_write(const struct manifest *m, const char *key, const char *directory, const char *scratch,
+                   struct error *e);
 
 /* Names and values of the inputs that differ, "NAME (was OLD, is NEW)", separated by commas; empty: none. The caller
  * frees it. */

@@ -54,27 +54,6 @@ static char *snapshot_directory(const struct supervisor *s, const char *key)
 
 /* ---- reading ------------------------------------------------------------------------------------ */
 
-/* Nobody but capsid writes here; still, a link, a device or a huge file must not be read. */
-static int read_manifest(struct manifest *ret, const char *directory, const char *key, struct error *e)
-{
-    cleanup_free char *path = text_format("%s/" MANIFEST_NAME, directory);
-    cleanup_fd int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    cleanup_buffer struct buffer text = {0};
-    struct stat st;
-
-    if (fd < 0 && (errno == ENOENT || errno == ELOOP))
-        return error_set(e, ERROR_CORRUPT, errno == ENOENT ? "%s is missing" : "%s is a symbolic link", path);
-    if (fd < 0 || fstat(fd, &st) < 0)
-        return error_errno(e, "cannot open %s", path);
-    if (!S_ISREG(st.st_mode) || st.st_size > MANIFEST_MAX)
-        return error_set(e, ERROR_CORRUPT, "%s is not a file of at most %d bytes", path, MANIFEST_MAX);
-    if (file_read_fd(fd, path, MANIFEST_MAX, &text, e) < 0)
-        return -1;
-    if (manifest_parse(ret, key, text.data, text.size, e) < 0)
-        return error_wrap(e, "%s is not valid", path);
-    return 0;
-}
-
 static void measure(struct snapshot *s)
 {
     struct stat st;
@@ -108,7 +87,7 @@ static int read_snapshot(struct snapshot *ret, const struct supervisor *s, const
     struct snapshot snapshot = {.key = text_copy(key), .directory = snapshot_directory(s, key)};
     struct manifest m;
 
-    if (read_manifest(&m, snapshot.directory, key, e) < 0) {
+    if (manifest_read(&m, snapshot.directory, key, e) < 0) {
         snapshot_done(&snapshot);
         return -1;
     }
@@ -281,6 +260,9 @@ static int find_snapshot(struct snapshot *ret, const struct supervisor *s, const
         }
         snapshot_done(ret);
     }
+    /* What is no fault of the snapshot, such as a want of file descriptors, is not mended by removing it. */
+    if (e->kind != ERROR_CORRUPT)
+        return error_wrap(e, "snapshot %.*s cannot be used", KEY_SHORT, key);
     return error_wrap(e, "snapshot %.*s cannot be used (remove it with: capsid snapshot rm %.*s)", KEY_SHORT,
                       key, KEY_SHORT, key);
 }
@@ -300,9 +282,9 @@ int snapshot_check(const struct snapshot *snapshot, const struct cancel *cancel,
         cleanup_free char *path = text_format("%s/%s", snapshot->directory, manifest_files[i]);
         if (check_shape(path, &snapshot->files[i], e) < 0)
             return -1;
-        cleanup_fd int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        cleanup_fd int fd = file_open(path, O_RDONLY | O_NOFOLLOW, e);
         if (fd < 0)
-            return error_errno(e, "cannot open %s", path);
+            return -1;
         if (compute_digest(fd, i, cancel, digest, e) < 0)
             return error_wrap(e, "%s", path);
         if (strcmp(digest, snapshot->files[i].sha256) != 0)
@@ -394,17 +376,11 @@ static int describe_file(struct manifest_file *ret, const char *directory, size_
 static int write_manifest(struct supervisor *s, const char *directory, const char *key, struct manifest *m,
                           struct error *e)
 {
-    cleanup_free char *path = text_format("%s/" MANIFEST_NAME, directory);
-
     for (size_t i = 0; i < manifest_file_count(m->disk_mib); i++)
         if (describe_file(&m->files[i], directory, i, e) < 0)
             return -1;
     m->created = clock_realtime_ns() / 1000000000;
-    cleanup_free char *text = manifest_format(m, key);
-    if (!text || strlen(text) > MANIFEST_MAX)
-        return error_set(e, ERROR_GENERAL, "the manifest of %s has more than %d bytes", directory,
-                         MANIFEST_MAX);
-    return file_replace(path, s->home.scratch, text, strlen(text), 0600, e);
+    return manifest_write(m, key, directory, s->home.scratch, e);
 }
 
 /* Gives the finished directory its name, in place of a snapshot that had it. */

@@ -50,7 +50,6 @@ int supervisor_decide_accel(struct supervisor *s, struct error *e)
 /* Says what is missing once for each boot of the machine and whenever it changes; capsid doctor always does. */
 static void tell_missing(const struct supervisor *s, const char *missing)
 {
-    cleanup_free char *path = home_path(&s->home, "cache/confinement");
     cleanup_buffer struct buffer boot = {0};
     cleanup_buffer struct buffer told = {0};
     struct error ignored = {0};
@@ -58,10 +57,10 @@ static void tell_missing(const struct supervisor *s, const char *missing)
     if (file_read("/proc/sys/kernel/random/boot_id", 64, &boot, &ignored) < 0)
         buffer_add_text(&boot, "unknown");
     cleanup_free char *now = text_format("%s %s\n", text_trim(boot.data), missing);
-    if (file_exists(path) && file_read(path, 1024, &told, &ignored) == 0 && strcmp(told.data, now) == 0)
+    if (home_cache_read(&s->home, "confinement", 1024, &told) && strcmp(told.data, now) == 0)
         return;
     log_progress("The VMM is confined only in part; missing: %s; capsid doctor says why", missing);
-    file_replace(path, s->home.scratch, now, strlen(now), 0600, &ignored);
+    home_cache_write(&s->home, "confinement", now);
 }
 
 int supervisor_decide_confinement(struct supervisor *s, struct error *e)
@@ -82,11 +81,9 @@ static pthread_mutex_t accel_mutex = PTHREAD_MUTEX_INITIALIZER;
 
 void supervisor_accel_works(struct supervisor *s)
 {
-    struct error e = {0};
-
     pthread_mutex_lock(&accel_mutex);
-    if (s->accel.open && accel_confirm(&s->accel, &s->home, &e) < 0)
-        log_warning("the choice of the accelerator is not remembered: %s", e.text);
+    if (s->accel.open)
+        accel_confirm(&s->accel, &s->home);
     pthread_mutex_unlock(&accel_mutex);
 }
 

@@ -127,12 +127,14 @@ static int compare_digest(const struct copy *c, const char *wanted, struct error
 static int load_file(const char *path, const char *wanted, const struct cancel *cancel, uint64_t *size,
                      struct error *e)
 {
-    cleanup_fd int from = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    cleanup_fd int from = file_open(path, O_RDONLY | O_NOFOLLOW, e);
     cleanup_fd int to = memfd_create("capsid-template", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     cleanup_free char *chunk = memory_allocate(CHUNK);
     struct stat st;
 
-    if (from < 0 || fstat(from, &st) < 0)
+    if (from < 0)
+        return -1;
+    if (fstat(from, &st) < 0)
         return error_errno(e, "cannot open %s", path);
     if (to < 0)
         return error_errno(e, "memfd_create");

@@ -97,12 +97,12 @@ static int show_phases(int fd, const char *name, int64_t deadline, const struct 
 static int run_with_status(struct home *h, const struct arguments *a, int status[static 2], const char *log,
                            const char *name, int64_t deadline, const struct cancel *cancel, struct error *e)
 {
-    cleanup_fd int log_fd = open(log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    cleanup_fd int log_fd = file_open(log, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, e);
     struct child c = CHILD_NONE;
     int code = 0;
 
     if (log_fd < 0)
-        return error_errno(e, "cannot write %s", log);
+        return -1;
     struct child_spec spec = {.argv = a->words, .stdin_fd = -1, .stdout_fd = status[1], .stderr_fd = log_fd};
     if (child_spawn(&c, &spec, e) < 0)
         return -1;

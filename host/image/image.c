@@ -106,10 +106,10 @@ static int corrupt(const struct image *i, const char *how, struct error *e)
 int image_check(const struct image *i, const struct cancel *cancel, struct error *e)
 {
     char digest[DIGEST_HEX_SIZE];
-    cleanup_fd int fd = open(i->path, O_RDONLY | O_CLOEXEC);
+    cleanup_fd int fd = file_open(i->path, O_RDONLY, e);
 
     if (fd < 0)
-        return errno == ENOENT ? corrupt(i, "missing", e) : error_errno(e, "cannot open %s", i->path);
+        return errno == ENOENT ? corrupt(i, "missing", e) : -1;
     if (digest_fd(fd, cancel, digest, e) < 0)
         return error_wrap(e, "%s", i->path);
     return strcmp(digest, i->digest) == 0 ? 0 : corrupt(i, "corrupt", e);

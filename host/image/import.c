@@ -166,12 +166,12 @@ static int wait_for_pull(struct import *i, struct child *c, uint64_t max_bytes, 
 static int pull(struct import *i, uint64_t max_bytes, struct error *e)
 {
     cleanup_free char *destination = text_format("oci:%s:image", i->layout);
-    cleanup_fd int log = open(i->log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    cleanup_fd int log = file_open(i->log, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, e);
     struct arguments a = {0};
     struct child c = CHILD_NONE;
 
     if (log < 0)
-        return error_errno(e, "cannot write %s", i->log);
+        return -1;
     arguments_add(&a, "skopeo");
     arguments_add(&a, "--override-os");
     arguments_add(&a, "linux");

@@ -275,13 +275,13 @@ int layout_parse_config(struct layout *l, const char *text, size_t size, struct 
 int layout_open_blob(const struct layout *l, const struct layout_blob *blob, struct error *e)
 {
     cleanup_free char *path = text_format("%s/blobs/sha256/%s", l->directory, blob->digest);
-    cleanup_fd int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    cleanup_fd int fd = file_open(path, O_RDONLY | O_NOFOLLOW, e);
     char digest[DIGEST_HEX_SIZE];
     struct stat st;
 
     if (fd < 0 || fstat(fd, &st) < 0)
-        return error_errno(e, "blob sha256:%.16s", blob->digest);
-    if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != blob->size)
+        return error_wrap(e, "blob sha256:%.16s", blob->digest);
+    if ((uint64_t)st.st_size != blob->size)
         return error_set(e, ERROR_CORRUPT, "blob sha256:%.16s has %lld bytes instead of %llu; pull it again",
                          blob->digest, (long long)st.st_size, (unsigned long long)blob->size);
     if (digest_fd(fd, NULL, digest, e) < 0)

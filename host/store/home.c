@@ -4,16 +4,19 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "store/trust.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 
 #define LOCK_RETRY_MS 20
 #define LOCK_SAY_MS 200
@@ -25,8 +28,8 @@
 #define RECORD_CHILD "child-"
 #define RECORD_CGROUP "cgroup-"
 
-static const char *const directories[] = {"",       "/images", "/images/names", "/snapshots",
-                                          "/cache", "/locks",  "/log",          "/run"};
+static const char *const directories[] = {"images", "images/names", "snapshots", "cache",
+                                          "locks",  "log",          "run"};
 
 char *home_path(const struct home *h, const char *format, ...)
 {
@@ -43,6 +46,17 @@ char *home_path(const struct home *h, const char *format, ...)
     return b.data;
 }
 
+/* Only what is a cgroup of a VM by its place and name: another path would be written to and removed, too. */
+static bool is_cgroup_of_vm(const char *path)
+{
+    const char *name = strrchr(path, '/');
+    struct statfs fs;
+
+    return path[0] == '/' && !strstr(path, "/../") &&
+           (strncmp(name + 1, "vm-", 3) == 0 || strncmp(name + 1, "probe-", 6) == 0) &&
+           statfs(path, &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC;
+}
+
 /* Ends what one record of a dead owner names; see make_record(). */
 static void end_recorded(const char *name, const char *text)
 {
@@ -52,9 +66,21 @@ static void end_recorded(const char *name, const char *text)
     if (strncmp(name, RECORD_CHILD, strlen(RECORD_CHILD)) == 0) {
         if (sscanf(text, "%d %llu", &pid, &start) == 2 && pid > 1)
             child_kill_recorded(pid, start);
-    } else if (strncmp(name, RECORD_CGROUP, strlen(RECORD_CGROUP)) == 0 && text[0] == '/') {
+    } else if (strncmp(name, RECORD_CGROUP, strlen(RECORD_CGROUP)) == 0 && is_cgroup_of_vm(text)) {
         home_remove_cgroup(text);
     }
+}
+
+/* A record that this user made; its text. */
+static bool read_record(int directory, const char *name, char ret[static PATH_MAX])
+{
+    struct stat st;
+    ssize_t n = fstatat(directory, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_uid == geteuid()
+                    ? readlinkat(directory, name, ret, PATH_MAX - 1)
+                    : -1;
+
+    ret[n > 0 ? n : 0] = '\0';
+    return n > 0;
 }
 
 /* Processes first: a cgroup can be removed when none is left in it. */
@@ -62,20 +88,23 @@ static void end_all_recorded(const char *scratch)
 {
     static const char *const kinds[] = {RECORD_CHILD, RECORD_CGROUP};
     cleanup_free char *path = text_format("%s/" RECORDS, scratch);
+    char text[PATH_MAX];
 
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
         cleanup_dir DIR *dir = opendir(path);
-        for (struct dirent *d; dir && (d = readdir(dir));) {
-            char text[PATH_MAX];
-            ssize_t n = strncmp(d->d_name, kinds[i], strlen(kinds[i])) == 0
-                            ? readlinkat(dirfd(dir), d->d_name, text, sizeof(text) - 1)
-                            : -1;
-            if (n > 0) {
-                text[n] = '\0';
+        for (struct dirent *d; dir && (d = readdir(dir));)
+            if (strncmp(d->d_name, kinds[i], strlen(kinds[i])) == 0 &&
+                read_record(dirfd(dir), d->d_name, text))
                 end_recorded(d->d_name, text);
-            }
-        }
     }
+}
+
+/* Whether the records are what this user's processes wrote: nobody else could have changed them. */
+static bool can_trust_records(const char *scratch, struct error *e)
+{
+    cleanup_free char *records = text_format("%s/" RECORDS, scratch);
+
+    return trust_directory(scratch, e) == 0 && (!file_exists(records) || trust_directory(records, e) == 0);
 }
 
 void home_remove_cgroup(const char *path)
@@ -102,8 +131,10 @@ void home_remove_cgroup(const char *path)
  */
 static int remove_scratch(const char *path, struct error *e)
 {
-    if (file_remove_tree(path, e) == 0 || geteuid() == 0)
-        return file_exists(path) ? -1 : 0;
+    if (file_remove_tree(path, e) == 0)
+        return 0;
+    if (geteuid() == 0 || errno == EXDEV) /* rm(1) would go on into what is mounted */
+        return -1;
     const char *argv[] = {"unshare", "--map-root-user", "--map-auto", "rm", "-rf", "--", path, NULL};
     struct buffer none = {0};
     int result = child_capture(argv, 0, deadline_in_ms(60000), NULL, &none, e);
@@ -145,14 +176,19 @@ static bool owner_lives(int fd)
 static void remove_if_orphaned(const char *scratch)
 {
     cleanup_free char *owner = text_format("%s/owner", scratch);
-    cleanup_fd int fd = open(owner, O_RDWR | O_CLOEXEC);
-    struct error ignored = {0};
+    struct error why = {0};
+    cleanup_fd int fd = file_open(owner, O_RDWR | O_NOFOLLOW, &why);
 
-    if (fd < 0 ? errno != ENOENT : owner_lives(fd))
+    /* What is no file has no lock that anybody could hold. */
+    if (fd < 0 ? errno != ENOENT && errno != EINVAL : owner_lives(fd))
         return; /* or nobody can tell, for want of file descriptors for example */
+    if (!can_trust_records(scratch, &why)) {
+        log_warning("left-over directory is left alone: %s", why.text);
+        return;
+    }
     end_all_recorded(scratch);
-    if (remove_scratch(scratch, &ignored) < 0)
-        log_warning("left-over directory could not be removed: %s", ignored.text);
+    if (remove_scratch(scratch, &why) < 0)
+        log_warning("left-over directory could not be removed: %s", why.text);
 }
 
 /* A directory that is still being made has no lock yet. Making takes no time, so one that is old was given
@@ -203,24 +239,40 @@ static int make_scratch(struct home *h, struct error *e)
     return 0;
 }
 
-int home_open(struct home *h, const char *path, struct error *e)
+/* From then on by its own name: where symbolic links led to it may change. */
+static int find_place(struct home *h, const char *path, struct error *e)
 {
-    *h = (struct home){.path = text_copy(path), .owner_fd = -1, .record_fd = -1};
-    for (size_t i = 0; i < sizeof(directories) / sizeof(directories[0]); i++) {
-        cleanup_free char *directory = text_format("%s%s", path, directories[i]);
-        if (file_make_directories(directory, e) < 0) {
-            error_wrap(e, "state directory %s cannot be used (set CAPSID_HOME to another)", path);
-            home_close(h);
-            return -1;
-        }
-    }
-    remove_orphans(h);
-    if (make_scratch(h, e) < 0) {
-        error_wrap(e, "state directory %s cannot be used (set CAPSID_HOME to another)", path);
-        home_close(h);
+    if (file_make_directories(path, e) < 0)
         return -1;
+    h->path = realpath(path, NULL);
+    if (!h->path)
+        return error_errno(e, "cannot look at %s", path);
+    return trust_parents(h->path, e) < 0 ? -1 : trust_directory(h->path, e);
+}
+
+static int make_places(const struct home *h, struct error *e)
+{
+    for (size_t i = 0; i < sizeof(directories) / sizeof(directories[0]); i++) {
+        cleanup_free char *directory = home_path(h, "%s", directories[i]);
+        if (file_make_directories(directory, e) < 0 || trust_directory(directory, e) < 0)
+            return -1;
     }
     return 0;
+}
+
+int home_open(struct home *h, const char *path, struct error *e)
+{
+    *h = (struct home){.owner_fd = -1, .record_fd = -1};
+    int result = find_place(h, path, e) < 0 ? -1 : make_places(h, e);
+    if (result == 0) {
+        remove_orphans(h);
+        result = make_scratch(h, e);
+    }
+    if (result == 0)
+        return 0;
+    error_wrap(e, "state directory %s cannot be used (set CAPSID_HOME to another)", path);
+    home_close(h);
+    return -1;
 }
 
 void home_close(struct home *h)
@@ -295,12 +347,12 @@ int home_lock(const struct home *h, const char *name, const char *waiting_for, i
               const struct cancel *cancel, struct error *e)
 {
     cleanup_free char *path = home_path(h, "locks/%s", name);
-    cleanup_fd int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    cleanup_fd int fd = file_open(path, O_RDWR | O_CREAT | O_NOFOLLOW, e);
     int64_t say_at = deadline_in_ms(LOCK_SAY_MS);
     bool said = false;
 
     if (fd < 0)
-        return error_errno(e, "cannot open %s", path);
+        return -1;
     /* flock cannot be waited for together with other events; the holder is a build of seconds, so looking
      * again suffices. */
     while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
@@ -316,77 +368,4 @@ int home_lock(const struct home *h, const char *name, const char *waiting_for, i
             return -1;
     }
     return take_fd(&fd);
-}
-
-/* One line: what identifies the state of a file. */
-static void describe_state(const struct stat *st, char out[static 160])
-{
-    snprintf(out, 160, "%llu %llu %lld %lld.%09ld %lld.%09ld", (unsigned long long)st->st_dev,
-             (unsigned long long)st->st_ino, (long long)st->st_size, (long long)st->st_mtim.tv_sec,
-             st->st_mtim.tv_nsec, (long long)st->st_ctim.tv_sec, st->st_ctim.tv_nsec);
-}
-
-static bool cached_digest(const char *cache, const char *state, char ret[static 65])
-{
-    char line[256];
-    cleanup_file FILE *f = fopen(cache, "re");
-    size_t size = strlen(state);
-
-    if (!f || !fgets(line, sizeof(line), f) || strncmp(line, state, size) != 0 || line[size] != ' ')
-        return false;
-    return strlen(line + size + 1) == 65 && snprintf(ret, 65, "%.64s", line + size + 1) > 0;
-}
-
-/* Where the digest of path is remembered; the caller frees it. */
-static char *digest_cache(const struct home *h, const char *path)
-{
-    char path_digest[DIGEST_HEX_SIZE];
-
-    digest_bytes(path, strlen(path), path_digest);
-    return home_path(h, "cache/digest-%.32s", path_digest);
-}
-
-void home_forget_digest(const struct home *h, const char *path)
-{
-    cleanup_free char *cache = digest_cache(h, path);
-
-    unlink(cache);
-}
-
-static int find_digest(const struct home *h, const char *path,
-                       int (*compute)(int fd, const struct cancel *cancel, char ret[static DIGEST_HEX_SIZE],
-                                      struct error *e),
-                       char ret[static 65], struct error *e)
-{
-    cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
-    char state[160], after[160];
-    struct stat st;
-
-    if (fd < 0 || fstat(fd, &st) < 0)
-        return error_errno(e, "cannot open %s", path);
-    cleanup_free char *cache = digest_cache(h, path);
-    describe_state(&st, state);
-    if (cached_digest(cache, state, ret))
-        return 0;
-
-    if (compute(fd, NULL, ret, e) < 0)
-        return error_wrap(e, "%s", path);
-    /* A file that changed within the clock's granularity would keep the same state; do not remember those. */
-    if (fstat(fd, &st) == 0 && clock_realtime_ns() / 1000000000 - st.st_ctim.tv_sec > 1) {
-        describe_state(&st, after);
-        cleanup_free char *line = text_format("%s %s\n", after, ret);
-        if (strcmp(after, state) == 0 && file_replace(cache, h->scratch, line, strlen(line), 0600, e) < 0)
-            return -1;
-    }
-    return 0;
-}
-
-int home_digest(const struct home *h, const char *path, char ret[static 65], struct error *e)
-{
-    return find_digest(h, path, digest_fd, ret, e);
-}
-
-int home_digest_sparse(const struct home *h, const char *path, char ret[static 65], struct error *e)
-{
-    return find_digest(h, path, digest_sparse_fd, ret, e);
 }

@@ -19,6 +19,7 @@
 #include "base/child.h"
 #include "base/deadline.h"
 #include "base/error.h"
+#include "base/text.h"
 
 #include <stdbool.h>
 
@@ -29,7 +30,12 @@ struct home {
     int record_fd; /* the directory of records; O_PATH */
 };
 
-/* Makes the directories, removes what dead processes left, and makes the scratch directory. While this process has the
+/*
+ * What is in it is acted upon, processes are killed and cgroups removed, so it is refused before anything in it is read
+ * when another user owns it, may write into it, or could put another directory in its place; and records are believed
+ * only when nobody else could have written them.
+ *
+ * Makes the directories, removes what dead processes left, and makes the scratch directory. While this process has the
  * same home open already, takes a second longer. */
 int home_open(struct home *h, const char *path, struct error *e);
 
@@ -61,6 +67,14 @@ void home_remove_cgroup(const char *path);
  */
 int home_lock(const struct home *h, const char *name, const char *waiting_for, int64_t deadline,
               const struct cancel *cancel, struct error *e);
+
+/*
+ * cache/NAME, for what can be computed again. Reading gives false, and an empty buffer, when it is not there, longer than
+ * max bytes or no file. What cannot be written, on a full disk for example, is warned of once and computed again the next
+ * time.
+ */
+bool home_cache_read(const struct home *h, const char *name, size_t max, struct buffer *ret);
+void home_cache_write(const struct home *h, const char *name, const char *text);
 
 /* SHA-256 of a file, remembered as long as inode, size, mtime and ctime stay the same. */
 int home_digest(const struct home *h, const char *path, char ret[static 65], struct error *e);

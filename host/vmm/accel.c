@@ -3,6 +3,7 @@
 #include "base/child.h"
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "vmm/kvm_probe.h"
 
 #include <errno.h>
@@ -17,6 +18,8 @@
 #define PROBE_DEADLINE_MS 3000
 #define PROBE_TRIES 3
 #define LOCK_MS 10000
+#define CACHE "accel"
+#define CACHED_MAX 2048
 #define CONFIRMED "a guest was ready" /* fourth line of the file */
 #define EMULATED_NS 10000000          /* ten times what slow hardware takes, a tenth of what emulation does */
 
@@ -119,53 +122,59 @@ static char *situation(void)
     return s;
 }
 
-static bool remembered(const char *path, const char *now, struct accel_verdict *ret)
+/* The next line of a text that is cut up, "" at its end. */
+static const char *next_line(char **rest)
 {
-    cleanup_file FILE *f = fopen(path, "re");
-    char line[512];
-    size_t size = strlen(now);
+    char *line = strsep(rest, "\n");
 
-    if (!f || !fgets(line, sizeof(line), f) || strncmp(line, now, size) != 0 || line[size] != '\n')
+    return line ? line : "";
+}
+
+static bool remembered(const struct home *h, const char *now, struct accel_verdict *ret)
+{
+    cleanup_buffer struct buffer text = {0};
+
+    if (!home_cache_read(h, CACHE, CACHED_MAX, &text))
         return false;
-    if (!fgets(line, sizeof(line), f))
+    char *rest = text.data;
+    if (strcmp(next_line(&rest), now) != 0)
         return false;
-    ret->accel = strcmp(line, "kvm\n") == 0 ? ACCEL_KVM : ACCEL_TCG;
-    if (!fgets(ret->reason, sizeof(ret->reason), f))
+    ret->accel = strcmp(next_line(&rest), "kvm") == 0 ? ACCEL_KVM : ACCEL_TCG;
+    if (!rest)
         return false;
-    ret->reason[strcspn(ret->reason, "\n")] = '\0';
+    snprintf(ret->reason, sizeof(ret->reason), "%s", next_line(&rest));
     /* The probe's few instructions do not prove that a whole guest runs; emulation needs no proof. */
-    ret->open =
-        ret->accel == ACCEL_KVM && (!fgets(line, sizeof(line), f) || strcmp(line, CONFIRMED "\n") != 0);
+    ret->open = ret->accel == ACCEL_KVM && strcmp(next_line(&rest), CONFIRMED) != 0;
     return true;
 }
 
 /* That a guest was ready with KVM, as another process may have seen meanwhile, is not replaced by less. */
-static int remember(const struct accel_verdict *v, const struct home *h, const char *now, struct error *e)
+static void remember(const struct accel_verdict *v, const struct home *h, const char *now)
 {
-    cleanup_free char *path = home_path(h, "cache/accel");
-    cleanup_fd int lock =
-        home_lock(h, "accel", "the choice of the accelerator is written", deadline_in_ms(LOCK_MS), NULL, e);
+    struct error why = {0};
+    cleanup_fd int lock = home_lock(h, "accel", "the choice of the accelerator is written",
+                                    deadline_in_ms(LOCK_MS), NULL, &why);
     struct accel_verdict known;
 
-    if (lock < 0)
-        return -1;
-    if ((v->open || v->accel != ACCEL_KVM) && remembered(path, now, &known) && known.accel == ACCEL_KVM &&
+    if (lock < 0) {
+        log_warning("the choice of the accelerator is not remembered: %s", why.text);
+        return;
+    }
+    if ((v->open || v->accel != ACCEL_KVM) && remembered(h, now, &known) && known.accel == ACCEL_KVM &&
         !known.open)
-        return 0;
+        return;
     cleanup_free char *text = text_format("%s\n%s\n%s\n%s\n", now, config_accel_name(v->accel), v->reason,
                                           v->open ? "" : CONFIRMED);
-
-    return file_replace(path, h->scratch, text, strlen(text), 0600, e);
+    home_cache_write(h, CACHE, text);
 }
 
-static int probe(struct accel_verdict *ret, const struct home *h, struct error *e)
+static void probe(struct accel_verdict *ret, const struct home *h)
 {
-    cleanup_free char *path = home_path(h, "cache/accel");
     cleanup_free char *now = situation();
     struct probe_result p;
 
-    if (remembered(path, now, ret))
-        return 0;
+    if (remembered(h, now, ret))
+        return;
     /* What interrupts a fast one makes it slow, so a slow one has to be so each time. */
     for (int i = 0; i < PROBE_TRIES; i++) {
         run_probe(&p);
@@ -174,21 +183,24 @@ static int probe(struct accel_verdict *ret, const struct home *h, struct error *
     }
     judge(ret, &p);
     ret->open = ret->accel == ACCEL_KVM;
-    return is_definite(&p) ? remember(ret, h, now, e) : 0;
+    if (is_definite(&p))
+        remember(ret, h, now);
 }
 
-int accel_confirm(struct accel_verdict *v, const struct home *h, struct error *e)
+void accel_confirm(struct accel_verdict *v, const struct home *h)
 {
     cleanup_free char *now = situation();
 
     v->open = false;
-    return remember(v, h, now, e);
+    remember(v, h, now);
 }
 
 int accel_decide(struct accel_verdict *ret, const struct home *h, enum accel_choice choice, struct error *e)
 {
-    if (choice == ACCEL_AUTO)
-        return probe(ret, h, e);
+    if (choice == ACCEL_AUTO) {
+        probe(ret, h);
+        return 0;
+    }
     ret->accel = choice;
     snprintf(ret->reason, sizeof(ret->reason), "as configured");
     if (choice == ACCEL_KVM && access("/dev/kvm", R_OK | W_OK) < 0)

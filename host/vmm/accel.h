@@ -27,6 +27,6 @@ int accel_decide(struct accel_verdict *ret, const struct home *h, enum accel_cho
 
 /* Closes a verdict, because a guest is ready with it, and remembers it for this boot of the host's kernel; not that one
  * was ready without KVM, when another process has seen one that was ready with it. */
-int accel_confirm(struct accel_verdict *v, const struct home *h, struct error *e);
+void accel_confirm(struct accel_verdict *v, const struct home *h);
 
 #endif

@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/deadline.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/text.h"
 
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 #define SAMPLE_NS 20000000
 #define READINGS 8
 #define LOCK_MS 10000
+#define CACHE "tsc"
 #define KHZ_PER_MHZ 1000
 
 #if defined(__x86_64__)
@@ -73,35 +75,34 @@ static uint64_t measure(void)
 #endif
 
 /* What this boot's measurement found, if there was one. */
-static bool read_known(const char *path, const char *boot, uint64_t *ret)
+static bool read_known(const struct home *h, const char *boot, uint64_t *ret)
 {
     cleanup_buffer struct buffer known = {0};
-    struct error ignored = {0};
     size_t size = strlen(boot);
 
-    return file_exists(path) && file_read(path, 256, &known, &ignored) == 0 &&
-           strncmp(known.data, boot, size) == 0 && known.data[size] == ' ' &&
-           text_to_u64(text_trim(known.data + size), 0, 1u << 24, ret);
+    return home_cache_read(h, CACHE, 256, &known) && strncmp(known.data, boot, size) == 0 &&
+           known.data[size] == ' ' && text_to_u64(text_trim(known.data + size), 0, 1u << 24, ret);
 }
 
 int tsc_khz(uint64_t *ret, const struct home *h, struct error *e)
 {
-    cleanup_free char *path = home_path(h, "cache/tsc");
     cleanup_buffer struct buffer boot = {0};
 
     if (file_read("/proc/sys/kernel/random/boot_id", 64, &boot, e) < 0)
         return -1;
     const char *id = text_trim(boot.data);
-    if (read_known(path, id, ret))
+    if (read_known(h, id, ret))
         return 0;
     /* Two measurements may differ, and it is part of a snapshot's key: all processes go by the first. */
+    struct error why = {0};
     cleanup_fd int lock =
-        home_lock(h, "tsc", "measuring the processor's counter", deadline_in_ms(LOCK_MS), NULL, e);
+        home_lock(h, "tsc", "measuring the processor's counter", deadline_in_ms(LOCK_MS), NULL, &why);
     if (lock < 0)
-        return -1;
-    if (read_known(path, id, ret))
+        log_warning("the processor's counter is measured each time: %s", why.text);
+    if (read_known(h, id, ret))
         return 0;
     *ret = measure();
     cleanup_free char *line = text_format("%s %llu\n", id, (unsigned long long)*ret);
-    return file_replace(path, h->scratch, line, strlen(line), 0600, e);
+    home_cache_write(h, CACHE, line);
+    return 0;
 }

@@ -1,4 +1,5 @@
-/* store/home and base/file: scratch directories, what dead processes leave, locks, remembered digests, sealed memory. */
+/* store/home and base/file: scratch directories, what dead processes leave, locks, remembered digests, sealed
+ * memory; what others plant in them. */
 #include "base/child.h"
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -9,11 +10,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -322,6 +326,291 @@ START_TEST(removing_a_tree_does_not_follow_links)
 }
 END_TEST
 
+/* ---- what others could change ------------------------------------------------------------------------ */
+
+static void expect_refused(const char *path, const char *why)
+{
+    struct home h;
+
+    e = (struct error){0};
+    ck_assert_msg(home_open(&h, path, &e) < 0, "%s", path);
+    ck_assert_msg(strstr(e.text, why), "%s", e.text);
+}
+
+START_TEST(a_state_directory_that_others_may_write_is_refused)
+{
+    static const char *const places[] = {"", "/run", "/cache", "/snapshots", "/images/names"};
+    struct home h;
+
+    ck_assert_int_eq(home_open(&h, root, &e), 0);
+    home_close(&h);
+    cleanup_free char *place = text_format("%s%s", root, places[_i]);
+    ck_assert_int_eq(chmod(place, 0707), 0);
+    expect_refused(root, "others may write into");
+    cleanup_free char *remedy = text_format("run: chmod go-w %s", place);
+    ck_assert_msg(strstr(e.text, remedy), "%s", e.text);
+    ck_assert_int_eq(chmod(place, 0755), 0);
+    ck_assert_int_eq(home_open(&h, root, &e), 0);
+    home_close(&h);
+}
+END_TEST
+
+START_TEST(a_state_directory_of_another_user_is_refused)
+{
+    if (geteuid() != 0)
+        return; /* others cannot give theirs away */
+    cleanup_free char *home = text_format("%s/home", root), *run = text_format("%s/run", home);
+    struct home h;
+
+    ck_assert_int_eq(home_open(&h, home, &e), 0);
+    home_close(&h);
+    ck_assert_int_eq(chown(run, 12345, 0), 0);
+    expect_refused(home, "/run belongs to user 12345, and this is user 0; run capsid as its owner");
+    ck_assert_int_eq(chown(run, 0, 0), 0);
+    ck_assert_int_eq(chown(home, 12345, 0), 0);
+    expect_refused(home, "belongs to user 12345");
+    /* Who has what is above it can put another in its place. */
+    ck_assert_int_eq(chown(home, 0, 0), 0);
+    ck_assert_int_eq(chown(root, 12345, 0), 0);
+    expect_refused(home, "belongs to user 12345, who may put another directory in its place");
+    ck_assert_int_eq(chown(root, 0, 0), 0);
+    ck_assert_int_eq(chmod(root, 0777), 0);
+    expect_refused(home, "and put another directory in its place; run: chmod go-w");
+    ck_assert_int_eq(chmod(root, 01777), 0); /* as /tmp */
+    ck_assert_int_eq(home_open(&h, home, &e), 0);
+    home_close(&h);
+}
+END_TEST
+
+/* Through a link, it is the directory itself that counts. */
+START_TEST(a_link_to_a_state_directory_is_followed_once)
+{
+    cleanup_free char *home = text_format("%s/home", root), *link = text_format("%s/link", root);
+    struct home h;
+
+    ck_assert_int_eq(mkdir(home, 0700), 0);
+    ck_assert_int_eq(symlink("home", link), 0);
+    ck_assert_int_eq(home_open(&h, link, &e), 0);
+    ck_assert_str_eq(h.path, home);
+    home_close(&h);
+}
+END_TEST
+
+static pid_t start_sleeper(bool own_session)
+{
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        if (own_session)
+            setsid();
+        execlp("sleep", "sleep", "600", NULL);
+        _exit(1);
+    }
+    /* It has its session when it is the program. */
+    for (int i = 0; i < 2000; i++) {
+        cleanup_free char *path = text_format("/proc/%d/comm", (int)pid);
+        cleanup_file FILE *f = fopen(path, "re");
+        char name[32] = "";
+        if (f && fgets(name, sizeof(name), f) && strcmp(name, "sleep\n") == 0)
+            return pid;
+        usleep(1000);
+    }
+    ck_abort_msg("it does not start");
+    return -1;
+}
+
+/* Plants run/left with a record of the process, and opens the home; whether the process lives, which ends it. */
+static bool survives(pid_t pid, mode_t mode, uid_t maker)
+{
+    cleanup_free char *records = text_format("%s/run/left/records", root);
+    cleanup_free char *left = text_format("%s/run/left", root);
+    cleanup_free char *record = text_format("%s/child-1", records);
+    cleanup_free char *text = text_format("%d %llu", (int)pid, (unsigned long long)child_start_time(pid));
+    struct home h;
+
+    ck_assert_msg(file_make_directories(records, &e) == 0, "%s", e.text);
+    ck_assert_int_eq(symlink(text, record), 0);
+    ck_assert_int_eq(lchown(record, maker, (gid_t)-1), 0);
+    ck_assert_int_eq(chmod(records, mode), 0);
+    ck_assert_msg(home_open(&h, root, &e) == 0, "%s", e.text);
+    home_close(&h);
+    bool lives = waitpid(pid, NULL, WNOHANG) == 0;
+    if (lives) {
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+    }
+    file_remove_tree(left, &e);
+    return lives;
+}
+
+START_TEST(planted_records_kill_nobody)
+{
+    struct home h;
+
+    ck_assert_int_eq(home_open(&h, root, &e), 0);
+    home_close(&h);
+    ck_assert(survives(start_sleeper(false), 0700, geteuid())); /* none that child_spawn() started */
+    ck_assert(survives(start_sleeper(true), 0707, geteuid()));  /* others may have written it */
+    if (geteuid() == 0)
+        ck_assert(survives(start_sleeper(true), 0700, 12345)); /* another has */
+    ck_assert(!survives(start_sleeper(true), 0700, geteuid()));
+}
+END_TEST
+
+/* What is no cgroup of a VM is not removed, nor written to. */
+START_TEST(planted_cgroups_are_left_alone)
+{
+    cleanup_free char *records = text_format("%s/run/left/records", root);
+    cleanup_free char *record = text_format("%s/cgroup-1", records);
+    cleanup_free char *victim = text_format("%s/vm-1", root);
+    struct home h;
+
+    ck_assert_int_eq(home_open(&h, root, &e), 0);
+    home_close(&h);
+    ck_assert_int_eq(file_make_directories(records, &e), 0);
+    ck_assert_int_eq(mkdir(victim, 0700), 0);
+    ck_assert_int_eq(symlink(victim, record), 0);
+    ck_assert_int_eq(home_open(&h, root, &e), 0);
+    ck_assert(file_exists(victim));
+    home_close(&h);
+}
+END_TEST
+
+/* ---- what lies in the place of a file --------------------------------------------------------------- */
+
+START_TEST(what_is_no_file_is_neither_waited_for_nor_opened)
+{
+    cleanup_free char *fifo = text_format("%s/fifo", root), *link = text_format("%s/link", root);
+    cleanup_buffer struct buffer text = {0};
+
+    ck_assert_int_eq(mkfifo(fifo, 0600), 0);
+    ck_assert_int_eq(symlink("/proc/self/comm", link), 0);
+    ck_assert_int_lt(file_read(fifo, 100, &text, &e), 0);
+    ck_assert_msg(strstr(e.text, "/fifo is a FIFO, but must be a file"), "%s", e.text);
+    ck_assert_int_lt(file_open(fifo, O_RDWR, &e), 0);
+    ck_assert_int_eq(errno, EINVAL);
+    ck_assert_int_lt(file_open(fifo, O_WRONLY | O_CREAT, &e), 0);
+    ck_assert_int_lt(file_open(root, O_RDONLY, &e), 0);
+    ck_assert_int_eq(errno, EINVAL);
+    ck_assert_int_lt(file_open("/dev/null", O_RDONLY, &e), 0);
+    ck_assert_int_eq(errno, EINVAL);
+    ck_assert_int_lt(file_open(link, O_RDONLY | O_NOFOLLOW, &e), 0);
+    ck_assert_int_eq(errno, EINVAL);
+    ck_assert_int_eq(file_read(link, 100, &text, &e), 0);
+    cleanup_free char *missing = text_format("%s/missing", root);
+    ck_assert_int_lt(file_open(missing, O_RDONLY, &e), 0);
+    ck_assert_int_eq(errno, ENOENT);
+}
+END_TEST
+
+START_TEST(a_fifo_in_place_of_a_state_file_holds_nobody_up)
+{
+    struct home h;
+    char digest[DIGEST_HEX_SIZE];
+    cleanup_buffer struct buffer text = {0};
+
+    ck_assert_int_eq(home_open(&h, root, &e), 0);
+    cleanup_free char *lock = home_path(&h, "locks/x"), *left = home_path(&h, "run/left");
+    cleanup_free char *owner = text_format("%s/owner", left), *cache = home_path(&h, "cache/c");
+    ck_assert_int_eq(mkfifo(lock, 0600), 0);
+    ck_assert_int_eq(mkfifo(cache, 0600), 0);
+    ck_assert_int_eq(mkdir(left, 0700), 0);
+    ck_assert_int_eq(mkfifo(owner, 0600), 0);
+    ck_assert_int_lt(home_lock(&h, "x", "test", deadline_in_ms(50), NULL, &e), 0);
+    ck_assert_msg(strstr(e.text, "is a FIFO"), "%s", e.text);
+    ck_assert_int_lt(home_digest(&h, cache, digest, &e), 0);
+    ck_assert(!home_cache_read(&h, "c", 100, &text));
+    ck_assert_ptr_null(text.data);
+    home_cache_write(&h, "c", "text");
+    ck_assert(home_cache_read(&h, "c", 100, &text));
+    ck_assert_str_eq(text.data, "text");
+    struct home next;
+    ck_assert_int_eq(home_open(&next, root, &e), 0);
+    ck_assert(!file_exists(left));
+    home_close(&next);
+    home_close(&h);
+}
+END_TEST
+
+/* A cache that cannot be written is none, and no error: the disk is full (RLIMIT_FSIZE has the same end), or the directory
+ * is another file. */
+START_TEST(a_cache_that_cannot_be_written_is_no_error)
+{
+    struct home h;
+    char digest[DIGEST_HEX_SIZE];
+    struct rlimit none = {0}, before;
+    cleanup_buffer struct buffer text = {0};
+
+    ck_assert_int_eq(home_open(&h, root, &e), 0);
+    cleanup_free char *path = home_path(&h, "file"), *cache = home_path(&h, "cache");
+    ck_assert_int_eq(file_replace(path, h.scratch, "abc", 3, 0600, &e), 0);
+    sleep(2); /* so that the digest would be remembered */
+    ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &before), 0);
+    none.rlim_max = before.rlim_max;
+    signal(SIGXFSZ, SIG_IGN);
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &none), 0);
+    int result = home_digest(&h, path, digest, &e);
+    home_cache_write(&h, "c", "text");
+    setrlimit(RLIMIT_FSIZE, &before);
+    ck_assert_msg(result == 0, "%s", e.text);
+    ck_assert_str_eq(digest, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    ck_assert(!home_cache_read(&h, "c", 100, &text));
+    ck_assert_int_eq(count_entries(&h, "cache"), 0);
+    ck_assert_int_eq(count_entries(&h, h.scratch + strlen(root) + 1), 2); /* owner and records */
+    ck_assert_int_eq(rmdir(cache), 0);
+    ck_assert_int_eq(home_digest(&h, path, digest, &e), 0);
+    home_close(&h);
+}
+END_TEST
+
+/* ---- removing ---------------------------------------------------------------------------------------- */
+
+START_TEST(removing_a_tree_does_not_cross_mounts)
+{
+    cleanup_free char *tree = text_format("%s/tree", root), *kept = text_format("%s/kept", root);
+    cleanup_free char *inner = text_format("%s/tree/sub/inner", root), *file = text_format("%s/file", kept);
+    cleanup_free char *deep = text_format("%s/tree/other/deep", root),
+                      *other = text_format("%s/tree/other", root);
+
+    if (geteuid() != 0)
+        return; /* to mount */
+    ck_assert_int_eq(file_make_directories(inner, &e), 0);
+    ck_assert_int_eq(file_make_directories(deep, &e), 0);
+    ck_assert_int_eq(file_make_directories(kept, &e), 0);
+    ck_assert_int_eq(file_replace(file, root, "x", 1, 0600, &e), 0);
+    ck_assert_int_eq(unshare(CLONE_NEWNS), 0);
+    ck_assert_int_eq(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+    /* In it, of the same filesystem; the rest goes. */
+    ck_assert_int_eq(mount(kept, inner, NULL, MS_BIND, NULL), 0);
+    ck_assert_int_lt(file_remove_tree(tree, &e), 0);
+    ck_assert_int_eq(errno, EXDEV);
+    ck_assert_msg(strstr(e.text, "something is mounted there; unmount it first"), "%s", e.text);
+    ck_assert(file_exists(file));
+    ck_assert(!file_exists(other));
+    ck_assert_int_eq(umount(inner), 0);
+    ck_assert_int_eq(file_remove_tree(tree, &e), 0);
+    /* On its top. */
+    ck_assert_int_eq(mkdir(tree, 0700), 0);
+    ck_assert_int_eq(mount(kept, tree, NULL, MS_BIND, NULL), 0);
+    ck_assert_int_lt(file_remove_tree(tree, &e), 0);
+    ck_assert(file_exists(file));
+    ck_assert_int_eq(umount(tree), 0);
+    ck_assert_int_eq(file_remove_tree(tree, &e), 0);
+    /* On a file. */
+    ck_assert_int_eq(file_make_directories(tree, &e), 0);
+    cleanup_free char *target = text_format("%s/target", tree);
+    ck_assert_int_eq(file_replace(target, root, "y", 1, 0600, &e), 0);
+    ck_assert_int_eq(mount(file, target, NULL, MS_BIND, NULL), 0);
+    ck_assert_int_lt(file_remove_tree(tree, &e), 0);
+    ck_assert_int_eq(errno, EXDEV);
+    ck_assert(file_exists(file));
+    ck_assert_int_eq(umount(target), 0);
+    cleanup_free char *slashes = text_format("%s//", tree);
+    ck_assert_int_eq(file_remove_tree(slashes, &e), 0);
+    ck_assert_int_eq(file_remove_tree(slashes, &e), 0);
+}
+END_TEST
+
 int main(void)
 {
     struct unit u = unit_begin("host_home");
@@ -338,6 +627,15 @@ int main(void)
     unit_add(&u, a_lock_excludes_and_the_wait_has_an_end);
     unit_add(&u, a_remembered_digest_notices_a_change);
     unit_add(&u, a_state_directory_that_cannot_be_used_is_named);
+    unit_add_loop(&u, a_state_directory_that_others_may_write_is_refused, 5);
+    unit_add(&u, a_state_directory_of_another_user_is_refused);
+    unit_add(&u, a_link_to_a_state_directory_is_followed_once);
+    unit_add(&u, planted_records_kill_nobody);
+    unit_add(&u, planted_cgroups_are_left_alone);
+    unit_add(&u, what_is_no_file_is_neither_waited_for_nor_opened);
+    unit_add(&u, a_fifo_in_place_of_a_state_file_holds_nobody_up);
+    unit_add(&u, a_cache_that_cannot_be_written_is_no_error);
     unit_add(&u, removing_a_tree_does_not_follow_links);
+    unit_add(&u, removing_a_tree_does_not_cross_mounts);
     return unit_end(&u);
 }

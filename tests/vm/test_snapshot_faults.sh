@@ -73,10 +73,10 @@ head -c 1000000 /dev/zero | tr '\0' ' ' >>"$manifest"
 refused "a huge manifest" "$manifest is not a file of at most 65536 bytes"
 rm "$manifest"
 ln -s "$kept/manifest.json" "$manifest"
-refused "a symbolic link" "$manifest is a symbolic link"
+refused "a symbolic link" "$manifest is a symbolic link, but must be a file"
 rm "$manifest"
 mkfifo "$manifest"
-refused "a FIFO" "$manifest is not a file*"
+refused "a FIFO" "$manifest is a FIFO, but must be a file"
 edit 'del m["files"]["state"]'
 refused "a file is not described" "$manifest is not valid: it does not describe every file"
 edit 'del m["created"]'
@@ -85,8 +85,22 @@ edit 'm["primed_job"] = -5'
 refused "an impossible number" "$manifest is not valid: a number is out of range"
 edit 'm["inputs"]["memory_mib"] = 100000'
 refused "changed inputs" "$manifest is not valid: it belongs to another snapshot"
-edit 'm["files"]["memory"]["sha256"] = "0" * 64'
-refused "another digest" "$snapshot/memory is corrupt"
+# What is as sound as what was written, and something else: nothing of it is used.
+for change in 'm["files"]["memory"]["sha256"] = "0" * 64' 'm["primed_job"] += 1' 'm["primed_job"] = 0' 'm["created"] += 1' \
+	'm["note"] = ""'; do
+	edit "$change"
+	refused "$change" "$manifest is corrupt: it is not what manifest.sha256 says"
+done
+seal=$snapshot/manifest.sha256
+expect "the seal is what sha256sum(1) says" "$(cd "$snapshot" && sha256sum manifest.json)" "$(cat "$seal")"
+flip_bit "$seal" 3
+refused "a bit of the seal" "$manifest is corrupt: it is not what manifest.sha256 says"
+: >"$seal"
+refused "an empty seal" "$manifest is corrupt: it is not what manifest.sha256 says"
+rm "$seal"
+refused "no seal" "$seal is missing"
+mkfifo "$seal"
+refused "a FIFO for the seal" "$seal is a FIFO, but must be a file"
 
 capsid run -l python --raw -c 'print("restored")' </dev/null
 expect "the snapshot put back is good again" "$status $out" "0 restored"
