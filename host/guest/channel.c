@@ -29,15 +29,30 @@ uint32_t channel_new_stream(struct guest *g)
     return ++g->last_stream;
 }
 
+#define LATE_MAX 64       /* reads of at most FRAME_MAX bytes */
+#define LATE_PAUSE_MS 100 /* for the VMM to pass on what it holds, once there is room */
+
+int64_t channel_until(const struct guest *g, int64_t deadline)
+{
+    return g->late ? deadline_in_ms(LATE_PAUSE_MS) : deadline;
+}
+
+bool channel_is_over(struct guest *g, bool ready, int64_t deadline)
+{
+    if (deadline_passed(deadline))
+        return !ready || ++g->late > LATE_MAX;
+    g->late = 0;
+    return false;
+}
+
 /* Waits for the connection; the VMM's end counts as an event of its own. */
 static int wait_channel(struct guest *g, short events, int64_t deadline, struct error *e)
 {
     struct pollfd p[2] = {{.fd = g->fd, .events = events}, {.fd = g->vmm_pidfd, .events = POLLIN}};
-    int n = deadline_poll(p, 2, deadline, g->cancel, e);
 
-    if (n < 0)
+    if (deadline_poll(p, 2, channel_until(g, deadline), g->cancel, e) < 0)
         return -1;
-    if (n == 0 || deadline_passed(deadline)) /* a guest that floods us is always ready */
+    if (channel_is_over(g, p[0].revents, deadline))
         return error_set(e, ERROR_TIMEOUT, "the guest did not answer in time");
     if (!p[0].revents && p[1].revents)
         return error_set(e, ERROR_VM_LOST, "the VMM ended unexpectedly");

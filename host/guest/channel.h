@@ -34,6 +34,15 @@ bool channel_strings_fit(struct wire_strs argv, struct wire_strs env);
 int channel_send_strings(struct guest *g, uint32_t stream, struct wire_strs *argv, struct wire_strs *env,
                          int64_t deadline, struct error *e);
 
+/*
+ * Deadlines of a guest. One who was stopped past it (SIGSTOP, a host that sleeps) must look first at what arrived in time:
+ * after a deadline what is there is still taken, and what comes right behind it, up to 4 MiB; for a guest that floods us is
+ * always ready. channel_until() says how long to wait, channel_is_over() afterwards whether the time is up; ready: there
+ * was something.
+ */
+int64_t channel_until(const struct guest *g, int64_t deadline);
+bool channel_is_over(struct guest *g, bool ready, int64_t deadline);
+
 uint32_t channel_new_stream(struct guest *g);
 
 #endif

@@ -29,6 +29,7 @@ struct guest {
     char build[64];             /* of WELCOME */
     uint32_t resume;            /* stream of a RESUME under way; 0: none */
     uint32_t ping;              /* the same of a PING */
+    unsigned late;              /* how often what had arrived was taken after a deadline */
 };
 
 /* Takes fd over and makes it non-blocking. */

@@ -247,7 +247,7 @@ static int step(struct job *j, struct msg_exit *ret_exit, struct error *e)
     bool sending = j->out_start < j->out_end;
     bool reading = !sending && j->started && j->stdin_open && j->stdin_limit > j->stdin_sent;
     struct job_terminal *t = j->io->terminal;
-    int64_t until = t && t->wake < j->deadline ? t->wake : j->deadline;
+    int64_t until = channel_until(j->guest, j->deadline);
     struct pollfd p[4] = {
         {.fd = j->guest->fd, .events = (short)(POLLIN | (sending ? POLLOUT : 0))},
         {.fd = j->guest->vmm_pidfd, .events = POLLIN},
@@ -256,12 +256,9 @@ static int step(struct job *j, struct msg_exit *ret_exit, struct error *e)
     };
     if (t && !p[3].events) /* or its end would wake us for ever */
         p[3].fd = -1;
-    int n = deadline_poll(p, 4, until, j->guest->cancel, e);
-
-    if (n < 0)
+    if (deadline_poll(p, 4, t && t->wake < until ? t->wake : until, j->guest->cancel, e) < 0)
         return -1;
-    if ((n == 0 && until == j->deadline) ||
-        deadline_passed(j->deadline)) /* output without end is always ready */
+    if (channel_is_over(j->guest, p[0].revents, j->deadline))
         return error_set(e, ERROR_TIMEOUT, "the guest did not end the program in time");
     if (!p[0].revents && p[1].revents)
         return error_set(e, ERROR_VM_LOST, "the VMM ended unexpectedly");

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#define LATE_MAX 64 /* reads after the deadline, of what came while this process was stopped */
 #define LINE_MAX_SIZE (1 << 18)
 
 void qmp_close(struct qmp *q)
@@ -42,7 +43,7 @@ static int receive(struct qmp *q, json_t **ret, struct error *e)
         if (q->input.size > LINE_MAX_SIZE)
             return error_set(e, ERROR_VM_LOST, "QEMU sent an endless control message");
         int ready = deadline_wait_fd(q->fd, POLLIN, q->deadline, q->cancel, e);
-        if (ready <= 0 || deadline_passed(q->deadline))
+        if (ready <= 0 || (deadline_passed(q->deadline) && ++q->late > LATE_MAX)) /* endless events */
             return ready < 0 ? -1 : error_set(e, ERROR_TIMEOUT, "QEMU did not answer in time");
         ssize_t n = recv(q->fd, chunk, sizeof(chunk), 0);
         if (n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN))

@@ -14,6 +14,7 @@ struct qmp {
     int64_t deadline;
     const struct cancel *cancel; /* borrowed */
     struct buffer input;         /* received, not yet a whole line */
+    unsigned late;               /* reads after the deadline */
 };
 
 /* A connection on which nothing was received yet, or on which every answer was waited for. */

@@ -264,6 +264,42 @@ START_TEST(output_without_end_ends_at_the_deadline)
 }
 END_TEST
 
+/* Who was stopped past the deadline finds what arrived meanwhile, and how the job ended. */
+START_TEST(what_arrived_before_a_late_look_counts)
+{
+    static uint8_t chunk[30000];
+    const struct job_io io = {.stdin_fd = -1, .on_output = collect};
+    const struct msg_exec exec = {.argv = {.data = "true", .size = 5}, .cwd = "/"};
+    struct msg_exit exit;
+
+    SAY(started, 1, .job = 1, .pid = 2);
+    for (uint64_t i = 0; i < 4; i++) /* more than is read at once */
+        SAY(data, 1, .channel = 1, .offset = i * sizeof(chunk), .data = {chunk, sizeof(chunk)});
+    if (_i)
+        SAY(exit, 1, .cause = PROTO_CAUSE_EXITED, .status = 3, .stdout_size = 4 * sizeof(chunk));
+    buffer_free(&output);
+    int result = guest_run_job(&guest, &exec, NULL, &io, deadline_in_ms(-5000), &exit, &e);
+    ck_assert_uint_eq(output.size, 4 * sizeof(chunk));
+    if (_i) {
+        ck_assert_msg(result == 0, "%s", e.text);
+        ck_assert_int_eq(exit.status, 3);
+    } else {
+        ck_assert_int_lt(result, 0);
+        ck_assert_int_eq(e.kind, ERROR_TIMEOUT);
+    }
+    buffer_free(&output);
+}
+END_TEST
+
+START_TEST(an_answer_before_a_late_look_counts)
+{
+    say_welcome(PROTO_VERSION);
+    ck_assert_int_eq(guest_hello(&guest, deadline_in_ms(-5000), &e), 0);
+    ck_assert_int_lt(guest_hello(&guest, deadline_in_ms(-5000), &e), 0);
+    ck_assert_int_eq(e.kind, ERROR_TIMEOUT);
+}
+END_TEST
+
 /* Each of these is a guest that breaks a rule after STARTED. */
 static void break_rule(int rule)
 {
@@ -506,6 +542,8 @@ int main(void)
     unit_add(&u, a_restored_guest_that_is_not_made_unique_is_not_used);
     unit_add(&u, a_job_gives_its_output_and_exit);
     unit_add(&u, output_without_end_ends_at_the_deadline);
+    unit_add_loop(&u, what_arrived_before_a_late_look_counts, 2);
+    unit_add(&u, an_answer_before_a_late_look_counts);
     unit_add_loop(&u, a_rule_broken_loses_the_vm, 12);
     unit_add(&u, output_beyond_the_window_loses_the_vm);
     unit_add(&u, strings_larger_than_a_frame_go_before_it);
