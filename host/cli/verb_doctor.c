@@ -118,6 +118,18 @@ static void check_data(struct report *r, const struct supervisor *s)
              s->config.data);
 }
 
+static void check_ids(struct report *r, const struct confinement *c)
+{
+    uint32_t all = c->last_id - c->first_id + 1, free_ids = confine_free_ids(c);
+
+    if (free_ids == all)
+        tell(r, FINE, "ids of VMs", "%u-%u", c->first_id, c->last_id);
+    else
+        tell(r, WARNING, "ids of VMs",
+             "%u-%u: %u of them belong to others (%s) and are not used; see vm_uids", c->first_id, c->last_id,
+             all - free_ids, c->holder);
+}
+
 /* A line for each part; the rest (no capabilities, no_new_privs, filter, limits, closed files) always holds. */
 static void check_confinement(struct report *r, struct supervisor *s)
 {
@@ -133,6 +145,8 @@ static void check_confinement(struct report *r, struct supervisor *s)
             tell(r, FINE, "confinement", "%s", confine_part_name(part));
         else
             tell(r, WARNING, "confinement", "%s: missing, %s", confine_part_name(part), c->reason[part]);
+    if (c->have[CONFINE_USER] && geteuid() == 0)
+        check_ids(r, c);
     if (c->off)
         tell(r, WARNING, "confinement", "the VMM runs with all rights of this user");
     else
@@ -224,9 +238,9 @@ static void print_report(const struct report *r)
     json_t *check;
 
     json_array_foreach(r->checks, i, check)
-        printf("%-8s %-14s %s\n", json_string_value(json_object_get(check, "verdict")),
-               json_string_value(json_object_get(check, "check")),
-               json_string_value(json_object_get(check, "detail")));
+        cli_print("%-8s %-14s %s\n", json_string_value(json_object_get(check, "verdict")),
+                  json_string_value(json_object_get(check, "check")),
+                  json_string_value(json_object_get(check, "detail")));
 }
 
 static int run(struct cli *cli, void *values, int argc, char **argv, struct error *e)

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "confine/cgroup.h"
+#include "confine/ids.h"
 #include "confine/plan.h"
 
 #include <errno.h>
@@ -17,7 +18,6 @@
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 
-#define IDS_DIRECTORY "/run/capsid" /* all state directories of this machine share the ids */
 #define FILES_MAX 256
 #define PROCESSES_MAX 64
 #define ADDRESS_SPACE_MIB 6144 /* beside the guest's memory; most of it is reserved, never touched */
@@ -142,6 +142,7 @@ static void plan_init(struct plan *p, const struct confinement *c, const struct 
                        .host_uid = geteuid(),
                        .gid = getegid(),
                        .host_gid = getegid(),
+                       .vmm = need->vmm,
                        .stage = text_copy(c->home->scratch)};
     add_system(p);
     for (size_t i = 0; i < sizeof(devices) / sizeof(devices[0]); i++)
@@ -166,32 +167,7 @@ static void plan_init(struct plan *p, const struct confinement *c, const struct 
         add_limit(p, RLIMIT_NPROC, PROCESSES_MAX);
 }
 
-/* ---- ids ------------------------------------------------------------------------------------------- */
-
-/* Byte N of a file is locked as long as the id first + N is in use; the lock ends with its holder. */
-int confine_take_id(const struct confinement *c, uint32_t *ret_id, struct error *e)
-{
-    uint32_t count = c->last_id - c->first_id + 1, start = (uint32_t)clock_monotonic_ns() % count;
-
-    if (mkdir(IDS_DIRECTORY, 0700) < 0 && errno != EEXIST)
-        return error_errno(e, "cannot create " IDS_DIRECTORY);
-    cleanup_fd int fd = open(IDS_DIRECTORY "/ids", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return error_errno(e, "cannot open " IDS_DIRECTORY "/ids");
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t n = (start + i) % count;
-        struct flock lock = {
-            .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)c->first_id + n, .l_len = 1};
-        if (fcntl(fd, F_OFD_SETLK, &lock) == 0) {
-            *ret_id = c->first_id + n;
-            return take_fd(&fd);
-        }
-        if (errno != EAGAIN && errno != EACCES)
-            return error_errno(e, "cannot lock " IDS_DIRECTORY "/ids");
-    }
-    return error_set(e, ERROR_GENERAL, "all user ids for VMs are in use; widen the setting vm_uids (%u-%u)",
-                     c->first_id, c->last_id);
-}
+/* ---- users ----------------------------------------------------------------------------------------- */
 
 /* The only file that a VM writes belongs to its user while it runs. A rehearsal executes nothing, so that it does no harm
  * when another VM has the id. */
@@ -359,27 +335,13 @@ static int probe(struct confinement *c, struct error *e)
     return 0;
 }
 
-static int parse_ids(struct confinement *c, const char *text, struct error *e)
-{
-    cleanup_free char *copy = text_copy(text);
-    char *dash = strchr(copy, '-');
-    uint64_t first = 0, last = 0;
-
-    if (dash)
-        *dash = '\0';
-    if (!dash || !text_to_u64(copy, 1, INT32_MAX, &first) || !text_to_u64(dash + 1, first, INT32_MAX, &last))
-        return error_set(e, ERROR_USAGE,
-                         "vm_uids is \"%.64s\", but must be two user ids, as in 900000-965535", text);
-    c->first_id = (uint32_t)first;
-    c->last_id = (uint32_t)last;
-    return 0;
-}
-
 int confine_decide(struct confinement *c, const struct config *config, struct home *home, struct error *e)
 {
     *c = (struct confinement){.home = home, .off = config->confine == CONFINE_OFF};
-    if (parse_ids(c, config->vm_uids, e) < 0)
+    if (ids_decide(c, config->vm_uids, e) < 0) {
+        confine_done(c);
         return -1;
+    }
     if (c->off) {
         for (int i = 0; i < CONFINE_PARTS; i++)
             snprintf(c->reason[i], sizeof(c->reason[i]), "confine is off");
@@ -401,6 +363,7 @@ int confine_decide(struct confinement *c, const struct config *config, struct ho
 void confine_done(struct confinement *c)
 {
     free(c->cgroups);
+    buffer_free(&c->held);
     *c = (struct confinement){.off = true};
 }
 

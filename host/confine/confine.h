@@ -35,14 +35,20 @@ enum confine_part {
 
 #define CONFINE_READABLE_MAX 8
 
+struct confine_ids {
+    uint32_t first, last;
+};
+
 /* What this machine allows. Decided once; afterwards several threads may read it. */
 struct confinement {
     bool off;
     bool have[CONFINE_PARTS];
     char reason[CONFINE_PARTS][160]; /* of what is missing */
     uint32_t first_id, last_id;      /* user and group ids for VMs */
-    char *cgroups;                   /* owned; the directory for the cgroups of VMs, NULL: none */
-    struct home *home;               /* borrowed; where cgroups are recorded */
+    struct buffer held; /* owned; struct confine_ids: those of them that are somebody's, and not used */
+    char holder[100];   /* who has the first of these, for messages; "": nobody */
+    char *cgroups;      /* owned; the directory for the cgroups of VMs, NULL: none */
+    struct home *home;  /* borrowed; where cgroups are recorded */
 };
 
 /* What one VMM needs. All borrowed. */
@@ -89,9 +95,11 @@ int confine_spawn(struct child *child, struct confined *ret, const struct confin
 void confine_release(struct confined *c);
 
 /*
- * Takes a user and group id for a VM out of the range vm_uids, which all state directories of this machine share.
+ * Takes a user and group id for a VM out of the range vm_uids, which all state directories of this machine share: one that
+ * neither another VM has nor a row of /etc/passwd, /etc/group, /etc/subuid or /etc/subgid, but those of capsid setup.
  * Returns an fd that holds the id until it is closed, or -1. For root.
  */
+uint32_t confine_free_ids(const struct confinement *c); /* how many ids of the range are nobody's */
 int confine_take_id(const struct confinement *c, uint32_t *ret_id, struct error *e);
 
 /*

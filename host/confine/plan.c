@@ -116,19 +116,37 @@ static int bind_one(const struct plan_bind *b)
     return (int)syscall(SYS_mount_setattr, AT_FDCWD, b->path, AT_RECURSIVE, &attributes, sizeof(attributes));
 }
 
+static int bind_proc(const char *name, bool directory)
+{
+    char from[64] = PLAN_PROC "/self/", to[64] = "/proc/self/";
+
+    strcat(from, name);
+    strcat(to, name);
+    int fd = directory ? mkdir(to, 0555) : open(to, O_WRONLY | O_CREAT | O_CLOEXEC, 0444);
+    if (fd < 0 || (!directory && close(fd) < 0))
+        return -1;
+    return mount(from, to, NULL, MS_BIND, NULL);
+}
+
 /*
- * /proc/self/fd is how an inherited memory file is opened, and /proc/self/exe how QEMU finds its firmware. The
- * rest of proc stays away (subset=pid, Linux 5.8).
+ * /proc/self/fd is how an inherited memory file is opened, /proc/self/exe how QEMU finds its firmware, and its libnuma reads
+ * /proc/self/status. That is all there is: in a whole /proc, also one of processes only (subset=pid), mountinfo tells where on
+ * the host each view is. The child becomes the VMM, so what is its own now stays so; as a file, exe is a plain link.
  */
-static int mount_proc(void)
+static int make_proc(const struct plan *p)
 {
     const unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY;
 
-    if (mkdir("/proc", 0555) < 0)
+    if (mkdir("/proc", 0555) < 0 || mkdir("/proc/self", 0555) < 0 || mkdir(PLAN_PROC, 0700) < 0)
         return -1;
-    return mount("proc", "/proc", "proc", flags, "subset=pid") == 0
-               ? 0
-               : mount("proc", "/proc", "proc", flags, NULL);
+    /* subset=pid (Linux 5.8) is allowed where the host's own proc is covered in part. */
+    if (mount("proc", PLAN_PROC, "proc", flags, "subset=pid") < 0 &&
+        mount("proc", PLAN_PROC, "proc", flags, NULL) < 0)
+        return -1;
+    if (bind_proc("fd", true) < 0 || bind_proc("status", false) < 0 ||
+        (p->vmm && symlink(p->vmm, "/proc/self/exe") < 0))
+        return -1;
+    return umount2(PLAN_PROC, MNT_DETACH) < 0 ? -1 : rmdir(PLAN_PROC);
 }
 
 /* The host's node is for root, or for a group; this one is for this VM's user. */
@@ -158,7 +176,7 @@ static int build_root(const struct plan *p, const char **ret_step)
         TRY(p->links[i][0], symlink(p->links[i][1], p->links[i][0]));
     if (p->own_kvm)
         TRY("/dev/kvm", make_kvm(p));
-    TRY("mount proc", mount_proc());
+    TRY("make proc", make_proc(p));
     TRY("leave the host's root", umount2(PLAN_OLD_ROOT, MNT_DETACH));
     TRY("rmdir", rmdir(PLAN_OLD_ROOT));
     TRY("make the root read-only", mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | flags, NULL));

@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #define PLAN_OLD_ROOT "/.host" /* where the host's files are until the views are made */
+#define PLAN_PROC "/.proc"     /* where all of proc is meanwhile */
 #define PLAN_BINDS_MAX 24
 #define PLAN_LIMITS_MAX 8
 
@@ -27,7 +28,8 @@ struct plan {
     gid_t gid, host_gid;
     dev_t
         own_kvm; /* with change_user: the number of /dev/kvm, of which the VMM's user gets a node; 0: none */
-    char *stage; /* owned; any directory of the host, to mount on in the child only */
+    const char *vmm; /* borrowed; the program's path, NULL: none */
+    char *stage;     /* owned; any directory of the host, to mount on in the child only */
     struct plan_bind binds[PLAN_BINDS_MAX];
     unsigned bind_count;
     const char *links[6][2]; /* symlinks: name and target */

@@ -1,6 +1,7 @@
 /* Users, groups and ranges of ids. The files are changed by Debian's own tools (package passwd), which lock them. */
 #include "setup/internal.h"
 
+#include "base/accounts.h"
 #include "base/child.h"
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -149,39 +150,29 @@ static int undo_user(struct setup *s, json_t *note, struct buffer *what, struct 
 
 /* ---- ids for VMs --------------------------------------------------------------------------------- */
 
-/* Moves *first behind what the file has in its way: ranges (name:first:count) or ids (third field of passwd and
- * group). True when it moved. */
-static bool move_behind(const struct setup *s, const char *path, bool ranges, uint64_t *first, uint64_t size)
-{
-    cleanup_free char *full = setup_path(s, path);
-    cleanup_file FILE *f = fopen(full, "re");
-    cleanup_free char *line = NULL;
-    unsigned long long a, b;
-    bool moved = false;
-    size_t room = 0;
+struct search {
+    uint64_t first, size;
+    bool moved;
+};
 
-    while (f && getline(&line, &room, f) > 0) {
-        if (ranges ? sscanf(line, "%*[^:]:%llu:%llu", &a, &b) != 2
-                   : sscanf(line, "%*[^:]:%*[^:]:%llu", &a) != 1)
-            continue;
-        uint64_t end = ranges ? a + b : a + 1;
-        if (a < *first + size && end > *first) {
-            *first = end;
-            moved = true;
-        }
-    }
-    return moved;
+/* Moves the first id behind what is in its way. */
+static void move_behind(const struct account_ids *ids, void *context)
+{
+    struct search *s = context;
+
+    if (ids->first >= s->first + s->size || ids->last < s->first)
+        return;
+    s->first = ids->last + 1;
+    s->moved = true;
 }
 
 static bool move_behind_all(const struct setup *s, uint64_t *first, uint64_t size)
 {
-    bool moved = false;
+    struct search search = {.first = *first, .size = size};
 
-    moved |= move_behind(s, "/etc/subuid", true, first, size);
-    moved |= move_behind(s, "/etc/subgid", true, first, size);
-    moved |= move_behind(s, "/etc/passwd", false, first, size);
-    moved |= move_behind(s, "/etc/group", false, first, size);
-    return moved;
+    accounts_each(s->options->root, move_behind, &search);
+    *first = search.first;
+    return search.moved;
 }
 
 /* The range that the user has in a file already. */

@@ -2,10 +2,11 @@
 #ifndef CAPSID_SETUP_INTERNAL_H
 #define CAPSID_SETUP_INTERNAL_H
 
+#include "base/accounts.h"
 #include "base/text.h"
 #include "setup/setup.h"
 
-#define SETUP_USER "capsid" /* and its group */
+#define SETUP_USER ACCOUNTS_SERVICE /* and its group */
 #define SETUP_FILE_MAX (1ull << 30)
 
 struct setup {

@@ -126,7 +126,7 @@ static int confine(const char *self, const char *how, struct error *e)
     struct confined held = CONFINED_NONE;
     struct child child = CHILD_NONE;
     struct confinement c;
-    char ids[] = "900000-965535";
+    char ids[] = CONFIG_VM_UIDS;
     const struct config config = {.confine = CONFINE_AUTO, .vm_uids = ids};
     struct home home;
     int status = 0;

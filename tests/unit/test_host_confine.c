@@ -1,4 +1,5 @@
 /* confine/: what is found out on a busy host, and what becomes of cgroups that go wrong. */
+#include "base/cleanup.h"
 #include "base/file.h"
 #include "base/text.h"
 #include "confine/cgroup.h"
@@ -18,7 +19,7 @@
 static char root[64];
 static struct home h;
 static struct error e;
-static char ids[] = "987000-987000";
+static char ids[32] = "987000-987000";
 
 static void setup(void)
 {
@@ -96,6 +97,69 @@ START_TEST(ids_that_are_all_in_use_are_no_missing_part)
     ck_assert_str_eq(now, usual);
     free(now);
     free(usual);
+}
+END_TEST
+
+/* A file of the system with these lines instead, in a mount namespace of the test's own. */
+static void replace_file(const char *path, const char *text)
+{
+    static bool apart;
+    cleanup_free char *copy = text_format("%s/replaced-%zu", root, strlen(text));
+
+    if (!apart) {
+        ck_assert_int_eq(unshare(CLONE_NEWNS), 0);
+        ck_assert_int_eq(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+        apart = true;
+    }
+    int there = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    if (there >= 0)
+        close(there);
+    ck_assert_msg(file_replace(copy, root, text, strlen(text), 0644, &e) == 0, "%s", e.text);
+    ck_assert_int_eq(mount(copy, path, NULL, MS_BIND, NULL), 0);
+}
+
+START_TEST(ids_that_somebody_has_are_not_used)
+{
+    const struct config config = {.confine = CONFINE_OFF, .vm_uids = ids};
+    struct confinement c;
+    uint32_t id;
+
+    if (geteuid() != 0)
+        return;
+    strcpy(ids, "987000-987004");
+    replace_file("/etc/subuid", "alice:986990:11\nwrong\nbob:987002:1\n");
+    replace_file("/etc/subgid", "alice:987003:1\ncapsid:987001:3\n"); /* for VMs, as capsid setup made it */
+    replace_file("/etc/passwd", "root:x:0:0::/:/bin/sh\nlate:x:987003:987003::/:/bin/sh\n");
+    ck_assert_msg(confine_decide(&c, &config, &h, &e) == 0, "%s", e.text);
+    ck_assert_uint_eq(confine_free_ids(&c), 2);
+    ck_assert_str_eq(c.holder, "late in /etc/passwd");
+    int first = confine_take_id(&c, &id, &e);
+    ck_assert_int_ge(first, 0);
+    ck_assert_msg(id == 987001 || id == 987004, "%u", id);
+    uint32_t other = id;
+    int second = confine_take_id(&c, &id, &e);
+    ck_assert_int_ge(second, 0);
+    ck_assert_uint_eq(id, 987001 + 987004 - other);
+    ck_assert_int_lt(confine_take_id(&c, &id, &e), 0);
+    close(first);
+    close(second);
+    confine_done(&c);
+}
+END_TEST
+
+START_TEST(a_range_that_others_have_is_refused)
+{
+    const struct config config = {.confine = CONFINE_OFF, .vm_uids = ids};
+    struct confinement c;
+
+    if (geteuid() != 0)
+        return;
+    strcpy(ids, "987000-987004");
+    replace_file("/etc/subgid", "bob:987000:3\nalice:987002:65536\n");
+    ck_assert_int_lt(confine_decide(&c, &config, &h, &e), 0);
+    ck_assert_str_eq(e.text,
+                     "all ids of vm_uids, 987000-987004, belong to others (bob in /etc/subgid); set it to "
+                     "ids that nobody has");
 }
 END_TEST
 
@@ -212,6 +276,8 @@ int main(void)
 
     unit_fixture(&u, setup, teardown);
     unit_add(&u, a_want_of_files_is_an_error_and_no_missing_part);
+    unit_add(&u, ids_that_somebody_has_are_not_used);
+    unit_add(&u, a_range_that_others_have_is_refused);
     unit_add(&u, ids_that_are_all_in_use_are_no_missing_part);
     unit_add(&u, who_removes_the_common_directory_does_no_harm);
     unit_add(&u, a_cgroup_that_cannot_be_completed_is_removed);

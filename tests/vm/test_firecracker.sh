@@ -296,7 +296,7 @@ jailed_uids() {
 	local pid
 	recorded_children | while read -r pid _; do
 		stat -c %u "/proc/$pid" 2>/dev/null
-	done | awk '$1 >= 900000 && $1 <= 965535' | sort -u
+	done | awk '$1 >= 2000000000 && $1 <= 2000065535' | sort -u
 }
 pids=()
 for i in 1 2; do
