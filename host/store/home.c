@@ -183,7 +183,8 @@ static void remove_if_orphaned(const char *scratch)
     if (fd < 0 ? errno != ENOENT && errno != EINVAL : owner_lives(fd))
         return; /* or nobody can tell, for want of file descriptors for example */
     if (!can_trust_records(scratch, &why)) {
-        log_warning("left-over directory is left alone: %s", why.text);
+        if (file_exists(scratch)) /* otherwise another process removed it meanwhile */
+            log_warning("left-over directory is left alone: %s", why.text);
         return;
     }
     end_all_recorded(scratch);

@@ -78,7 +78,7 @@ END_TEST
 
 static void expect_token(const char *text, const char *wanted)
 {
-    struct client c = {.token_file = path};
+    struct client c = {.token_file = path, .cancel = {.fd = -1}};
     char *token = NULL;
 
     e = (struct error){0};
