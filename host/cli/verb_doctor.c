@@ -42,10 +42,14 @@ static void tell(struct report *r, enum verdict verdict, const char *name, const
 
 static void check_accelerator(struct report *r, struct supervisor *s)
 {
+    struct accel_verdict probed = {0};
     struct error e = {0};
 
     if (supervisor_decide_accel(s, &e) < 0)
         tell(r, FAILURE, "accelerator", "%s", e.text);
+    else if (s->config.accel == ACCEL_KVM && accel_decide(&probed, &s->home, ACCEL_AUTO, &e) == 0 &&
+             probed.accel != ACCEL_KVM)
+        tell(r, WARNING, "accelerator", "kvm, as configured, but %s", probed.reason);
     else if (s->accel.accel == ACCEL_KVM)
         tell(r, FINE, "accelerator", "kvm: %s", s->accel.reason);
     else

@@ -1,8 +1,8 @@
 /*
  * accel: whether guests can run on the processor itself (KVM) or must be emulated (TCG).
  *
- * That /dev/kvm can be opened proves nothing: some hosts offer a KVM that emulates every guest instruction.
- * So a tiny guest is timed.
+ * That /dev/kvm can be opened proves nothing: some hosts offer a paravirtual KVM, which carries out user code but
+ * emulates kernel code, and lacks instructions that every kernel uses; others emulate all. So a tiny guest is timed.
  */
 #ifndef CAPSID_ACCEL_H
 #define CAPSID_ACCEL_H
@@ -14,7 +14,7 @@
 
 struct accel_verdict {
     enum accel_choice accel; /* ACCEL_KVM or ACCEL_TCG */
-    char reason[200];        /* one line for people */
+    char reason[320];        /* one line for people */
     bool open;               /* chosen here, and no guest has become ready with it since the host booted */
 };
 

@@ -21,12 +21,14 @@
 #define CODE 0x4000u
 #define REPORT_PORT 0x10
 
-/* Page table and control register bits: Intel SDM volume 3, chapters 2.5 and 4.5. */
-#define PAGE_PRESENT_WRITE 0x3u
+/* Page table, flag and control register bits: Intel SDM volume 3, chapters 2.3, 2.5 and 4.5. */
+#define PAGE_PRESENT_WRITE_USER 0x7u
 #define PAGE_LARGE 0x80u
 #define CR0_PE_PG 0x80000001u
 #define CR4_PAE 0x20u
 #define EFER_LME_LMA 0x500u
+#define RFLAGS_ALWAYS 0x2u
+#define RFLAGS_IOPL_3 0x3000u /* a program may write to ports, so that both modes end in the same way */
 
 static void fill_memory(uint8_t *memory)
 {
@@ -38,8 +40,8 @@ static void fill_memory(uint8_t *memory)
         0xe6, REPORT_PORT,          /* out REPORT_PORT, al */
         0xf4,                       /* hlt */
     };
-    const uint64_t to_pdpt = PDPT | PAGE_PRESENT_WRITE, to_pd = PD | PAGE_PRESENT_WRITE,
-                   page = PAGE_LARGE | PAGE_PRESENT_WRITE;
+    const uint64_t to_pdpt = PDPT | PAGE_PRESENT_WRITE_USER, to_pd = PD | PAGE_PRESENT_WRITE_USER,
+                   page = PAGE_LARGE | PAGE_PRESENT_WRITE_USER;
 
     memcpy(code + 1, &rounds, sizeof(rounds));
     memcpy(memory + PML4, &to_pdpt, 8);
@@ -48,14 +50,27 @@ static void fill_memory(uint8_t *memory)
     memcpy(memory + CODE, code, sizeof(code));
 }
 
-static int enter_long_mode(int vcpu)
+static int enter_long_mode(int vcpu, enum kvm_probe_mode mode)
 {
+    const uint8_t ring = mode == KVM_PROBE_USER ? 3 : 0;
     struct kvm_sregs s;
-    struct kvm_regs r = {.rip = CODE, .rflags = 2};
-    struct kvm_segment code = {
-        .limit = 0xffffffff, .selector = 8, .type = 11, .present = 1, .s = 1, .l = 1, .g = 1};
-    struct kvm_segment data = {
-        .limit = 0xffffffff, .selector = 16, .type = 3, .present = 1, .s = 1, .db = 1, .g = 1};
+    struct kvm_regs r = {.rip = CODE, .rflags = RFLAGS_ALWAYS | (ring ? RFLAGS_IOPL_3 : 0)};
+    struct kvm_segment code = {.limit = 0xffffffff,
+                               .selector = 8 | ring,
+                               .dpl = ring,
+                               .type = 11,
+                               .present = 1,
+                               .s = 1,
+                               .l = 1,
+                               .g = 1};
+    struct kvm_segment data = {.limit = 0xffffffff,
+                               .selector = 16 | ring,
+                               .dpl = ring,
+                               .type = 3,
+                               .present = 1,
+                               .s = 1,
+                               .db = 1,
+                               .g = 1};
 
     if (ioctl(vcpu, KVM_GET_SREGS, &s) < 0)
         return -1;
@@ -84,7 +99,8 @@ static int time_guest(int vcpu, const struct kvm_run *run, int64_t *ret_ns)
 }
 
 /* Each step that fails leaves its name in *ret_step. */
-static int run_guest(int kvm, uint8_t *memory, int64_t *ret_ns, const char **ret_step)
+static int run_guest(int kvm, uint8_t *memory, enum kvm_probe_mode mode, int64_t *ret_ns,
+                     const char **ret_step)
 {
     *ret_step = "KVM_CREATE_VM";
     cleanup_fd int machine = ioctl(kvm, KVM_CREATE_VM, 0);
@@ -107,7 +123,7 @@ static int run_guest(int kvm, uint8_t *memory, int64_t *ret_ns, const char **ret
         return -1;
 
     *ret_step = "KVM_SET_SREGS";
-    int result = enter_long_mode(vcpu);
+    int result = enter_long_mode(vcpu, mode);
     if (result == 0) {
         *ret_step = "KVM_RUN";
         result = time_guest(vcpu, run, ret_ns);
@@ -116,7 +132,7 @@ static int run_guest(int kvm, uint8_t *memory, int64_t *ret_ns, const char **ret
     return result;
 }
 
-int kvm_probe_run(int64_t *ret_ns, const char **ret_step)
+int kvm_probe_run(enum kvm_probe_mode mode, int64_t *ret_ns, const char **ret_step)
 {
     *ret_step = "open";
     cleanup_fd int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
@@ -131,16 +147,16 @@ int kvm_probe_run(int64_t *ret_ns, const char **ret_step)
     if (memory == MAP_FAILED)
         return -1;
     fill_memory(memory);
-    int result = run_guest(kvm, memory, ret_ns, ret_step);
+    int result = run_guest(kvm, memory, mode, ret_ns, ret_step);
     munmap(memory, MEMORY_SIZE);
     return result;
 }
 
 #else
 
-int kvm_probe_run(int64_t *ret_ns, const char **ret_step)
+int kvm_probe_run(enum kvm_probe_mode mode, int64_t *ret_ns, const char **ret_step)
 {
-    (void)ret_ns;
+    (void)mode, (void)ret_ns;
     *ret_step = "probe (written for x86-64 only)";
     errno = ENOSYS;
     return -1;

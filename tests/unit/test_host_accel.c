@@ -20,13 +20,18 @@
 static volatile struct {
     int error; /* fails with it */
     bool hangs;
+    int64_t ns, user_ns; /* of the two modes; user_ns 0: that one fails */
     int calls;
     int open_files;
     pid_t pid; /* once it hangs */
 } * probe;
 
-int kvm_probe_run(int64_t *ret_ns, const char **ret_step)
+int kvm_probe_run(enum kvm_probe_mode mode, int64_t *ret_ns, const char **ret_step)
 {
+    if (mode == KVM_PROBE_USER) {
+        *ret_ns = probe->user_ns;
+        return probe->user_ns ? 0 : -1;
+    }
     probe->calls++;
     probe->open_files = unit_open_files();
     *ret_step = "KVM_CREATE_VM";
@@ -35,7 +40,7 @@ int kvm_probe_run(int64_t *ret_ns, const char **ret_step)
         for (;;)
             pause();
     }
-    *ret_ns = 1000;
+    *ret_ns = probe->ns;
     errno = probe->error;
     return probe->error ? -1 : 0;
 }
@@ -49,6 +54,7 @@ static void setup(void)
     e = (struct error){0};
     probe = mmap(NULL, sizeof(*probe), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     ck_assert_ptr_ne((void *)probe, MAP_FAILED);
+    probe->ns = 1000;
     strcpy(root, "/tmp/capsid-accel-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(root));
     ck_assert_msg(home_open(&h, root, &e) == 0, "%s", e.text);
@@ -90,6 +96,28 @@ START_TEST(how_busy_it_was_is_not)
     struct accel_verdict v = decide();
     ck_assert_int_eq(v.accel, ACCEL_KVM);
     ck_assert(v.open);
+}
+END_TEST
+
+/* Slow kernel code: what is said of it depends on user code, and not on how busy the machine is. */
+START_TEST(how_much_is_emulated_is_told)
+{
+    static const struct {
+        int64_t ns, user_ns;
+        const char *reason;
+    } kinds[] = {{600000000, 300000, "is paravirtual: "},
+                 {100000000, 300000, "is paravirtual: "},
+                 {600000000, 30000000, "is paravirtual: "},
+                 {100000000, 99000000, "/dev/kvm emulates guest instructions"},
+                 {100000000, 0, "/dev/kvm emulates guest instructions"}};
+
+    probe->ns = kinds[_i].ns;
+    probe->user_ns = kinds[_i].user_ns;
+    struct accel_verdict v = decide();
+    ck_assert_int_eq(v.accel, ACCEL_TCG);
+    ck_assert_msg(strstr(v.reason, kinds[_i].reason), "%s", v.reason);
+    ck_assert_str_eq(decide().reason, v.reason);
+    ck_assert_int_eq(probe->calls, 3); /* it had to be slow each time, and was remembered */
 }
 END_TEST
 
@@ -195,6 +223,7 @@ int main(void)
     unit_fixture(&u, setup, teardown);
     unit_add_loop(&u, how_the_machine_is_is_remembered, 4);
     unit_add_loop(&u, how_busy_it_was_is_not, 8);
+    unit_add_loop(&u, how_much_is_emulated_is_told, 5);
     unit_add(&u, a_hang_is_not);
     unit_add(&u, a_want_of_files_is_not);
     unit_add(&u, a_guest_that_was_ready_with_kvm_counts_for_more_than_one_without);
