@@ -82,8 +82,12 @@ static void add_machine(struct command_line *c, const struct vm_spec *spec, cons
     /* The PIT and PIC stay: without them the TSC calibration of an emulated guest hangs. */
     add(c, "-machine", text_format("microvm,acpi=off,rtc=on,pit=on,pic=on,isa-serial=on,memory-backend=ram"));
     add(c, "-accel", text_copy(kvm ? "kvm" : "tcg"));
-    /* Emulation carries "rep movsb" out byte by byte; without these flags the guest's kernel copies by words. */
-    add(c, "-cpu", text_copy(kvm ? "host" : "max,erms=off,fsrm=off"));
+    /*
+     * Emulation carries "rep movsb" out byte by byte; without these flags the guest's kernel copies by words. KVM may
+     * offer arch-capabilities and then refuse its register (IA32_ARCH_CAPABILITIES), upon which QEMU aborts; it tells
+     * which flaws a processor does not have, and our guests' kernel does not ask.
+     */
+    add(c, "-cpu", text_copy(kvm ? "host,arch-capabilities=off" : "max,erms=off,fsrm=off"));
     add(c, "-smp", text_format("%llu", (unsigned long long)spec->vcpus));
     add(c, "-m", text_format("%lluM", (unsigned long long)spec->memory_mib));
     if (memory_file) {
