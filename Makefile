@@ -216,7 +216,7 @@ INITD_BUILD := $(shell cat $(INITD_INPUTS) /dev/null | sha256sum | cut -c1-12)
 INITD_CFLAGS := -Oz -g0 -flto -fno-pie -frandom-seed=$(INITD_BUILD) -fno-asynchronous-unwind-tables -fno-unwind-tables -ffunction-sections -fdata-sections \
 	-fno-ident -DINITD_BUILD='"$(VERSION)-$(INITD_BUILD)"' -idirafter $(B)/linux-include
 # Sorted, small variables lie side by side: after a fork each page that initd writes to costs a fault.
-INITD_LDFLAGS := -Wl,-Map=$(B)/initd.map -static -no-pie -Oz -flto -fdata-sections -Wl,--gc-sections -Wl,--build-id=none -Wl,-z,norelro -Wl,-z,noseparate-code -Wl,--sort-section=alignment -s
+INITD_LDFLAGS := -Wl,-Map=$(B)/initd.map -static -no-pie -Oz -flto=auto -fdata-sections -Wl,--gc-sections -Wl,--build-id=none -Wl,-z,norelro -Wl,-z,noseparate-code -Wl,--sort-section=alignment -s
 INITD_OBJ := $(INITD_SRC:%.c=$(B)/musl/%.o) $(PROTO_SRC:%.c=$(B)/musl/%.o)
 
 # musl has no kernel headers of its own; all of /usr/include would shadow it.
@@ -358,9 +358,9 @@ coverage: deps-check
 	$(Q)find $(COVERAGE)/ -name '*.gcda' -delete
 	+$(Q)$(MAKE) --no-print-directory B=$(COVERAGE) FUZZ_CC='$(CC)' SANITIZE=--coverage SAN_FLAGS='--coverage -O0 -g' \
 		CFLAGS='--coverage -O0 -g -Wno-error' all kernel unit-programs guest-programs tool-programs
-	$(Q)BUILD=$(abspath $(COVERAGE)) tests/run $(or $(t),$(COVERAGE_TESTS))
-	$(Q)gcovr --root . --filter host/ --filter proto/ --csv --output $(COVERAGE)/lines.csv $(COVERAGE)
-	$(Q)tests/coverage $(COVERAGE)/lines.csv
+	$(Q)BUILD=$(abspath $(COVERAGE)) tests/run $(or $(t),$(COVERAGE_TESTS)); status=$$?; \
+	gcovr --root . --filter host/ --filter proto/ --csv --output $(COVERAGE)/lines.csv $(COVERAGE) && \
+	tests/coverage $(COVERAGE)/lines.csv && exit $$status
 
 bench: all kernel guest-programs bench-programs
 	$(Q)tests/bench/run

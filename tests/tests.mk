@@ -164,7 +164,7 @@ TEST_IMAGES := python sh c bash
 .PHONY: test-images
 test-images: all
 	$(Q)for name in $(TEST_IMAGES); do \
-		[ -e $(T)/home/images/names/$$name.json ] || CAPSID_HOME=$(abspath $(T)/home) $(B)/capsid rootfs create --quiet --name $$name || exit 1; \
+		[ -e $(T)/home/images/names/$$name.json ] || CAPSID_HOME=$(abspath $(T)/home) $(B)/capsid rootfs create --quiet --name $$name >/dev/null || exit 1; \
 	done
 
 # ---- guest: payloads that run under initd ---------------------------------------------------------
