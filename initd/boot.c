@@ -33,7 +33,7 @@ struct step {
 /* Before the overlay: on the image itself, which guarantees these directories. What the serial port takes: */
 static const struct step port_steps[] = {
     {MOUNT, true, "/dev", "devtmpfs", "mode=755", MS_NOSUID},
-    {MOUNT, true, "/sys", "sysfs", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC},
+    {MOUNT, false, "/sys", "sysfs", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC},
 };
 
 static const struct step early_steps[] = {

@@ -83,7 +83,7 @@ static int find_port(char *path, size_t size)
     int r = -ENODEV;
 
     if (dir < 0)
-        return -ENODEV;
+        return access("/sys/class", F_OK) == 0 ? -ENODEV : -ENOENT;
     for (ssize_t n = sys_getdents(dir, entries, sizeof(entries)); n > 0 && r == -ENODEV;
          n = sys_getdents(dir, entries, sizeof(entries))) {
         for (ssize_t at = 0; at < n && r == -ENODEV;) {

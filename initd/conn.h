@@ -45,7 +45,8 @@ struct conn {
 /* For tests: other waits, in ms. 0: that of limits.h. */
 void conn_set_deadlines(uint32_t hello_ms, uint32_t frame_ms);
 
-/* Opens the serial port whose name is PROTO_SERIAL_NAME; -ENODEV when there is none. */
+/* Opens the serial port whose name is PROTO_SERIAL_NAME; -ENODEV when there is none, -ENOENT when there is no /sys to find it
+ * with. */
 int conn_open_serial(void);
 
 /* Listens on AF_VSOCK. It takes connections from the host only; for tests from CID peer instead. */

@@ -30,7 +30,9 @@ static void open_serial(void)
     int r = conn_open_serial();
 
     has_serial = r == 0;
-    if (r < 0 && r != -ENODEV)
+    if (r == -ENOENT)
+        kmsg_log(KMSG_WARNING, "the image has no /sys, so there is no serial port", PROTO_SERIAL_NAME, 0);
+    else if (r < 0 && r != -ENODEV)
         kmsg_log(KMSG_WARNING, "cannot open the serial port", PROTO_SERIAL_NAME, r);
 }
 

@@ -83,6 +83,7 @@ def no_place_for_sysfs(a):
     a.boot("initd.main=/appliance,count,/tmp/count,3,5 initd.main_restart=on-failure")
     check_main_program(a)
     expect(len(a.lines("initd: no cgroups: limits are weaker")), 1)
+    expect(len(a.lines("initd: the image has no /sys, so there is no serial port")), 1)
     a.boot("initd.main=/appliance,end,0 initd.main_end=poweroff")
     expect(a.wait_end(), 0)
 
