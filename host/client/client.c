@@ -32,6 +32,7 @@ struct call {
     long status;
     bool streaming;
     struct buffer answer; /* all of it, or the line that is not whole yet */
+    size_t searched;      /* bytes of that line in which there is no newline */
     size_t head_size;     /* bytes of the answer's head so far */
     int64_t idle;         /* ns without a byte, once a part of a whole answer is there */
     json_t *end;          /* owned; the last event of a stream */
@@ -119,17 +120,19 @@ static int take_event(struct call *c, const char *line, size_t size)
 
 static int take_lines(struct call *c)
 {
-    size_t start = 0;
+    size_t start = 0, from = c->searched; /* or a line without end would be searched again and again */
     const char *newline;
 
-    while ((newline = memchr(c->answer.data + start, '\n', c->answer.size - start))) {
+    while ((newline = memchr(c->answer.data + from, '\n', c->answer.size - from))) {
         size_t end = (size_t)(newline - c->answer.data);
         if (end > start && take_event(c, c->answer.data + start, end - start) < 0)
             return -1;
-        start = end + 1;
+        start = from = end + 1;
     }
-    memmove(c->answer.data, c->answer.data + start, c->answer.size - start);
+    if (start > 0)
+        memmove(c->answer.data, c->answer.data + start, c->answer.size - start);
     c->answer.size -= start;
+    c->searched = c->answer.size;
     return 0;
 }
 
@@ -279,7 +282,7 @@ static void forget_answer(struct call *c)
     buffer_free(&c->answer);
     c->end = NULL;
     c->status = 0;
-    c->head_size = 0;
+    c->searched = c->head_size = 0;
     c->idle = 0;
     c->streaming = c->refused = c->failed = false;
     c->curl_error[0] = '\0';

@@ -97,6 +97,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.rfile.read(1)
             elif kind == "heads":
                 self.send_response(200)
+                self.flush_headers()
                 for i in range(1 << 20):
                     self.wfile.write(b"X-%d: %s\r\n" % (i, b"x" * 1000))
             elif kind == "many":

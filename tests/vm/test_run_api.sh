@@ -221,7 +221,7 @@ for raw in '' --raw; do
 	bad "deep values$raw" 1 'Error: *' deep 0 $raw
 	ulimit -S -v "$limit"
 done
-bad "a line without end" 1 'Error: the server * answers with more than 67108864 bytes' line 0 --max-output 1 --raw
+bad "a line without end" 1 'Error: the server * answers with more than 67108876 bytes' line 0 --max-output 1 --raw
 unset CAPSID_API_PATIENCE
 start_server bad python3 "$SRC/tests/vm/run_api_server.py" status 255
 capsid run --api "http://127.0.0.1:$(cat "$TMPDIR/bad")" -l python -c 1
@@ -229,7 +229,7 @@ expect "an exit status of 255" "$status" 255
 stop_server $server
 start_server bad python3 "$SRC/tests/vm/run_api_server.py" control
 capsid run --api "http://127.0.0.1:$(cat "$TMPDIR/bad")" -l python -c 1
-expect "control characters" "$status $(grep -c '"stdout": "a\\u009B31mb\\u007f\\u001b\[0mc\\u0080"' "$TMPDIR/out") $(LC_ALL=C grep -cP '[\x80-\xff\x7f\x1b]' "$TMPDIR/out")" "0 1 0"
+expect "control characters" "$status $(grep -c '"stdout": "a\\u009B31mb\\u007F\\u001B\[0mc\\u0080"' "$TMPDIR/out") $(LC_ALL=C grep -cP '[\x80-\xff\x7f\x1b]' "$TMPDIR/out")" "0 1 0"
 stop_server $server
 start_server bad python3 "$SRC/tests/vm/run_api_server.py" busy 2
 capsid run --api "http://127.0.0.1:$(cat "$TMPDIR/bad")" -l python -c 1
