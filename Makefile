@@ -54,7 +54,7 @@ PROTO_COMPILE = $(CC) $(CFLAGS_ALL) $(CFLAGS)
 INITD_COMPILE = $(MUSL_CC) $(CFLAGS_ALL) $(INITD_CFLAGS)
 
 .PHONY: all help demo check chosen-tests bench lint install clean deps deps-check format kernel protocol-tables \
-        distclean share newer-kernel loopback-kernel check-all quick coverage
+        distclean share newer-kernel loopback-kernel kvm-kernel check-all quick coverage
 all: $(B)/capsid $(B)/initd share
 
 help:
@@ -115,6 +115,7 @@ shellcheck         | shell scripts
 file               | asserts that initd is static
 mandoc             | checks the manual page
 chromium           | drives the page of the HTTP server
+patch              | changes the source of the test kernel for a paravirtual KVM
 git                | tells which files are the project's
 gpg                | signs the stand-in of Debian's archive on loopback
 gpg-agent          | the same
@@ -259,6 +260,15 @@ $(B)/test/vmlinux-newer: $(wildcard kernel-config/*)
 	@mkdir -p $(@D)
 	$(Q)$(BUILD_KERNEL) --cache $(B)/kernel/newer --source $(NEWER) --fragment newer --fragment test-exit-port \
 		--output $@ --discard-tree
+	@touch $@
+
+# Of use only where KVM is paravirtual; elsewhere KVM runs the product's kernel, or there is none.
+kvm-kernel: all
+	+$(Q)if CAPSID_HOME=$(abspath $(B))/test/home $(B)/capsid doctor --accel auto | grep -q '/dev/kvm is paravirtual'; then \
+		$(MAKE) --no-print-directory $(B)/test/vmlinux-kvm; fi
+$(B)/test/vmlinux-kvm: $(wildcard kernel-config/*)
+	@mkdir -p $(@D)
+	$(Q)kernel-config/build.sh --cache $(B)/kernel --output $@ --fragment test-kvm
 	@touch $@
 
 loopback-kernel: $(B)/test/vmlinux-loopback

@@ -19,7 +19,8 @@ usage() {
 Usage: kernel-config/build.sh --cache DIR --output FILE [options]
   --cache DIR        keeps results, the unpacked source and the objects (1.2 GB while the trees stay)
   --output FILE      the kernel; written only when it differs
-  --fragment NAME    adds NAME.config to the configuration; may be given again
+  --fragment NAME    adds NAME.config to the configuration, and applies NAME.patch to the source where there is one;
+                     may be given again
   --jobs N           compile with N processes (default: $jobs, the processors here)
   --source FILE      another source (a .tar.xz) than kernel.lock names
   --discard-tree     remove the unpacked source and the objects at the end
@@ -55,12 +56,14 @@ case $jobs in '' | *[!0-9]* | 0) fail "--jobs $jobs: not a number of processes; 
 for tool in gcc ld make flex bison bc xz strip readelf flock; do
 	command -v "$tool" >/dev/null || fail "$tool: not found; run 'make deps'"
 done
-names=
+names='' patches=''
 for f in $fragments $extra; do
 	case $f in */* | .*) fail "--fragment $f: not a name; give one of the .config files in $here without the ending" ;; esac
 	[ -r "$here/$f.config" ] || fail "--fragment $f: $here/$f.config not found; see kernel-config/README.md"
 	names="$names $f.config"
+	[ ! -e "$here/$f.patch" ] || patches="$patches $f.patch"
 done
+[ -z "$patches" ] || command -v patch >/dev/null || fail "patch: not found; run 'make deps-check'"
 
 mkdir -p "$cache" || fail "$cache: cannot be created; choose another --cache"
 cache=$(cd "$cache" && pwd)
@@ -78,7 +81,7 @@ look_up() {
 	result=$cache/$(cd "$here" && {
 		printf '%s\n' "$recipe" "$tarball" "$gcc_version" "$ld_version" "$names"
 		# shellcheck disable=SC2086 # names without spaces, checked above
-		cat $names
+		cat $names $patches
 	} | sha256sum | cut -c1-32)
 }
 
@@ -189,9 +192,7 @@ broken() {
 
 # ---- the source ------------------------------------------------------------------------------------
 
-src=$cache/src-$(printf '%s' "$tarball" | cut -c1-12)
-# A tree gets its final name when it is whole.
-if [ ! -d "$src" ]; then
+unpack() {
 	printf 'Unpacking the kernel source\n' >&2
 	phase=unpacking
 	mkdir "$work/src"
@@ -199,6 +200,18 @@ if [ ! -d "$src" ]; then
 	logged tar -xf "$source" -C "$work/src" --strip-components=1 --no-same-owner \
 		--exclude='*/drivers/gpu/drm/amd/include/asic_reg' --exclude='*/Documentation/devicetree' \
 		--exclude='*/tools/testing' || broken "$source: cannot be unpacked"
+}
+
+# A patched tree is this build's alone. The other one is kept; it gets its final name when it is whole.
+src=$cache/src-$(printf '%s' "$tarball" | cut -c1-12)
+if [ -n "$patches" ]; then
+	src=$work/src
+	unpack
+	for p in $patches; do
+		logged patch -d "$src" -p1 --fuzz=0 -i "$here/$p" || broken "$p: does not fit this source"
+	done
+elif [ ! -d "$src" ]; then
+	unpack
 	rm -rf "$cache"/src-*
 	mv "$work/src" "$src"
 fi
@@ -220,11 +233,11 @@ build() {
 }) | awk -F= '/^CONFIG_/ { if (!($1 in v)) order[++n] = $1; v[$1] = substr($0, length($1) + 2) }
 	END { for (i = 1; i <= n; i++) print order[i] "=" v[order[i]] }' >"$work/merged.config"
 
-# The product kernel starts from nothing, so that its bytes depend on its inputs alone. A variant starts
-# from the product's objects and compiles what its options change.
+# The product kernel starts from nothing, so that its bytes depend on its inputs alone. A variant of the same
+# source starts from the product's objects and compiles what its options change.
 obj=$work/obj
 objects=$cache/obj-$(printf '%s\n' "$tarball" "$gcc_version" "$ld_version" | sha256sum | cut -c1-12)
-if [ -n "$extra" ] && [ -d "$objects" ]; then
+if [ -n "$extra" ] && [ -z "$patches" ] && [ -d "$objects" ]; then
 	printf 'Building a variant of the guest kernel:%s (log: %s)\n' "$extra" "$log" >&2
 	cp -a "$objects" "$obj"
 else
