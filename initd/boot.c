@@ -18,14 +18,14 @@
 
 /* ---- steps as tables ------------------------------------------------------------------------- */
 
-enum step_kind { MOUNT, DIRECTORY, SYMLINK, MODE, WRITE };
+enum step_kind { MOUNT, DIRECTORY, SYMLINK, MODE, WRITE, FILE_IF_MISSING };
 
 /* `need`: without it nothing works, so boot fails. The others are logged when they fail. */
 struct step {
     enum step_kind kind;
     bool need;
     const char *path;
-    const char *value; /* filesystem type; target of a symlink; text to write */
+    const char *value; /* filesystem type; target of a symlink; text to write, content of a file */
     const char *options;
     unsigned long flags; /* MS_ flags; mode of a directory or file */
 };
@@ -64,6 +64,10 @@ static const struct step late_steps[] = {
     /* proc(5). Links in /tmp: the kernel's own default lets one user trap another. */
     {WRITE, false, "/proc/sys/fs/protected_symlinks", "1", NULL, 0},
     {WRITE, false, "/proc/sys/fs/protected_hardlinks", "1", NULL, 0},
+    /* Files are bounded by their process, and by memory, which each of them is counted as. */
+    {WRITE, false, "/proc/sys/fs/file-max", "9223372036854775807", NULL, 0},
+    /* icmp(7): everybody may ping. */
+    {WRITE, false, "/proc/sys/net/ipv4/ping_group_range", "0 2147483647", NULL, 0},
     /* Shared memory goes with the last who uses it: what outlives its job is nobody's to free. */
     {WRITE, false, "/proc/sys/kernel/shm_rmid_forced", "1", NULL, 0},
     /* The kernel's log and addresses are no business of a job without privileges. */
@@ -73,7 +77,25 @@ static const struct step late_steps[] = {
     {WRITE, false, "/proc/sys/kernel/yama/ptrace_scope", "1", NULL, 0},
     /* Debian's kernels know 3: performance events are for root. Others take it for 2: not those of the kernel. */
     {WRITE, false, "/proc/sys/kernel/perf_event_paranoid", "3", NULL, 0},
+    /* What names mean to a libc, in an image that says nothing. hosts(5), passwd(5), group(5). */
+    {DIRECTORY, false, "/etc", NULL, NULL, 0755},
+    {FILE_IF_MISSING, false, "/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n", NULL, 0644},
+    {FILE_IF_MISSING, false, "/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n", NULL, 0644},
+    {FILE_IF_MISSING, false, "/etc/group", "root:x:0:\n", NULL, 0644},
 };
+
+/* Nothing is made of what there is, a symlink to nowhere included. */
+static int make_file(const struct step *s)
+{
+    int fd = open(s->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, (mode_t)s->flags);
+    ssize_t size = (ssize_t)strlen(s->value);
+
+    if (fd < 0)
+        return -1;
+    bool written = write(fd, s->value, (size_t)size) == size;
+    close(fd);
+    return written ? 0 : -1;
+}
 
 static int run_step(const struct step *s)
 {
@@ -99,6 +121,9 @@ static int run_step(const struct step *s)
     case WRITE:
         r = sys_write_text(AT_FDCWD, s->path, s->value);
         return r == -ENOENT ? 0 : r; /* a kernel that was built without it */
+    case FILE_IF_MISSING:
+        r = make_file(s);
+        break;
     }
     /* EBUSY: the kernel has mounted it already (CONFIG_DEVTMPFS_MOUNT). */
     return r < 0 && errno != EEXIST && errno != EBUSY ? -errno : 0;

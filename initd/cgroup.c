@@ -16,7 +16,9 @@
 #define IDS_NOT_USED_AGAIN 300 /* RESERVED_PIDS of the kernel: below this no id is given a second time */
 #define NUMBER_MAX 21          /* digits of a uint64_t, and a NUL */
 
-static int jobs_fd = -1; /* the directory jobs/ */
+static int jobs_fd = -1;        /* the directory jobs/ */
+static int jobs_memory_fd = -1; /* its memory.current */
+static uint64_t jobs_limit;     /* its memory.max; 0: none */
 static bool has_controller[CGROUP_CONTROLLERS];
 static struct cgroup retired[CGROUPS_RETIRED_MAX];
 static unsigned retired_count;
@@ -96,8 +98,10 @@ static void limit_all_jobs(void)
             reserve = RESERVE_MEMORY_MIN;
         if (reserve > RESERVE_MEMORY_MAX)
             reserve = RESERVE_MEMORY_MAX;
-        if (available > 2 * reserve)
-            sys_write_text(jobs_fd, "memory.max", number_text(text, available - reserve));
+        if (available > 2 * reserve &&
+            sys_write_text(jobs_fd, "memory.max", number_text(text, available - reserve)) == 0)
+            jobs_limit = available - reserve;
+        jobs_memory_fd = openat(jobs_fd, "memory.current", O_RDONLY | O_CLOEXEC);
     }
     uint64_t threads = threads_of_all();
     if (has_controller[CGROUP_PIDS] && threads > 2 * RESERVE_THREADS && threads < UINT64_MAX / 2)
@@ -331,12 +335,44 @@ uint64_t cgroup_oom_kills(const struct cgroup *g)
 uint64_t cgroup_jobs_memory(void)
 {
     char text[NUMBER_MAX + 1];
+    ssize_t n = pread(jobs_memory_fd, text, sizeof(text) - 1, 0);
+
+    return n > 0 ? text_leading_u64(text) : 0;
+}
+
+static uint64_t held_in(int fd, uint64_t current)
+{
+    /* What can be written back or read again, cgroup-v2.rst: memory.stat. */
+    static const char *const given_back[] = {"inactive_file", "active_file", "slab_reclaimable"};
+    char text[2048]; /* they are in the first half of the file */
     uint64_t v;
 
-    return jobs_fd >= 0 && sys_read_text(jobs_fd, "memory.current", text, sizeof(text)) > 0 &&
-                   text_parse_u64(text, &v)
-               ? v
-               : 0;
+    if (sys_read_text(fd, "memory.stat", text, sizeof(text)) <= 0)
+        return current;
+    for (size_t i = 0; i < sizeof(given_back) / sizeof(given_back[0]); i++)
+        if (text_find_u64(text, given_back[i], &v))
+            current -= v < current ? v : current;
+    return current;
+}
+
+uint64_t cgroup_held(const struct cgroup *g)
+{
+    char text[NUMBER_MAX + 1];
+
+    if (g->fd < 0 || sys_read_text(g->fd, "memory.current", text, sizeof(text)) <= 0)
+        return 0;
+    return held_in(g->fd, text_leading_u64(text));
+}
+
+uint64_t cgroup_jobs_room(void)
+{
+    uint64_t used = cgroup_jobs_memory();
+
+    if (jobs_limit == 0)
+        return UINT64_MAX;
+    if (used + CGROUP_ROOM_PLENTY > jobs_limit)
+        used = held_in(jobs_fd, used);
+    return used < jobs_limit ? jobs_limit - used : 0;
 }
 
 /* ---- removal --------------------------------------------------------------------------------- */

@@ -62,6 +62,12 @@ uint64_t cgroup_memory_peak(const struct cgroup *g);
 uint64_t cgroup_oom_kills(const struct cgroup *g);
 uint64_t cgroup_jobs_memory(void);
 
+/* Memory of a group that only the end of its processes, or of its files in memory, gives back: not what is read from disks. */
+uint64_t cgroup_held(const struct cgroup *g);
+
+/* How much more of that kind all jobs together may have; UINT64_MAX: there is no limit. Cheap while much is left. */
+uint64_t cgroup_jobs_room(void);
+
 /* Gives the group up. The next job gets it when it is as good as new; otherwise cgroup_tidy() removes it when its last
  * process is gone. *g becomes CGROUP_NONE. */
 void cgroup_retire(struct cgroup *g);

@@ -29,6 +29,10 @@
  */
 #define JOB_DRAIN_MS 100
 
+/* Open files of a process: its soft limit, and the hard one, the kernel's own default of fs.nr_open. */
+#define JOB_FILES 65536
+#define JOB_FILES_MAX 1048576
+
 /* Pointers for argv and env together, each with its NULL: as many as Linux takes (PROTO_STRINGS_MAX) with no string at all.
  * The child alone writes them. */
 #define JOB_POINTERS_MAX (256 * 1024)
@@ -104,9 +108,28 @@
 /* So many of them are removed at a time, that a job with thousands does not stop the others; the next try goes on. */
 #define CGROUP_CHILDREN_AT_ONCE 64
 
+/* With so much left of the limit of all jobs, what is cache and what is not makes no difference. */
+#define CGROUP_ROOM_PLENTY (32ull << 20)
+
 /* Jobs together get the memory that is available after boot, but for 1/32 of it, at least and at most: */
 #define RESERVE_MEMORY_MIN (8ull << 20)
 #define RESERVE_MEMORY_MAX (64ull << 20)
+/* memory.c kills the largest job when less than this is left of the limit of all jobs; the kernel's own search for pages
+ * begins to take long with less. */
+#define MEMORY_SHORT (2ull << 20)
+/* And when less than this is available (MemAvailable of proc_meminfo(5)) in all. */
+#define MEMORY_LEAST (5ull << 20)
+/* A job with less is left alone: its end would not help, and after others have filled the files in memory there have to be
+ * jobs that tidy up. */
+#define MEMORY_VICTIM_MIN (1ull << 20)
+/* So long nobody else is killed: the pages of the last one are on their way. */
+#define MEMORY_VICTIM_MS 500
+/* What one processor fills with pages in a millisecond, so when it can be short at the earliest; and the shortest and the
+ * longest pause between two looks. */
+#define MEMORY_FILLED_PER_MS (2ull << 20)
+#define MEMORY_LOOK_MIN_MS 20
+#define MEMORY_LOOK_MAX_MS 500
+
 /* Of the kernel's threads-max, what jobs cannot have. */
 #define RESERVE_THREADS 64
 

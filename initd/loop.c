@@ -5,6 +5,9 @@
 #include "handlers.h"
 #include "helper.h"
 #include "job.h"
+#include "kmsg.h"
+#include "memory.h"
+#include "power.h"
 #include "service.h"
 #include "snapshot.h"
 #include "spare.h"
@@ -26,6 +29,8 @@
 
 static int signal_fd = -1;
 static bool reap_again;
+static bool signal_asked; /* for this end of the guest: */
+static uint8_t signal_action;
 
 int loop_init(void)
 {
@@ -72,8 +77,21 @@ static void on_signals(void)
 {
     struct signalfd_siginfo infos[16];
 
-    if (read(signal_fd, infos, sizeof(infos)) > 0)
-        reap(); /* what it says is not needed; SIGCHLDs merge */
+    ssize_t size = read(signal_fd, infos, sizeof(infos));
+
+    for (size_t i = 0; size > 0 && i < (size_t)size / sizeof(infos[0]); i++)
+        if (!signal_asked && power_signal_asks((int)infos[i].ssi_signo, &signal_action)) {
+            signal_asked = true;
+            kmsg_log(KMSG_WARNING, "the end of the guest was asked for by a signal", NULL, 0);
+        }
+    if (size > 0)
+        reap(); /* SIGCHLDs merge, so it is no matter what they say */
+}
+
+static bool signal_asks_end(uint8_t *ret_action)
+{
+    *ret_action = signal_action;
+    return signal_asked;
 }
 
 static void dispatch(const struct watch_event *e, uint64_t now)
@@ -205,6 +223,7 @@ static uint64_t run_timers(uint64_t now)
     uint64_t next = job_run_timers(now);
 
     next = sys_earlier(next, service_run_timers(now));
+    next = sys_earlier(next, memory_run_timers(now));
     next = sys_earlier(next, cgroup_tidy(now));
     return sys_earlier(next, spare_run_timers(now));
 }
@@ -224,7 +243,7 @@ uint8_t loop_run(uint64_t (*set_up)(uint64_t now))
         uint64_t again = set_up(now);
         next = sys_earlier(next, again ? again : run_timers(now));
         snapshot_tidy();
-        if (handlers_shutdown_asked(&action) || service_asks_end(&action)) {
+        if (handlers_shutdown_asked(&action) || service_asks_end(&action) || signal_asks_end(&action)) {
             shutdown_by = shutdown_by ? shutdown_by : now + SHUTDOWN_FLUSH_MS * NS_PER_MS;
             if (all_sent() || now >= shutdown_by)
                 return action;

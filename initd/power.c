@@ -2,12 +2,15 @@
 
 #include "kmsg.h"
 #include "limits.h"
+#include "messages.h"
 #include "sys.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -16,6 +19,29 @@
 
 static int exit_fd = -1;
 static uint16_t exit_port;
+
+void power_keep_to_initd(void)
+{
+    /* capabilities(7): what is not in the bounding set is not got by execve(2). initd itself keeps it. */
+    if (prctl(PR_CAPBSET_DROP, CAP_SYS_BOOT, 0, 0, 0) < 0)
+        kmsg_log(KMSG_WARNING, "jobs of root can halt the machine", NULL, errno);
+}
+
+bool power_signal_asks(int signal, uint8_t *ret_action)
+{
+    switch (signal) {
+    case SIGTERM: /* BusyBox's reboot */
+    case SIGINT:  /* Ctrl-Alt-Del */
+        *ret_action = PROTO_SHUTDOWN_REBOOT;
+        return true;
+    case SIGUSR1: /* halt; here nothing is left to look at then */
+    case SIGUSR2: /* poweroff */
+        *ret_action = PROTO_SHUTDOWN_POWEROFF;
+        return true;
+    default:
+        return false;
+    }
+}
 
 void power_kill_all(void)
 {

@@ -7,6 +7,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* A job cannot switch the machine off, nor reset it: it asks initd to. Without a way to switch off, reboot(2) would halt the
+ * processor, and the VMM could not tell that from sleep. For what initd starts from now on. */
+void power_keep_to_initd(void);
+
+/* A signal to process 1 from root: what init(8) understands (sysvinit, BusyBox). True: it asks for the end of the guest. */
+bool power_signal_asks(int signal, uint8_t *ret_action);
+
 /* Kills every other process and waits for a moment until they are gone. */
 void power_kill_all(void);
 

@@ -16,8 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
-static const char environment[] =
-    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\0HOME=/root\0TERM=linux";
+static const char environment[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\0HOME=/"
+                                  "root\0USER=root\0LOGNAME=root\0SHELL=/bin/sh\0TERM=linux";
 
 static struct {
     bool wanted;
@@ -107,6 +107,30 @@ static void start_again(uint64_t now)
         service.delay = SERVICE_DELAY_MAX_MS * NS_PER_MS;
 }
 
+pid_t service_pid(void)
+{
+    return service.pid;
+}
+
+const struct cgroup *service_group(void)
+{
+    return &service.cgroup;
+}
+
+/* SIGKILL to everything that belongs to it. */
+static void kill_processes(pid_t pid)
+{
+    if (!cgroup_kill(&service.cgroup))
+        kill(-pid, SIGKILL);
+}
+
+void service_kill_for_memory(void)
+{
+    kmsg_log(KMSG_ERROR, "memory is short; the main program has the most of it and is killed", service.argv,
+             0);
+    kill_processes(service.pid);
+}
+
 bool service_is_starting(pid_t pid)
 {
     struct pollfd status = {.fd = service.status_fd};
@@ -126,8 +150,7 @@ bool service_on_child(pid_t pid, int status, uint64_t now)
         kmsg_log(KMSG_ERROR, "the main program cannot be executed", spawn_step_name(failure.step),
                  failure.os_errno);
     sys_close(&service.status_fd);
-    if (!cgroup_kill(&service.cgroup)) /* what it left would be in the next one's way */
-        kill(-pid, SIGKILL);
+    kill_processes(pid); /* what it left would be in the next one's way */
 
     service.status = (uint8_t)(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
     bool failed = service.status != 0;

@@ -6,6 +6,7 @@
 #ifndef INITD_SERVICE_H
 #define INITD_SERVICE_H
 
+#include "cgroup.h"
 #include "cmdline.h"
 
 #include <stdbool.h>
@@ -20,6 +21,13 @@ bool service_is_starting(pid_t pid);
 
 /* True when the child was the main program. */
 bool service_on_child(pid_t pid, int status, uint64_t now);
+
+/* Its first process, 0: it does not run; and its group, borrowed. */
+pid_t service_pid(void);
+const struct cgroup *service_group(void);
+
+/* Memory is short, and it has the most: kills it and what it started. What follows is as after any other end. */
+void service_kill_for_memory(void);
 
 /* Starts it when its time has come. Returns when to call again (sys_now() time), 0: no need. */
 uint64_t service_run_timers(uint64_t now);

@@ -8,6 +8,7 @@
 #include "job.h"
 #include "kmsg.h"
 #include "loop.h"
+#include "memory.h"
 #include "power.h"
 #include "service.h"
 #include "snapshot.h"
@@ -51,6 +52,9 @@ static void set_defaults_of_jobs(void)
     if (chdir("/") < 0)
         kmsg_log(KMSG_ERROR, "chdir", "/", errno);
     sys_limit(0, RLIMIT_CORE, 0);
+    const struct rlimit files = {.rlim_cur = JOB_FILES, .rlim_max = JOB_FILES_MAX};
+    if (prlimit(0, RLIMIT_NOFILE, &files, NULL) < 0)
+        kmsg_log(KMSG_WARNING, "cannot raise the limit of open files", NULL, errno);
 }
 
 static int configure(struct cmdline *c, const char **ret_step)
@@ -84,6 +88,10 @@ static int begin_work(struct cmdline *c, const char **ret_step)
     int r = loop_init();
     if (r < 0)
         return r;
+    if (!test) {
+        memory_init();
+        power_keep_to_initd();
+    }
     set_defaults_of_jobs();
     job_init();
     file_init();

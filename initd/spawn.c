@@ -82,6 +82,17 @@ static int set_identity(const struct spawn *s)
     return (int)syscall(SYS_setresuid, s->uid, s->uid, s->uid);
 }
 
+/* So that /dev/stdin, /dev/stdout and /dev/stderr can be opened by name: what initd made for the job, pipes or a terminal,
+ * is its user's; /dev/null stays everybody's. Where that cannot be, the same stands in the way of the identity. */
+static void give_files(uid_t uid)
+{
+    for (int i = 0; i < 3; i++) {
+        struct stat st;
+        if (fstat(i, &st) == 0 && st.st_uid != uid && (S_ISFIFO(st.st_mode) || isatty(i)))
+            fchown(i, uid, (gid_t)-1);
+    }
+}
+
 static int set_files(const int fds[3])
 {
     for (int i = 0; i < 3; i++)
@@ -169,6 +180,8 @@ static enum step become_program(const struct spawn *s)
         return STEP_TERMINAL;
     if (set_limits(s) < 0)
         return STEP_LIMITS;
+    if (s->uid != 0)
+        give_files(s->uid);
     if (set_identity(s) < 0)
         return STEP_IDENTITY;
     if (strcmp(s->cwd, "/") != 0 && chdir(s->cwd) < 0)

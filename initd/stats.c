@@ -3,29 +3,18 @@
 #include "cgroup.h"
 #include "job.h"
 #include "sys.h"
-#include "text.h"
 
 #include <sys/statvfs.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
-
-static uint64_t own_resident_size(void)
-{
-    char text[128];
-
-    /* proc_pid_statm(5): the second field is the resident set in pages. */
-    if (sys_read_text(sys_proc(), "self/statm", text, sizeof(text)) <= 0)
-        return 0;
-    const char *resident = text_field(text, 1);
-    return resident ? text_leading_u64(resident) * (uint64_t)getpagesize() : 0;
-}
 
 void stats_fill(struct msg_usage *ret)
 {
     struct sysinfo info;
     struct statvfs fs;
 
-    *ret = (struct msg_usage){.uptime_ns = sys_now(), .initd_rss = own_resident_size(), .jobs = job_count()};
+    *ret = (struct msg_usage){
+        .uptime_ns = sys_now(), .initd_rss = sys_resident_size(getpid()), .jobs = job_count()};
     ret->jobs_memory = cgroup_jobs_memory();
     if (sysinfo(&info) == 0) {
         ret->memory_total = (uint64_t)info.totalram * info.mem_unit;

@@ -57,6 +57,19 @@ uint64_t sys_memory_available(void)
     return text_find_u64(text, "MemAvailable", &kib) ? kib * 1024 : 0;
 }
 
+uint64_t sys_resident_size(pid_t pid)
+{
+    char path[32], text[128];
+    struct text t = text_of(path, sizeof(path));
+
+    text_add_u64(&t, (uint64_t)pid);
+    text_add(&t, "/statm"); /* proc_pid_statm(5): the second field is the resident set in pages */
+    if (sys_read_text(sys_proc(), path, text, sizeof(text)) <= 0)
+        return 0;
+    const char *resident = text_field(text, 1);
+    return resident ? text_leading_u64(resident) * (uint64_t)getpagesize() : 0;
+}
+
 unsigned sys_processors(void)
 {
     unsigned long mask[16] = {0}; /* 1024 processors */

@@ -33,6 +33,9 @@ uint64_t sys_wall_clock(void);
 /* MemAvailable of proc_meminfo(5) in bytes, 0: unknown. */
 uint64_t sys_memory_available(void);
 
+/* What a process has in memory, in bytes, with what it shares; 0: unknown. */
+uint64_t sys_resident_size(pid_t pid);
+
 /* How many processors initd may run on, at least 1. */
 unsigned sys_processors(void);
 

@@ -83,8 +83,12 @@ static bool same_variable(const char *a, const char *b)
 /* getenv(3) takes the first of equal names, so only the last is passed on. */
 static void add_env(struct program *p, const struct language *l, const char *const *env)
 {
-    const char *const own[] = {"PATH=/usr/local/bin:/usr/bin:/bin", ("HOME=" PROGRAM_DIRECTORY),
-                               "TMPDIR=/tmp", "USER=runner"};
+    const char *const own[] = {"PATH=/usr/local/bin:/usr/bin:/bin",
+                               ("HOME=" PROGRAM_DIRECTORY),
+                               "TMPDIR=/tmp",
+                               "USER=runner",
+                               "LOGNAME=runner",
+                               "SHELL=/bin/sh"};
     const size_t own_count = sizeof(own) / sizeof(own[0]);
     size_t given = 0, count = own_count + l->env_count;
 

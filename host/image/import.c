@@ -338,7 +338,8 @@ int image_import(struct image *ret, const struct config *config, struct home *h,
 /* What a job has for itself, whatever the image says: its user is not the image's. */
 static bool is_the_jobs(const char *variable)
 {
-    return begins(variable, "HOME=") || begins(variable, "USER=") || begins(variable, "TMPDIR=");
+    return begins(variable, "HOME=") || begins(variable, "USER=") || begins(variable, "LOGNAME=") ||
+           begins(variable, "TMPDIR=");
 }
 
 static bool has_variable(const struct language *l, const char *variable)

@@ -1,6 +1,7 @@
 #include "initd_stubs.h"
 
 #include "../../initd/cgroup.h"
+#include "../../initd/power.h"
 #include "../../initd/service.h"
 #include "../../initd/spare.h"
 #include "../../initd/spawn.h"
@@ -387,7 +388,7 @@ pid_t sys_fork(void)
     return stub_no_fork ? -EAGAIN : (pid_t)(FIRST_HELPER + helper_next++);
 }
 
-/* ---- cgroup.c, service.c ---------------------------------------------------------------------- */
+/* ---- cgroup.c, power.c, service.c ---------------------------------------------------------------------- */
 
 bool cgroup_enabled(void)
 {
@@ -459,6 +460,22 @@ uint64_t cgroup_jobs_memory(void)
     return 1;
 }
 
+bool power_signal_asks(int number, uint8_t *ret_action)
+{
+    (void)number, (void)ret_action;
+    return false;
+}
+
+uint64_t cgroup_held(const struct cgroup *g)
+{
+    return g->id % 8 == 7 ? 2 << 20 : 0; /* memory is always short, see sys_memory_available() */
+}
+
+uint64_t cgroup_jobs_room(void)
+{
+    return UINT64_MAX;
+}
+
 void cgroup_retire(struct cgroup *g)
 {
     *g = CGROUP_NONE;
@@ -468,6 +485,21 @@ uint64_t cgroup_tidy(uint64_t now)
 {
     (void)now;
     return 0;
+}
+
+pid_t service_pid(void)
+{
+    return 0;
+}
+
+const struct cgroup *service_group(void)
+{
+    return NULL;
+}
+
+void service_kill_for_memory(void)
+{
+    abort();
 }
 
 bool service_is_starting(pid_t pid)
@@ -514,6 +546,11 @@ uint64_t sys_wall_clock(void)
 uint64_t sys_memory_available(void)
 {
     return 1 << 20;
+}
+
+uint64_t sys_resident_size(pid_t pid)
+{
+    return (uint64_t)pid % 4 << 20;
 }
 
 unsigned sys_processors(void)

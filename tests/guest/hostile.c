@@ -14,7 +14,7 @@
  *   hostile kill-all                  kill(-1, SIGKILL), 300 times, a millisecond apart
  *   hostile kill-without-pause MS     the same for MS ms, as often as it can
  *   hostile stop-all                  kill(-1, SIGSTOP), then stops its own process group
- *   hostile signal-init               sends PID 1 every signal in every way
+ *   hostile signal-init               sends PID 1 every signal in every way; root not those that ask for the end
  *   hostile queue-init N              queues N real-time signals to PID 1
  *   hostile timer                     makes a POSIX timer, which needs a queued signal of its own
  *   hostile hog MIB [SCORE]           writes its oom_score_adj; takes memory and keeps it. 0: until it dies
@@ -319,6 +319,8 @@ static int signal_init(void)
     int fd = open(path, O_RDONLY | O_DIRECTORY);
 
     for (int i = 1; i <= 64; i++) {
+        if (geteuid() == 0 && (i == SIGTERM || i == SIGINT || i == SIGUSR1 || i == SIGUSR2))
+            continue;
         kill(1, i);
         syscall(SYS_tkill, 1, i);
         syscall(SYS_tgkill, 1, 1, i);

@@ -191,6 +191,41 @@ START_TEST(user_and_groups_are_as_asked)
 }
 END_TEST
 
+/* In the guest /dev/stdin and so on are such links. */
+START_TEST(what_it_was_given_can_be_opened_by_name)
+{
+    static const char *const script = "echo out >/proc/self/fd/1; echo err >/proc/self/fd/2; "
+                                      "cat </proc/self/fd/0";
+    struct msg_started s;
+
+    if (getuid() != 0)
+        return; /* other ids need root outside of the namespace */
+    setup();
+    for (int i = 0; i < 2; i++) { /* with and without the process that waits */
+        struct msg_exec m = ns_sh(script);
+        m.uid = m.gid = 1234;
+        m.flags = PROTO_JOB_STDIN;
+        uint32_t stream = ns_exec(&conn, &m);
+        NS_EXPECT(&conn, started, STARTED, stream, &s);
+        NS_SEND(&conn, data, stream,
+                {.channel = 0, .offset = 0, .data = {.data = (const void *)"in\n", .size = 3}});
+        NS_SEND(&conn, end, stream, {.channel = 0, .offset = 3});
+        ns_collect(&conn, stream, 65536, &result);
+        ck_assert_str_eq(result.err, "err\n");
+        ck_assert_str_eq(result.out, "out\nin\n");
+    }
+    struct msg_exec m = ns_sh("echo by name >/proc/self/fd/1; stat -c %u /proc/self/fd/0 -L");
+    m.uid = m.gid = 1234;
+    m.flags = PROTO_JOB_TTY;
+    ns_run(&conn, m, &result);
+    ck_assert_str_eq(result.out, "by name\r\n1234\r\n");
+    /* What is everybody's stays so. */
+    ns_run(&conn, ns_sh("stat -c %u /dev/null"), &result);
+    ck_assert_str_eq(result.out, "0\n");
+    ns_stop(&guest);
+}
+END_TEST
+
 START_TEST(a_descendant_that_holds_the_output_does_not_hold_the_job)
 {
     setup();
@@ -713,6 +748,7 @@ int main(void)
         environment_directory_and_path_are_as_asked,
         nothing_of_initd_leaks_into_a_job,
         user_and_groups_are_as_asked,
+        what_it_was_given_can_be_opened_by_name,
         a_descendant_that_holds_the_output_does_not_hold_the_job,
         background_processes_of_the_session_are_killed_and_zombies_reaped,
         wall_clock_limit,

@@ -286,6 +286,38 @@ static void write_text(const char *directory, const char *name, const char *text
     ck_assert_int_eq(fclose(f), 0);
 }
 
+/* init(8): what reboot, halt and poweroff send when they are not told to do it themselves. */
+START_TEST(root_asks_for_the_end_by_a_signal)
+{
+    static const char *const signals[] = {"TERM", "INT", "USR1", "USR2"};
+    char first[128], script[64];
+
+    start("", "trap 'echo end; exit' TERM; echo up; while :; do sleep 0.05; done");
+    ck_assert_int_eq(log_lines(1, first), 1);
+    snprintf(script, sizeof(script), "kill -%s 1; sleep 100", signals[_i]);
+    struct msg_exec m = ns_sh(script);
+    ns_exec(&conn, &m);
+    ck_assert_int_eq(status_at_end(), 0);
+    ck_assert_int_eq(log_lines(1, first), 2);
+    remove_files();
+}
+END_TEST
+
+START_TEST(others_do_not_end_it)
+{
+    if (getuid() != 0)
+        return; /* other ids need root outside of the namespace */
+    start("", "sleep 100");
+    struct msg_exec m = ns_sh("kill -TERM 1; kill -USR2 1");
+    struct ns_result result;
+    m.uid = m.gid = 1234;
+    ns_run(&conn, m, &result);
+    ns_run(&conn, ns_sh("kill -HUP 1; kill -WINCH 1; kill -QUIT 1; kill -KILL 1"), &result);
+    expect_alive();
+    stop();
+}
+END_TEST
+
 /* Before Linux 5.14 there is no cgroup.kill: a group is frozen to be killed, and has to be thawed for the next start. Such
  * a kernel's cgroups are played by a directory; a file of it holds what was written last. */
 START_TEST(it_is_restarted_where_cgroups_are_killed_by_freezing)
@@ -337,6 +369,8 @@ int main(void)
     tcase_add_loop_test(t, its_status_is_that_of_the_guest, 0, 4);
     tcase_add_test(t, shutdown_has_a_status_of_its_own);
     tcase_add_loop_test(t, it_is_asked_to_end, 0, 4);
+    tcase_add_loop_test(t, root_asks_for_the_end_by_a_signal, 0, 4);
+    tcase_add_test(t, others_do_not_end_it);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
     int failed = srunner_ntests_failed(runner);

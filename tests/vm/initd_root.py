@@ -351,9 +351,17 @@ def process_1_frozen(guest):
     print(f"    {ends_or_is_silent(guest, job)}")
 
 
+@scenario
+def only_initd_ends_the_machine(guest):
+    """Restart, halt, power off: reboot(2). A halted machine is one whose VMM lives on."""
+    program = "import ctypes, sys; c = ctypes.CDLL(None, use_errno=True); " \
+              "print([(c.reboot(command), ctypes.get_errno()) for command in (0x01234567, 0xCDEF0123 - 2**32, 0x4321FEDC)])"
+    expect(guest.c.run(["python3", "-c", program]).out, b"[(-1, 1), (-1, 1), (-1, 1)]\n")
+
+
 @scenario(own=ALONE, healthy=False)
-def the_machine_reset_by_a_job(guest):
-    job = guest.c.start(["python3", "-c", "import ctypes; ctypes.CDLL(None).reboot(0x01234567)"])
+def root_asks_for_the_end(guest):
+    job = guest.c.start(["/bin/sh", "-c", "kill -USR2 1; exec sleep 1000"])
     try:
         job.wait(30)
         raise AssertionError("the machine goes on")

@@ -1,0 +1,116 @@
+"""Jobs without a limit of their own that take all the memory: initd answers all the while, and the one that has the most
+goes, soon.
+
+Both are measured in processor time of QEMU, which is the time of an emulated guest on a machine that does nothing else: so a
+busy one does not matter, and a guest that computes without end instead of answering is seen. What the client and QEMU's own
+thread, which carries the bytes, waited for a processor meanwhile is not the guest's.
+"""
+
+import os
+
+from guest import C, Refused, expect, run_scenarios, scenario, time
+
+USER = dict(uid=1000, gid=1000)
+ANSWER_S = 0.1
+KILL_S = 5
+NEAR_THE_END = 16 << 20  # bytes left of what jobs may have: from here on the kill is due
+
+
+def scheduling(path):
+    """Seconds on a processor, and seconds of waiting for one: the kernel's sched-stats.rst."""
+    with open(f"{path}/schedstat", encoding="ascii") as f:
+        return tuple(int(word) / 1e9 for word in f.read().split()[:2])
+
+
+def processor_time(guest):
+    tasks = f"/proc/{guest.process.pid}/task"
+    return sum(scheduling(f"{tasks}/{thread}")[0] for thread in os.listdir(tasks))
+
+
+def waited(guest):
+    return scheduling("/proc/self")[1] + scheduling(f"/proc/{guest.process.pid}")[1]
+
+
+def slowness(guest):
+    """Seconds of the guest until an answer."""
+    before, waited_before = processor_time(guest), waited(guest)
+    guest.c.ping(7)
+    return processor_time(guest) - before - (waited(guest) - waited_before)
+
+
+def many_small_jobs(guest):
+    """Each leaves a group behind, which the kernel keeps for as long as it has pages of files that were read there."""
+    for _ in range(42):
+        expect(guest.c.shell("ls / >/dev/null; cat /etc/passwd >/dev/null", **USER).exit.status, 0)
+    guest.forget_ended()
+
+
+def watch(guest, job):
+    """Until the job's end. Asks all the while; returns the slowest answer, and the time from shortness to the end."""
+    limit = int(guest.c.read_file("/sys/fs/cgroup/jobs/memory.max"))
+    slowest, short_since, began = 0, None, time.monotonic()
+    while not job.done:
+        assert time.monotonic() - began < 240, f"the job goes on; slowest PING {slowest:.3f} s"
+        slowest = max(slowest, slowness(guest))
+        if short_since is None and guest.c.request("STATS").jobs_memory > limit - NEAR_THE_END:
+            short_since = processor_time(guest)
+        guest.c.pump_for(0.05)
+    return slowest, processor_time(guest) - (short_since or processor_time(guest))
+
+
+def takes_all(guest, name, argv, causes=(C.CAUSE_OOM,), **fields):
+    job = guest.c.start(argv, **{**USER, **fields})
+    slowest, late = watch(guest, job)
+    print(f"    {name}: cause {job.exit.cause}, {job.exit.memory_peak >> 10} KiB, slowest PING {slowest * 1000:.0f} ms, end after {late:.1f} s")
+    assert job.exit.cause in causes, (name, job.exit)
+    assert slowest < ANSWER_S, f"{name}: PING took {slowest:.3f} s of processor time"
+    assert late < KILL_S, f"{name}: {late:.1f} s of processor time until the kill"
+    return job
+
+
+def shell_loop(guest, times, command):
+    return ["/bin/sh", "-c", f"i=0; while [ $i -lt {times} ]; do {guest.HOSTILE} {command} & i=$((i+1)); done; wait"]
+
+
+@scenario(own=dict(memory=128))
+def in_a_small_guest(guest):
+    many_small_jobs(guest)
+    usable = takes_all(guest, "one process", [guest.HOSTILE, "hog", "0"]).exit.memory_peak
+    limit = int(guest.c.read_file("/sys/fs/cgroup/jobs/memory.max"))
+    assert usable > limit * 9 // 10, f"a job gets {usable} bytes of the {limit} of all"
+    takes_all(guest, "many processes", shell_loop(guest, 12, "hog 0"))
+    takes_all(guest, "out of the OOM killer's reach", [guest.HOSTILE, "hog", "0", "-1000"], uid=0, gid=0)
+
+
+@scenario(own=dict(memory=256))
+def in_a_usual_guest(guest):
+    many_small_jobs(guest)
+    takes_all(guest, "a program that reads its libraries again and again",
+              ["python3", "-c", "kept = []\nwhile True: kept.append([0] * 1000)"])
+    takes_all(guest, "files in memory, and a process",
+              ["/bin/sh", "-c", f"{guest.HOSTILE} fill /dev/shm; {guest.HOSTILE} fill /tmp; exec {guest.HOSTILE} hog 0"])
+    # Nobody has the files; who comes next needs little, and tidies up.
+    expect(guest.c.shell("rm /dev/shm/full /tmp/full", **USER).exit.status, 0)
+
+
+@scenario(own=dict(memory=128))
+def files_of_the_host_take_what_jobs_could_have(guest):
+    """The jobs' limit does not know of them. It is the memory of all that ends."""
+    try:
+        guest.c.write_file("/dev/shm/host", b"x" * (20 << 20))
+    except Refused as e:
+        expect(e.code, C.ERR_OS)
+    takes_all(guest, "one process", [guest.HOSTILE, "hog", "0"])
+
+
+@scenario(own=dict(memory=128))
+def a_small_job_outlives_a_large_one(guest):
+    small = guest.hostile("hog", 8, **USER)
+    small.wait_output("holds")
+    takes_all(guest, "one process", [guest.HOSTILE, "hog", "0"])
+    expect(guest.c.jobs()[small.job], C.JOB_RUNNING)
+    small.control("KILL")
+    expect(small.wait().cause, C.CAUSE_CANCELLED)
+
+
+run_scenarios()
