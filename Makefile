@@ -54,7 +54,7 @@ PROTO_COMPILE = $(CC) $(CFLAGS_ALL) $(CFLAGS)
 INITD_COMPILE = $(MUSL_CC) $(CFLAGS_ALL) $(INITD_CFLAGS)
 
 .PHONY: all help demo check chosen-tests bench lint install clean deps deps-check format kernel protocol-tables \
-        distclean share newer-kernel loopback-kernel kvm-kernel check-all quick coverage
+        distclean share man deb newer-kernel loopback-kernel kvm-kernel check-all quick coverage
 all: $(B)/capsid $(B)/initd share
 
 help:
@@ -72,6 +72,7 @@ help:
 	@printf 'make lint      formatting, shell scripts, both compilers, the include rules\n'
 	@printf 'make format    rewrite the C files with clang-format\n'
 	@printf 'make install   install below PREFIX (%s), honours DESTDIR\n' '$(PREFIX)'
+	@printf 'make deb       make a Debian package of what is installed: build/capsid_%s_amd64.deb\n' '$(VERSION)'
 	@printf 'make deps      install the Debian packages for building and running (listed in Makefile)\n'
 	@printf 'make clean     remove build/ except the kernel cache; make distclean removes all of it\n'
 
@@ -131,7 +132,12 @@ endef
 define DEPS_COVERAGE
 gcovr              | which lines the tests run, in make coverage
 endef
-export DEPS DEPS_TEST DEPS_COVERAGE
+
+define DEPS_DEB
+debhelper          | makes the package
+lintian            | checks it
+endef
+export DEPS DEPS_TEST DEPS_COVERAGE DEPS_DEB
 
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # Installs what is missing of the list in the variable $(1); the log is $(2).
@@ -244,11 +250,12 @@ $(B)/initd: $(INITD_OBJ)
 
 # The kernel's build takes its compiler from the path.
 BUILD_KERNEL := $(if $(CCACHE),PATH="/usr/lib/ccache:$$PATH" )kernel-config/build.sh
+KERNEL_CACHE := $(B)/kernel
 
 kernel: $(SHARE)/vmlinux
 $(SHARE)/vmlinux: $(wildcard kernel-config/*)
 	@mkdir -p $(@D)
-	$(Q)$(BUILD_KERNEL) --cache $(B)/kernel --output $@
+	$(Q)$(BUILD_KERNEL) --cache $(KERNEL_CACHE) --output $@
 	@touch $@
 
 # For a test that skips without it: no network is no failure, a failed build is one.
@@ -274,7 +281,7 @@ $(B)/test/vmlinux-kvm: $(wildcard kernel-config/*)
 loopback-kernel: $(B)/test/vmlinux-loopback
 $(B)/test/vmlinux-loopback: $(wildcard kernel-config/*) $(SHARE)/vmlinux
 	@mkdir -p $(@D)
-	$(Q)$(BUILD_KERNEL) --cache $(B)/kernel --output $@ --fragment test-vsock-loopback
+	$(Q)$(BUILD_KERNEL) --cache $(KERNEL_CACHE) --output $@ --fragment test-vsock-loopback
 	@touch $@
 
 SHARE_SCRIPTS := $(SHARE)/build-image $(SHARE)/debian-apt $(SHARE)/npm-tree
@@ -295,6 +302,18 @@ $(SHARE)/programs/.done: $(wildcard rootfs/programs/*)
 	@rm -rf $(@D) && mkdir -p $(@D)
 	$(Q)install -m 644 $^ $(@D)/
 	@touch $@
+
+# ---- manual --------------------------------------------------------------------------------------
+
+# The list of settings is that of CONFIG_SETTINGS, with what each means and its default.
+MAN := host/man/capsid.1 $(B)/man/capsid.conf.5
+man: $(MAN)
+$(B)/man/capsid.conf.5: host/man/capsid.conf.5.in host/config/config.h
+	@mkdir -p $(@D)
+	$(Q)printf '#include "config/config.h"\n#define S(key, kind, fallback, help) @key fallback @@ help\nCONFIG_SETTINGS(S)\n' | \
+		$(CC) -E -P -Ihost - | sed -n '/^@/{s/ @\([a-z_]* \)/\n@\1/g;p}' | \
+		sed -E 's/^@([a-z_]*) (NULL|"") @@ "(.*)"$$/.It Va \1\n\3/; s/^@([a-z_]*) "(.*)" @@ "(.*)"$$/.It Va \1 Pq Li \2\n\3/' >$@.list
+	$(Q)sed -e '/^@SETTINGS@$$/{r $@.list' -e 'd}' $< >$@
 
 # ---- demo ----------------------------------------------------------------------------------------
 
@@ -380,17 +399,32 @@ bench: all kernel guest-programs bench-programs
 
 # ---- install, clean ------------------------------------------------------------------------------
 
-install: all $(SHARE)/vmlinux
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/capsid/languages $(DESTDIR)$(PREFIX)/share/capsid/programs \
-		$(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/lib/systemd/system
+install: all $(SHARE)/vmlinux man
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin share/capsid/languages share/capsid/programs share/man/man1 share/man/man5 \
+		lib/systemd/system share/bash-completion/completions share/zsh/site-functions)
 	install -m 755 $(B)/capsid $(DESTDIR)$(PREFIX)/bin/
 	install -m 755 $(SHARE_PROGRAMS) $(DESTDIR)$(PREFIX)/share/capsid/
 	install -m 644 $(SHARE)/vmlinux $(DESTDIR)$(PREFIX)/share/capsid/
 	install -m 644 $(SHARE)/languages/*.ini $(DESTDIR)$(PREFIX)/share/capsid/languages/
 	install -m 644 $(SHARE)/programs/* $(DESTDIR)$(PREFIX)/share/capsid/programs/
-	install -m 644 host/man/capsid.1 $(DESTDIR)$(PREFIX)/share/man/man1/
-	sed 's|/usr/local|$(PREFIX)|' host/api/capsid-api.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/capsid-api.service
-	install -m 644 host/api/capsid-api.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/
+	install -m 644 $(filter %.1,$(MAN)) $(DESTDIR)$(PREFIX)/share/man/man1/
+	install -m 644 $(filter %.5,$(MAN)) $(DESTDIR)$(PREFIX)/share/man/man5/
+	install -m 644 host/completion/capsid.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/capsid
+	install -m 644 host/completion/_capsid $(DESTDIR)$(PREFIX)/share/zsh/site-functions/
+	install -m 644 host/api/capsid-api.service host/api/capsid-api.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/
+	sed -i 's|/usr/local|$(PREFIX)|' $(DESTDIR)$(PREFIX)/lib/systemd/system/capsid-api.service
+
+# The package's version is VERSION, its day that of the last commit. Compiled anew, with Debian's flags; what is compiled stays.
+deb: deps
+	$(call install_packages,DEPS_DEB,$(B)/log/deps-deb.log)
+	+$(Q)$(MAKE) --no-print-directory kernel
+	$(Q)rm -rf $(B)/deb/debian && mkdir -p $(B)/deb && cp -R host/debian $(B)/deb/debian
+	$(Q)printf 'capsid (%s) unstable; urgency=medium\n\n  * Built from the sources.\n\n -- %s  %s\n' '$(VERSION)' \
+		"$$(sed -n 's/^Maintainer: //p' host/debian/control)" \
+		"$$(git log -1 --format=%cD 2>/dev/null || date -R)" >$(B)/deb/debian/changelog
+	+$(Q)cd $(B)/deb && { dpkg-buildpackage -b -us -uc >deb.log 2>&1 || { tail -n 20 deb.log >&2; exit 1; }; }
+	$(Q)lintian --fail-on error $(B)/capsid_$(VERSION)_amd64.deb
+	$(Q)printf 'Built %s\n' $(B)/capsid_$(VERSION)_amd64.deb
 
 clean:
 	$(Q)find $(B) -mindepth 1 -maxdepth 1 ! -name kernel -exec rm -rf {} + 2>/dev/null || true
