@@ -275,7 +275,7 @@ kvm-kernel: all
 		$(MAKE) --no-print-directory $(B)/test/vmlinux-kvm; fi
 $(B)/test/vmlinux-kvm: $(wildcard kernel-config/*)
 	@mkdir -p $(@D)
-	$(Q)kernel-config/build.sh --cache $(B)/kernel --output $@ --fragment test-kvm
+	$(Q)$(BUILD_KERNEL) --cache $(B)/kernel --output $@ --fragment test-kvm
 	@touch $@
 
 loopback-kernel: $(B)/test/vmlinux-loopback
@@ -341,6 +341,7 @@ endif
 check-all: deps-check
 	+$(Q)$(MAKE) --no-print-directory loopback-kernel
 	+$(Q)$(MAKE) --no-print-directory newer-kernel
+	+$(Q)$(MAKE) --no-print-directory kvm-kernel
 	+$(Q)CHECK_ALL=1 $(MAKE) --no-print-directory check
 
 # What the tests in the variable t need, and these tests.
