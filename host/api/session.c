@@ -197,6 +197,7 @@ static void serve(struct session *s)
     while ((next = look(s, &m)) != 0) {
         if (mux_step(&m, s->wake_fd, next, &e) == 0)
             continue;
+        machine_explain(&s->machine, &e);
         pthread_mutex_lock(&s->all->lock);
         set_end(s, "lost", &e);
         pthread_mutex_unlock(&s->all->lock);

@@ -113,6 +113,8 @@ static void run_child(const struct child_spec *spec, const int report[2])
         if (isolation->enter && isolation->enter(isolation->context, &step) < 0)
             give_up(report[1], step);
         child_die_with_parent(report[1]); /* a change of user ended what was asked for (prctl(2)) */
+        if (isolation->seal && isolation->seal(isolation->context, &step) < 0)
+            give_up(report[1], step);
         if (isolation->rehearsal)
             _exit(0);
         execve(spec->argv[0], (char *const *)spec->argv, (char *const *)isolation->envp);
@@ -133,14 +135,24 @@ static pid_t fork_isolated(const struct child_isolation *isolation)
     return (pid_t)syscall(SYS_clone3, &args, sizeof(args));
 }
 
+static void abandon(pid_t pid)
+{
+    int cause = errno;
+
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    errno = cause;
+}
+
 int child_spawn(struct child *ret, const struct child_spec *spec, struct error *e)
 {
+    const struct child_isolation *isolation = spec->isolation;
     struct child_failure failure = {0};
     int report[2];
 
     if (pipe2(report, O_CLOEXEC) < 0)
         return error_errno(e, "pipe");
-    pid_t pid = fork_isolated(spec->isolation);
+    pid_t pid = fork_isolated(isolation);
     if (pid == 0)
         run_child(spec, report);
     int cause = errno;
@@ -149,6 +161,11 @@ int child_spawn(struct child *ret, const struct child_spec *spec, struct error *
         close(report[0]);
         errno = cause;
         return error_errno(e, "cannot start %s", spec->argv[0]);
+    }
+    if (isolation && isolation->attend && isolation->attend(isolation->context, e) < 0) {
+        abandon(pid);
+        close(report[0]);
+        return -1;
     }
     ssize_t n;
     do
@@ -161,9 +178,9 @@ int child_spawn(struct child *ret, const struct child_spec *spec, struct error *
                       .start_time = child_start_time(pid),
                       .started_ns = clock_monotonic_ns()};
     if (n == sizeof(failure) || c.pidfd < 0) {
-        cause = n == sizeof(failure) ? failure.code : errno;
-        kill(pid, SIGKILL);
-        waitpid(pid, NULL, 0);
+        errno = n == sizeof(failure) ? failure.code : errno;
+        abandon(pid);
+        cause = errno;
         close_fd(&c.pidfd);
         errno = cause;
         return n == sizeof(failure) && failure.step != spec->argv[0]

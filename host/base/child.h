@@ -18,14 +18,17 @@
 /*
  * How a child is set apart from this process. enter() runs in the child before the program does, when the child
  * has its namespaces and file descriptors: it may make only async-signal-safe calls, and returns -1 with errno
- * and the name of the step that failed.
+ * and the name of the step that failed. seal() is the same, and the last before the program: what it takes from the child
+ * enter() may still need. attend(), which may be NULL, runs in this process meanwhile, for what the child waits for.
  */
 struct child_isolation {
     uint64_t namespaces;     /* CLONE_NEW* of clone(2) */
     int cgroup_fd;           /* directory of the cgroup (v2) it begins in; -1: this process's */
     const char *const *envp; /* NULL-terminated, instead of this process's environment */
     int (*enter)(const void *context, const char **ret_step);
-    const void *context;
+    int (*seal)(const void *context, const char **ret_step);
+    int (*attend)(void *context, struct error *e);
+    void *context;
     bool rehearsal; /* end with status 0 instead of executing the program */
 };
 

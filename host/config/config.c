@@ -72,6 +72,16 @@ static int set_confine(enum confine_choice *field, const char *key, const char *
     return error_set(e, ERROR_USAGE, "%s: %s is \"%s\", but must be auto, strict or off", source, key, value);
 }
 
+static int set_calls(enum calls_choice *field, const char *key, const char *value, const char *source,
+                     struct error *e)
+{
+    if (strcmp(value, "listed") != 0 && strcmp(value, "lenient") != 0)
+        return error_set(e, ERROR_USAGE, "%s: %s is \"%s\", but must be listed or lenient", source, key,
+                         value);
+    *field = strcmp(value, "listed") == 0 ? CALLS_LISTED : CALLS_LENIENT;
+    return 0;
+}
+
 static int set_u64(uint64_t *field, const char *key, const char *value, const char *source, struct error *e)
 {
     for (size_t i = 0; i < sizeof(bounds) / sizeof(bounds[0]); i++) {
@@ -243,7 +253,9 @@ static void keep_number(const void *field)
 #define copy_accel keep_number
 #define done_accel keep_number
 #define copy_confine keep_number
+#define copy_calls keep_number
 #define done_confine keep_number
+#define done_calls keep_number
 #define copy_u64 keep_number
 #define done_u64 keep_number
 
@@ -278,6 +290,7 @@ void config_compare(const struct config *a, const struct config *b,
 {
 #define equal_accel equal_u64
 #define equal_confine equal_u64
+#define equal_calls equal_u64
 #define equal_vmm equal_path
 #define S(name, kind, fallback, help)                                                                        \
     if (!equal_##kind(a->name, b->name))                                                                     \

@@ -17,6 +17,7 @@
 
 enum accel_choice { ACCEL_AUTO, ACCEL_KVM, ACCEL_TCG };
 enum confine_choice { CONFINE_AUTO, CONFINE_STRICT, CONFINE_OFF };
+enum calls_choice { CALLS_LISTED, CALLS_LENIENT };
 
 /*
  * Ids that nobody hands out: useradd(8) gives subordinate ids below SUB_UID_MAX, 600100000 (login.defs(5)), systemd's
@@ -25,7 +26,7 @@ enum confine_choice { CONFINE_AUTO, CONFINE_STRICT, CONFINE_OFF };
  */
 #define CONFIG_VM_UIDS "2000000000-2000065535"
 
-/* S(key, kind, default, "help"). Kinds: path, accel, vmm, confine, u64 with its bounds in config.c. */
+/* S(key, kind, default, "help"). Kinds: path, accel, vmm, confine, calls, u64 with its bounds in config.c. */
 #define CONFIG_SETTINGS(S)                                                                                   \
     S(home, path, NULL, "state directory: images, snapshots, scratch")                                       \
     S(data, path, NULL, "directory with the kernel, initd, language definitions and the image builder")      \
@@ -43,6 +44,8 @@ enum confine_choice { CONFINE_AUTO, CONFINE_STRICT, CONFINE_OFF };
     S(jailer, path, "",                                                                                      \
       "Firecracker's jailer, for root; empty: the one beside Firecracker; none: no jailer")                  \
     S(confine, confine, "auto", "confinement of the VMM: auto (what this machine allows), strict or off")    \
+    S(vmm_calls, calls, "listed",                                                                            \
+      "system calls of a confined VMM: listed (what it needs) or lenient (all but dangerous ones)")          \
     S(vm_uids, path, CONFIG_VM_UIDS, "user ids for VMs, where capsid runs as root: FIRST-LAST")              \
     S(pool, path, "",                                                                                        \
       "capsid api: languages of which VMs are kept ready from the start, LANG[=N],...; off: no pool")        \
@@ -71,6 +74,7 @@ struct config {
     char *firecracker; /* owned */
     char *jailer;      /* owned */
     enum confine_choice confine;
+    enum calls_choice vmm_calls;
     char *vm_uids; /* owned */
     char *pool;    /* owned */
     uint64_t pool_max;

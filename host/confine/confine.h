@@ -4,7 +4,7 @@
  *
  * Root gives each VM a user id of its own; an ordinary user a user namespace. Then: mount, pid, net, ipc and uts
  * namespaces; a root of its own with read-only views (mount_setattr(2), Linux 5.12); no capabilities and no way
- * to new ones; a system call filter; resource limits; a cgroup (v2) with the controllers that there are.
+ * to new ones; a list of the system calls that it needs; resource limits; a cgroup (v2) with the controllers that there are.
  */
 #ifndef CAPSID_CONFINE_H
 #define CAPSID_CONFINE_H
@@ -25,8 +25,10 @@ enum confine_part {
     CONFINE_NET,
     CONFINE_IPC,
     CONFINE_UTS,
-    CONFINE_CGROUP, /* a cgroup of its own: all its processes can be killed at once */
-    CONFINE_MEMORY, /* controllers of the cgroup */
+    CONFINE_CALLS,      /* a list of the system calls that it needs, and not the lenient filter */
+    CONFINE_VIOLATIONS, /* who calls another is ended and the call named; without: ended all the same */
+    CONFINE_CGROUP,     /* a cgroup of its own: all its processes can be killed at once */
+    CONFINE_MEMORY,     /* controllers of the cgroup */
     CONFINE_CPU,
     CONFINE_PIDS,
     CONFINE_IO,
@@ -45,10 +47,11 @@ struct confinement {
     bool have[CONFINE_PARTS];
     char reason[CONFINE_PARTS][160]; /* of what is missing */
     uint32_t first_id, last_id;      /* user and group ids for VMs */
-    struct buffer held; /* owned; struct confine_ids: those of them that are somebody's, and not used */
-    char holder[100];   /* who has the first of these, for messages; "": nobody */
-    char *cgroups;      /* owned; the directory for the cgroups of VMs, NULL: none */
-    struct home *home;  /* borrowed; where cgroups are recorded */
+    struct buffer held;  /* owned; struct confine_ids: those of them that are somebody's, and not used */
+    char holder[100];    /* who has the first of these, for messages; "": nobody */
+    char *cgroups;       /* owned; the directory for the cgroups of VMs, NULL: none */
+    struct home *home;   /* borrowed; where cgroups are recorded */
+    struct guard *guard; /* owned; a thread that ends who calls what it may not; NULL: none */
 };
 
 /* What one VMM needs. All borrowed. */
@@ -64,11 +67,12 @@ struct confine_need {
 
 /* What one confined VMM holds besides its process. */
 struct confined {
-    char *cgroup;           /* owned; NULL: none */
-    uint64_t cgroup_record; /* in home */
-    struct home *home;      /* borrowed */
-    char *writable;         /* owned; to be given back to this process's user; NULL: none */
-    int id_fd;              /* holds the lock on the VM's user id; -1: none */
+    char *cgroup;            /* owned; NULL: none */
+    uint64_t cgroup_record;  /* in home */
+    struct home *home;       /* borrowed */
+    char *writable;          /* owned; to be given back to this process's user; NULL: none */
+    struct guarded *guarded; /* owned; its system call filter; NULL: none, or none that tells */
+    int id_fd;               /* holds the lock on the VM's user id; -1: none */
 };
 
 #define CONFINED_NONE ((struct confined){.id_fd = -1})
@@ -87,9 +91,22 @@ void confine_done(struct confinement *c);
 /* The names of all that is missing; the caller frees it. NULL: nothing is. */
 char *confine_missing(const struct confinement *c);
 
-/* As child_spawn(), confined; ret is for confine_release(), also after a failure. */
+/* As child_spawn(), for QEMU, confined; ret is for confine_release(), also after a failure. */
 int confine_spawn(struct child *child, struct confined *ret, const struct confinement *c,
                   const struct confine_need *need, const struct child_spec *spec, struct error *e);
+
+/* Firecracker, with nothing but the list of the system calls that it needs; c may be NULL: none. */
+int confine_spawn_firecracker(struct child *child, struct confined *ret, const struct confinement *c,
+                              const struct child_spec *spec, struct error *e);
+
+#define CONFINE_VIOLATION_MAX 80
+
+/* What the VMM was ended for, as in "system call 319 (memfd_create)"; "" when it was not. */
+void confine_violation(const struct confined *c, const struct child *vmm,
+                       char ret[static CONFINE_VIOLATION_MAX]);
+
+/* When the VMM was ended for a system call: says so, in place of what *e says of its end (ERROR_VM_LOST). */
+void confine_explain(const struct confined *c, const struct child *vmm, struct error *e);
 
 /* After the process has ended. Accepts CONFINED_NONE. */
 void confine_release(struct confined *c);

@@ -1,47 +1,126 @@
-/*
- * The system call filter of every VMM, beside the one that QEMU makes for itself: nothing here is needed by a
- * VMM, all of it is a way out or a large part of the kernel to attack. AF_VSOCK has no namespace, so of sockets
- * only those of AF_UNIX can be made.
- */
-#include "confine/plan.h"
+#include "confine/filter.h"
 
 #include <errno.h>
-#include <linux/audit.h>
-#include <linux/filter.h>
+#include <fcntl.h>
+#include <linux/kvm.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
-#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#if defined(__x86_64__)
-#define ARCHITECTURE AUDIT_ARCH_X86_64
-#elif defined(__aarch64__)
-#define ARCHITECTURE AUDIT_ARCH_AARCH64
-#else
-#error "no system call filter for this architecture"
+#ifdef __x86_64__
+#include <asm/prctl.h>
 #endif
 
 #define NEW_NAMESPACES                                                                                       \
     (CLONE_NEWNS | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS |               \
      CLONE_NEWCGROUP)
+/* What the C libraries make threads with, and more. */
+#define THREAD (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM)
+#define ALL 0xffffffffu
 #define X32_BIT 0x40000000u /* of system call numbers (arch/x86/include/uapi/asm/unistd.h) */
 
 #define LOAD(field) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
 #define RETURN(value) BPF_STMT(BPF_RET | BPF_K, value)
-#define REFUSE(error) RETURN(SECCOMP_RET_ERRNO | (error))
-#define DENY(name) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_##name, 0, 1), REFUSE(EPERM)
+#define EQUAL(value, yes, no) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, yes, no)
 
-int plan_filter(void)
+/* ---- what is allowed -------------------------------------------------------------------------------- */
+
+struct condition {
+    unsigned char argument;
+    uint32_t mask, value; /* of its lower half, which is all that the kernel looks at of these arguments */
+};
+
+struct rule {
+    unsigned short number, sets;
+    unsigned short error; /* 0: it is allowed */
+    unsigned short conditions;
+    struct condition when[2];
+};
+
+static const struct rule rules[] = {
+#define CALL(name, sets) {__NR_##name, sets, 0, 0, {{0, 0, 0}}},
+#define REFUSE(name, sets, error) {__NR_##name, sets, error, 0, {{0, 0, 0}}},
+#define WHEN(name, sets, argument, mask, value) {__NR_##name, sets, 0, 1, {{argument, mask, value}}},
+#define BOTH(name, sets, a, a_mask, a_value, b, b_mask, b_value)                                             \
+    {__NR_##name, sets, 0, 2, {{a, a_mask, a_value}, {b, b_mask, b_value}}},
+#include "confine/calls.def"
+#undef CALL
+#undef REFUSE
+#undef WHEN
+#undef BOTH
+};
+
+static void add(struct filter *f, struct sock_filter instruction)
+{
+    /* Too many: the kernel refuses a program that does not end with a return, and no VMM starts. */
+    if (f->count < FILTER_CODE_MAX)
+        f->code[f->count++] = instruction;
+}
+
+/* A condition that does not hold leaves the rule; then the number is loaded once more. */
+static void add_conditions(struct filter *f, const struct rule *r)
+{
+    for (unsigned i = 0; i < r->conditions; i++) {
+        const struct condition *c = &r->when[i];
+        unsigned char left = (unsigned char)((r->conditions - i - 1) * 3 + 1);
+        size_t half = offsetof(struct seccomp_data, args) + c->argument * sizeof(uint64_t);
+        add(f, (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)half));
+        add(f, (struct sock_filter)BPF_STMT(BPF_ALU | BPF_AND | BPF_K, c->mask));
+        add(f, (struct sock_filter)EQUAL(c->value, 0, left));
+    }
+}
+
+static void add_rule(struct filter *f, const struct rule *r)
+{
+    unsigned char size = (unsigned char)(r->conditions ? r->conditions * 3 + 2 : 1);
+
+    add(f, (struct sock_filter)EQUAL(r->number, 0, size));
+    add_conditions(f, r);
+    add(f, (struct sock_filter)RETURN(r->error ? SECCOMP_RET_ERRNO | r->error : SECCOMP_RET_ALLOW));
+    if (r->conditions)
+        add(f, (struct sock_filter)LOAD(nr));
+}
+
+void filter_list(struct filter *ret, unsigned sets, bool listens)
+{
+    const uint32_t violation = listens ? SECCOMP_RET_USER_NOTIF : SECCOMP_RET_KILL_PROCESS;
+    const struct rule execute = {.number = __NR_execve};
+
+    *ret = (struct filter){.listens = listens};
+    add(ret, (struct sock_filter)LOAD(arch));
+    add(ret, (struct sock_filter)EQUAL(FILTER_ARCHITECTURE, 1, 0));
+    add(ret, (struct sock_filter)RETURN(violation));
+    add(ret, (struct sock_filter)LOAD(nr));
+    for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++)
+        if (rules[i].sets & (sets | FILTER_ANY))
+            add_rule(ret, &rules[i]);
+    if (!listens)
+        add_rule(ret, &execute);
+    add(ret, (struct sock_filter)RETURN(violation));
+}
+
+/* ---- what is denied ---------------------------------------------------------------------------------- */
+
+#define DENY(name) EQUAL(__NR_##name, 0, 1), RETURN(SECCOMP_RET_ERRNO | EPERM)
+
+/* Nothing here is needed by any VMM; all of it is a way out, a large part of the kernel to attack, or memory that no limit
+ * of resources bounds. AF_VSOCK has no namespace, so of sockets only those of AF_UNIX can be made. */
+void filter_lenient(struct filter *ret)
 {
     static const struct sock_filter code[] = {
         LOAD(arch),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 1, 0),
+        EQUAL(FILTER_ARCHITECTURE, 1, 0),
         RETURN(SECCOMP_RET_KILL_PROCESS),
         LOAD(nr),
         BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, X32_BIT, 0, 1),
-        REFUSE(ENOSYS),
+        RETURN(SECCOMP_RET_ERRNO | ENOSYS),
         DENY(unshare),
         DENY(setns),
         DENY(mount),
@@ -51,6 +130,8 @@ int plan_filter(void)
         DENY(open_tree),
         DENY(move_mount),
         DENY(fsopen),
+        DENY(fsconfig),
+        DENY(fspick),
         DENY(fsmount),
         DENY(mount_setattr),
         DENY(ptrace),
@@ -67,23 +148,43 @@ int plan_filter(void)
         DENY(init_module),
         DENY(finit_module),
         DENY(open_by_handle_at),
+        DENY(name_to_handle_at),
         DENY(userfaultfd),
+        DENY(memfd_create),
+        DENY(memfd_secret),
+        DENY(shmget),
+        DENY(msgget),
+        DENY(semget),
+        DENY(mq_open),
         /* Its flags are in memory, where a filter cannot look; the C library then uses clone. */
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_clone3, 0, 1),
-        REFUSE(ENOSYS),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_clone, 0, 4),
+        EQUAL(__NR_clone3, 0, 1),
+        RETURN(SECCOMP_RET_ERRNO | ENOSYS),
+        EQUAL(__NR_clone, 0, 4),
         LOAD(args[0]),
         BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, NEW_NAMESPACES, 0, 1),
-        REFUSE(EPERM),
+        RETURN(SECCOMP_RET_ERRNO | EPERM),
         RETURN(SECCOMP_RET_ALLOW),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_socket, 0, 3),
+        EQUAL(__NR_socket, 0, 3),
         LOAD(args[0]),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_UNIX, 1, 0),
-        REFUSE(EAFNOSUPPORT),
+        EQUAL(AF_UNIX, 1, 0),
+        RETURN(SECCOMP_RET_ERRNO | EAFNOSUPPORT),
         RETURN(SECCOMP_RET_ALLOW),
     };
-    const struct sock_fprog program = {.len = sizeof(code) / sizeof(code[0]),
-                                       .filter = (struct sock_filter *)code};
 
-    return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program);
+    *ret = (struct filter){.count = sizeof(code) / sizeof(code[0])};
+    memcpy(ret->code, code, sizeof(code));
+}
+
+/* ---- installing -------------------------------------------------------------------------------------- */
+
+int filter_install(const struct filter *f)
+{
+    const struct sock_fprog program = {.len = (unsigned short)f->count,
+                                       .filter = (struct sock_filter *)f->code};
+    const unsigned flags = f->listens ? SECCOMP_FILTER_FLAG_NEW_LISTENER : 0;
+
+    int fd = (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+    if (fd < 0 && errno == EBUSY)
+        errno = EEXIST; /* an outer listener stays; EBUSY is taken for what passes */
+    return fd;
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -197,8 +198,6 @@ static int drop_privileges(const struct plan *p, const char **ret_step)
         TRY("setresuid", (int)syscall(SYS_setresuid, p->uid, p->uid, p->uid));
     }
     TRY("capset", (int)syscall(SYS_capset, &header, none));
-    TRY("no_new_privs", prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
-    TRY("seccomp", plan_filter());
     return 0;
 }
 
@@ -206,6 +205,8 @@ int plan_enter(const void *plan, const char **ret_step)
 {
     const struct plan *p = plan;
 
+    if (p->only_calls)
+        return 0;
     if (p->user_namespace && enter_user_namespace(p, ret_step) < 0)
         return -1;
     if (p->files && build_root(p, ret_step) < 0)
@@ -213,4 +214,37 @@ int plan_enter(const void *plan, const char **ret_step)
     for (unsigned i = 0; i < p->limit_count; i++)
         TRY("setrlimit", (int)syscall(SYS_prlimit64, 0, p->limits[i].resource, &p->limits[i].limit, NULL));
     return drop_privileges(p, ret_step);
+}
+
+/* unix(7), SCM_RIGHTS */
+static int hand_over(int socket, int fd)
+{
+    char byte = 0;
+    union {
+        struct cmsghdr align;
+        char room[CMSG_SPACE(sizeof(int))];
+    } control = {0};
+    struct iovec data = {&byte, 1};
+    struct msghdr m = {
+        .msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+    struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+    return sendmsg(socket, &m, MSG_NOSIGNAL) == 1 ? 0 : -1;
+}
+
+/* What follows, up to the program, must be on the filter's list. */
+int plan_seal(const void *plan, const char **ret_step)
+{
+    const struct plan *p = plan;
+    int listener;
+
+    TRY("no_new_privs", prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+    TRY("seccomp", listener = filter_install(&p->filter));
+    if (p->filter.listens)
+        TRY("hand over the system call filter", hand_over(p->handover[1], listener));
+    return 0;
 }

@@ -3,6 +3,9 @@
 #ifndef CAPSID_CONFINE_PLAN_H
 #define CAPSID_CONFINE_PLAN_H
 
+#include "confine/filter.h"
+#include "confine/guard.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/resource.h>
@@ -11,7 +14,7 @@
 #define PLAN_OLD_ROOT "/.host" /* where the host's files are until the views are made */
 #define PLAN_PROC "/.proc"     /* where all of proc is meanwhile */
 #define PLAN_BINDS_MAX 24
-#define PLAN_LIMITS_MAX 8
+#define PLAN_LIMITS_MAX 12
 
 struct plan_bind {
     char *path;     /* owned; on the host and for the VMM */
@@ -21,6 +24,7 @@ struct plan_bind {
 };
 
 struct plan {
+    bool only_calls; /* nothing but the filter */
     bool user_namespace;
     bool files;
     bool change_user;
@@ -40,12 +44,14 @@ struct plan {
         struct rlimit limit;
     } limits[PLAN_LIMITS_MAX];
     unsigned limit_count;
+    struct filter filter;
+    int handover[2]; /* sockets: this process's and the child's, for the filter's listener; -1: it has none */
+    struct guard *guard;     /* borrowed; who gets it */
+    struct guarded *guarded; /* owned; once it was handed over */
 };
 
-/* The enter() of struct child_isolation; context is the plan. Only async-signal-safe calls. */
+/* enter() and seal() of struct child_isolation; context is the plan. Only async-signal-safe calls. */
 int plan_enter(const void *plan, const char **ret_step);
-
-/* Installs the system call filter (seccomp(2)); the calling thread has no_new_privs. */
-int plan_filter(void);
+int plan_seal(const void *plan, const char **ret_step);
 
 #endif

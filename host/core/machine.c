@@ -8,7 +8,7 @@
 
 #define KVM_TRIAL_MS 10000
 
-static void tell_destroyed(const struct machine *m, int64_t start)
+static void tell_destroyed(const struct machine *m, const char *violation, int64_t start)
 {
     const struct vm_life *l = &m->life;
     int64_t now = clock_monotonic_ns();
@@ -17,6 +17,7 @@ static void tell_destroyed(const struct machine *m, int64_t start)
     life_event(&v, l, "destroyed");
     event_text(&v, "why", l->why[0] ? l->why : "discarded");
     event_text(&v, "detail", l->detail);
+    event_text(&v, "violation", violation);
     event_ms(&v, "destroy_ms", now - start);
     event_ms(&v, "life_ms", now - l->begun_ns);
     if (l->pid > 0) {
@@ -29,15 +30,22 @@ static void tell_destroyed(const struct machine *m, int64_t start)
 void machine_destroy(struct machine *m)
 {
     int64_t start = clock_monotonic_ns();
+    char violation[CONFINE_VIOLATION_MAX];
 
+    confine_violation(&m->vm.confined, &m->vm.vmm, violation);
     if (m->vm.driver)
         m->vm.driver->destroy(&m->vm);
     guest_close(&m->guest);
     if (m->home)
         home_forget_child(m->home, &m->vm.vmm);
     if (m->life.id[0])
-        tell_destroyed(m, start);
+        tell_destroyed(m, violation, start);
     *m = MACHINE_NONE;
+}
+
+void machine_explain(const struct machine *m, struct error *e)
+{
+    confine_explain(&m->vm.confined, &m->vm.vmm, e);
 }
 
 /* The last line of the guest's console, or of the VMM, often says why. */
@@ -73,6 +81,7 @@ static int get_ready(struct machine *m, struct supervisor *s, bool restored, int
             error_wrap(e, "initd is there, but its guest does not get ready");
     }
     if (result < 0) {
+        machine_explain(m, e);
         if (e->kind == ERROR_TIMEOUT || e->kind == ERROR_VM_LOST)
             add_last_words(m, e);
         return -1;

@@ -404,6 +404,18 @@ static bool ended(const struct run_phase *p, const char *end)
     return p->end && strcmp(p->end, end) == 0;
 }
 
+/* A VMM that was ended for a system call is not just lost. */
+static void explain_loss(const struct machine *m, struct run_result *r)
+{
+    struct error why = {.kind = ERROR_VM_LOST};
+
+    if (!ended(run_last_phase(r), "vm_lost"))
+        return;
+    machine_explain(m, &why);
+    if (why.text[0])
+        snprintf(r->note, sizeof(r->note), "%.255s", why.text);
+}
+
 /* What became of the run, and so of the VM. */
 static void tell_job(struct vm_life *l, const struct run_result *r, int64_t start,
                      const struct error *failure)
@@ -467,6 +479,7 @@ int run_on_machine(struct machine *m, const struct supervisor *s, const struct r
         result = prepare_program(&t.program, t.language, t.entry, &r, e);
     if (result == 0)
         result = run_phases(&t, e);
+    explain_loss(m, ret);
     tell_job(&m->life, ret, start, result < 0 ? e : NULL);
     program_done(&t.program);
     free(t.entry);

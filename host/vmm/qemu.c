@@ -14,19 +14,20 @@
 #include "base/file.h"
 #include "messages.h"
 #include "vmm/qmp.h"
+#include "vmm/vmm_log.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define ARGUMENTS_MAX 64
 #define CONSOLE_RING 8192 /* QEMU wants a power of two */
+#define CODE_MIB 256 /* for translated code; when it is full QEMU begins anew. By default it would be 1 GiB */
 
 /*
  * panic=-1 and reboot=t: a dead guest resets through a triple fault at once, which -no-reboot turns into the
@@ -81,7 +82,7 @@ static void add_machine(struct command_line *c, const struct vm_spec *spec, cons
 
     /* The PIT and PIC stay: without them the TSC calibration of an emulated guest hangs. */
     add(c, "-machine", text_format("microvm,acpi=off,rtc=on,pit=on,pic=on,isa-serial=on,memory-backend=ram"));
-    add(c, "-accel", text_copy(kvm ? "kvm" : "tcg"));
+    add(c, "-accel", kvm ? text_copy("kvm") : text_format("tcg,tb-size=%d", CODE_MIB));
     /*
      * Emulation carries "rep movsb" out byte by byte; without these flags the guest's kernel copies by words. KVM may
      * offer arch-capabilities and then refuse its register (IA32_ARCH_CAPABILITIES), upon which QEMU aborts; it tells
@@ -266,10 +267,9 @@ static int spawn(struct vm *vm, const struct vm_spec *spec, const char *memory_f
     cleanup_fd int channel = -1;
     cleanup_fd int control = -1;
 
-    vm->log_fd = memfd_create("qemu-log", MFD_CLOEXEC);
-    if (vm->log_fd < 0)
-        return error_errno(e, "memfd_create");
-    if (make_pair(&vm->channel_fd, &channel, e) < 0 || make_pair(&vm->control_fd, &control, e) < 0)
+    vm->log_fd = vmm_log_open(e);
+    if (vm->log_fd < 0 || make_pair(&vm->channel_fd, &channel, e) < 0 ||
+        make_pair(&vm->control_fd, &control, e) < 0)
         return -1;
     cleanup_fd int readable = -1;
     if (open_readable(spec->disk_fd, &readable, e) < 0)
@@ -301,12 +301,15 @@ static int spawn(struct vm *vm, const struct vm_spec *spec, const char *memory_f
 /* What QEMU printed before it failed says more than the broken connection does. */
 static int explain(struct vm *vm, struct error *e)
 {
-    char text[400];
-    ssize_t n = vm->log_fd >= 0 ? pread(vm->log_fd, text, sizeof(text) - 1, 0) : 0;
+    char text[400], violation[CONFINE_VIOLATION_MAX];
 
-    if (n <= 0)
+    confine_violation(&vm->confined, &vm->vmm, violation);
+    if (violation[0]) {
+        confine_explain(&vm->confined, &vm->vmm, e);
         return -1;
-    text[n] = '\0';
+    }
+    if (vmm_log_first(vm->log_fd, text, sizeof(text)) == 0)
+        return -1;
     char *line = text_trim(text);
     line[strcspn(line, "\n")] = '\0';
     return error_set(e, e->kind, "%s: %s", e->text[0] ? "QEMU failed" : "QEMU", line);
@@ -473,10 +476,8 @@ static void add_console(struct vm *vm, struct buffer *ret)
 static void qemu_diagnose(struct vm *vm, struct buffer *ret)
 {
     char text[2048];
-    ssize_t n = vm->log_fd >= 0 ? pread(vm->log_fd, text, sizeof(text), 0) : 0;
 
-    if (n > 0)
-        buffer_add(ret, text, (size_t)n);
+    buffer_add(ret, text, vmm_log_first(vm->log_fd, text, sizeof(text)));
     if (vm->vmm.pid > 0 && vm->control_fd >= 0)
         add_console(vm, ret);
 }

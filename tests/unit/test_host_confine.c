@@ -4,14 +4,18 @@
 #include "base/text.h"
 #include "confine/cgroup.h"
 #include "confine/confine.h"
+#include "confine/filter.h"
 
 #include "unit.h"
 
 #include <fcntl.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define ONE_ID 987000 /* no other VM's */
@@ -270,6 +274,89 @@ START_TEST(a_cgroup_that_stays_stays_recorded)
 }
 END_TEST
 
+/* ---- system calls -------------------------------------------------------------------------------- */
+
+/* id(1) asks for its user (geteuid(2)), which no VMM does. */
+static void expect_violation(const char *what)
+{
+    const struct config config = {.confine = CONFINE_AUTO, .vm_uids = ids};
+    const char *const argv[] = {"/usr/bin/id", NULL};
+    const struct child_spec spec = {.argv = argv, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1};
+    const struct confine_need need = {.vmm = argv[0], .memory_mib = 16, .vcpus = 1};
+    char violation[CONFINE_VIOLATION_MAX];
+    struct error lost = {.kind = ERROR_VM_LOST}, other = {.kind = ERROR_TIMEOUT};
+    struct confined held;
+    struct child child = CHILD_NONE;
+    struct confinement c;
+
+    ck_assert_msg(confine_decide(&c, &config, &h, &e) == 0, "%s", e.text);
+    ck_assert_msg(confine_spawn(&child, &held, &c, &need, &spec, &e) == 0, "%s", e.text);
+    ck_assert_int_eq(deadline_wait_fd(child.pidfd, POLLIN, deadline_in_ms(30000), NULL, &e), 1);
+    confine_violation(&held, &child, violation);
+    ck_assert_str_eq(violation, what);
+    confine_explain(&held, &child, &other);
+    ck_assert_str_eq(other.text, "");
+    confine_explain(&held, &child, &lost);
+    ck_assert_msg(strstr(lost.text, what), "%s", lost.text);
+    child_kill(&child);
+    confine_release(&held);
+    confine_done(&c);
+}
+
+START_TEST(a_call_that_is_not_listed_ends_the_vmm_and_is_named)
+{
+    expect_violation("system call 107 (geteuid)");
+}
+END_TEST
+
+/* Only one filter of a process may have a listener; a container may have had it (seccomp(2), EBUSY). */
+START_TEST(below_another_listener_it_is_ended_without_a_name)
+{
+    struct sock_filter allow = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    const struct sock_fprog program = {.len = 1, .filter = &allow};
+
+    ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    int listener =
+        (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program);
+    ck_assert_int_ge(listener, 0);
+    char *now = missing();
+    ck_assert_msg(now != NULL, "%s", e.text);
+    ck_assert_msg(strstr(now, "violations by name") != NULL, "%s", now);
+    ck_assert_msg(strstr(now, "listed system calls") == NULL, "%s", now);
+    free(now);
+    expect_violation("a system call");
+    close(listener);
+}
+END_TEST
+
+START_TEST(calls_have_names)
+{
+    static const struct {
+        int number;
+        const char *name;
+    } known[] = {{0, "read"},
+                 {SYS_memfd_create, "memfd_create"},
+                 {334, "rseq"},
+                 {SYS_pidfd_send_signal, "pidfd_send_signal"},
+                 {SYS_clone3, "clone3"},
+                 {SYS_close_range, "close_range"},
+                 {SYS_landlock_create_ruleset, "landlock_create_ruleset"},
+                 {SYS_memfd_secret, "memfd_secret"},
+                 {SYS_futex_waitv, "futex_waitv"},
+                 {462, "mseal"},
+                 {335, ""},
+                 {423, ""},
+                 {-1, ""},
+                 {600, ""}};
+
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        char name[40] = "";
+        ck_assert_uint_eq(filter_call_name(known[i].number, name, sizeof(name)), strlen(known[i].name));
+        ck_assert_str_eq(name, known[i].name);
+    }
+}
+END_TEST
+
 int main(void)
 {
     struct unit u = unit_begin("confine");
@@ -282,5 +369,8 @@ int main(void)
     unit_add(&u, who_removes_the_common_directory_does_no_harm);
     unit_add(&u, a_cgroup_that_cannot_be_completed_is_removed);
     unit_add(&u, a_cgroup_that_stays_stays_recorded);
+    unit_add(&u, a_call_that_is_not_listed_ends_the_vmm_and_is_named);
+    unit_add(&u, below_another_listener_it_is_ended_without_a_name);
+    unit_add(&u, calls_have_names);
     return unit_end(&u);
 }

@@ -49,15 +49,22 @@ for id in "${users[@]}"; do
 	printf '\n#targets of the test\nread %s\nread %s\nread %s\nread %s\nwrite %s\nwrite %s\nabstract %s\nread /proc/self/mountinfo\nread /proc/1/mountinfo\nread /proc/thread-self/mounts\n' \
 		"$TMPDIR/other" "$CAPSID_HOME/run/another/secret" "$CAPSID_HOME/images/names" "$memory" "$memory" "$TMPDIR/other" $name >>"$TMPDIR/vmm-$id"
 	chmod 755 "$TMPDIR/vmm-$id"
+	# The walls behind the list of system calls, which ends this program at once.
 	for way in "" --no-snapshot; do
 		# shellcheck disable=SC2086 # no word or one
-		CAPSID_TEST_SECRET=x run_as "$id" env "CAPSID_HOME=$CAPSID_HOME" CAPSID_QEMU="$TMPDIR/vmm-$id" "$CAPSID" run $way \
+		CAPSID_TEST_SECRET=x run_as "$id" env "CAPSID_HOME=$CAPSID_HOME" CAPSID_VMM_CALLS=lenient CAPSID_QEMU="$TMPDIR/vmm-$id" "$CAPSID" run $way \
 			-l python -c 'print(1)' </dev/null >"$TMPDIR/out" 2>"$TMPDIR/err"
 		said=$(grep -ho 'hijacked, uid .*' "$TMPDIR/err" "$TMPDIR/out" | tail -n 1 | sed 's/["\\)].*//')
 		printf '%s\n' "$said"
 		expect "user $id, run $way: got away with" "${said#*got away with: }" nothing
 	done
 	[ "$id" != 0 ] || expect_match "root: a user id of its own" "$said" "hijacked, uid 20000*"
+	run_as "$id" env "CAPSID_HOME=$CAPSID_HOME" CAPSID_QEMU="$TMPDIR/vmm-$id" "$CAPSID" run -v --no-snapshot \
+		-l python -c 'print(1)' </dev/null >"$TMPDIR/out" 2>"$TMPDIR/err"
+	violation='system call 41 (socket)'
+	expect_match "user $id: the list: warning" "$(cat "$TMPDIR/err")" "*Warning: a VMM (process *) was ended for $violation, which is not on its list*"
+	expect_match "user $id: the list: error" "$(tail -n 1 "$TMPDIR/err")" "Error: *the VMM was ended by its system call filter: $violation; *vmm_calls = lenient*"
+	expect_match "user $id: the list: event" "$(grep event=destroyed "$TMPDIR/err")" "*violation=\"$violation\"*"
 	# The same program without confinement gets away with most of it: so it tries what it says.
 	run_as "$id" env "CAPSID_HOME=$CAPSID_HOME" CAPSID_CONFINE=off CAPSID_QEMU="$TMPDIR/vmm-$id" "$CAPSID" run --no-snapshot \
 		-l python -c 'print(1)' </dev/null >"$TMPDIR/out" 2>"$TMPDIR/err"
@@ -79,7 +86,7 @@ wait $listener 2>/dev/null
 		"warning  ids of VMs     65530-65540: 1 of them belong to others (nobody in /etc/passwd) and are not used; see vm_uids"
 }
 capsid doctor
-for part in "own user id" "own files" "own processes" "no network" "own cgroup" "memory limit" "io weight"; do
+for part in "own user id" "own files" "own processes" "no network" "listed system calls" "violations by name" "own cgroup" "memory limit" "io weight"; do
 	expect_match "doctor: $part" "$out" "*confinement *$part*"
 done
 complete=$(grep -c '^warning *confinement' "$TMPDIR/out")
@@ -89,6 +96,12 @@ if [ "$complete" = 0 ]; then
 else
 	expect_match "strict: message" "$err" "*confine is strict, but this is missing: *"
 fi
+CAPSID_VMM_CALLS=lenient capsid doctor
+expect_match "doctor: the lenient filter" "$out" "*warning *confinement *listed system calls: missing, vmm_calls is lenient*"
+CAPSID_CONFINE=strict CAPSID_VMM_CALLS=lenient capsid run -l python -c 'print(1)' </dev/null
+expect_match "strict and lenient: message" "$err" "*confine is strict, but this is missing: *listed system calls*"
+CAPSID_VMM_CALLS=all capsid run -l python -c 'print(1)' </dev/null
+expect_match "vmm_calls: message" "$err" "*vmm_calls is \"all\", but must be listed or lenient*"
 CAPSID_VM_UIDS=5 capsid run -l python -c 'print(1)' </dev/null
 expect_match "vm_uids: message" "$err" "*vm_uids is \"5\", but must be two user ids*"
 
