@@ -23,7 +23,7 @@
 
 #define FILES_MAX 256
 #define PROCESSES_MAX 64
-/* Beside the guest's memory, with translated code (QEMU_CODE_MIB). QEMU 7.2 and 10.0 took 420 MiB more than both with one vCPU,
+/* Beside the guest's memory, with translated code (CODE_MIB of vmm/qemu.c). QEMU 7.2 and 10.0 took 420 MiB more than both with one vCPU,
  * 560 with four; each thread for input and output may take 8 for its stack. */
 #define ADDRESS_SPACE_MIB 1536
 #define SIGNALS_MAX 256
@@ -349,22 +349,6 @@ int confine_spawn(struct child *child, struct confined *ret, const struct confin
     if (c->off)
         return child_spawn(child, spec, e);
     return spawn(child, ret, c, need, spec, false, e);
-}
-
-int confine_spawn_firecracker(struct child *child, struct confined *ret, const struct confinement *c,
-                              const struct child_spec *spec, struct error *e)
-{
-    const struct child_isolation where = {.cgroup_fd = -1};
-    struct plan p = {.only_calls = true, .handover = {-1, -1}};
-
-    *ret = CONFINED_NONE;
-    if (!c || c->off)
-        return child_spawn(child, spec, e);
-    int result = plan_calls(&p, c, FILTER_FIRECRACKER, e);
-    if (result == 0)
-        result = carry_out(child, ret, &p, spec, &where, e);
-    plan_done(&p);
-    return result;
 }
 
 /* ---- what there is --------------------------------------------------------------------------------- */

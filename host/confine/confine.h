@@ -95,10 +95,6 @@ char *confine_missing(const struct confinement *c);
 int confine_spawn(struct child *child, struct confined *ret, const struct confinement *c,
                   const struct confine_need *need, const struct child_spec *spec, struct error *e);
 
-/* Firecracker, with nothing but the list of the system calls that it needs; c may be NULL: none. */
-int confine_spawn_firecracker(struct child *child, struct confined *ret, const struct confinement *c,
-                              const struct child_spec *spec, struct error *e);
-
 #define CONFINE_VIOLATION_MAX 80
 
 /* What the VMM was ended for, as in "system call 319 (memfd_create)"; "" when it was not. */

@@ -99,7 +99,7 @@ void filter_list(struct filter *ret, unsigned sets, bool listens)
     add(ret, (struct sock_filter)RETURN(violation));
     add(ret, (struct sock_filter)LOAD(nr));
     for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++)
-        if (rules[i].sets & (sets | FILTER_ANY))
+        if (rules[i].sets & sets)
             add_rule(ret, &rules[i]);
     if (!listens)
         add_rule(ret, &execute);

@@ -25,11 +25,9 @@
 
 /* Who needs a call; a filter is for one or more of them. */
 enum filter_set {
-    FILTER_ANY = 1, /* the C library of each program: loading, memory, threads, the end */
-    FILTER_QEMU = 2,
-    FILTER_TCG = 4, /* QEMU that translates: it writes code and runs it */
-    FILTER_KVM = 8,
-    FILTER_FIRECRACKER = 16,
+    FILTER_QEMU = 1,
+    FILTER_TCG = 2, /* QEMU that translates: it writes code and runs it */
+    FILTER_KVM = 4,
 };
 
 struct filter {

@@ -24,7 +24,6 @@ struct plan_bind {
 };
 
 struct plan {
-    bool only_calls; /* nothing but the filter */
     bool user_namespace;
     bool files;
     bool change_user;
