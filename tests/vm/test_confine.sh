@@ -71,6 +71,9 @@ for id in "${users[@]}"; do
 	expect_match "user $id: without confinement" "$(cat "$TMPDIR/err" "$TMPDIR/out")" "*got away with: /other, /secret, /names, /memory, /memory, /other, abstract *, /etc/passwd*"
 	expect "user $id: snapshots and images are as before" "$(sha256sum "$CAPSID_HOME"/snapshots/*/* "$CAPSID_HOME"/images/*.erofs)" "$before"
 	exec 9<&-
+	# Its owner is gone; what others may write into would be left alone.
+	[ "$(id -u)" != 0 ] || chown -R "$id:$id" "$CAPSID_HOME/run/another"
+	chmod -R go-w "$CAPSID_HOME/run/another"
 	run_as "$id" env "CAPSID_HOME=$CAPSID_HOME" "$CAPSID" run -l python -c 'print("fine")' </dev/null >"$TMPDIR/out" 2>"$TMPDIR/err"
 	expect "user $id: a real VM runs" "$(field stdout)" "fine"
 	expect "user $id: no scratch is left" "$(ls -A "$CAPSID_HOME/run")" ""
