@@ -99,6 +99,7 @@ refused "a bit of the seal" "$manifest is corrupt: it is not what manifest.sha25
 refused "an empty seal" "$manifest is corrupt: it is not what manifest.sha256 says"
 rm "$seal"
 refused "no seal" "$seal is missing"
+rm "$seal"
 mkfifo "$seal"
 refused "a FIFO for the seal" "$seal is a FIFO, but must be a file"
 
