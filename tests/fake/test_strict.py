@@ -1,9 +1,20 @@
-"""Whether the doubles refuse what Firecracker and its jailer refuse. Run by tests/vm/test_firecracker_double.sh."""
-import contextlib, json, os, shutil, socket, subprocess, sys, tempfile, time
+"""Whether the doubles refuse what Firecracker and its jailer refuse. Run by tests/vm/test_firecracker_double.sh, and with
+the two real programs as arguments by tests/vm/test_firecracker_real.sh."""
+import contextlib, json, os, re, shutil, socket, subprocess, sys, tempfile, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-DOUBLE = os.path.join(HERE, "firecracker")
+FIRECRACKER, JAILER = sys.argv[1:3] if len(sys.argv) > 1 else [os.path.join(HERE, n) for n in ("firecracker", "jailer")]
+REAL = len(sys.argv) > 1
 failures = 0
+
+
+def run(*words):
+    r = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
+    return r.returncode != 0, r.stdout + r.stderr
+
+
+VERSION = re.search(r"v([0-9.]+)", run(FIRECRACKER, "--version")[1]).group(1)  # of what is tested
+PAIR = tuple(int(n) for n in VERSION.split(".")[:2])
 
 
 def expect(what, got, wanted):
@@ -16,13 +27,13 @@ def expect(what, got, wanted):
 class Api:
     """One double in a directory of its own."""
 
-    def __init__(self, version="1.16.1", directory=None):
+    def __init__(self, version=None, directory=None):
         self.directory = directory or tempfile.mkdtemp()
         for name in "image", "kernel":
             open(os.path.join(self.directory, name), "a").close()
-        environment = {**os.environ, "FAKE_FIRECRACKER_VERSION": version}
+        environment = {**os.environ, "FAKE_FIRECRACKER_VERSION": version or VERSION}
         environment.pop("FAKE_FIRECRACKER_FAULT", None)
-        self.process = subprocess.Popen([DOUBLE, "--id", "test", "--api-sock", "api"], cwd=self.directory, env=environment)
+        self.process = subprocess.Popen([FIRECRACKER, "--id", "test", "--api-sock", "api"], cwd=self.directory, env=environment)
         self.socket = socket.socket(socket.AF_UNIX)
         while True:
             try:
@@ -43,7 +54,7 @@ class Api:
         for line in iter(reply.readline, b"\r\n"):
             if line.lower().startswith(b"content-length:"):
                 size = int(line.split(b":")[1])
-        answer = json.loads(reply.read(size)) if size else None
+        answer = json.loads(reply.read(size), strict=False) if size else None  # one has a raw newline
         return status, answer.get("fault_message", answer) if isinstance(answer, dict) else answer
 
     def close(self):
@@ -131,6 +142,11 @@ def test_values(a):
     expect("its socket is there at once", os.path.exists(os.path.join(a.directory, "vsock")), True)
     expect("another in its place", a.send("PUT", "/vsock", {**VSOCK, "uds_path": "vsock2"}), (204, None))
     expect("its socket is gone", os.path.exists(os.path.join(a.directory, "vsock")), False)
+    for cid in 0, 2:
+        expect("guest_cid %d" % cid, a.send("PUT", "/vsock", {**VSOCK, "guest_cid": cid, "uds_path": "cid%d" % cid}), (204, None))
+    refused(a, "PUT", "/vsock", {**VSOCK, "uds_path": "x" * 120}, "path must be shorter than SUN_LEN")
+    refused(a, "PUT", "/boot-source", {**BOOT, "boot_args": "x" * 2048}, "The kernel command line is invalid: Invalid cmdline capacity provided.")
+    expect("the longest command line", a.send("PUT", "/boot-source", {**BOOT, "boot_args": "x" * 2047}), (204, None))
     refused(a, "PUT", "/vsock", {**VSOCK, "uds_path": "image"}, "Error binding to the host-side Unix socket: Address already in use (os error 98)")
 
 
@@ -151,7 +167,7 @@ def test_second_drive(a):
 
 def test_order(a):
     before = "The requested operation is not supported before starting the microVM."
-    expect("version", a.send("GET", "/version"), (200, {"firecracker_version": "1.16.1"}))
+    expect("version", a.send("GET", "/version"), (200, {"firecracker_version": VERSION}))
     expect("state", a.send("GET", "/")[1]["state"], "Not started")
     expect("default machine", a.send("GET", "/machine-config")[1]["mem_size_mib"], 128)
     refused(a, "PATCH", "/vm", {"state": "Paused"}, before)
@@ -170,7 +186,6 @@ def test_versions():
         refused(a, "PUT", "/snapshot/load", {**LOAD, "track_dirty_pages": False}, "unknown field `track_dirty_pages`")
     with api("1.16.0") as a:
         refused(a, "PUT", "/snapshot/load", override, "Failed to open snapshot file: No such file or directory (os error 2)")
-        expect("a failed load is the end", a.process.wait(10), 1)
 
 
 def test_drives_of_a_running_guest():
@@ -182,7 +197,8 @@ def test_drives_of_a_running_guest():
                 f.truncate(1 << 20)
         for path, body in ("/boot-source", {**BOOT, "boot_args": "panic=0 reboot=k"}), ("/drives/upper", UPPER), ("/actions", {"action_type": "InstanceStart"}):
             expect("PUT " + path, a.send("PUT", path, body), (204, None))
-        refused(a, "PUT", "/drives/upper", UPPER, "The requested operation is not supported after starting the microVM.")
+        late = "PCI is not enabled" if PAIR >= (1, 16) else "The requested operation is not supported after starting the microVM."
+        refused(a, "PUT", "/drives/upper", UPPER, late)
         os.unlink(os.path.join(a.directory, "disk"))  # it is open, and its name of no use any more
         expect("pause", a.send("PATCH", "/vm", {"state": "Paused"}), (204, None))
         expect("create", a.send("PUT", "/snapshot/create", {"snapshot_path": "state", "mem_file_path": "memory"}), (204, None))
@@ -192,46 +208,75 @@ def test_drives_of_a_running_guest():
         with api() as c:
             for name in "state", "memory":
                 shutil.move(os.path.join(b.directory, name), c.directory)
-            refused(c, "PUT", "/snapshot/load", LOAD, "Cannot restore devices: Virtio backend error: Error manipulating the backing file: No such file or directory (os error 2) disk")
+            devices = "Failed to restore devices: Error restoring MMIO devices: Block: " if PAIR >= (1, 13) else "Failed to restore MMIO device: Cannot restore devices: Block: "
+            refused(c, "PUT", "/snapshot/load", LOAD, devices + "Virtio backend error: Error manipulating the backing file: No such file or directory (os error 2) disk")
             expect("that is the end", c.process.wait(10), 1)
 
 
-def test_snapshot_files():
-    for name, content in ("state", b"garbage"), ("state", b""):
-        with api() as a:
-            with open(os.path.join(a.directory, name), "wb") as f:
+def test_snapshot_files(version):
+    if tuple(int(n) for n in version.split(".")[:2]) >= (1, 15):
+        cases = (b"", "IO Error: File too short to contain CRC"), (b"garbage" * 9, "An error occurred during bitcode serialization: bitcode error"), (bytes(10_000_001), "Snapshot size exceeds limit of 10000000 bytes")
+    else:
+        cases = (b"", "Snapshot file is smaller than CRC length."), (b"garbage" * 9, "CRC64 validation failed")
+    for content, wanted in cases:
+        with api(version) as a:
+            with open(os.path.join(a.directory, "state"), "wb") as f:
                 f.write(content)
-            refused(a, "PUT", "/snapshot/load", LOAD, "CRC64 validation failed")
+            refused(a, "PUT", "/snapshot/load", LOAD, "Failed to get snapshot state from file: Failed to load snapshot state from file: " + wanted)
+            expect("a failed load is the end", a.process.wait(10), 1)
+
+
+def test_malformed():
+    """The HTTP layer's answers are no JSON: there is a raw newline in them."""
+    too_much = json.dumps({**BOOT, "boot_args": ""}).encode()
+    too_much = too_much[:-2] + b"x" * (51201 - len(too_much)) + too_much[-2:]
+    for method, body, wanted in ("PUT", too_much, "size 51201 is larger than the limit of 51200"), ("POST", {}, "Unsupported HTTP method."):
+        with api() as a:
+            status, answer = a.send(method, "/boot-source", body)
+            expect("%s of a malformed request" % method, (status, list(answer), wanted in answer["error"]), (400, ["error"], True))
+            expect("its second line", answer["error"].split("\n")[1:], ["All previous unanswered requests will be dropped."])
+
+
+def test_start():
+    """What is added to the longest command line has no room."""
+    with api() as a:
+        shutil.copy(os.path.join(os.environ["BUILD"], "share/capsid/vmlinux"), os.path.join(a.directory, "kernel"))
+        for path, body in ("/boot-source", {**BOOT, "boot_args": "x" * 2040}), ("/drives/root", DRIVE):
+            expect("PUT " + path, a.send("PUT", path, body), (204, None))
+        refused(a, "PUT", "/actions", {"action_type": "InstanceStart"}, "Invalid kernel command line: Inserting string would make command line too long.")
 
 
 def test_command_lines():
-    def run(name, *words):
-        r = subprocess.run([os.path.join(HERE, name), *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
-        return r.returncode != 0, r.stdout + r.stderr
-
-    expect("--version", run("firecracker", "--version"), (False, "Firecracker v1.16.1\n\n"))
-    expect("an unknown option", run("firecracker", "--api-socket", "x")[1], "Found argument '--api-socket' which wasn't expected")
-    expect("no value", run("firecracker", "--id")[1], "The argument 'id' requires a value")
-    expect("a bad id", run("firecracker", "--id", "a_b")[1], "Invalid instance ID")
+    expect("--version", run(FIRECRACKER, "--version")[1], "Firecracker v%s\n\n20" % VERSION)
+    expect("an unknown option", run(FIRECRACKER, "--api-socket", "x")[1], "Found argument 'api-socket' which wasn't expected")
+    expect("no value", run(FIRECRACKER, "--id")[1], "The argument 'id' requires a value")
+    expect("a bad id", run(FIRECRACKER, "--id", "a_b")[1], "Invalid instance ID")
     with tempfile.NamedTemporaryFile() as f:
-        expect("a used API socket", run("firecracker", "--api-sock", f.name)[1], "Failed to open the API socket")
-    good = ["--id", "a-1", "--exec-file", DOUBLE, "--uid", "1", "--gid", "1"]
-    expect("jailer without uid", run("jailer", *good[:4], "--gid", "1")[1], "Argument 'uid' required, but not found.")
-    expect("jailer, unknown option", run("jailer", *good, "--user", "1")[1], "Found argument '--user'")
-    expect("jailer, bad id", run("jailer", "--id", "a_1", *good[2:])[1], "Invalid instance ID: a_1")
-    expect("jailer, cgroups of the wrong version", run("jailer", *good, "--cgroup-version", "3")[1], "3 is an invalid cgroup version")
-    expect("jailer, no base", run("jailer", *good, "--cgroup-version", "2", "--chroot-base-dir", "/none")[1], "Failed to canonicalize path /none")
+        expect("a used API socket", run(FIRECRACKER, "--api-sock", f.name)[1], "Failed to open the API socket")
+    good = ["--id", "a-1", "--exec-file", FIRECRACKER, "--uid", "1", "--gid", "1"]
+    expect("jailer without uid", run(JAILER, *good[:4], "--gid", "1")[1], "Argument 'uid' required, but not found.")
+    expect("jailer, unknown option", run(JAILER, *good, "--user", "1")[1], "Found argument 'user'")
+    expect("jailer, bad id", run(JAILER, "--id", "a_1", *good[2:])[1], "Invalid instance ID: ")
+    expect("jailer, a limit of what it does not know", run(JAILER, *good, "--chroot-base-dir", "/tmp", "--resource-limit", "cpu=1")[1], "Invalid resource argument: cpu")
+    expect("jailer, the reason comes first", run(JAILER, *good, "--chroot-base-dir", "/none")[1], "No such file or directory (os error 2)\nError: ")
+    expect("jailer, no base", run(JAILER, *good, "--chroot-base-dir", "/none")[1], "Failed to canonicalize path /none")
+    if REAL:
+        return
     os.environ["FAKE_FIRECRACKER_VERSION"] = "1.12.0"
-    expect("an old jailer wants a name", run("jailer", "--id", "a", "--exec-file", "/bin/true", *good[4:], "--cgroup-version", "2", "--chroot-base-dir", "/tmp")[1], "must contain")
+    expect("an old jailer wants a name", run(JAILER, "--id", "a", "--exec-file", "/bin/true", *good[4:], "--chroot-base-dir", "/tmp")[1], "must contain")
     del os.environ["FAKE_FIRECRACKER_VERSION"]
-    expect("jailer, no program", run("jailer", "--id", "a", "--exec-file", "/none", *good[4:], "--cgroup-version", "2")[1], "Failed to canonicalize path /none")
+    expect("jailer, no program", run(JAILER, "--id", "a", "--exec-file", "/none", *good[4:])[1], "Failed to canonicalize path /none")
 
 
 for test in test_bodies, test_values, test_order:
     with api() as a:
         test(a)
-test_versions()
+for version in [VERSION] if REAL else ["1.7.0", VERSION]:
+    test_snapshot_files(version)
+if not REAL:  # which is of one version
+    test_versions()
+test_malformed()
+test_start()
 test_drives_of_a_running_guest()
-test_snapshot_files()
 test_command_lines()
 sys.exit(failures > 0)
