@@ -36,7 +36,8 @@ endif
 
 PROTO_SRC := $(wildcard proto/*.c)
 INITD_SRC := $(wildcard initd/*.c)
-HOST_SRC := $(wildcard host/*.c host/*/*.c)
+TETHER_SRC := host/firecracker-tether.c
+HOST_SRC := $(filter-out $(TETHER_SRC),$(wildcard host/*.c host/*/*.c))
 HOST_LIB_SRC := $(filter-out host/main.c host/import-oci.c host/fetch.c host/capsid-api.c,$(HOST_SRC))
 # capsid itself reads no archive and no URL and serves no HTTP, and starts faster without the libraries for them.
 CAPSID_SRC := $(filter-out host/import-oci.c host/fetch.c host/oci/% host/capsid-api.c host/api/% host/cli/verb_api.c,$(HOST_SRC))
@@ -246,6 +247,12 @@ $(B)/initd: $(INITD_OBJ)
 	$(call say,LD,$@)
 	$(Q)$(MUSL_CC) $(INITD_LDFLAGS) -o $@ $^
 
+# Made as initd is: a jail has no libraries.
+$(SHARE)/firecracker-tether: $(TETHER_SRC:%.c=$(B)/musl/%.o)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(MUSL_CC) -static -no-pie -Oz -flto -s -o $@ $^
+
 # ---- kernel, and what capsid needs beside itself --------------------------------------------------
 
 # The kernel's build takes its compiler from the path.
@@ -285,7 +292,7 @@ $(B)/test/vmlinux-loopback: $(wildcard kernel-config/*) $(SHARE)/vmlinux
 	@touch $@
 
 SHARE_SCRIPTS := $(SHARE)/build-image $(SHARE)/debian-apt $(SHARE)/npm-tree
-SHARE_PROGRAMS := $(SHARE)/initd $(SHARE_SCRIPTS) $(SHARE)/import-oci $(SHARE)/fetch $(SHARE)/capsid-api
+SHARE_PROGRAMS := $(SHARE)/initd $(SHARE_SCRIPTS) $(SHARE)/import-oci $(SHARE)/fetch $(SHARE)/firecracker-tether $(SHARE)/capsid-api
 share: $(SHARE_PROGRAMS) $(SHARE)/languages/.done $(SHARE)/programs/.done
 $(SHARE)/initd: $(B)/initd
 	@mkdir -p $(@D)

@@ -125,7 +125,7 @@ int cli_fail(const struct error *e)
         return end_by_signal();
     if (e->kind == ERROR_UNKNOWN_LANGUAGE)
         return RUN_EXIT_UNKNOWN_LANGUAGE;
-    return e->kind == ERROR_TIMEOUT ? RUN_EXIT_TIMEOUT : RUN_EXIT_ERROR;
+    return RUN_EXIT_ERROR; /* RUN_EXIT_TIMEOUT is a program's, whose result is no error */
 }
 
 static void print_options(const struct cli_option *options)

@@ -6,6 +6,7 @@
 #include "core/snapshot.h"
 #include "image/image.h"
 #include "vmm/firecracker_api.h"
+#include "vmm/firecracker_jail.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -73,16 +74,46 @@ static void check_qemu(struct report *r, struct supervisor *s)
     tell(r, FAILURE, "qemu", "%s", e.text);
 }
 
+/* What is known against a release of Firecracker that can be used. */
+static const char *fault_of(const struct firecracker_version *v)
+{
+    if (!firecracker_version_at_least(v, 1, 16)) /* Firecracker's issue 5882 */
+        return "before 1.16 the first connection after a restore may break, and another one takes seconds";
+    if (v->major == 1 && v->minor == 16 && v->patch == 0) /* 5958 */
+        return "restored guests may hang; 1.16.1 mends that";
+    return NULL;
+}
+
+/* For a Firecracker that is chosen. */
+static void check_jailer(struct report *r, const struct supervisor *s, const char *firecracker)
+{
+    struct error e = {0};
+    char *jailer = NULL;
+
+    if (supervisor_find_jailer(s, firecracker, &jailer, &e) < 0)
+        tell(r, FAILURE, "jailer", "%s", e.text);
+    else if (jailer && firecracker_jail_lacks_libraries(firecracker))
+        tell(r, WARNING, "jailer",
+             "%s: %s is dynamically linked and finds no libraries in a jail; take a static one, as releases "
+             "are, or "
+             "set jailer = none",
+             jailer, firecracker);
+    else
+        tell(r, FINE, "jailer", "%s", jailer ? jailer : "not used");
+    free(jailer);
+}
+
 /* Firecracker need not be there, unless it is chosen. */
 static void check_firecracker(struct report *r, struct supervisor *s)
 {
     struct error e = {0};
     struct firecracker_version v;
     cleanup_buffer struct buffer text = {0};
+    bool chosen = s->driver == &firecracker_driver;
     cleanup_free char *path = supervisor_find_vmm_of(s, &firecracker_driver, &e);
 
     if (!path) {
-        tell(r, s->driver == &firecracker_driver ? FAILURE : FINE, "firecracker", "%s", e.text);
+        tell(r, chosen ? FAILURE : FINE, "firecracker", "%s", e.text);
         return;
     }
     const char *argv[] = {path, "--version", NULL};
@@ -91,13 +122,15 @@ static void check_firecracker(struct report *r, struct supervisor *s)
         return;
     }
     text.data[strcspn(text.data, "\n")] = '\0';
-    if (firecracker_version_parse(text.data, &v) < 0 || !firecracker_version_at_least(&v, 1, 7))
+    if (firecracker_version_parse(text.data, &v) < 0 || !firecracker_version_at_least(&v, 1, 7)) {
         tell(r, FAILURE, "firecracker", "%s (%.60s); 1.7 or later is needed", path, text.data);
-    else if (!firecracker_version_at_least(&v, 1, 16) || (v.major == 1 && v.minor == 16 && v.patch == 0))
-        tell(r, WARNING, "firecracker", "%s (%.60s); before 1.16.1 connections after a restore may hang",
-             path, text.data);
-    else
-        tell(r, FINE, "firecracker", "%s (%.60s)", path, text.data);
+        return;
+    }
+    const char *fault = fault_of(&v);
+    tell(r, fault ? WARNING : FINE, "firecracker", "%s (%.60s)%s%s", path, text.data, fault ? "; " : "",
+         fault ? fault : "");
+    if (chosen)
+        check_jailer(r, s, path);
 }
 
 static void check_file(struct report *r, const char *name, const char *path, const char *remedy)

@@ -38,6 +38,14 @@ static int set_path(char **field, const char *key, const char *value, const char
     return 0;
 }
 
+static int set_words(char **field, const char *key, const char *value, const char *source, struct error *e)
+{
+    if (strlen(value) > CONFIG_KERNEL_ARGS_MAX)
+        return error_set(e, ERROR_USAGE, "%s: %s is %zu bytes long, but must be %d at most", source, key,
+                         strlen(value), CONFIG_KERNEL_ARGS_MAX);
+    return set_path(field, key, value, source, e);
+}
+
 static int set_accel(enum accel_choice *field, const char *key, const char *value, const char *source,
                      struct error *e)
 {
@@ -249,7 +257,9 @@ static void keep_number(const void *field)
 }
 
 #define copy_vmm copy_path
+#define copy_words copy_path
 #define done_vmm done_path
+#define done_words done_path
 #define copy_accel keep_number
 #define done_accel keep_number
 #define copy_confine keep_number
@@ -292,6 +302,7 @@ void config_compare(const struct config *a, const struct config *b,
 #define equal_confine equal_u64
 #define equal_calls equal_u64
 #define equal_vmm equal_path
+#define equal_words equal_path
 #define S(name, kind, fallback, help)                                                                        \
     if (!equal_##kind(a->name, b->name))                                                                     \
         visit(#name, context);

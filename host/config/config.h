@@ -26,12 +26,16 @@ enum calls_choice { CALLS_LISTED, CALLS_LENIENT };
  */
 #define CONFIG_VM_UIDS "2000000000-2000065535"
 
-/* S(key, kind, default, "help"). Kinds: path, accel, vmm, confine, calls, u64 with its bounds in config.c. */
+/* Bytes of kernel_args. x86 kernels take a command line of 2,047 (COMMAND_LINE_SIZE), cut without a word, and Firecracker
+ * refuses more; 400 are for capsid's own words and for what Firecracker adds. */
+#define CONFIG_KERNEL_ARGS_MAX 1600
+
+/* S(key, kind, default, "help"). Kinds: path, words, accel, vmm, confine, calls, u64 with its bounds in config.c. */
 #define CONFIG_SETTINGS(S)                                                                                   \
     S(home, path, NULL, "state directory: images, snapshots, scratch")                                       \
     S(data, path, NULL, "directory with the kernel, initd, language definitions and the image builder")      \
     S(kernel, path, NULL, "guest kernel, an uncompressed vmlinux with a PVH note")                           \
-    S(kernel_args, path, "", "further words for the guest's kernel command line")                            \
+    S(kernel_args, words, "", "further words for the guest's kernel command line")                           \
     S(qemu, path, "qemu-system-x86_64", "QEMU binary")                                                       \
     S(mirror, path, "", "Debian mirror for images; empty: as the image builder chooses")                     \
     S(npm_registry, path, "", "npm registry for images; empty: the one that npm uses here, or npm's own")    \

@@ -65,6 +65,11 @@ static uint64_t namespaces(const struct confinement *c)
     return flags;
 }
 
+uint64_t confine_namespaces(const struct confinement *c)
+{
+    return namespaces(c) & (CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS);
+}
+
 static void plan_done(struct plan *p)
 {
     for (unsigned i = 0; i < p->bind_count; i++)

@@ -104,6 +104,10 @@ void confine_violation(const struct confined *c, const struct child *vmm,
 /* When the VMM was ended for a system call: says so, in place of what *e says of its end (ERROR_VM_LOST). */
 void confine_explain(const struct confined *c, const struct child *vmm, struct error *e);
 
+/* Those namespaces of clone(2) that there are for a VMM which gets its files, its user and its limits from a jailer of its
+ * own: pid, net, ipc, uts. */
+uint64_t confine_namespaces(const struct confinement *c);
+
 /* After the process has ended. Accepts CONFINED_NONE. */
 void confine_release(struct confined *c);
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define KVM_TRIAL_MS 10000
+#define GREETING_MS 3000 /* for the first try to greet a restored guest */
 
 static void tell_destroyed(const struct machine *m, const char *violation, int64_t start)
 {
@@ -43,16 +44,13 @@ void machine_destroy(struct machine *m)
     *m = MACHINE_NONE;
 }
 
-void machine_explain(const struct machine *m, struct error *e)
-{
-    confine_explain(&m->vm.confined, &m->vm.vmm, e);
-}
-
-/* The last line of the guest's console, or of the VMM, often says why. */
-static void add_last_words(struct machine *m, struct error *e)
+void machine_explain(struct machine *m, struct error *e)
 {
     cleanup_buffer struct buffer words = {0};
 
+    confine_explain(&m->vm.confined, &m->vm.vmm, e);
+    if (!m->vm.driver || (e->kind != ERROR_TIMEOUT && e->kind != ERROR_VM_LOST))
+        return;
     m->vm.driver->diagnose(&m->vm, &words);
     if (words.size == 0)
         return;
@@ -62,19 +60,51 @@ static void add_last_words(struct machine *m, struct error *e)
         snprintf(e->text + at, sizeof(e->text) - at, " (its last words: %.200s)", line);
 }
 
-static int get_ready(struct machine *m, struct supervisor *s, bool restored, int64_t deadline,
-                     struct error *e)
+/* Connects and greets; a restored guest is also told to resume. */
+static int greet(struct machine *m, struct supervisor *s, bool restored, int64_t deadline,
+                 int64_t *ret_connected, struct error *e)
 {
-    int64_t start = clock_monotonic_ns(), connected, greeted;
     int fd = m->vm.driver->connect(&m->vm, deadline, &s->cancel, e);
-    struct event v;
 
     if (fd < 0)
         return -1;
-    connected = clock_monotonic_ns();
+    *ret_connected = clock_monotonic_ns();
     guest_open(&m->guest, fd, m->vm.vmm.pidfd, &s->cancel);
-    int result = restored ? guest_hello_again(&m->guest, deadline, e) : guest_hello(&m->guest, deadline, e);
-    greeted = clock_monotonic_ns();
+    return restored ? guest_hello_again(&m->guest, deadline, e) : guest_hello(&m->guest, deadline, e);
+}
+
+/*
+ * Before 1.16 a restored Firecracker may hand the guest what comes with the first connection before the guest has taken
+ * the reset of its transport (Firecracker's issue 5882): then this connection breaks or is never answered, and the next one
+ * is good. So it is closed and made again; each time with more patience, since a guest may be slow for other reasons.
+ */
+static int greet_restored(struct machine *m, struct supervisor *s, int64_t deadline, int64_t *ret_connected,
+                          struct error *e)
+{
+    struct error ignored = {0};
+
+    for (int64_t patience = GREETING_MS;; patience *= 2) {
+        int64_t until = deadline_in_ms(patience);
+        bool last = until >= deadline || !m->vm.driver->connects_again;
+        if (greet(m, s, true, last ? deadline : until, ret_connected, e) == 0)
+            return 0;
+        bool vmm_ended = deadline_wait_fd(m->vm.vmm.pidfd, POLLIN, 0, NULL, &ignored) != 0;
+        if (last || vmm_ended || (e->kind != ERROR_VM_LOST && e->kind != ERROR_TIMEOUT))
+            return -1;
+        guest_close(&m->guest);
+        *e = (struct error){0};
+    }
+}
+
+static int get_ready(struct machine *m, struct supervisor *s, bool restored, int64_t deadline,
+                     struct error *e)
+{
+    int64_t start = clock_monotonic_ns(), connected = start;
+    int result = restored ? greet_restored(m, s, deadline, &connected, e)
+                          : greet(m, s, false, deadline, &connected, e);
+    int64_t greeted = clock_monotonic_ns();
+    struct event v;
+
     if (result == 0) {
         result = guest_resume(&m->guest, deadline, e);
         if (result < 0 && e->kind == ERROR_TIMEOUT)
@@ -82,8 +112,6 @@ static int get_ready(struct machine *m, struct supervisor *s, bool restored, int
     }
     if (result < 0) {
         machine_explain(m, e);
-        if (e->kind == ERROR_TIMEOUT || e->kind == ERROR_VM_LOST)
-            add_last_words(m, e);
         return -1;
     }
     int64_t now = clock_monotonic_ns();
@@ -205,6 +233,8 @@ static int launch(struct machine *m, struct supervisor *s, const struct machine_
                          .disk_fd = disk_fd,
                          .disk = disk_name,
                          .scratch = s->home.scratch,
+                         .disk_mib = spec->disk_mib,
+                         .data = s->config.data,
                          .jailer = jailer,
                          .home = &s->home,
                          .template = spec->template};

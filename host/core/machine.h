@@ -41,8 +41,9 @@ int machine_boot(struct machine *m, struct supervisor *s, const struct machine_s
 int machine_restore(struct machine *m, struct supervisor *s, const struct machine_spec *spec,
                     const char *snapshot_directory, struct error *e);
 
-/* Says so in *e when the VMM was ended for a system call (confine_explain). */
-void machine_explain(const struct machine *m, struct error *e);
+/* Says so in *e when the VMM was ended for a system call (confine_explain), and adds to an error of a VM that is lost, or
+ * does not answer, what its VMM and its guest's console said last, which often is why. Once for an error. */
+void machine_explain(struct machine *m, struct error *e);
 
 /* Ends the VM, and tells so with what life_because() said. Accepts MACHINE_NONE. */
 void machine_destroy(struct machine *m);

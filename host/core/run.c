@@ -75,7 +75,8 @@ int run_phase_of(struct run_phase *ret, const struct msg_exit *m, struct error *
 
 /* A run, once it is known what and where. */
 struct task {
-    struct guest *guest;
+    struct machine *machine;
+    struct guest *guest; /* the machine's */
     const struct run_request *request;
     const struct language *language;
     struct program program;
@@ -144,6 +145,7 @@ static int conclude(struct task *t, struct run_phase *phase, int result, const s
         return 0;
     }
     if (why->kind == ERROR_VM_LOST) {
+        machine_explain(t->machine, why);
         phase->end = "vm_lost";
         phase->exit_code = RUN_EXIT_ERROR;
         snprintf(t->result->note, sizeof(t->result->note), "%.255s", why->text);
@@ -404,18 +406,6 @@ static bool ended(const struct run_phase *p, const char *end)
     return p->end && strcmp(p->end, end) == 0;
 }
 
-/* A VMM that was ended for a system call is not just lost. */
-static void explain_loss(const struct machine *m, struct run_result *r)
-{
-    struct error why = {.kind = ERROR_VM_LOST};
-
-    if (!ended(run_last_phase(r), "vm_lost"))
-        return;
-    machine_explain(m, &why);
-    if (why.text[0])
-        snprintf(r->note, sizeof(r->note), "%.255s", why.text);
-}
-
 /* What became of the run, and so of the VM. */
 static void tell_job(struct vm_life *l, const struct run_result *r, int64_t start,
                      const struct error *failure)
@@ -461,7 +451,8 @@ int run_on_machine(struct machine *m, const struct supervisor *s, const struct r
                    const struct run_request *request, struct run_result *ret, struct error *e)
 {
     struct run_request r = *request;
-    struct task t = {.guest = &m->guest,
+    struct task t = {.machine = m,
+                     .guest = &m->guest,
                      .request = &r,
                      .language = &target->language,
                      .primed_job = target->snapshot.primed_job,
@@ -479,7 +470,6 @@ int run_on_machine(struct machine *m, const struct supervisor *s, const struct r
         result = prepare_program(&t.program, t.language, t.entry, &r, e);
     if (result == 0)
         result = run_phases(&t, e);
-    explain_loss(m, ret);
     tell_job(&m->life, ret, start, result < 0 ? e : NULL);
     program_done(&t.program);
     free(t.entry);

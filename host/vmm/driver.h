@@ -51,6 +51,8 @@ struct vm_spec {
     int disk_fd;             /* scratch disk (vmm/disk.h), borrowed; -1: changes go to the guest's memory */
     const char *disk;        /* the same by name, on scratch's filesystem, for a driver with disk_by_name */
     const char *scratch;     /* an existing directory for the VM's small files */
+    uint64_t disk_mib;       /* the size of the scratch disk; 0: none */
+    const char *data;        /* the directory with the programs that belong to capsid */
     const char *jailer;      /* Firecracker's jailer; NULL: not used */
     struct home *home;       /* with a jailer: the state directory */
     const struct vm_template *template; /* restore from this; NULL: from the files of the snapshot */
@@ -80,6 +82,7 @@ struct vm_driver {
     const char *name;
     bool takes_template; /* it restores from spec->template; others read the snapshot's files each time */
     bool disk_by_name;   /* it wants spec->disk, which it moves away, and not disk_fd */
+    bool connects_again; /* connect() can be called more than once */
 
     /*
      * Adds what makes the machine that it boots for a snapshot, as its VMM is told it, and the guest's whole command
@@ -100,7 +103,8 @@ struct vm_driver {
     int (*restore)(struct vm *vm, const struct vm_spec *spec, const char *snapshot_directory,
                    int64_t deadline, const struct cancel *cancel, struct error *e);
 
-    /* The connection to initd; the caller owns the fd. */
+    /* The connection to initd; the caller owns the fd. Where it connects again, that is good for another one when the
+     * caller has closed the last. */
     int (*connect)(struct vm *vm, int64_t deadline, const struct cancel *cancel, struct error *e);
 
     /* Adds what the VMM and the guest's console last said, for an error message. */

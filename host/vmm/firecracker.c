@@ -14,6 +14,7 @@
 #include "messages.h"
 #include "vmm/firecracker_api.h"
 #include "vmm/firecracker_jail.h"
+#include "vmm/firecracker_log.h"
 #include "vmm/firecracker_requests.h"
 
 #include <errno.h>
@@ -22,19 +23,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
 #define CONNECT_RETRY_MS 5
+#define FILE_SIZE_MIB 64  /* that a file may have beyond the memory and the disk */
 #define REPLY_LINE_MAX 32 /* "OK 4294967295\n" is all that may come */
-#define LAST_WORDS 2048
-#define LOG_MAX 65536
+#define LOG_LEVEL                                                                                            \
+    "Error" /* a boot alone makes some 18 warnings, of devices that the kernel looks for in vain */
 
 struct firecracker_vm {
     struct firecracker_jail jail;
     char *snapshot_directory; /* owned; where snapshot() leaves its files; NULL: it will not be called */
     bool has_disk;
+    int tie_fd; /* the writing end of a jailed VMM's standard input, see firecracker-tether.c; -1: none */
 };
 
 static void firecracker_destroy(struct vm *vm)
@@ -44,36 +46,19 @@ static void firecracker_destroy(struct vm *vm)
     close_fd(&vm->log_fd);
     if (!vm->firecracker)
         return;
+    close_fd(&vm->firecracker->tie_fd);
     firecracker_jail_close(&vm->firecracker->jail);
     free(vm->firecracker->snapshot_directory);
     free(vm->firecracker);
     vm->firecracker = NULL;
 }
 
-/* A guest can make Firecracker log as much as it likes. So the log has its full size at once and cannot grow: what
- * is written beyond fails (fcntl(2), F_SEAL_GROW). */
-static int open_log(struct error *e)
-{
-    cleanup_fd int fd = memfd_create("firecracker-log", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-
-    if (fd < 0 || ftruncate(fd, LOG_MAX) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK) < 0)
-        return error_errno(e, "cannot make a log for Firecracker");
-    return take_fd(&fd);
-}
-
-/* The end of what the VMM printed. It writes through the same open file, whose position so tells how much. */
 static void firecracker_diagnose(struct vm *vm, struct buffer *ret)
 {
-    char text[LAST_WORDS];
-    off_t end = vm->log_fd >= 0 ? lseek(vm->log_fd, 0, SEEK_CUR) : 0;
-    off_t from = end > (off_t)sizeof(text) ? end - (off_t)sizeof(text) : 0;
-    ssize_t n = end > 0 ? pread(vm->log_fd, text, (size_t)(end - from), from) : 0;
-
-    if (n > 0)
-        buffer_add(ret, text, (size_t)n);
+    firecracker_log_reason(vm->log_fd, ret);
 }
 
-/* Why a VMM went away is in the last line that it printed. */
+/* Why a VMM went away is in what it printed. */
 static int explain(struct vm *vm, struct error *e)
 {
     cleanup_buffer struct buffer words = {0};
@@ -81,43 +66,65 @@ static int explain(struct vm *vm, struct error *e)
     if (e->kind != ERROR_VM_LOST)
         return -1;
     firecracker_diagnose(vm, &words);
-    const char *line = words.size > 0 ? text_last_line(words.data) : "";
     size_t used = strlen(e->text);
-    if (line[0])
-        snprintf(e->text + used, sizeof(e->text) - used, " (its last words: %.300s)", line);
+    if (words.size > 0)
+        snprintf(e->text + used, sizeof(e->text) - used, " (its last words: %.300s)", words.data);
     return -1;
+}
+
+static int spawn_jailed(struct vm *vm, const struct vm_spec *spec, struct error *e)
+{
+    struct firecracker_jail *j = &vm->firecracker->jail;
+    uint64_t largest = spec->disk_mib > spec->memory_mib ? spec->disk_mib : spec->memory_mib;
+    cleanup_free char *jailer = realpath(spec->jailer, NULL);
+    cleanup_free char *tether = text_format("%s/" FIRECRACKER_TETHER, spec->data);
+    cleanup_free char *fsize = text_format("fsize=%llu", (unsigned long long)(largest + FILE_SIZE_MIB) << 20);
+    cleanup_free char *uid = text_format("%u", j->uid);
+    int tie[2];
+
+    if (!jailer)
+        return error_errno(e, "cannot find %s", spec->jailer);
+    if (pipe2(tie, O_CLOEXEC) < 0)
+        return error_errno(e, "pipe");
+    cleanup_fd int read_end = tie[0];
+    vm->firecracker->tie_fd = tie[1];
+    /* Without --cgroup the jailer makes no cgroup that would have to be removed. */
+    const char *const argv[] = {
+        jailer, "--id",  j->id,        "--exec-file",       tether,       "--uid",
+        uid,    "--gid", uid,          "--chroot-base-dir", j->directory, "--resource-limit",
+        fsize,  "--",    "--api-sock", FIRECRACKER_API,     "--level",    LOG_LEVEL,
+        NULL};
+    const struct child_isolation isolation = {.namespaces = confine_namespaces(spec->confine) |
+                                                            FIRECRACKER_JAIL_NAMESPACES,
+                                              .cgroup_fd = -1,
+                                              .envp = (const char *const *)environ,
+                                              .enter = firecracker_jail_enter,
+                                              .context = j};
+    const struct child_spec child = {.argv = argv,
+                                     .stdin_fd = read_end,
+                                     .stdout_fd = vm->log_fd,
+                                     .stderr_fd = vm->log_fd,
+                                     .isolation = &isolation};
+    return child_spawn(&vm->vmm, &child, e);
 }
 
 static int spawn(struct vm *vm, const struct vm_spec *spec, struct error *e)
 {
     const struct firecracker_jail *j = &vm->firecracker->jail;
-    cleanup_free char *vmm = realpath(spec->vmm, NULL);
-    cleanup_free char *jailer = spec->jailer ? realpath(spec->jailer, NULL) : NULL;
-    char uid[16];
 
-    if (!vmm || (spec->jailer && !jailer))
-        return error_errno(e, "cannot find %s", vmm ? spec->jailer : spec->vmm);
-    snprintf(uid, sizeof(uid), "%u", j->uid);
-    /* Without --cgroup and with version 2 the jailer makes no cgroup that would have to be removed. */
-    const char *const jailed[] = {
-        jailer, "--id",  j->id,        "--exec-file",       vmm,          "--uid",
-        uid,    "--gid", uid,          "--chroot-base-dir", j->directory, "--cgroup-version",
-        "2",    "--",    "--api-sock", FIRECRACKER_API,     "--level",    "Warning",
-        NULL};
-    const char *const plain[] = {vmm,       "--id",    j->id, "--api-sock", FIRECRACKER_API,
-                                 "--level", "Warning", NULL};
-    vm->log_fd = open_log(e);
+    vm->log_fd = firecracker_log_open(e);
     if (vm->log_fd < 0)
         return -1;
-    const struct child_spec child = {.argv = jailer ? jailed : plain,
-                                     .directory = j->root,
-                                     .stdin_fd = -1,
-                                     .stdout_fd = vm->log_fd,
-                                     .stderr_fd = vm->log_fd};
-    if (child_spawn(&vm->vmm, &child, e) < 0)
-        return -1;
-    /* It changes its user, which takes the parent-death signal off it (prctl(2)); so it is on record from the start. */
-    return jailer ? home_record_child(spec->home, &vm->vmm, e) : 0;
+    if (spec->jailer)
+        return spawn_jailed(vm, spec, e);
+    cleanup_free char *vmm = realpath(spec->vmm, NULL);
+    if (!vmm)
+        return error_errno(e, "cannot find %s", spec->vmm);
+    const char *const argv[] = {vmm,       "--id",    j->id, "--api-sock", FIRECRACKER_API,
+                                "--level", LOG_LEVEL, NULL};
+    const struct child_spec child = {
+        .argv = argv, .directory = j->root, .stdin_fd = -1, .stdout_fd = vm->log_fd, .stderr_fd = vm->log_fd};
+    return child_spawn(&vm->vmm, &child, e);
 }
 
 static struct firecracker_api open_api(const struct vm *vm, const char *socket, int64_t deadline,
@@ -190,7 +197,8 @@ static int make(struct vm *vm, const struct vm_spec *spec, const char *to_snapsh
     vm->firecracker = memory_allocate(sizeof(*vm->firecracker));
     *vm->firecracker = (struct firecracker_vm){.jail = FIRECRACKER_JAIL_NONE,
                                                .snapshot_directory = text_copy(to_snapshot),
-                                               .has_disk = spec->disk != NULL};
+                                               .has_disk = spec->disk != NULL,
+                                               .tie_fd = -1};
     if (launch(vm, spec, from_snapshot, deadline, cancel, e) == 0)
         return 0;
     explain(vm, e);
@@ -324,6 +332,7 @@ const struct vm_driver firecracker_driver = {
     .snapshot = firecracker_snapshot,
     .restore = firecracker_restore,
     .connect = firecracker_connect,
+    .connects_again = true,
     .diagnose = firecracker_diagnose,
     .destroy = firecracker_destroy,
 };

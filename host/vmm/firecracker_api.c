@@ -107,7 +107,10 @@ char *firecracker_fault(const char *body, size_t size)
 {
     json_t *j = json_loadb(body ? body : "", size, 0, NULL);
     const char *text = json_string_value(json_object_get(j, "fault_message"));
-    char *fault = text_format("%.*s", FAULT_MAX, text ? text : "no reason given");
+    /* What its HTTP layer refuses has another form, which need not be JSON (src/firecracker/src/api_server/mod.rs). */
+    cleanup_free char *whole = text ? text_copy(text) : text_format("%.*s", (int)size, body ? body : "");
+    const char *trimmed = text_trim(whole);
+    char *fault = text_format("%.*s", FAULT_MAX, *trimmed ? trimmed : "no reason given");
 
     json_decref(j);
     return text_make_plain(fault);

@@ -48,8 +48,8 @@ int firecracker_version_parse(const char *text, struct firecracker_version *ret)
 /* Whether v is major.minor or later. */
 int firecracker_version_at_least(const struct firecracker_version *v, unsigned major, unsigned minor);
 
-/* What an answer with an error status says, for people: its fault_message, with nothing in it that a terminal
- * would act on. The caller frees it. */
+/* What an answer with an error status says, for people: its fault_message, else all of it, in one line with nothing in
+ * it that a terminal would act on. The caller frees it. */
 char *firecracker_fault(const char *body, size_t size);
 
 #endif

@@ -4,14 +4,45 @@
 #include "base/file.h"
 #include "base/log.h"
 
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+static int prepare_program(struct firecracker_jail *j, const char *vmm, struct error *e)
+{
+    struct stat st;
+
+    j->program = realpath(vmm, NULL);
+    if (!j->program || stat(j->program, &st) < 0)
+        return error_errno(e, "cannot find %s", vmm);
+    if ((st.st_mode & 0005) != 0005)
+        return error_set(e, ERROR_GENERAL, "the jailed user cannot execute %s; it needs the mode 755",
+                         j->program);
+    j->target = text_format("%s/" FIRECRACKER_PROGRAM, j->root);
+    cleanup_fd int fd =
+        openat(j->root_fd, FIRECRACKER_PROGRAM, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    return fd < 0 ? error_errno(e, "cannot create %s", j->target) : 0;
+}
+
+int firecracker_jail_enter(const void *jail, const char **ret_step)
+{
+    const struct firecracker_jail *j = jail;
+    const unsigned long to_read = MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV;
+
+    *ret_step = "bind Firecracker's program";
+    return mount(NULL, "/", NULL, MS_PRIVATE | MS_REC, NULL) < 0 ||
+                   mount(j->program, j->target, NULL, MS_BIND, NULL) < 0 ||
+                   mount(NULL, j->target, NULL, to_read, NULL) < 0
+               ? -1
+               : 0;
+}
 
 int firecracker_jail_open(struct firecracker_jail *j, const struct vm_spec *spec, struct error *e)
 {
@@ -27,10 +58,7 @@ int firecracker_jail_open(struct firecracker_jail *j, const struct vm_spec *spec
     }
     j->id = strrchr(j->directory, '/') + 1;
     if (spec->jailer) {
-        cleanup_free char *vmm = realpath(spec->vmm, NULL);
-        if (!vmm)
-            return error_errno(e, "cannot find %s", spec->vmm);
-        j->root = text_format("%s/%s/%s/root", j->directory, strrchr(vmm, '/') + 1, j->id);
+        j->root = text_format("%s/" FIRECRACKER_TETHER "/%s/root", j->directory, j->id);
         j->uid_fd = confine_take_id(spec->confine, &j->uid, e);
         if (j->uid_fd < 0)
             return -1;
@@ -40,7 +68,9 @@ int firecracker_jail_open(struct firecracker_jail *j, const struct vm_spec *spec
     if (file_make_directories(j->root, e) < 0)
         return -1;
     j->root_fd = open(j->root, O_DIRECTORY | O_PATH | O_CLOEXEC);
-    return j->root_fd < 0 ? error_errno(e, "cannot open %s", j->root) : 0;
+    if (j->root_fd < 0)
+        return error_errno(e, "cannot open %s", j->root);
+    return spec->jailer ? prepare_program(j, spec->vmm, e) : 0;
 }
 
 void firecracker_jail_close(struct firecracker_jail *j)
@@ -53,6 +83,8 @@ void firecracker_jail_close(struct firecracker_jail *j)
     close_fd(&j->uid_fd);
     free(j->directory);
     free(j->root);
+    free(j->program);
+    free(j->target);
     *j = FIRECRACKER_JAIL_NONE;
 }
 
@@ -142,4 +174,23 @@ int firecracker_jail_take(struct firecracker_jail *j, const char *name, const ch
 char *firecracker_jail_socket(const struct firecracker_jail *j, const char *name)
 {
     return text_format("/proc/self/fd/%d/%s", j->root_fd, name);
+}
+
+bool firecracker_jail_lacks_libraries(const char *program)
+{
+    cleanup_fd int fd = open(program, O_RDONLY | O_CLOEXEC);
+    Elf64_Ehdr head;
+    Elf64_Phdr part;
+
+    if (fd < 0 || pread(fd, &head, sizeof(head), 0) != sizeof(head) ||
+        memcmp(head.e_ident, ELFMAG, SELFMAG) != 0 || head.e_phentsize != sizeof(part))
+        return false;
+    for (unsigned i = 0; i < head.e_phnum; i++) {
+        off_t at = (off_t)(head.e_phoff + i * sizeof(part));
+        if (pread(fd, &part, sizeof(part), at) != sizeof(part))
+            return false;
+        if (part.p_type == PT_INTERP)
+            return true;
+    }
+    return false;
 }

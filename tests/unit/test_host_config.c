@@ -69,12 +69,28 @@ START_TEST(a_careless_file_is_refused_by_name)
 }
 END_TEST
 
+START_TEST(kernel_arguments_have_a_bound)
+{
+    struct config c = {0};
+    char words[CONFIG_KERNEL_ARGS_MAX + 2];
+
+    memset(words, 'x', sizeof(words) - 1);
+    words[sizeof(words) - 1] = '\0';
+    ck_assert_int_lt(config_set(&c, "kernel_args", words, "CAPSID_KERNEL_ARGS", &e), 0);
+    ck_assert_str_eq(e.text, "CAPSID_KERNEL_ARGS: kernel_args is 1601 bytes long, but must be 1600 at most");
+    words[CONFIG_KERNEL_ARGS_MAX] = '\0';
+    ck_assert_int_eq(config_set(&c, "kernel_args", words, "flag", &e), 0);
+    config_done(&c);
+}
+END_TEST
+
 int main(void)
 {
     struct unit u = unit_begin("host_config");
 
     unit_fixture(&u, setup, teardown);
     unit_add(&u, the_environment_beats_the_file);
+    unit_add(&u, kernel_arguments_have_a_bound);
     unit_add_loop(&u, a_careless_file_is_refused_by_name, sizeof(careless) / sizeof(careless[0]));
     return unit_end(&u);
 }

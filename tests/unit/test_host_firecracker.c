@@ -124,7 +124,10 @@ static const struct {
 } failures[] = {
     {"HTTP/1.1 400 Bad Request\r\nContent-Length: 28\r\n\r\n{\"fault_message\":\"it is so\"}",
      "Firecracker, GET /thing: it is so (status 400)", ERROR_GENERAL},
-    {"HTTP/1.1 500 Oh\r\nContent-Length: 3\r\n\r\n???", "no reason given (status 500)", ERROR_GENERAL},
+    {"HTTP/1.1 500 Oh\r\nContent-Length: 3\r\n\r\n???", "GET /thing: ??? (status 500)", ERROR_GENERAL},
+    {"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n", "no reason given (status 500)", ERROR_GENERAL},
+    {"HTTP/1.1 400 Bad Request\r\nContent-Length: 34\r\n\r\n{ \"error\": \"too large.\nAll gone\" }",
+     "GET /thing: { \"error\": \"too large. All gone\" } (status 400)", ERROR_GENERAL},
     {"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n???", "the answer is not JSON", ERROR_GENERAL},
     {"HTTP/1.1 200 OK\r\nContent-Length: 70000\r\n\r\n", "Firecracker, GET /thing: ", ERROR_VM_LOST},
     {"no HTTP at all\r\n\r\n", "Firecracker, GET /thing: ", ERROR_VM_LOST},
@@ -195,6 +198,10 @@ START_TEST(shows_a_fault_in_one_harmless_line)
     char *fault = firecracker_fault(body, sizeof(body) - 1);
 
     ck_assert_str_eq(fault, "a b?[31mc");
+    free(fault);
+    static const char wrong_type[] = "{\"fault_message\":3}";
+    fault = firecracker_fault(wrong_type, sizeof(wrong_type) - 1);
+    ck_assert_str_eq(fault, wrong_type);
     free(fault);
     fault = firecracker_fault(NULL, 0);
     ck_assert_str_eq(fault, "no reason given");

@@ -1,10 +1,12 @@
 /* vmm/: the files that go into and come out of the directory of one Firecracker, which may belong to it. */
+#include "base/cleanup.h"
 #include "base/file.h"
 #include "base/text.h"
 #include "vmm/firecracker_jail.h"
 
 #include "unit.h"
 
+#include <elf.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -130,6 +132,23 @@ START_TEST(what_is_open_needs_no_name)
 }
 END_TEST
 
+START_TEST(knows_programs_that_want_libraries)
+{
+    cleanup_free char *script = make_file(root, "script", geteuid(), 0755),
+                      *alone = make_file(root, "static", geteuid(), 0755);
+    cleanup_fd int from = open("/bin/sh", O_RDONLY | O_CLOEXEC), to = open(alone, O_WRONLY | O_CLOEXEC);
+    Elf64_Ehdr head;
+
+    ck_assert_int_eq(read(from, &head, sizeof(head)), sizeof(head));
+    head.e_phnum = 0;
+    ck_assert_int_eq(write(to, &head, sizeof(head)), sizeof(head));
+    ck_assert(firecracker_jail_lacks_libraries("/bin/sh"));
+    ck_assert(!firecracker_jail_lacks_libraries(alone));
+    ck_assert(!firecracker_jail_lacks_libraries(script));
+    ck_assert(!firecracker_jail_lacks_libraries("/nonexistent"));
+}
+END_TEST
+
 int main(void)
 {
     struct unit u = unit_begin("firecracker_jail");
@@ -139,5 +158,6 @@ int main(void)
     unit_add(&u, what_the_vmm_only_names_is_not_taken);
     unit_add(&u, what_is_given_belongs_to_the_vmm_and_comes_back);
     unit_add(&u, what_is_open_needs_no_name);
+    unit_add(&u, knows_programs_that_want_libraries);
     return unit_end(&u);
 }

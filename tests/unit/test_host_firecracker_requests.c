@@ -158,6 +158,23 @@ START_TEST(boots_without_a_disk)
 }
 END_TEST
 
+/* What Firecracker adds by itself: the root device, and a word for each of two drives and the vsock. It takes 2,048 bytes
+ * with the NUL at the end. */
+START_TEST(the_longest_arguments_leave_room_for_what_is_added)
+{
+    static char words[CONFIG_KERNEL_ARGS_MAX + 1];
+    const size_t added =
+        strlen(" root=/dev/vda ro") + 3 * strlen(" virtio_mmio.device=4K@0x00000000c0001000:12");
+
+    memset(words, 'x', sizeof(words) - 1);
+    ck_assert_msg(boot("/somewhere/disk-12", words) == 0, "%s", e.text);
+    const char *start = strstr(server.log.data, "\"boot_args\":\"");
+    ck_assert_ptr_nonnull(start);
+    start += strlen("\"boot_args\":\"");
+    ck_assert_uint_lt(strcspn(start, "\"") + added, 2048);
+}
+END_TEST
+
 START_TEST(does_not_start_without_the_disk)
 {
     server.refuse = "/drives/upper";
@@ -204,6 +221,7 @@ int main(void)
     unit_fixture(&u, setup, teardown);
     unit_add(&u, boots_with_a_disk_in_the_jail);
     unit_add(&u, boots_without_a_disk);
+    unit_add(&u, the_longest_arguments_leave_room_for_what_is_added);
     unit_add(&u, does_not_start_without_the_disk);
     unit_add_loop(&u, loads_what_the_version_knows, 2);
     unit_add(&u, pauses_before_it_saves);

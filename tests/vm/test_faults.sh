@@ -69,7 +69,7 @@ for name in "${before_ready[@]}"; do
 done
 for name in "${never_ready[@]}"; do
 	judge "$name"
-	expect "$name: status, end" "$status $end" "124 none"
+	expect "$name: status, end" "$status $end" "1 none"
 	expect_match "$name: error" "$err" "Error: the VM could not be restored: *in time*"
 done
 judge silent-resume
@@ -155,7 +155,7 @@ limited() {
 	err=$(cat "$TMPDIR/err")
 	case $status in
 	0) expect "$1 $3: output" "$(field stdout)" fits ;;
-	1 | 124)
+	1)
 		expect_match "$1 $3: error" "$err" "Error: *"
 		expect "$1 $3: one line" "$(wc -l <"$TMPDIR/err")" 1
 		limited_failed=1

@@ -58,11 +58,19 @@ expect "a moved state directory" "$status $(field stdout) $(grep -c '^Making' "$
 for version in 1.7.0 1.10.1 1.16.0; do
 	export FAKE_FIRECRACKER_VERSION=$version
 	rm -rf "$CAPSID_HOME"/snapshots/*
-	for i in 1 2; do # 1.7 and 1.10 know no vsock_override and refuse it
+	# 1.7 and 1.10 know no vsock_override and refuse it, and the first connection after a restore breaks.
+	for i in 1 2; do
 		capsid run -l python -c 'print("hello")'
 		expect "version $version, run $i" "$status $(field stdout)" "0 hello"
 	done
 done
+export FAKE_FIRECRACKER_VERSION=1.7.0
+rm -rf "$CAPSID_HOME"/snapshots/*
+capsid snapshot create --lang python
+FAKE_FIRECRACKER_FAULT=mute capsid run -l python -c 'print("hello")'
+expect "the first connection after a restore is never answered" "$status $(field stdout)" "0 hello"
+capsid doctor
+expect_match "doctor tells of an old release" "$out" '*warning *firecracker *Firecracker v1.7.0*first connection*'
 FAKE_FIRECRACKER_VERSION=1.17.0 capsid run -l python -c 'print("hello")'
 expect_match "a snapshot of another release" "$status $err" '1 *Data format version is not supported*'
 FAKE_FIRECRACKER_VERSION=1.6.0 capsid run --no-snapshot -l python -c 'print("hello")'
@@ -171,13 +179,12 @@ expect "the snapshot's disk is what it was" "$status" 0
 
 # ---- faults: an error that says what happened, in time, and nothing left -----------------------------
 
-# fault FAULT PATTERN ARGUMENT...; exit_status is what it must end with
-exit_status=1
+# fault FAULT PATTERN ARGUMENT...
 fault() {
 	local fault=$1 pattern=$2
 	shift 2
 	FAKE_FIRECRACKER_FAULT=$fault capsid "$@"
-	expect_match "$fault, $1 $2" "$status $err" "$exit_status *$pattern*"
+	expect_match "$fault, $1 $2" "$status $err" "1 *$pattern*"
 	expect_clean "$fault"
 }
 run=(run -l python -c 'print(1)')
@@ -207,7 +214,6 @@ fault refuse=/snapshot/create "PUT /snapshot/create: $refused" "${snapshot[@]}" 
 fault garbage=/version 'the answer is not JSON' "${cold[@]}"
 fault flood=/version 'the answer is longer than' "${cold[@]}"
 export CAPSID_BOOT_TIMEOUT=2
-exit_status=124
 fault nosocket 'its API socket was not there in time' "${cold[@]}"
 fault hang=/actions 'PUT /actions: no answer in time' "${cold[@]}"
 fault hang=/snapshot/load 'PUT /snapshot/load: no answer in time' "${run[@]}"
@@ -243,7 +249,16 @@ read -r vmm _ < <(recorded_children)
 kill -9 "$vmm"
 wait "$pid"
 expect "the VMM was killed" "$?" 1
+expect "the VMM was killed: it said nothing" "$(grep -c 'last words' "$TMPDIR/err")" 0
 expect_clean "the VMM was killed"
+start_endless
+read -r vmm _ < <(recorded_children)
+kill -SEGV "$vmm"
+wait "$pid"
+expect "the VMM broke" "$?" 1
+expect_match "the VMM broke: its log tells why" "$(cat "$TMPDIR/err")" \
+	'*(its last words: Shutting down VM after intercepting signal 11, code *)*'
+expect_clean "the VMM broke"
 start_endless
 kill -9 "$pid"
 wait "$pid" 2>/dev/null
@@ -290,8 +305,7 @@ expect "these are two users" "$(cut -d ' ' -f 1 <<<"$disks" | sort -u | wc -l)" 
 expect "the snapshot's files are out of the jailed user's hands" \
 	"$(find "$CAPSID_HOME/snapshots" "$CAPSID_HOME/images" ! -uid 0 -o -type f -perm /022)" ""
 
-# Two at once have user ids of their own; and when their supervisors are killed, the next capsid removes them: a jailed
-# VMM is beyond the parent-death signal.
+# Two at once have user ids of their own; and when their supervisors are killed, they end by themselves.
 jailed_uids() {
 	local pid
 	recorded_children | while read -r pid _; do
@@ -309,9 +323,16 @@ for _ in $(seq 600); do
 done
 expect "two jailed VMs have user ids of their own, from vm_uids" "$(jailed_uids | wc -l)" 2
 mapfile -t jailed < <(recorded_children | cut -d ' ' -f 1)
+# Of the host a jailed process has Firecracker's program, which is no copy, and files of bounded size.
+for pid in "${jailed[@]}"; do
+	for ns in pid net ipc uts; do
+		[ "$(readlink "/proc/$pid/ns/$ns")" != "$(readlink "/proc/self/ns/$ns")" ] || fail "a jailed VMM has the host's $ns"
+	done
+	expect_match "a jailed VMM's files" "$(awk '/^Max file size/ { print $4 }' "/proc/$pid/limits")" '[1-9]*[0-9]'
+	expect "a jailed VMM's program" "$(stat -c '%d %i' "/proc/$pid/root/vmm")" "$(stat -c '%d %i' "$CAPSID_FIRECRACKER")"
+done
 kill -9 "${pids[@]}"
 wait "${pids[@]}" 2>/dev/null
-capsid doctor
 for _ in $(seq 600); do
 	left=
 	for pid in "${jailed[@]}"; do
@@ -321,6 +342,7 @@ for _ in $(seq 600); do
 	sleep 0.05
 done
 expect "no jailed process is left" "$left" ""
+capsid doctor
 expect_clean "jailed"
 
 # A pool restores from the snapshot's files all the time: they are not to be had meanwhile.
@@ -341,6 +363,10 @@ capsid snapshot rm "$key"
 expect "when it has ended, it is" "$status" 0
 expect_clean "a pool"
 
+printf '#!/bin/sh\necho "There is no room"\necho "Error: NoRoom(3)"\nexit 1\n' >"$TMPDIR/full-jailer"
+chmod +x "$TMPDIR/full-jailer"
+CAPSID_JAILER=$TMPDIR/full-jailer capsid "${run[@]}"
+expect_match "a jailer that says why it fails" "$status $err" '1 *it ended (its last words: There is no room)*'
 FAKE_FIRECRACKER_FAULT=x CAPSID_JAILER=/bin/false capsid "${run[@]}"
 expect_match "a jailer that fails" "$status $err" '1 *Firecracker, GET /version: it ended*'
 expect_clean "a jailer that fails"

@@ -81,10 +81,10 @@ os.remove("/tmp/big")
 open("/tmp/left", "w").close()'
 
 disks() { # WHAT
-	local round
+	local round cold=(--no-snapshot)
 	for round in cold first second; do
-		# shellcheck disable=SC2046 # an option, or none
-		capsid run --raw -l python --disk 64 -c "$fill" $([ $round != cold ] || echo --no-snapshot) </dev/null
+		capsid run --raw -l python --disk 64 -c "$fill" "${cold[@]}" </dev/null
+		cold=()
 		expect_match "$1: a scratch disk, $round" "$status $out" "0 5[0-9] False?No space left on device"
 	done
 	expect_clean "$1: scratch disks"
@@ -113,8 +113,8 @@ pool() { # WHAT
 		sleep 0.1
 	done
 	expect "$1: a VM that is lost is replaced" "$(last lost) $(last ready)" "1 2"
-	kill -TERM $pool
-	wait $pool
+	kill -TERM "$pool"
+	wait "$pool"
 	expect_clean "$1: a pool"
 }
 
@@ -136,12 +136,12 @@ strike() {
 		: >"$TMPDIR/out"
 		"$CAPSID" "$@" </dev/null >"$TMPDIR/out" 2>"$TMPDIR/err" &
 		run=$!
-		until $condition || ! kill -0 $run 2>/dev/null; do
+		until $condition || ! kill -0 "$run" 2>/dev/null; do
 			sleep 0.02
 		done
 		vmm=$(recorded_children | head -n 1 | cut -d ' ' -f 1)
-		kill -KILL "$([ $victim = VMM ] && echo "$vmm" || echo $run)"
-		{ wait $run; } 2>/dev/null
+		kill -KILL "$([ "$victim" = VMM ] && echo "$vmm" || echo "$run")"
+		{ wait "$run"; } 2>/dev/null
 		status=$?
 		for _ in $(seq 200); do
 			left=$(ls -d "/proc/$vmm" 2>/dev/null)
@@ -149,7 +149,7 @@ strike() {
 			sleep 0.05
 		done
 		expect "$what, $victim killed: the VMM has ended" "$vmm $left" "$vmm "
-		[ $victim = supervisor ] || expect_match "$what, VMM killed" "$status $(grep -v '^time=' "$TMPDIR/err")" "1 *Error: *"
+		[ "$victim" = supervisor ] || expect_match "$what, VMM killed" "$status $(grep -v '^time=' "$TMPDIR/err")" "1 *Error: *"
 		capsid doctor # which removes what a supervisor left
 		expect_clean "$what, $victim killed"
 	done
@@ -163,11 +163,11 @@ kills() { # WHAT
 	strike "$1: a program runs" "said up" run -q -v --raw -l python -c 'import time; print("up", flush=True); time.sleep(600)'
 	"$CAPSID" run --raw -l python -c 'import time; print("up", flush=True); time.sleep(600)' </dev/null >"$TMPDIR/out" 2>"$TMPDIR/err" &
 	local run=$!
-	until said up || ! kill -0 $run 2>/dev/null; do
+	until said up || ! kill -0 "$run" 2>/dev/null; do
 		sleep 0.02
 	done
 	kill -SEGV "$(recorded_children | head -n 1 | cut -d ' ' -f 1)"
-	wait $run
+	wait "$run"
 	expect_match "$1: a VMM that breaks: its log is shown" "$? $(cat "$TMPDIR/err")" "1 *last words: Shutting down VM after intercepting signal 11*"
 }
 
