@@ -408,13 +408,13 @@ bench: all kernel guest-programs bench-programs
 # ---- install, clean ------------------------------------------------------------------------------
 
 install: all $(SHARE)/vmlinux man
-	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin share/capsid/languages share/capsid/programs share/man/man1 share/man/man5 \
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin lib/capsid/languages lib/capsid/programs share/man/man1 share/man/man5 \
 		lib/systemd/system share/bash-completion/completions share/zsh/site-functions)
 	install -m 755 $(B)/capsid $(DESTDIR)$(PREFIX)/bin/
-	install -m 755 $(SHARE_PROGRAMS) $(DESTDIR)$(PREFIX)/share/capsid/
-	install -m 644 $(SHARE)/vmlinux $(DESTDIR)$(PREFIX)/share/capsid/
-	install -m 644 $(SHARE)/languages/*.ini $(DESTDIR)$(PREFIX)/share/capsid/languages/
-	install -m 644 $(SHARE)/programs/* $(DESTDIR)$(PREFIX)/share/capsid/programs/
+	install -m 755 $(SHARE_PROGRAMS) $(DESTDIR)$(PREFIX)/lib/capsid/
+	install -m 644 $(SHARE)/vmlinux $(DESTDIR)$(PREFIX)/lib/capsid/
+	install -m 644 $(SHARE)/languages/*.ini $(DESTDIR)$(PREFIX)/lib/capsid/languages/
+	install -m 644 $(SHARE)/programs/* $(DESTDIR)$(PREFIX)/lib/capsid/programs/
 	install -m 644 $(filter %.1,$(MAN)) $(DESTDIR)$(PREFIX)/share/man/man1/
 	install -m 644 $(filter %.5,$(MAN)) $(DESTDIR)$(PREFIX)/share/man/man5/
 	install -m 644 host/completion/capsid.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/capsid

@@ -192,7 +192,7 @@ static char *default_home(void)
     return user && user[0] == '/' ? text_format("%s/.local/share/capsid", user) : NULL;
 }
 
-/* Beside the program: share/capsid in a build tree, ../share/capsid when installed. */
+/* Beside the program: share/capsid in a build tree, ../lib/capsid when installed, because it has programs. */
 static char *default_data(void)
 {
     char exe[PATH_MAX];
@@ -206,7 +206,7 @@ static char *default_data(void)
     if (access(beside, F_OK) == 0)
         return beside;
     free(beside);
-    return text_format("%s/../share/capsid", exe);
+    return text_format("%s/../lib/capsid", exe);
 }
 
 static int complete(struct config *c, struct error *e)

@@ -94,6 +94,9 @@ static int make_place(const struct plan_bind *b)
         return -1;
     if (b->directory)
         return mkdir(b->path, 0755) < 0 && errno != EEXIST ? -1 : 0;
+    /* What is below a view that was made before, as an installed kernel is below /usr, has its place there. */
+    if (access(b->path, F_OK) == 0)
+        return 0;
     int fd = open(b->path, O_WRONLY | O_CREAT | O_CLOEXEC, 0444);
     return fd < 0 ? -1 : close(fd);
 }
