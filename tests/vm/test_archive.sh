@@ -29,7 +29,7 @@ unset http_proxy CAPSID_MIRROR
 
 mkdir -p "$TMPDIR/repo"
 cp -a "$SRC/kernel-config" "$SRC/rootfs" "$TMPDIR/repo/"
-source=$TMPDIR/cache/source.tar.xz
+source=$TMPDIR/source/source.tar.xz
 lock() { # VERSION SOURCE
 	printf 'package = linux-source-6.1\nsuite = bookworm\nversion = %s\nsource_sha256 = %s\n' "$1" \
 		"$(printf %s "$2" | sha256sum | cut -d ' ' -f 1)" >"$TMPDIR/repo/kernel-config/kernel.lock"
@@ -74,7 +74,7 @@ rm "$source"
 lock 1.0 other
 fetch
 expect_match "other bytes than locked" "$status $err" "1 *Error: linux-source-6.1 1.0: its source has another SHA-256 than kernel.lock says;*"
-expect "other bytes than locked: no source, nothing left" "$(ls "$TMPDIR/cache")" source.tar.xz.origin
+expect "other bytes than locked: no source, nothing left" "$(ls "$TMPDIR/source")" source.tar.xz.origin
 
 # apt takes linux-source-6.1 for a pattern that linux-source-6.12 matches.
 fetch --package linux-source-6.1 --suite trixie
