@@ -108,6 +108,9 @@ skopeo           | pulls OCI images
 perl             | reads npm packages
 endef
 
+# A Go that is there already, of another origin than Debian, will do.
+GOLANG := $(if $(shell command -v go),,golang-go          | a client of the guest protocol that shares nothing with the others)
+
 define DEPS_TEST
 check              | unit tests
 clang              | the second compiler, and the fuzzer
@@ -128,6 +131,7 @@ python3            | JSON checks in the tests of real guests
 python3-jsonschema | answers of the HTTP API against its OpenAPI description
 wrk                | requests a second of the HTTP API, in make bench
 python3-venv       | a place for schemathesis, which makes up requests to the HTTP API
+$(GOLANG)
 endef
 
 define DEPS_COVERAGE
