@@ -149,7 +149,24 @@ func ends(t *T) {
 	t.fine("KILL is OK", j.Control(Kill{}))
 	must(j.Wait())
 	t.check("and the job is cancelled", j.Exit.Cause == CauseCancelled && string(j.Out) == "begun\n", j.Exit)
+	greedy(t)
 	signals(t)
+}
+
+// greedy is a job without a limit that takes all the guest's memory.
+func greedy(t *T) {
+	small, err := t.c.Start(program("sleep", "1000"))
+	must(err)
+	answer, err := t.c.Ask(Stats{})
+	must(err)
+	all := answer.(Usage).MemoryTotal
+	j := t.run(program("dd", "if=/dev/zero", "of=/dev/null", "count=1", fmt.Sprintf("bs=%d", all-1<<20)))
+	t.equal("a job that takes all memory", j.Exit.Cause, uint8(CauseOOM))
+	answer, err = t.c.Ask(JobAsk{Job: small.Started.Job})
+	must(err)
+	t.equal("leaves the others alone", answer.(JobInfo).State, uint8(JobRunning))
+	must(small.Control(Kill{}))
+	t.exits("and the next one runs", t.run(shell("echo next")), "next\n", 0)
 }
 
 func signals(t *T) {
