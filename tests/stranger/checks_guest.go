@@ -54,7 +54,7 @@ func prime(t *T) {
 	p := interpreter("/run/other")
 	p.Argv, p.SettleMs = []string{"sleep", "1000"}, 200
 	t.refused("PRIME of what never opens its script", t.start(p), ErrTimeout)
-	p.Argv = []string{"true"}
+	p.Argv, p.SettleMs = []string{"true"}, 60000
 	t.refusedOS("PRIME of what ends", t.start(p), ErrExec, 0)
 	p.Argv = []string{"/nothing"}
 	t.refusedOS("PRIME of what is not there", t.start(p), ErrExec, 2)
@@ -71,11 +71,12 @@ func limits(t *T, script, source string) {
 	s.Send(p)
 	answer, err := waitAnswer(s)
 	must(err)
-	must(t.c.Write(WriteFile{Path: source, Mode: ModeRegular | 0o644}, []byte("cat; echo $1; while :; do :; done"), 1000))
-	j, err := t.c.Start(Feed{Job: answer.(Started).Job, Source: source, Window: 4096, WallMs: 300})
+	must(t.c.Write(WriteFile{Path: source, Mode: ModeRegular | 0o644}, []byte("cat; echo $1; yes"), 1000))
+	j, err := t.c.Start(Feed{Job: answer.(Started).Job, Source: source, Window: 4096, Output: 5000})
 	must(err)
 	must(j.Wait())
-	t.check("PRIME with STRINGS, and FEED with wall_ms and no input", j.Exit.Cause == CauseTimeout && string(j.Out) == "argument\n", j.Exit)
+	t.check("PRIME with STRINGS, and FEED with a limit and no input", j.Exit.Cause == CauseOutput && len(j.Out) == 5000 &&
+		strings.HasPrefix(string(j.Out), "argument\ny\n"), j.Exit)
 }
 
 // resume asks for RESUME.
