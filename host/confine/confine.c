@@ -198,6 +198,8 @@ static int plan_calls(struct plan *p, const struct confinement *c, unsigned sets
     filter_list(&p->filter, sets, c->have[CONFINE_VIOLATIONS]);
     if (p->filter.listens && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, p->handover) < 0)
         return error_errno(e, "socketpair");
+    if (p->filter.listens)
+        p->room = guard_room(c->guard);
     return 0;
 }
 

@@ -170,6 +170,11 @@ void guard_close(struct guard *g)
     discard(g);
 }
 
+int guard_room(const struct guard *g)
+{
+    return g->stop_fd;
+}
+
 struct guarded *guard_take(struct guard *g, int listener, struct error *e)
 {
     struct guarded *v = memory_allocate(sizeof(*v));

@@ -19,6 +19,10 @@ struct guarded; /* a VMM's filter */
 struct guard *guard_open(struct error *e);
 void guard_close(struct guard *g); /* every guarded is released; NULL: none */
 
+/* A descriptor that a child of this process has no use for. Its number is low, because it was there before the files that
+ * its owner opened later: closed in the child, it is room for the listener below RLIMIT_NOFILE. */
+int guard_room(const struct guard *g);
+
 /* Takes the listener over, also when it fails (NULL). */
 struct guarded *guard_take(struct guard *g, int listener, struct error *e);
 

@@ -244,6 +244,8 @@ int plan_seal(const void *plan, const char **ret_step)
     int listener;
 
     TRY("no_new_privs", prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+    if (p->filter.listens)
+        close(p->room);
     TRY("seccomp", listener = filter_install(&p->filter));
     if (p->filter.listens)
         TRY("hand over the system call filter", hand_over(p->handover[1], listener));

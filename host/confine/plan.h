@@ -45,6 +45,7 @@ struct plan {
     unsigned limit_count;
     struct filter filter;
     int handover[2]; /* sockets: this process's and the child's, for the filter's listener; -1: it has none */
+    int room;        /* a descriptor that the child closes to have one for the listener */
     struct guard *guard;     /* borrowed; who gets it */
     struct guarded *guarded; /* owned; once it was handed over */
 };

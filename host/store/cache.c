@@ -15,6 +15,12 @@
 
 #define CACHED_MAX 512 /* bytes of a remembered digest */
 
+/* What the process itself lacks is no fault of a cache, and stops it elsewhere, where it is told. */
+static bool cache_is_to_blame(int cause)
+{
+    return cause != EMFILE && cause != ENFILE && cause != ENOMEM;
+}
+
 bool home_cache_read(const struct home *h, const char *name, size_t max, struct buffer *ret)
 {
     cleanup_free char *path = home_path(h, "cache/%s", name);
@@ -24,7 +30,7 @@ bool home_cache_read(const struct home *h, const char *name, size_t max, struct 
     if (access(path, F_OK) == 0)
         fd = file_open(path, O_RDONLY | O_NOFOLLOW, &why);
     bool read = fd >= 0 && file_read_fd(fd, path, max, ret, &why) == 0;
-    if (why.text[0])
+    if (why.text[0] && cache_is_to_blame(errno))
         log_warning("%s; what it holds is found out anew", why.text);
     if (!read)
         buffer_free(ret);
@@ -40,7 +46,7 @@ void home_cache_write(const struct home *h, const char *name, const char *text)
     if (file_replace(path, h->scratch, text, strlen(text), 0600, &why) == 0)
         return;
     int cause = errno;
-    if (!atomic_flag_test_and_set(&told))
+    if (cache_is_to_blame(cause) && !atomic_flag_test_and_set(&told))
         log_warning("%s; this takes longer each time, until %s", why.text,
                     cause == ENOSPC || cause == EDQUOT || cause == EFBIG ? "there is room"
                                                                          : "it can be written");

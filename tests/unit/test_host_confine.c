@@ -277,8 +277,9 @@ END_TEST
 /* ---- system calls -------------------------------------------------------------------------------- */
 
 /* id(1) asks for its user (geteuid(2)), which no VMM does. */
-static void expect_violation(const char *what)
+static void expect_violation(const char *what, int open_files)
 {
+    int files[500];
     const struct config config = {.confine = CONFINE_AUTO, .vm_uids = ids};
     const char *const argv[] = {"/usr/bin/id", NULL};
     const struct child_spec spec = {.argv = argv, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1};
@@ -290,6 +291,8 @@ static void expect_violation(const char *what)
     struct confinement c;
 
     ck_assert_msg(confine_decide(&c, &config, &h, &e) == 0, "%s", e.text);
+    for (int i = 0; i < open_files; i++)
+        ck_assert_int_ge(files[i] = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0), 0);
     ck_assert_msg(confine_spawn(&child, &held, &c, &need, &spec, &e) == 0, "%s", e.text);
     ck_assert_int_eq(deadline_wait_fd(child.pidfd, POLLIN, deadline_in_ms(30000), NULL, &e), 1);
     confine_violation(&held, &child, violation);
@@ -301,11 +304,20 @@ static void expect_violation(const char *what)
     child_kill(&child);
     confine_release(&held);
     confine_done(&c);
+    for (int i = 0; i < open_files; i++)
+        close(files[i]);
 }
 
 START_TEST(a_call_that_is_not_listed_ends_the_vmm_and_is_named)
 {
-    expect_violation("system call 107 (geteuid)");
+    expect_violation("system call 107 (geteuid)", 0);
+}
+END_TEST
+
+/* A server with hundreds of connections has more files than a VMM may open. */
+START_TEST(who_has_many_files_open_confines_all_the_same)
+{
+    expect_violation("system call 107 (geteuid)", 500);
 }
 END_TEST
 
@@ -324,7 +336,7 @@ START_TEST(below_another_listener_it_is_ended_without_a_name)
     ck_assert_msg(strstr(now, "violations by name") != NULL, "%s", now);
     ck_assert_msg(strstr(now, "listed system calls") == NULL, "%s", now);
     free(now);
-    expect_violation("a system call");
+    expect_violation("a system call", 0);
     close(listener);
 }
 END_TEST
@@ -370,6 +382,7 @@ int main(void)
     unit_add(&u, a_cgroup_that_cannot_be_completed_is_removed);
     unit_add(&u, a_cgroup_that_stays_stays_recorded);
     unit_add(&u, a_call_that_is_not_listed_ends_the_vmm_and_is_named);
+    unit_add(&u, who_has_many_files_open_confines_all_the_same);
     unit_add(&u, below_another_listener_it_is_ended_without_a_name);
     unit_add(&u, calls_have_names);
     return unit_end(&u);
