@@ -14,6 +14,7 @@
 #include "../../initd/handlers.h"
 #include "../../initd/helper.h"
 #include "../../initd/job.h"
+#include "../../initd/limits.h"
 #include "../../initd/loop.h"
 #include "../../initd/snapshot.h"
 #include "../../initd/strings.h"
@@ -33,8 +34,9 @@
 #define HOSTS 6
 #define STREAMS 16 /* ids below are followed */
 #define STEPS_MAX 400
-#define TURNS_MAX 6000
 #define SETTLE_NS (60 * NS_PER_S)
+/* Beside what is asked for: in each of the two phases without a script initd looks how much memory is left. */
+#define TURNS_MAX (6000 + 2 * SETTLE_NS / (MEMORY_LOOK_MIN_MS * NS_PER_MS))
 #define UNLIMITED UINT64_MAX
 #define PING_TOKEN 0x6c6c697473756f79
 

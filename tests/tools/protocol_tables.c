@@ -7,12 +7,17 @@ static const char HOST[] = "host", GUEST[] = "guest", BOTH[] = "both";
 
 #define V(NAME, number, doc) printf("| %s | %d | %s |\n", #NAME, number, doc);
 
+#define HEAD_OF_MESSAGES "| number | message | sent by | meaning |\n|---|---|---|---|\n"
+
 static void print_messages(void)
 {
-    printf("\n## Messages\n\nA message that has no table below has no fields.\n\n");
-    printf("| number | message | sent by | meaning |\n|---|---|---|---|\n");
 #define M(NAME, name, number, sender, doc) printf("| %d | %s | %s | %s |\n", number, #NAME, sender, doc);
-    PROTO_MESSAGES(M)
+    printf("\n## Messages\n\nA message that has no table below has no fields.\n\n" HEAD_OF_MESSAGES);
+    PROTO_MESSAGES_OF_ALL(M)
+    printf("\n## Messages of features\n\nOnly where HELLO and WELCOME have the feature's bit (FEATURE_... of "
+           "the "
+           "other values).\n\n" HEAD_OF_MESSAGES);
+    PROTO_MESSAGES_OF_FEATURES(M)
 #undef M
 }
 
