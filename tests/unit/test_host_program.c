@@ -78,7 +78,8 @@ START_TEST(of_equal_variables_the_last_counts)
     struct program p;
 
     ck_assert_int_eq(program_init(&p, &l, "m", NULL, env, &e), 0);
-    expect_strings(&p.env, "PATH=/usr/local/bin:/usr/bin:/bin|TMPDIR=/tmp|LOGNAME=runner|SHELL=/bin/sh|LANG=C|HOME=/else|AB=3|A=4|USER=|");
+    expect_strings(&p.env, "PATH=/usr/local/bin:/usr/bin:/bin|TMPDIR=/tmp|LOGNAME=runner|SHELL=/bin/"
+                           "sh|LANG=C|HOME=/else|AB=3|A=4|USER=|");
     program_done(&p);
 }
 END_TEST

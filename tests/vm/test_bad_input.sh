@@ -37,8 +37,11 @@ complain "program too large" 1 "Error: *huge.py is larger than the limit of*" ru
 argument=$(head -c 120000 /dev/zero | tr '\0' a)
 many=()
 for _ in $(seq 15); do many+=("$argument"); done
+soft=$(ulimit -Ss)
+ulimit -Ss 32768 # a quarter of it is what Linux lets this shell give to capsid, see execve(2)
 complain "more arguments than Linux takes" 1 "Error: the arguments and the environment have 2[0-9]* bytes *Linux takes at most*" \
 	run -l python -c 1 -e "A=$argument" -e "B=$argument" -e "C=$argument" -- "${many[@]}"
+ulimit -Ss "$soft"
 CAPSID_ACCEL=warp complain "bad environment" 1 "Error: CAPSID_ACCEL: accel is \"warp\"*" run -l python -c 1
 CAPSID_HOME=/proc/x complain "unusable state directory" 1 "Error: state directory /proc/x cannot be used*" run -l python -c 1
 CAPSID_DATA=/nowhere complain "no data directory" 1 "Error: *CAPSID_DATA*" run -l python -c 1
@@ -49,6 +52,7 @@ printf '#!/bin/sh\necho "no such machine" >&2\nexit 1\n' >"$TMPDIR/broken-qemu"
 printf '#!/bin/sh\nexec sleep 600\n' >"$TMPDIR/silent-qemu"
 chmod +x "$TMPDIR"/*-qemu
 export CAPSID_VMM_CALLS=lenient # for the shell
+capsid doctor                   # what is not confined then is said once
 CAPSID_QEMU=$TMPDIR/broken-qemu complain "QEMU fails" 1 "Error: *no such machine*" host -l python -c 1
 start=$(date +%s)
 CAPSID_BOOT_TIMEOUT=2 CAPSID_QEMU=$TMPDIR/silent-qemu complain "the guest never answers" 1 "Error: *did not answer in time*" host -l python -c 1
@@ -93,7 +97,7 @@ complain "snapshot rm twice" 1 "Error: no snapshot has a key*" snapshot rm "${ke
 if [ "$(id -u)" -eq 0 ] && unshare --mount true 2>/dev/null; then
 	mkdir "$TMPDIR/small"
 	# shellcheck disable=SC2016
-	unshare --mount sh -c 'mount -t tmpfs -o size=60m none "$1" && mkdir "$1/images" && cp -a "$2" "$CAPSID_HOME/images/names" "$1/images/" &&
+	unshare --mount sh -c 'mount -t tmpfs -o size=60m,mode=755 none "$1" && mkdir "$1/images" && cp -a "$2" "$CAPSID_HOME/images/names" "$1/images/" &&
 		CAPSID_HOME=$1 "$CAPSID" run -l python -c 1 </dev/null' - "$TMPDIR/small" "$image" >"$TMPDIR/out" 2>"$TMPDIR/err"
 	expect "full disk: status" $? 1
 	expect_match "full disk: message" "$(grep Error "$TMPDIR/err")" "Error: *not enough disk space in $TMPDIR/small*"

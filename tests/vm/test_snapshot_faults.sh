@@ -182,7 +182,7 @@ own_data
 sed 's/^\[hello\]/[warm]\ncommand = python3 -c "import time; time.sleep(5); b = bytearray(range(256)) * 400000"\n\n&/' \
 	"$data/languages/python.ini" >"$TMPDIR/data/languages/python.ini"
 cat >"$TMPDIR/full.sh" <<'EOF'
-mount -t tmpfs -o size=300m none "$SMALL" && mkdir "$SMALL/images" || exit 9
+mount -t tmpfs -o size=300m,mode=755 none "$SMALL" && mkdir "$SMALL/images" || exit 9
 cp -a "$CAPSID_HOME"/images/names "$SMALL/images/" && ln -s "$CAPSID_HOME"/images/*.* "$SMALL/images/"
 export CAPSID_HOME=$SMALL
 timeout 200 "$CAPSID" snapshot create -l python >"$TMPDIR/out" 2>"$TMPDIR/err" &
