@@ -136,6 +136,15 @@ static void add_vmm(struct plan *p, const char *vmm)
         add_bind(p, resolved, true, false, false);
 }
 
+/* What a script becomes nobody knows; without /proc/self/exe QEMU looks for its files where it was built to be. */
+static bool is_script(const char *vmm)
+{
+    cleanup_fd int fd = open(vmm, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    char head[2];
+
+    return fd >= 0 && pread(fd, head, sizeof(head), 0) == sizeof(head) && memcmp(head, "#!", 2) == 0;
+}
+
 static void add_kvm(struct plan *p, const struct confinement *c)
 {
     struct stat st;
@@ -157,7 +166,6 @@ static void plan_init(struct plan *p, const struct confinement *c, const struct 
                        .host_uid = geteuid(),
                        .gid = getegid(),
                        .host_gid = getegid(),
-                       .vmm = need->vmm,
                        .stage = text_copy(c->home->scratch),
                        .handover = {-1, -1}};
     add_system(p);
@@ -165,8 +173,10 @@ static void plan_init(struct plan *p, const struct confinement *c, const struct 
         add_bind(p, devices[i], false, false, true);
     if (need->kvm)
         add_kvm(p, c);
-    if (need->vmm)
+    if (need->vmm) {
         add_vmm(p, need->vmm);
+        p->executable = is_script(need->vmm) ? NULL : need->vmm;
+    }
     for (size_t i = 0; i < CONFINE_READABLE_MAX && need->readable[i]; i++)
         add_bind(p, need->readable[i], false, false, false);
     if (need->writable)

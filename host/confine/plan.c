@@ -148,7 +148,7 @@ static int make_proc(const struct plan *p)
         mount("proc", PLAN_PROC, "proc", flags, NULL) < 0)
         return -1;
     if (bind_proc("fd", true) < 0 || bind_proc("status", false) < 0 ||
-        (p->vmm && symlink(p->vmm, "/proc/self/exe") < 0))
+        (p->executable && symlink(p->executable, "/proc/self/exe") < 0))
         return -1;
     return umount2(PLAN_PROC, MNT_DETACH) < 0 ? -1 : rmdir(PLAN_PROC);
 }

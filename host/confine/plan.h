@@ -31,8 +31,8 @@ struct plan {
     gid_t gid, host_gid;
     dev_t
         own_kvm; /* with change_user: the number of /dev/kvm, of which the VMM's user gets a node; 0: none */
-    const char *vmm; /* borrowed; the program's path, NULL: none */
-    char *stage;     /* owned; any directory of the host, to mount on in the child only */
+    const char *executable; /* borrowed; what /proc/self/exe names, NULL: nothing */
+    char *stage;            /* owned; any directory of the host, to mount on in the child only */
     struct plan_bind binds[PLAN_BINDS_MAX];
     unsigned bind_count;
     const char *links[6][2]; /* symlinks: name and target */

@@ -99,7 +99,7 @@ wait "$pid"
 # ---- the VMM's version, and gc --------------------------------------------------------------------
 
 # shellcheck disable=SC2016 # for the other shell
-printf '#!/bin/sh\n[ "$1" != --version ] || echo asked >>%s\nexec qemu-system-x86_64 -L /usr/share/qemu "$@"\n' "$TMPDIR/asked" >"$TMPDIR/other-qemu"
+printf '#!/bin/sh\n[ "$1" != --version ] || echo asked >>%s\nexec qemu-system-x86_64 "$@"\n' "$TMPDIR/asked" >"$TMPDIR/other-qemu"
 chmod +x "$TMPDIR/other-qemu"
 export CAPSID_QEMU=$TMPDIR/other-qemu CAPSID_VMM_CALLS=lenient # a script executes QEMU
 capsid snapshot create --lang python --json
