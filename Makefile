@@ -352,6 +352,7 @@ endif
 check-all: deps-check
 	+$(Q)$(MAKE) --no-print-directory loopback-kernel
 	+$(Q)$(MAKE) --no-print-directory newer-kernel
+	+$(Q)$(MAKE) --no-print-directory kvm-kernel
 	+$(Q)CHECK_ALL=1 $(MAKE) --no-print-directory check
 
 # What the tests in the variable t need, and these tests.
