@@ -15,6 +15,7 @@
 #include "vmm/firecracker_api.h"
 #include "vmm/firecracker_jail.h"
 #include "vmm/firecracker_log.h"
+#include "vmm/vmm_log.h"
 #include "vmm/firecracker_requests.h"
 
 #include <errno.h>
@@ -112,7 +113,7 @@ static int spawn(struct vm *vm, const struct vm_spec *spec, struct error *e)
 {
     const struct firecracker_jail *j = &vm->firecracker->jail;
 
-    vm->log_fd = firecracker_log_open(e);
+    vm->log_fd = vmm_log_open(e);
     if (vm->log_fd < 0)
         return -1;
     if (spec->jailer)

@@ -1,26 +1,11 @@
 #include "vmm/firecracker_log.h"
 
-#include "base/cleanup.h"
+#include "vmm/vmm_log.h"
 
 #include <ctype.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
-#define LOG_MAX 65536
 #define LAST_WORDS 4096
-
-/* A guest can make Firecracker log as much as it likes. So the log has its full size at once and cannot grow: what
- * is written beyond fails (fcntl(2), F_SEAL_GROW). */
-int firecracker_log_open(struct error *e)
-{
-    cleanup_fd int fd = memfd_create("firecracker-log", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-
-    if (fd < 0 || ftruncate(fd, LOG_MAX) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK) < 0)
-        return error_errno(e, "cannot make a log for Firecracker");
-    return take_fd(&fd);
-}
 
 /*
  * What comes after the reason and only looks like one. The error once more as a Rust programmer sees it, and the exit code
@@ -61,16 +46,10 @@ const char *firecracker_log_choose(char *text)
     }
 }
 
-/* The program writes through the same open file, whose position so tells how much. */
 void firecracker_log_reason(int fd, struct buffer *ret)
 {
     char text[LAST_WORDS + 1];
-    off_t end = fd >= 0 ? lseek(fd, 0, SEEK_CUR) : 0;
-    off_t from = end > LAST_WORDS ? end - LAST_WORDS : 0;
-    ssize_t n = end > 0 ? pread(fd, text, (size_t)(end - from), from) : 0;
 
-    if (n <= 0)
-        return;
-    text[n] = '\0';
-    buffer_add_text(ret, "%s", firecracker_log_choose(text));
+    if (vmm_log_last(fd, text, sizeof(text)) > 0)
+        buffer_add_text(ret, "%s", firecracker_log_choose(text));
 }

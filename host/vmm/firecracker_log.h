@@ -2,13 +2,9 @@
 #ifndef CAPSID_FIRECRACKER_LOG_H
 #define CAPSID_FIRECRACKER_LOG_H
 
-#include "base/error.h"
 #include "base/text.h"
 
-/* An empty log of bounded size: an fd for the program's output, or -1. */
-int firecracker_log_open(struct error *e);
-
-/* Adds the line of the log that tells why the program ended; nothing when fd is -1 or nothing was printed. */
+/* Adds the line of the log (vmm_log_open()) that tells why the program ended; nothing when fd is -1 or nothing was printed. */
 void firecracker_log_reason(int fd, struct buffer *ret);
 
 /*

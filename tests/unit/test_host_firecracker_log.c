@@ -1,6 +1,7 @@
 /* vmm/: which line of what Firecracker and its jailer print tells why they ended. */
 #include "base/cleanup.h"
 #include "vmm/firecracker_log.h"
+#include "vmm/vmm_log.h"
 
 #include "unit.h"
 
@@ -47,7 +48,7 @@ END_TEST
 START_TEST(the_log_keeps_to_its_size)
 {
     static const char flood[8192] = {[0 ... sizeof(flood) - 1] = 'x'}, last[] = "\nthe end\n";
-    cleanup_fd int fd = firecracker_log_open(&e);
+    cleanup_fd int fd = vmm_log_open(&e);
     cleanup_buffer struct buffer reason = {0};
     int written = 0;
 
