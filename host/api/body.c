@@ -43,12 +43,27 @@ static int add_directory(struct body_run *b, const char *name, const json_t *con
     return 0;
 }
 
+static int add_link(struct body_run *b, const char *name, const char *target, const json_t *content,
+                    struct refusal *r)
+{
+    struct error e = {0};
+
+    if (!name || content)
+        return refuse(r, REFUSAL_INVALID, "a link in \"files\" needs \"name\" and has no \"content\"");
+    if (sources_add_named_link(&b->sources, name, target, &e) < 0) {
+        text_make_plain(e.text);
+        return refuse(r, REFUSAL_INVALID, "%.600s", e.text);
+    }
+    return 0;
+}
+
 static int take_file(struct body_run *b, json_t *file, struct refusal *r)
 {
-    cleanup_free char *name = NULL;
+    cleanup_free char *name = NULL, *link = NULL;
     bool executable = false, directory = false;
     const struct field fields[] = {{"name", FIELD_TEXT, &name, 1, 1024},
                                    FIELD_IS_FLAG("directory", FIELD_BOOL, &directory),
+                                   {"link", FIELD_TEXT, &link, 1, 1024},
                                    FIELD_IS_OTHER("content"),
                                    FIELD_IS_OTHER("encoding"),
                                    FIELD_IS_FLAG("executable", FIELD_BOOL, &executable),
@@ -59,6 +74,10 @@ static int take_file(struct body_run *b, json_t *file, struct refusal *r)
                       "each of \"files\" must be an object with \"name\" and \"content\"");
     if (fields_take(fields, file, " in \"files\"", r) < 0)
         return -1;
+    if (directory && link)
+        return refuse(r, REFUSAL_INVALID, "what is a \"link\" in \"files\" is no \"directory\"");
+    if (link)
+        return add_link(b, name, link, fields_member(file, "content"), r);
     if (directory)
         return add_directory(b, name, fields_member(file, "content"), r);
     if (!name || !fields_member(file, "content"))
@@ -114,6 +133,8 @@ static int take_sources(struct body_run *b, const json_t *j, struct refusal *r)
             return refuse(r, REFUSAL_INVALID, "\"entry\": there is no file \"%.64s\" among those given",
                           b->entry);
         }
+        if (!b->entry && !b->sources.tree && !first)
+            return refuse(r, REFUSAL_INVALID, "there is no file to run among \"files\"");
         if (!b->entry && !b->sources.tree && b->sources.count > 1)
             b->entry = text_copy(first);
         return 0;

@@ -57,7 +57,7 @@ static int add_variable(void *target, const char *option, const char *value, str
 }
 
 #define RUN_OPTIONS                                                                                          \
-    {"lang", 'l', "NAME", "language, or an alias of it (default: from the file's extension)",                \
+    {"lang", 'l', "NAME", "language, or an alias of it (default: by the file's extension or #! line)",       \
      CLI_TEXT(struct run_options, language)},                                                                \
         {"code", 'c', "TEXT", "the program", CLI_TEXT(struct run_options, code)},                            \
         {"file", 'f', "PATH", "file that holds the program, -: standard input; or a directory; repeatable",  \
@@ -112,7 +112,8 @@ static const char details[] =
     "directory\n"
     "given alone becomes the program's directory, and the main file is --entry, else the first --file, else "
     "in a\n"
-    "directory the one with the language's source name. Without --lang its extension tells the language.\n"
+    "directory the one with the language's source name. Without --lang its extension tells the language, or "
+    "else its #! line.\n"
     "What comes after -- are the program's arguments.\n"
     "\n"
     "Standard input: with -f - it holds the program, which then has an empty standard input of its own, "

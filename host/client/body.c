@@ -139,6 +139,8 @@ static int add_file(json_t *files, const struct source_file *f, struct error *e)
         json_object_set_new(j, "directory", json_true());
         return 0;
     }
+    if (S_ISLNK(f->mode))
+        return set_text(j, "link", f->content.data, "the target of a symbolic link", e);
     set_bytes(j, "content", "encoding", &f->content);
     if (f->mode & 0100)
         json_object_set_new(j, "executable", json_true());

@@ -104,23 +104,34 @@ static bool can_feed(const struct task *t)
            (!r->env || !r->env[0]) && !r->cwd && strcmp(t->entry, t->language->source) == 0;
 }
 
-static int write_files(struct task *t, int64_t deadline, struct error *e)
+/* The symlinks, or everything else. */
+static int write_some(struct task *t, bool links, int64_t deadline, struct error *e)
 {
     const struct sources *s = t->request->sources;
 
+    for (size_t i = 0; i < s->count; i++) {
+        const struct source_file *f = &s->files[i];
+        cleanup_free char *path = text_format(PROGRAM_DIRECTORY "/%s", file_name(t, f));
+        if (S_ISLNK(f->mode) != links)
+            continue;
+        /* A session has the files of earlier calls, and symlink(2) replaces none. */
+        if (guest_write_file(t->guest, path, f->mode, links ? PROTO_WRITE_ATOMIC : 0, PROGRAM_UID,
+                             PROGRAM_UID, f->content.data ? f->content.data : "", f->content.size, deadline,
+                             e) < 0)
+            return error_wrap(e, "cannot write %s", path);
+    }
+    return 0;
+}
+
+static int write_files(struct task *t, int64_t deadline, struct error *e)
+{
     /* The waiting interpreter's FIFO must not lie among the files of another program. */
     if (t->primed_job && guest_remove(t->guest, PROGRAM_DIRECTORY, deadline, e) < 0)
         return -1;
     if (program_prepare(t->guest, deadline, e) < 0)
         return -1;
-    for (size_t i = 0; i < s->count; i++) {
-        const struct source_file *f = &s->files[i];
-        cleanup_free char *path = text_format(PROGRAM_DIRECTORY "/%s", file_name(t, f));
-        if (guest_write_file(t->guest, path, f->mode, 0, PROGRAM_UID, PROGRAM_UID,
-                             f->content.data ? f->content.data : "", f->content.size, deadline, e) < 0)
-            return error_wrap(e, "cannot write %s", path);
-    }
-    return 0;
+    /* Links last: nothing that was sent is written through one of them. */
+    return write_some(t, false, deadline, e) < 0 ? -1 : write_some(t, true, deadline, e);
 }
 
 /* What is left of the time for both phases, at least 1 ms; wall_ms of a phase that may take seconds. */
@@ -177,7 +188,7 @@ static int execute(struct task *t, const struct buffer *argv, const char *cwd, u
                                .cwd = cwd,
                                .uid = PROGRAM_UID,
                                .gid = PROGRAM_UID,
-                               .flags = io->stdin_fd >= 0 ? PROTO_JOB_STDIN : 0,
+                               .flags = flags | (io->stdin_fd >= 0 ? PROTO_JOB_STDIN : 0),
                                .wall_ms = wall_ms};
 
     return guest_run_job(t->guest, &m, NULL, io, deadline, ret, e);
@@ -197,7 +208,7 @@ static int build(struct task *t, int64_t deadline, struct error *e)
     t->result->timeout = r->build_timeout < r->timeout ? r->build_timeout : r->timeout;
     int result = write_files(t, deadline, &why);
     if (result == 0)
-        result = execute(t, &argv, t->program.directory, limit_of(t, r->build_timeout), &io, deadline, &exit,
+        result = execute(t, &argv, t->program.directory, 0, limit_of(t, r->build_timeout), &io, deadline, &exit,
                          &why);
     t->result->build.ns = clock_monotonic_ns() - start;
     return conclude(t, &t->result->build, result, &exit, &why, e);
@@ -296,6 +307,7 @@ static int find_language(struct language *ret, const char *data, const struct ru
     const struct source_file *first = r->sources->count ? &r->sources->files[0] : NULL;
     const char *file = r->entry;
 
+    const struct source_file *program;
     if (r->language)
         return language_find(ret, data, r->language, e);
     if (!file && r->sources->tree) {
@@ -307,7 +319,8 @@ static int find_language(struct language *ret, const char *data, const struct ru
     if (!file)
         return error_set(e, ERROR_USAGE,
                          "--lang is required for a program that is not in a file with an extension");
-    return language_guess(ret, data, file, e);
+    program = r->entry || r->sources->tree ? sources_find(r->sources, file) : first;
+    return language_guess(ret, data, file, program ? &program->content : NULL, e);
 }
 
 /* The main file's name, on the heap; NULL with an error. */
@@ -319,7 +332,7 @@ static char *find_entry(const struct run_request *r, const struct language *l, s
 
     if (r->argv)
         return text_copy(l->source);
-    if (!f) {
+    if (!f || (s->count == 1 && !S_ISREG(f->mode))) {
         error_set(e, ERROR_USAGE, "there is no file to run");
         return NULL;
     }

@@ -9,8 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define NAME_MAX_BYTES 1024 /* of a whole relative path */
+#define LINKS_MAX 8         /* that lead to one another */
 
 void sources_done(struct sources *s)
 {
@@ -23,12 +25,52 @@ void sources_done(struct sources *s)
     *s = (struct sources){0};
 }
 
-const struct source_file *sources_find(const struct sources *s, const char *name)
+static const struct source_file *find_any(const struct sources *s, const char *name)
 {
     for (size_t i = 0; i < s->count; i++)
-        if (S_ISREG(s->files[i].mode) && s->files[i].name && strcmp(s->files[i].name, name) == 0)
+        if (s->files[i].name && strcmp(s->files[i].name, name) == 0)
             return &s->files[i];
     return NULL;
+}
+
+/* The name, on the heap, that target has as seen from the link's directory, by its letters alone; NULL: it is absolute or
+ * leads out. The empty name is the top. */
+static char *resolve(const char *link, const char *target)
+{
+    struct buffer path = {0};
+
+    if (target[0] == '/')
+        return NULL;
+    buffer_add(&path, link, strlen(link));
+    path.size = strrchr(link, '/') ? (size_t)(strrchr(link, '/') - link) : 0;
+    while (*target) {
+        size_t length = strcspn(target, "/");
+        if (length == 2 && strncmp(target, "..", 2) == 0) {
+            if (path.size == 0) {
+                buffer_free(&path);
+                return NULL;
+            }
+            while (path.size > 0 && path.data[--path.size] != '/')
+                ;
+        } else if (length > 1 || (length == 1 && target[0] != '.')) {
+            buffer_add(&path, "/", path.size ? 1 : 0);
+            buffer_add(&path, target, length);
+        }
+        target += length + (target[length] == '/');
+    }
+    path.data[path.size] = '\0';
+    return path.data;
+}
+
+const struct source_file *sources_find(const struct sources *s, const char *name)
+{
+    const struct source_file *f = find_any(s, name);
+
+    for (int links = 0; f && S_ISLNK(f->mode); links++) {
+        cleanup_free char *next = links < LINKS_MAX ? resolve(f->name, f->content.data) : NULL;
+        f = next ? find_any(s, next) : NULL;
+    }
+    return f && S_ISREG(f->mode) ? f : NULL;
 }
 
 /* A new entry; NULL with an error when there is no room, or the name is taken. */
@@ -103,14 +145,6 @@ static int check_name(const char *name, struct error *e)
     return 0;
 }
 
-static const struct source_file *find_any(const struct sources *s, const char *name)
-{
-    for (size_t i = 0; i < s->count; i++)
-        if (s->files[i].name && strcmp(s->files[i].name, name) == 0)
-            return &s->files[i];
-    return NULL;
-}
-
 /* Checks the name, and adds the directories above it that are not there yet. */
 static int add_parents(struct sources *s, const char *name, struct error *e)
 {
@@ -159,42 +193,92 @@ int sources_add_named(struct sources *s, const char *name, bool executable, stru
     return count_size(s, f->content.size, name, e);
 }
 
-static int add_directory(struct sources *s, int fd, const char *name, const char *told, int depth,
-                         struct error *e);
+/* top: how much of name is the directory that must not be left. */
+static int add_link(struct sources *s, const char *name, const char *told, size_t top, const char *target,
+                    struct error *e)
+{
+    size_t size = strlen(target);
+    cleanup_free char *inside = resolve(name + top, target);
 
-/* Adds what the open fd is. name "" is the job's directory itself. */
-static int add_fd(struct sources *s, int fd, const char *name, const char *told, int depth, struct error *e)
+    if (size == 0 || size > NAME_MAX_BYTES)
+        return error_set(e, ERROR_USAGE, "%s: the target of a symbolic link must have 1 to %d bytes", told,
+                         NAME_MAX_BYTES);
+    if (!inside)
+        return error_set(e, ERROR_USAGE, "%s is a symbolic link to %.200s, which is %s; put a copy there",
+                         told, target,
+                         target[0] == '/' ? "an absolute path" : "outside the directory that was given");
+    struct source_file *f = add_entry(s, name, told, S_IFLNK | 0777, e);
+    if (!f)
+        return -1;
+    buffer_add(&f->content, target, size);
+    return count_size(s, size, told, e);
+}
+
+int sources_add_named_link(struct sources *s, const char *name, const char *target, struct error *e)
+{
+    if (add_parents(s, name, e) < 0)
+        return -1;
+    if (find_any(s, name))
+        return error_set(e, ERROR_USAGE, "file name \"%.64s\": given twice", name);
+    if (text_utf8_prefix(target, strlen(target)) != strlen(target))
+        return error_set(e, ERROR_USAGE, "link \"%.64s\": its target must be UTF-8", name);
+    return add_link(s, name, name, 0, target, e);
+}
+
+/* A place in what is being read. */
+struct place {
+    const char *name; /* in the guest; "": the job's directory itself */
+    const char *told;
+    size_t top; /* as add_link() wants it */
+    int depth;
+};
+
+static int add_directory(struct sources *s, int fd, const struct place *p, struct error *e);
+
+/* Adds what the open fd is. */
+static int add_fd(struct sources *s, int fd, const struct place *p, struct error *e)
 {
     struct stat st;
 
     if (fstat(fd, &st) < 0)
-        return error_errno(e, "cannot read %s", told);
-    if (strlen(name) > NAME_MAX_BYTES)
-        return error_set(e, ERROR_USAGE, "%s: a path of more than %d bytes", told, NAME_MAX_BYTES);
+        return error_errno(e, "cannot read %s", p->told);
+    if (strlen(p->name) > NAME_MAX_BYTES)
+        return error_set(e, ERROR_USAGE, "%s: a path of more than %d bytes", p->told, NAME_MAX_BYTES);
     if (S_ISDIR(st.st_mode))
-        return add_directory(s, fd, name, told, depth, e);
+        return add_directory(s, fd, p, e);
     if (!S_ISREG(st.st_mode))
-        return error_set(e, ERROR_USAGE, "%s: neither a file nor a directory", told);
-    struct source_file *f = add_entry(s, name, told, S_IFREG | (st.st_mode & 0100 ? 0755 : 0644), e);
-    if (!f || file_read_fd(fd, told, SOURCES_FILE_SIZE_MAX, &f->content, e) < 0)
+        return error_set(e, ERROR_USAGE, "%s: neither a file nor a directory", p->told);
+    struct source_file *f = add_entry(s, p->name, p->told, S_IFREG | (st.st_mode & 0100 ? 0755 : 0644), e);
+    if (!f || file_read_fd(fd, p->told, SOURCES_FILE_SIZE_MAX, &f->content, e) < 0)
         return -1;
-    return count_size(s, f->content.size, told, e);
+    return count_size(s, f->content.size, p->told, e);
 }
 
-static int add_child(struct sources *s, int parent, const char *child, const char *name, const char *told,
-                     int depth, struct error *e)
+static int add_link_at(struct sources *s, int parent, const char *child, const struct place *p,
+                       struct error *e)
 {
-    cleanup_free char *child_name = text_format("%s%s%s", name, name[0] ? "/" : "", child);
-    cleanup_free char *child_told = text_format("%s/%s", told, child);
+    char target[NAME_MAX_BYTES + 2];
+    ssize_t n = readlinkat(parent, child, target, sizeof(target) - 1);
+
+    if (n < 0)
+        return error_errno(e, "cannot read %s", p->told);
+    target[n] = '\0';
+    return add_link(s, p->name, p->told, p->top, target, e);
+}
+
+static int add_child(struct sources *s, int parent, const char *child, const struct place *p, struct error *e)
+{
+    cleanup_free char *name = text_format("%s%s%s", p->name, p->name[0] ? "/" : "", child);
+    cleanup_free char *told = text_format("%s/%s", p->told, child);
+    const struct place here = {name, told, p->top, p->depth + 1};
     /* Not blocking, for a FIFO would never open. */
     cleanup_fd int fd = openat(parent, child, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 
     if (fd < 0 && errno == ELOOP)
-        return error_set(e, ERROR_USAGE, "%s is a symbolic link, which is not followed; put a copy there",
-                         child_told);
+        return add_link_at(s, parent, child, &here, e);
     if (fd < 0)
-        return error_errno(e, "cannot open %s", child_told);
-    return add_fd(s, fd, child_name, child_told, depth + 1, e);
+        return error_errno(e, "cannot open %s", told);
+    return add_fd(s, fd, &here, e);
 }
 
 static int not_dots(const struct dirent *d)
@@ -202,23 +286,22 @@ static int not_dots(const struct dirent *d)
     return strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0;
 }
 
-static int add_directory(struct sources *s, int fd, const char *name, const char *told, int depth,
-                         struct error *e)
+static int add_directory(struct sources *s, int fd, const struct place *p, struct error *e)
 {
     struct dirent **entries;
     int result = 0;
 
-    if (depth > SOURCES_DEPTH_MAX)
-        return error_set(e, ERROR_USAGE, "%s: more than %d directories within each other", told,
+    if (p->depth > SOURCES_DEPTH_MAX)
+        return error_set(e, ERROR_USAGE, "%s: more than %d directories within each other", p->told,
                          SOURCES_DEPTH_MAX);
-    if (name[0] && !add_entry(s, name, told, S_IFDIR | 0755, e))
+    if (p->name[0] && !add_entry(s, p->name, p->told, S_IFDIR | 0755, e))
         return -1;
     int count = scandirat(fd, ".", &entries, not_dots, alphasort);
     if (count < 0)
-        return error_errno(e, "cannot read %s", told);
+        return error_errno(e, "cannot read %s", p->told);
     for (int i = 0; i < count; i++) {
         if (result == 0)
-            result = add_child(s, fd, entries[i]->d_name, name, told, depth, e);
+            result = add_child(s, fd, entries[i]->d_name, p, e);
         free(entries[i]);
     }
     free(entries);
@@ -242,7 +325,7 @@ int sources_add_path(struct sources *s, const char *path, bool alone, struct err
     if (S_ISDIR(st.st_mode)) {
         s->tree = s->tree || s->count == 0;
         if (alone)
-            return add_fd(s, fd, "", trimmed, 0, e);
+            return add_fd(s, fd, &(struct place){"", trimmed, 0, 0}, e);
     } else if (!S_ISREG(st.st_mode)) { /* a pipe of the shell: <(...) */
         struct source_file *f = add_entry(s, base, trimmed, S_IFREG | 0644, e);
         if (!f || file_read_input(fd, path, SOURCES_FILE_SIZE_MAX, s->cancel, &f->content, e) < 0)
@@ -252,5 +335,6 @@ int sources_add_path(struct sources *s, const char *path, bool alone, struct err
     if (!base[0] || strcmp(base, ".") == 0 || strcmp(base, "..") == 0)
         return error_set(e, ERROR_USAGE, "%s has no name to keep beside other files; name it differently",
                          path);
-    return add_fd(s, fd, base, trimmed, 0, e);
+    /* Beside others a directory keeps its name, and its links must not leave it all the same. */
+    return add_fd(s, fd, &(struct place){base, trimmed, strlen(base) + 1, 0}, e);
 }

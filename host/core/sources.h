@@ -1,6 +1,7 @@
 /*
  * sources: the files of a program, read on the host and to be written below the job's directory in a guest.
- * What a user names may be large, deep or not a file: all of it is bounded, and symlinks are refused.
+ * What a user names may be large, deep or not a file: all of it is bounded. Symlinks that a directory holds are kept when
+ * they stay in it, and are never followed here.
  */
 #ifndef CAPSID_SOURCES_H
 #define CAPSID_SOURCES_H
@@ -18,10 +19,10 @@
 #define SOURCES_DEPTH_MAX 16              /* directories within each other */
 
 struct source_file {
-    char *name;    /* owned; relative to the job's directory. NULL: as the language says */
-    char *told;    /* owned; how the user named it, for messages; NULL: not from a file */
-    uint32_t mode; /* as in stat(2), permissions 0644 or 0755 */
-    struct buffer content;
+    char *name;            /* owned; relative to the job's directory. NULL: as the language says */
+    char *told;            /* owned; how the user named it, for messages; NULL: not from a file */
+    uint32_t mode;         /* as in stat(2), permissions 0644 or 0755 */
+    struct buffer content; /* of a symlink: its target */
 };
 
 struct sources {
@@ -51,7 +52,13 @@ int sources_add_named(struct sources *s, const char *name, bool executable, stru
 /* Adds a directory in the same way; one that is there already is fine. */
 int sources_add_named_directory(struct sources *s, const char *name, struct error *e);
 
-/* The regular file of that name, NULL: there is none. */
+/*
+ * Adds a symlink in the same way. target is relative to the link's directory and does not lead out of the job's, where
+ * "NAME/.." is taken for nothing; what it names need not be there.
+ */
+int sources_add_named_link(struct sources *s, const char *name, const char *target, struct error *e);
+
+/* The regular file of that name, or that a symlink of that name leads to; NULL: there is none. */
 const struct source_file *sources_find(const struct sources *s, const char *name);
 
 void sources_done(struct sources *s);

@@ -58,7 +58,7 @@ int guest_ping_begin(struct guest *g, struct error *e);
 int guest_ping_poll(struct guest *g, struct error *e);
 int guest_ping(struct guest *g, int64_t deadline, struct error *e);
 
-/* Makes a regular file of any size, or a directory: mode has the type bits. flags as in WRITE_FILE; missing
+/* Makes a regular file of any size, a directory, or a symlink to data: mode has the type bits. flags as in WRITE_FILE; missing
  * parents are made. */
 int guest_write_file(struct guest *g, const char *path, uint32_t mode, uint16_t flags, uint32_t uid,
                      uint32_t gid, const void *data, size_t size, int64_t deadline, struct error *e);

@@ -148,22 +148,65 @@ int language_find(struct language *ret, const char *data, const char *name, stru
     return s.found ? read_named(ret, data, s.found, e) : unknown_language(data, name, e);
 }
 
-int language_guess(struct language *ret, const char *data, const char *file, struct error *e)
+static int look_at_interpreters(const struct language *l, void *context, struct error *e)
+{
+    struct search *s = context;
+
+    (void)e;
+    if (language_has_interpreter(l, s->word))
+        buffer_add_text(&s->many, "%s%s", s->count++ ? ", " : "", l->name);
+    return 0;
+}
+
+/* what says which files are meant; s->count of languages have such. */
+static int choose(struct language *ret, const char *data, const struct search *s, const char *what,
+                  struct error *e)
+{
+    if (s->found || s->count == 1)
+        return read_named(ret, data, s->found ? s->found : s->many.data, e);
+    return error_set(e, ERROR_USAGE, "%s are of several languages, %s; choose with --lang", what,
+                     s->many.data);
+}
+
+/* 1: the file has no #! line, or none of a language; *ret_name is the interpreter then, or "". */
+static int guess_by_content(struct language *ret, const char *data, const struct buffer *content,
+                            char ret_name[static LANGUAGE_INTERPRETER_MAX], struct error *e)
+{
+    cleanup_search struct search s = {.word = ret_name};
+
+    ret_name[0] = '\0';
+    if (!content || !language_interpreter(content->data, content->size, ret_name))
+        return 1;
+    if (language_each(data, look_at_interpreters, &s, e) < 0)
+        return -1;
+    cleanup_free char *what = text_format("scripts for %s", ret_name);
+    return s.count ? choose(ret, data, &s, what, e) : 1;
+}
+
+int language_guess(struct language *ret, const char *data, const char *file, const struct buffer *content,
+                   struct error *e)
 {
     const char *base = strrchr(file, '/') ? strrchr(file, '/') + 1 : file, *dot = strrchr(base, '.');
     cleanup_search struct search s = {.word = dot && dot != base ? dot + 1 : ""};
+    char interpreter[LANGUAGE_INTERPRETER_MAX];
 
-    if (!s.word[0])
-        return error_set(e, ERROR_USAGE,
-                         "%.128s has no extension that tells its language; name it with --lang", base);
-    if (language_each(data, look_at_extensions, &s, e) < 0)
+    if (s.word[0] && language_each(data, look_at_extensions, &s, e) < 0)
         return -1;
-    if (s.found || s.count == 1)
-        return read_named(ret, data, s.found ? s.found : s.many.data, e);
-    if (s.count > 1)
-        return error_set(e, ERROR_USAGE,
-                         "files ending in .%.64s are of several languages, %s; choose with --lang", s.word,
-                         s.many.data);
+    cleanup_free char *what = text_format("files ending in .%.64s", s.word);
+    if (s.found || s.count > 0)
+        return choose(ret, data, &s, what, e);
+    int result = guess_by_content(ret, data, content, interpreter, e);
+    if (result <= 0)
+        return result;
+    if (interpreter[0])
+        return error_set(e, ERROR_UNKNOWN_LANGUAGE,
+                         "%.128s begins with #! and an interpreter of no language, %s; name one with --lang "
+                         "(see: capsid languages)",
+                         base, interpreter);
+    if (!s.word[0])
+        return error_set(
+            e, ERROR_USAGE,
+            "%.128s has no extension that tells its language, and no #! line; name it with --lang", base);
     return error_set(e, ERROR_UNKNOWN_LANGUAGE,
                      "no language has files ending in .%.64s; name it with --lang (see: capsid languages)",
                      s.word);

@@ -37,6 +37,7 @@ static const struct {
     KEY("language", "aliases", l.aliases),
     KEY("language", "extension", l.extension),
     KEY("language", "extensions", l.extensions),
+    KEY("language", "interpreters", l.interpreters),
     KEY("language", "source", l.source),
     KEY("language", "build", l.build),
     KEY("language", "run", l.run),
@@ -296,11 +297,17 @@ static int check_lists(const struct language *l, const char *path, struct error 
         const char *key, *list;
         bool (*check)(const char *word);
     } lists[] = {
-        {"name", l->name, is_language_name},       {"aliases", l->aliases, is_alias},
-        {"extension", l->extension, text_is_name}, {"extensions", l->extensions, text_is_name},
-        {"source", l->source, text_is_name},       {"suite", l->suite, text_is_name},
-        {"extra", l->extra, text_is_name},         {"packages", l->packages, is_package},
-        {"npm", l->npm, is_npm_package},           {"oci", l->oci, is_oci_reference},
+        {"name", l->name, is_language_name},
+        {"aliases", l->aliases, is_alias},
+        {"extension", l->extension, text_is_name},
+        {"extensions", l->extensions, text_is_name},
+        {"source", l->source, text_is_name},
+        {"suite", l->suite, text_is_name},
+        {"extra", l->extra, text_is_name},
+        {"packages", l->packages, is_package},
+        {"npm", l->npm, is_npm_package},
+        {"oci", l->oci, is_oci_reference},
+        {"interpreters", l->interpreters, text_is_name},
     };
     cleanup_free char *bad = NULL;
 

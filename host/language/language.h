@@ -13,17 +13,19 @@
 
 #define LANGUAGE_WORDS_MAX 64
 #define LANGUAGE_ENV_MAX 32
+#define LANGUAGE_INTERPRETER_MAX 64 /* bytes of a name, with its NUL */
 
 struct language {
     char *name; /* owned, as all strings here; those without a comment as in rootfs/README.md */
     char *title;
-    char *aliases;    /* comma separated, or NULL */
-    char *extension;  /* without the dot */
-    char *extensions; /* further ones, comma separated, or NULL */
-    char *source;     /* file name of the program in the guest, when it has none of its own */
-    char *build;      /* shell command of the build phase; NULL: there is none */
-    char *run;        /* command; {source}, {dir} and {output} stand for paths */
-    bool prime;       /* the interpreter can be started before its program is known */
+    char *aliases;      /* comma separated, or NULL */
+    char *extension;    /* without the dot */
+    char *extensions;   /* further ones, comma separated, or NULL */
+    char *interpreters; /* names in #! lines, comma separated, or NULL */
+    char *source;       /* file name of the program in the guest, when it has none of its own */
+    char *build;        /* shell command of the build phase; NULL: there is none */
+    char *run;          /* command; {source}, {dir} and {output} stand for paths */
+    bool prime;         /* the interpreter can be started before its program is known */
 
     char *suite; /* NULL, as method and packages, in a definition with oci */
     char *extra; /* further suites, or NULL */
@@ -57,9 +59,18 @@ int language_find(struct language *ret, const char *data, const char *name, stru
 
 /*
  * Finds the language of a file by its extension: the one that has the extension as its name or alias, otherwise
- * the only one with such files. Several are an error that names them; ERROR_UNKNOWN_LANGUAGE: there is none.
+ * the only one with such files. Where that tells nothing, its content does, if it begins with #! and an interpreter of one
+ * language. Several are an error that names them; ERROR_UNKNOWN_LANGUAGE: there is none.
  */
-int language_guess(struct language *ret, const char *data, const char *file, struct error *e);
+int language_guess(struct language *ret, const char *data, const char *file, const struct buffer *content,
+                   struct error *e);
+
+/* The base name of the interpreter in the #! line that content begins with, that of env(1) being the one that it would start;
+ * false: there is no such line, or it is none that Linux would take. */
+bool language_interpreter(const char *content, size_t size, char ret[static LANGUAGE_INTERPRETER_MAX]);
+
+/* Is that one of the language's? A version after a dot or a dash does not count. */
+bool language_has_interpreter(const struct language *l, const char *name);
 
 /* Calls visit for every language, sorted by name, until it fails. A definition that cannot be read is an
  * error. */

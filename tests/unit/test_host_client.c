@@ -192,6 +192,7 @@ START_TEST(files)
     ck_assert_int_eq(sources_add_named_directory(&s, "a/b", &e), -1);
     ck_assert_int_eq(sources_add_named_directory(&s, "a/b/c", &e), -1);
     ck_assert_int_eq(sources_add_named_directory(&s, "../c", &e), -1);
+    ck_assert_int_eq(sources_add_named_link(&s, "l", "a/b", &e), 0);
     s.tree = true;
     r.sources = &s;
     json_t *j = client_body(&client, &r, 7, &e);
@@ -199,7 +200,8 @@ START_TEST(files)
     ck_assert_str_eq(text,
                      "{\"args\":[],\"entry\":\"b\",\"env\":{},\"files\":[{\"directory\":true,\"name\":\"a\"},"
                      "{\"content\":\"x\",\"executable\":true,\"name\":\"a/b\"},"
-                     "{\"directory\":true,\"name\":\"a/c\"}],\"max_output\":7,\"tree\":true}");
+                     "{\"directory\":true,\"name\":\"a/c\"},{\"link\":\"a/b\",\"name\":\"l\"}],"
+                     "\"max_output\":7,\"tree\":true}");
     free(text);
     json_decref(j);
     sources_done(&s);

@@ -153,7 +153,7 @@ static void expect_guess(const char *file, const char *wanted)
 {
     struct language l;
 
-    ck_assert_msg(language_guess(&l, root, file, &e) == 0, "%s: %s", file, e.text);
+    ck_assert_msg(language_guess(&l, root, file, NULL, &e) == 0, "%s: %s", file, e.text);
     ck_assert_str_eq(l.name, wanted);
     language_done(&l);
 }
@@ -162,7 +162,7 @@ static void expect_no_guess(const char *file, enum error_kind kind, const char *
 {
     struct language l;
 
-    ck_assert_int_lt(language_guess(&l, root, file, &e), 0);
+    ck_assert_int_lt(language_guess(&l, root, file, NULL, &e), 0);
     ck_assert_msg(e.kind == kind && strstr(e.text, text), "%s: %s", file, e.text);
 }
 
@@ -183,6 +183,125 @@ START_TEST(a_language_is_guessed_from_the_extension)
     expect_no_guess("dir.al/file", ERROR_USAGE, "--lang");
     expect_no_guess(".al", ERROR_USAGE, "--lang");
     expect_no_guess("x.", ERROR_USAGE, "--lang");
+}
+END_TEST
+
+static const struct {
+    const char *line, *interpreter;
+} lines[] = {
+    {"#!/bin/bash\necho", "bash"},
+    {"#! \t/usr/local/bin/python3.11 -u\n", "python3.11"},
+    {"#!lua", "lua"},
+    {"#!/usr/bin/env python3\r\n", "python3"},
+    {"#!/bin/env -S node --flag\n", "node"},
+    {"#!/usr/bin/env -S/opt/node --flag\n", "node"},
+    {"#!/usr/bin/env --split-string=node x\n", "node"},
+    {"#!/usr/bin/env -vS A=/b -i -u HOME perl -w\n", "perl"},
+    {"#!/usr/bin/env\n", NULL},
+    {"#!/usr/bin/env -S\n", NULL},
+    {"#!\nbash", NULL},
+    {"#!/bin/\n", NULL},
+    {"#", NULL},
+    {"", NULL},
+    {" #!/bin/sh\n", NULL},
+    {"\xef\xbb\xbf#!/bin/sh\n", NULL},
+    {"#!/bin/s\033[1mh\n", NULL},
+    {"#!/bin/b\xc3\xa4sh\n", NULL},
+};
+
+START_TEST(an_interpreter_is_found_in_the_first_line)
+{
+    char name[LANGUAGE_INTERPRETER_MAX] = "";
+    bool found = language_interpreter(lines[_i].line, strlen(lines[_i].line), name);
+
+    ck_assert_int_eq(found, lines[_i].interpreter != NULL);
+    if (found)
+        ck_assert_str_eq(name, lines[_i].interpreter);
+}
+END_TEST
+
+/* As much of it as there is, a byte less each time, in memory of exactly that size. */
+START_TEST(a_first_line_is_bounded)
+{
+    char name[LANGUAGE_INTERPRETER_MAX], text[512];
+
+    memset(text, 'x', sizeof(text));
+    memcpy(text, "#!/bin/", 7);
+    ck_assert(!language_interpreter(text, sizeof(text), name));
+    text[7 + LANGUAGE_INTERPRETER_MAX - 1] = '\n';
+    ck_assert(language_interpreter(text, sizeof(text), name));
+    ck_assert_uint_eq(strlen(name), LANGUAGE_INTERPRETER_MAX - 1);
+    text[7 + LANGUAGE_INTERPRETER_MAX - 1] = 'x';
+    text[7 + LANGUAGE_INTERPRETER_MAX] = '\n';
+    ck_assert(!language_interpreter(text, sizeof(text), name));
+    memset(text + 10, ' ', sizeof(text) - 10);
+    text[255] = '\n';
+    ck_assert(language_interpreter(text, sizeof(text), name));
+    text[255] = ' ';
+    text[256] = '\n';
+    ck_assert(!language_interpreter(text, sizeof(text), name));
+    memcpy(text + 10, " \0\n", 3);
+    ck_assert(!language_interpreter(text, sizeof(text), name));
+    memcpy(text, "#!/usr/bin/env -S -u", 20);
+    for (size_t size = 0; size <= 256; size++) {
+        char *exact = memory_allocate(size + 1);
+        memcpy(exact, text, size);
+        language_interpreter(exact, size, name);
+        free(exact);
+    }
+}
+END_TEST
+
+static void expect_script(const char *file, const char *line, const char *wanted)
+{
+    struct buffer content = {0};
+    struct language l;
+
+    buffer_add(&content, line, strlen(line));
+    int result = language_guess(&l, root, file, &content, &e);
+    buffer_free(&content);
+    if (!wanted) {
+        ck_assert_int_lt(result, 0);
+        return;
+    }
+    ck_assert_msg(result == 0, "%s: %s", line, e.text);
+    ck_assert_str_eq(l.name, wanted);
+    language_done(&l);
+}
+
+START_TEST(a_language_is_guessed_from_the_first_line)
+{
+    const char *const names[] = {"alpha", "bravo", "charlie"}, *const interpreters[] = {
+                                                                   "al, al3", "bravo-x, both", "both"};
+
+    for (size_t i = 0; i < 3; i++) {
+        char *text =
+            text_format("[language]\nname = %s\nextension = %.1s\ninterpreters = %s\nsource = m\nrun = "
+                        "x {source}\n" IMAGE,
+                        names[i], names[i], interpreters[i]);
+        char *file = text_format("%s.ini", names[i]);
+        put(file, text);
+        free(text);
+        free(file);
+    }
+    expect_script("tool", "#!/bin/al\n", "alpha");
+    expect_script("tool", "#!/bin/al3.11\n", "alpha");
+    expect_script("tool", "#!/bin/al-2.0.1\n", "alpha");
+    expect_script("tool.unheard", "#!/bin/env bravo-x-1\n", "bravo");
+    expect_script("tool.c", "#!/bin/al\n", "charlie"); /* the extension wins */
+    expect_script("tool", "#!/bin/al2\n", NULL);
+    ck_assert_msg(e.kind == ERROR_UNKNOWN_LANGUAGE && strstr(e.text, "of no language, al2;"), "%s", e.text);
+    expect_script("tool", "#!/bin/al3.x\n", NULL);
+    expect_script("tool", "#!/bin/al3.\n", NULL);
+    expect_script("tool", "#!/bin/bravo\n", NULL);
+    expect_script("tool", "#!/bin/both\n", NULL);
+    ck_assert_msg(e.kind == ERROR_USAGE &&
+                      strstr(e.text, "scripts for both are of several languages, bravo, charlie"),
+                  "%s", e.text);
+    expect_script("tool", "\177ELF\n", NULL);
+    ck_assert_msg(e.kind == ERROR_USAGE && strstr(e.text, "no #! line"), "%s", e.text);
+    expect_script("tool.unheard", "print(1)\n", NULL);
+    ck_assert_msg(e.kind == ERROR_UNKNOWN_LANGUAGE && strstr(e.text, "ending in .unheard"), "%s", e.text);
 }
 END_TEST
 
@@ -237,6 +356,7 @@ static const char *const broken[][2] = {
     {"[language]\nname = toy\nextension = t, u\nsource = a\n" RUN IMAGE, "not lists"},
     {HEAD RUN "aliases = a,,b\n" IMAGE, "aliases: \"\""},
     {HEAD RUN "extensions = a/b\n" IMAGE, "extensions: \"a/b\""},
+    {HEAD RUN "interpreters = /bin/a\n" IMAGE, "interpreters: \"/bin/a\""},
     {HEAD "run = x\n" IMAGE, "{source}"},
     {HEAD RUN "[image]\nsuite = s\nmethod = magic\npackages = p\n", "method"},
     {HEAD RUN "[image]\nsuite = s\nmethod = extract\npackages = p, -q\n", "packages: \"-q\""},
@@ -341,21 +461,40 @@ START_TEST(a_damaged_definition_does_no_harm)
 }
 END_TEST
 
+/* What check_shipped() has seen. */
+struct shipped {
+    int count;
+    struct buffer interpreters; /* each with a comma before and after it */
+};
+
 /* The definitions that come with capsid. The tests run in the repository. */
 static int check_shipped(const struct language *l, void *context, struct error *why)
 {
+    struct shipped *s = context;
+    char *names = text_copy(l->interpreters ? l->interpreters : ""), *state = NULL;
+
     (void)why;
-    ++*(int *)context;
+    s->count++;
     ck_assert_msg(l->hello && l->expect, "%s: no hello program", l->name);
+    for (char *name = strtok_r(names, ", ", &state); name; name = strtok_r(NULL, ", ", &state)) {
+        char *one = text_format(",%s,", name);
+        ck_assert_msg(!strstr(s->interpreters.data, one), "%s is an interpreter of several languages", name);
+        buffer_add(&s->interpreters, one, strlen(one));
+        free(one);
+    }
+    free(names);
     return 0;
 }
 
 START_TEST(the_shipped_definitions_are_good)
 {
-    int visited = 0;
+    struct shipped s = {0};
 
-    ck_assert_msg(language_each("rootfs", check_shipped, &visited, &e) == 0, "%s", e.text);
-    ck_assert_int_gt(visited, 0);
+    buffer_add(&s.interpreters, "", 0);
+    ck_assert_msg(language_each("rootfs", check_shipped, &s, &e) == 0, "%s", e.text);
+    ck_assert_int_gt(s.count, 0);
+    ck_assert_ptr_nonnull(strstr(s.interpreters.data, ",python3,"));
+    buffer_free(&s.interpreters);
 }
 END_TEST
 
@@ -370,6 +509,9 @@ int main(void)
     unit_add(&u, a_container_image_needs_no_packages);
     unit_add(&u, an_unknown_language_lists_the_known);
     unit_add(&u, a_language_is_guessed_from_the_extension);
+    unit_add_loop(&u, an_interpreter_is_found_in_the_first_line, sizeof(lines) / sizeof(lines[0]));
+    unit_add(&u, a_first_line_is_bounded);
+    unit_add(&u, a_language_is_guessed_from_the_first_line);
     unit_add(&u, every_language_is_visited);
     unit_add_loop(&u, a_broken_definition_is_refused, sizeof(broken) / sizeof(broken[0]));
     unit_add(&u, too_much_is_refused);

@@ -158,12 +158,81 @@ START_TEST(what_has_no_name_or_is_no_file_is_refused)
         ck_assert_msg(sources_add_path(&s, bad[i], false, &e) < 0, "%s", bad[i]);
     ck_assert_uint_eq(s.count, 0);
     ck_assert_int_eq(file_make_directories(directory, &e), 0);
-    ck_assert_int_eq(symlink("/etc", link), 0);
+    ck_assert_int_eq(mkfifo(link, 0600), 0);
     ck_assert_int_lt(sources_add_path(&s, directory, true, &e), 0);
-    ck_assert_msg(strstr(e.text, "symbolic link"), "%s", e.text);
+    ck_assert_msg(strstr(e.text, "neither a file nor a directory"), "%s", e.text);
     sources_done(&s);
     free(link);
     free(directory);
+}
+END_TEST
+
+static void link_to(const char *name, const char *target)
+{
+    char *path = text_format("%s/%s", root, name);
+
+    ck_assert_int_eq(symlink(target, path), 0);
+    free(path);
+}
+
+START_TEST(links_inside_a_directory_are_kept)
+{
+    struct sources s = {0};
+    char *inner = text_format("%s/d/inner", root), *directory = text_format("%s/d", root);
+
+    ck_assert_int_eq(file_make_directories(inner, &e), 0);
+    put("d/a", 0600);
+    link_to("d/inner/up", ".././inner/../a");
+    link_to("d/inner/top", "..");
+    link_to("d/one", "inner/up");
+    link_to("d/nowhere", "to/be//made");
+    link_to("d/self", "self");
+    for (int alone = 0; alone < 2; alone++) {
+        s = (struct sources){0};
+        ck_assert_msg(sources_add_path(&s, directory, alone, &e) == 0, "%s", e.text);
+        const char *names[] = {"d/one", "d/inner/up"}, *missing[] = {"d/nowhere", "d/self", "d/inner/top"};
+        for (size_t i = 0; i < 2; i++)
+            ck_assert_str_eq(sources_find(&s, names[i] + 2 * alone)->content.data, "d/a");
+        for (size_t i = 0; i < 3; i++)
+            ck_assert_ptr_null(sources_find(&s, missing[i] + 2 * alone));
+        sources_done(&s);
+    }
+    free(inner);
+    free(directory);
+}
+END_TEST
+
+START_TEST(links_that_lead_out_are_refused)
+{
+    const char *const bad[] = {"/etc", "../x", "..", "inner/../../d", "./.././d/a", "inner/./..//../d"};
+    struct sources s = {0};
+    char *inner = text_format("%s/d/inner", root), *directory = text_format("%s/d", root),
+         *link = text_format("%s/d/link", root);
+
+    ck_assert_int_eq(file_make_directories(inner, &e), 0);
+    for (size_t i = 0; i < 2 * sizeof(bad) / sizeof(bad[0]); i++) {
+        link_to("d/link", bad[i / 2]);
+        ck_assert_msg(sources_add_path(&s, directory, i % 2, &e) < 0, "%s", bad[i / 2]);
+        ck_assert_int_eq(e.kind, ERROR_USAGE);
+        ck_assert_ptr_nonnull(strstr(e.text, "d/link is a symbolic link to "));
+        ck_assert_ptr_nonnull(strstr(e.text, i < 2 ? "which is an absolute path" : "which is outside"));
+        sources_done(&s);
+        s = (struct sources){0};
+        ck_assert_int_lt(sources_add_named_link(&s, "link", bad[i / 2], &e), 0);
+        sources_done(&s);
+        s = (struct sources){0};
+        ck_assert_int_eq(unlink(link), 0);
+    }
+    ck_assert_int_eq(sources_add_named_link(&s, "a/b/link", "../../c", &e), 0);
+    ck_assert_int_lt(sources_add_named_link(&s, "a/b/link", "../d", &e), 0);
+    ck_assert_int_lt(sources_add_named_link(&s, "a/b/link/c", "d", &e), 0);
+    ck_assert_int_lt(sources_add_named_link(&s, "a/c", "", &e), 0);
+    ck_assert_int_lt(sources_add_named_link(&s, "a/c", "\xff", &e), 0);
+    ck_assert_int_lt(sources_add_named_link(&s, "../c", "d", &e), 0);
+    sources_done(&s);
+    free(inner);
+    free(directory);
+    free(link);
 }
 END_TEST
 
@@ -178,5 +247,7 @@ int main(void)
     unit_add(&u, what_a_program_cannot_be_given_is_refused);
     unit_add(&u, a_directory_alone_is_the_jobs_own);
     unit_add(&u, what_has_no_name_or_is_no_file_is_refused);
+    unit_add(&u, links_inside_a_directory_are_kept);
+    unit_add(&u, links_that_lead_out_are_refused);
     return unit_end(&u);
 }

@@ -176,6 +176,10 @@ def test_programs(s):
     expect("arguments larger than a frame", value["stdout"], "8 100000\n")
     value = x.execute(files=[{"name": "a/mod.py", "content": "print('named')"}])
     expect("a file with its name", (value["stdout"], x.sh("ls a")), ("named\n", "mod.py\n"))
+    for target in "b/one", "b/two":
+        value = x.execute(files=[{"name": "link", "link": target}, {"name": "b/one", "content": "1"}, {"name": "b/two", "content": "2"}],
+                          argv=["sh", "-c", "readlink link; cat link; ls -A b"])
+        expect(f"a link to {target}, also where one is", value["stdout"], f"{target}\n{1 + (target == 'b/two')}one\ntwo\n")
     value = x.execute(code="while True: pass", timeout=1)
     expect("a timeout", (value["end"], value["exit_code"]), ("timed_out", 124))
     expect("which the session outlives", x.sh("echo yes"), "yes\n")

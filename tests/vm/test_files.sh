@@ -28,6 +28,18 @@ expect "--lang beats the extension" "$(field stdout)" "/tmp/job/main.py []"
 run -f <(cat solo.py) -l python
 expect "a pipe of the shell" "$(field stdout)" "/tmp/job/main.py []"
 
+printf '#!/usr/bin/env -S python3.11 -u\nimport sys; print("by its line", sys.argv[1:])\n' >script
+run -f script -- x
+expect "no extension: the first line tells the language" "$(field stdout)" "by its line ['x']"
+run -f solo.py -f script --entry script
+expect "and that of --entry" "$(field stdout)" "by its line []"
+printf '#!/opt/unheard\n' >unheard
+run -f unheard
+expect_match "an interpreter of no language" "$status $err" "127 Error: unheard begins with #! and an interpreter of no language, unheard;*"
+head -c 100000 /bin/ls >binary
+run -f binary
+expect_match "no text at all" "$status $err" "1 Error: binary has no extension*"
+
 # Several files.
 mkdir -p lib
 echo 'def f(): return "from lib"' >lib/deep.py
@@ -63,6 +75,19 @@ run -f project --entry sub/other.py --cwd /usr/lib
 expect_match "--cwd, absolute" "$(field stdout)" "/usr/lib True*"
 run -f project --cwd nowhere
 expect_match "--cwd that is not there" "$status $err" "1 Error: cannot start the program in /tmp/job/nowhere: *No such file*"
+
+# Symbolic links that stay in the directory are there, whatever it is called in the guest.
+mkdir -p tied/src tied/bin
+echo 'import os, mod
+print(mod.name, os.readlink("bin/tool"), os.path.realpath("bin/tool"), os.path.islink("later"))' >tied/src/app.py
+echo 'name = "of src"' >tied/src/mod.py
+ln -s src/app.py tied/main.py
+ln -s ../src/mod.py tied/bin/tool
+ln -s not/there tied/later
+run -f tied
+expect "links, and one as the main file" "$(field stdout)" "of src ../src/mod.py /tmp/job/src/mod.py True"
+run -f beside.py -f tied --entry tied/src/app.py --cwd tied
+expect "links of a directory beside others" "$(field stdout)" "of src ../src/mod.py /tmp/job/tied/src/mod.py True"
 
 # Variables.
 run -l python -e A=1 -e A=2 -e 'B=x = y' -e LANG=de -e C= -c 'import os; print(*(repr(os.environ.get(k)) for k in "A B C LANG HOME".split()))'
@@ -115,7 +140,9 @@ refuse "a directory without a main file" "there is no main.py*--entry" -l python
 refuse "a directory that tells no language" "no file in the directory*--entry" -f lib
 mkdir linked trap deep void
 ln -s /etc/passwd linked/main.py
-refuse "a symbolic link" "linked/main.py is a symbolic link*" -f linked
+refuse "an absolute link" "linked/main.py is a symbolic link to /etc/passwd, which is an absolute path*" -f linked
+ln -sf ../project/main.py linked/main.py
+refuse "a link that leads out" "linked/main.py is a symbolic link to ../project/main.py, which is outside the directory*" -f linked
 echo 'print(1)' >trap/main.py
 mkfifo trap/fifo
 refuse "a FIFO" "trap/fifo: neither a file nor a directory" -f trap
