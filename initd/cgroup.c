@@ -173,8 +173,8 @@ static ssize_t read_file(const struct cgroup *g, enum cgroup_file file, char *te
     return n;
 }
 
-/* No process is there any more, and nobody has removed it meanwhile. */
-static bool is_empty(const struct cgroup *g)
+/* Nor has anybody removed it meanwhile. */
+bool cgroup_is_empty(const struct cgroup *g)
 {
     char text[64];
 
@@ -202,7 +202,7 @@ int cgroup_make(struct cgroup *ret)
     while (waiting_count > 0) {
         *ret = waiting[0];
         memmove(waiting, waiting + 1, --waiting_count * sizeof(waiting[0]));
-        if (is_empty(ret))
+        if (cgroup_is_empty(ret))
             return 0;
         discard(ret);
     }

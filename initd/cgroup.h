@@ -68,6 +68,9 @@ uint64_t cgroup_held(const struct cgroup *g);
 /* How much more of that kind all jobs together may have; UINT64_MAX: there is no limit. Cheap while much is left. */
 uint64_t cgroup_jobs_room(void);
 
+/* No process is there any more; without a group nobody can tell, and it is false. */
+bool cgroup_is_empty(const struct cgroup *g);
+
 /* Gives the group up. The next job gets it when it is as good as new; otherwise cgroup_tidy() removes it when its last
  * process is gone. *g becomes CGROUP_NONE. */
 void cgroup_retire(struct cgroup *g);

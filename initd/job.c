@@ -87,6 +87,19 @@ unsigned job_count(void)
     return n;
 }
 
+bool job_lives(const struct job *j)
+{
+    return j->state != JOB_FREE && (j->state != JOB_FINISHED || j->cgroup.fd >= 0);
+}
+
+/* A finished job: is anybody left of it? If not, its group is given up. */
+static bool has_left(struct job *j)
+{
+    if (job_lives(j) && cgroup_is_empty(&j->cgroup))
+        cgroup_retire(&j->cgroup);
+    return job_lives(j);
+}
+
 bool job_any_settling(void)
 {
     for (unsigned i = 0; i < JOBS_MAX; i++)
@@ -123,11 +136,11 @@ struct job *job_take_slot(const struct job_request *r, struct fault *ret)
             break;
         }
         if (j->state == JOB_FINISHED && !j->conn && j->delivered &&
-            (!best || j->finished_seq < best->finished_seq))
+            (!best || j->finished_seq < best->finished_seq) && !has_left(j))
             best = j;
     }
     if (!best) {
-        *ret = fault_of(PROTO_ERR_LIMIT, "too many jobs, and none that has told its end");
+        *ret = fault_of(PROTO_ERR_LIMIT, "too many jobs run, have left processes or have not told their end");
         return NULL;
     }
     if (best->state != JOB_FREE)
@@ -237,8 +250,13 @@ static void cut_short(struct job *j)
 
 void job_kill(struct job *j, uint8_t cause)
 {
-    if (j->state == JOB_FREE || j->state == JOB_FINISHED)
+    if (!job_lives(j))
         return;
+    if (j->state == JOB_FINISHED) {
+        kill_processes(j);
+        cgroup_retire(&j->cgroup);
+        return;
+    }
     if (job_has_ended(j)) {
         cut_short(j);
         return;
@@ -279,7 +297,7 @@ void job_fail(struct job *j, struct fault f)
 
 void job_free(struct job *j)
 {
-    if (j->state != JOB_FREE && j->state != JOB_FINISHED)
+    if (job_lives(j))
         kill_processes(j);
     close_all(j);
     job_io_free(j);
@@ -287,18 +305,35 @@ void job_free(struct job *j)
     clear(j);
 }
 
-/* Nothing lives after this; what is left to do is to tell. */
+/* It ended of itself, and what it has left may live on. */
+static bool keeps_processes(const struct job *j)
+{
+    return j->keeps && !j->cause && !(j->exit.flags & PROTO_EXIT_OUTPUT_LOST) && !cgroup_is_empty(&j->cgroup);
+}
+
+/* Nothing lives after this but what is kept; what is left to do is to tell. */
 static void finish(struct job *j)
 {
+    struct cgroup kept = CGROUP_NONE;
+
     if (!job_io_ended(j) && j->cause != PROTO_CAUSE_OUTPUT && !(j->exit.flags & PROTO_EXIT_OUTPUT_LOST))
         j->exit.flags |= PROTO_EXIT_OUTPUT_HELD;
-    kill_processes(j);
+    if (keeps_processes(j))
+        j->exit.flags |= PROTO_EXIT_KEPT;
+    else
+        kill_processes(j);
     if (j->cause == PROTO_CAUSE_OUTPUT)
         j->exit.cause = PROTO_CAUSE_OUTPUT;
     j->exit.stdout_size = j->out[0].ring.end;
     j->exit.stderr_size = j->out[1].ring.end;
     j->exit.memory_peak = cgroup_memory_peak(&j->cgroup);
+    if (j->exit.flags & PROTO_EXIT_KEPT) {
+        kept = j->cgroup;
+        j->cgroup = CGROUP_NONE; /* not to be given up with the rest */
+    }
     close_all(j);
+    j->cgroup = kept;
+    j->wall_deadline = 0;
     j->finished_seq = ++finished_seq;
     j->state = JOB_FINISHED;
 }
@@ -433,6 +468,10 @@ static void check_wall_of_end(struct job *j, uint64_t now)
         cut_short(j);
         return;
     }
+    if (!waits && !j->cause && j->keeps) {
+        finish(j); /* what it has left goes on writing, for nobody */
+        return;
+    }
     if (!waits && !j->cause)
         j->exit.flags |= PROTO_EXIT_OUTPUT_HELD;
     j->cause = j->cause ? j->cause : PROTO_CAUSE_TIMEOUT;
@@ -497,10 +536,20 @@ static uint64_t check_drain(struct job *j, uint64_t now)
     return job_io_blocked(j) ? j->wall_deadline : sys_earlier(j->wall_deadline, j->drain_deadline);
 }
 
+/* For how long a finished job has left somebody is only seen by looking. */
+static uint64_t check_left(struct job *j, uint64_t now)
+{
+    if (now >= j->wall_deadline)
+        j->wall_deadline = has_left(j) ? now + KILL_AGAIN_NS : 0;
+    return j->wall_deadline;
+}
+
 static uint64_t run_timers(struct job *j, uint64_t now)
 {
-    if (j->state == JOB_FREE || j->state == JOB_FINISHED)
+    if (!job_lives(j))
         return 0;
+    if (j->state == JOB_FINISHED)
+        return check_left(j, now);
     if (j->state == JOB_SETTLING)
         return prime_run_timers(j, now);
     check_wall(j, now);
@@ -521,7 +570,7 @@ uint64_t job_run_timers(uint64_t now)
         if (!job_is_active(i))
             continue;
         next = sys_earlier(next, run_timers(j, now));
-        if (j->state == JOB_FREE || (j->state == JOB_FINISHED && !j->conn))
+        if (!job_lives(j) && !j->conn)
             active &= ~(1u << i);
     }
     return next;

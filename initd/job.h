@@ -6,7 +6,8 @@
  *              `-> (ERR_EXEC) -> FREE
  *
  * STARTING: forked, execve(2) not yet done. SETTLING, PRIMED: see prime.h. DRAINING: the first process is
- * gone, its output is still read. FINISHED: nothing lives any more; what was said and EXIT wait for the host.
+ * gone, its output is still read. FINISHED: nothing lives any more, but what a job with JOB_KEEP has left, which its cgroup
+ * tells; what was said and EXIT wait for the host.
  *
  * job.c has the table and the life of a job; job_start.c how it begins; job_io.c its channels and what is sent of them.
  */
@@ -68,8 +69,9 @@ struct job {
     uint32_t id;
     pid_t pid; /* of the first process; stays after its end */
     bool reaped;
-    bool is_prime;           /* PRIME: it is settling, or primed, or ended before FEED */
-    bool delivered;          /* EXIT was put on a stream */
+    bool is_prime;  /* PRIME: it is settling, or primed, or ended before FEED */
+    bool keeps;     /* JOB_KEEP: what it leaves is not killed at its end, and holds its group from then on */
+    bool delivered; /* EXIT was put on a stream */
     const struct conn *told; /* of this connection, while it is there */
     uint32_t told_stream;    /* on this stream of it */
     uint64_t unproven;       /* standard output up to here was sent before the last EXIT of another job */
@@ -106,6 +108,9 @@ void job_init(void);
 /* The index-th slot, index < JOBS_MAX, also when it is free. */
 struct job *job_at(unsigned index);
 
+/* Processes of it may be there, also ones that it has left. */
+bool job_lives(const struct job *j);
+
 /* False: that job has nothing to do, and nothing to tell. */
 bool job_is_active(unsigned index);
 
@@ -134,7 +139,7 @@ struct job_request {
     uint64_t memory, output, window;
 };
 
-/* Checks r, and gives it a free slot, or that of a finished job whose EXIT was delivered, oldest first; its fields are those of an idle job with a new
+/* Checks r, and gives it a free slot, or that of a finished job whose EXIT was delivered and that has left nobody, oldest first; its fields are those of an idle job with a new
  * id. NULL: r cannot be, or all slots are in use; nothing has changed. job_start() of r, or job_free(), comes next. */
 struct job *job_take_slot(const struct job_request *r, struct fault *ret);
 
@@ -149,7 +154,7 @@ void job_unbind(struct job *j);
 /* All streams of c end. */
 void job_drop_conn(const struct conn *c);
 
-/* Kills every process of the job; EXIT will give this cause, where no other came first. One whose first process is gone and
+/* Kills every process of the job, or what it has left; EXIT will give this cause, where no other came first. One whose first process is gone and
  * that only waits for its host to take output is finished at once, with what initd has of it. */
 void job_kill(struct job *j, uint8_t cause);
 

@@ -62,9 +62,11 @@ static void give_back_large_ring(struct job *j, const struct job *taker)
     struct ring *r = &j->out[0].ring;
 
     if (r->end - r->start > JOB_RING) {
-        if (knows_end(taker, j))
+        if (knows_end(taker, j) && !job_lives(j))
             job_free(j);
-        return;
+        if (!knows_end(taker, j) || j->state == JOB_FREE)
+            return;
+        ring_consume(r, r->end); /* what it has left needs the job */
     }
     ring_move(r, rings[slot_of(j)][0], JOB_RING);
     for (unsigned i = 0; i < LARGE_RINGS_MAX; i++)

@@ -33,8 +33,10 @@ struct fault job_check(const struct job_request *r)
 {
     struct spawn s = spawn_of(r);
 
-    if (r->flags & ~(PROTO_JOB_STDIN | PROTO_JOB_TTY))
+    if (r->flags & ~(PROTO_JOB_STDIN | PROTO_JOB_TTY | PROTO_JOB_KEEP))
         return fault_of(PROTO_ERR_UNSUPPORTED, "unknown job flag");
+    if ((r->flags & PROTO_JOB_KEEP) && !cgroup_enabled())
+        return fault_of(PROTO_ERR_UNSUPPORTED, "without cgroups no process is kept");
     if (!wire_strs_next(r->argv, NULL))
         return fault_of(PROTO_ERR_INVALID, "argv is empty");
     if (r->cwd[0] != '/')
@@ -110,6 +112,7 @@ struct fault job_start(struct job *j, const struct job_request *r)
 
     j->tty = r->flags & PROTO_JOB_TTY;
     j->in.open = r->flags & PROTO_JOB_STDIN;
+    j->keeps = r->flags & PROTO_JOB_KEEP;
     if (!start_spare(j, r, &s))
         f = start_new(j, r, &s);
     if (f.code) {

@@ -25,18 +25,13 @@ void memory_init(void)
         kmsg_log(KMSG_WARNING, "initd may be paged out", NULL, errno);
 }
 
-static bool lives(const struct job *j)
-{
-    return j->state != JOB_FREE && j->state != JOB_FINISHED;
-}
-
 /* A job that waits for its script does not grow. */
 static bool anything_runs(void)
 {
     if (service_pid() > 0)
         return true;
     for (unsigned i = 0; i < JOBS_MAX; i++)
-        if (job_is_active(i) && lives(job_at(i)) && job_at(i)->state != JOB_PRIMED)
+        if (job_is_active(i) && job_lives(job_at(i)) && job_at(i)->state != JOB_PRIMED)
             return true;
     return false;
 }
@@ -66,7 +61,7 @@ static bool kill_largest(void)
 
     for (unsigned i = 0; i < JOBS_MAX; i++) {
         struct job *j = job_at(i);
-        uint64_t held = lives(j) ? held_by(&j->cgroup, j->pid) : 0;
+        uint64_t held = job_lives(j) ? held_by(&j->cgroup, j->pid) : 0;
         if (held > most) {
             most = held;
             largest = j;

@@ -404,6 +404,7 @@ static int take_exec(struct body_exec *b, json_t *j, const char *language, const
         {"timeout", FIELD_NUMBER, &b->run.timeout, 1, limits->timeout},
         {"max_output", FIELD_NUMBER, &b->run.max_output, 1, limits->output},
         FIELD_IS_FLAG("background", FIELD_BOOL, &b->background),
+        FIELD_IS_FLAG("keep_processes", FIELD_BOOL, &b->keep),
         {0},
     };
     json_t *argv = fields_member(j, "argv"), *files = fields_member(j, "files");

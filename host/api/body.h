@@ -92,6 +92,7 @@ struct body_exec {
     struct body_run run;
     char **argv;     /* ends with NULL; NULL: run has a program */
     bool background; /* answer when the command has started */
+    bool keep;       /* what it leaves running lives until the session ends */
 };
 
 /* language: the session's. */

@@ -175,6 +175,7 @@ static int session_execute(struct exchange *x, struct session_user *u, struct ru
     cleanup_free const char **env = words_of(session_env(u->session), request->env);
     request->env = env;
     request->argv = (const char *const *)x->exec.argv;
+    request->keep_processes = x->exec.keep;
     run_result_init(ret);
     int result = run_on_machine(&u->machine, session_supervisor(u->session), session_target(u->session),
                                 request, ret, e);

@@ -99,7 +99,8 @@ static int start_background(struct exchange *x, struct session_user *u)
                                .env = {.data = p.env.data, .size = (uint32_t)p.env.size},
                                .cwd = cwd,
                                .uid = PROGRAM_UID,
-                               .gid = PROGRAM_UID};
+                               .gid = PROGRAM_UID,
+                               .flags = x->exec.keep ? PROTO_JOB_KEEP : 0};
     int result = guest_start_job(&u->machine.guest, &m, &started, deadline_in_ms(START_MS), &e);
     program_done(&p);
     if (result < 0)

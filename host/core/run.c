@@ -179,8 +179,9 @@ static int feed(struct task *t, const struct job_io *io, int64_t deadline, struc
     return guest_run_job(t->guest, NULL, &m, io, deadline, ret, e);
 }
 
-static int execute(struct task *t, const struct buffer *argv, const char *cwd, uint32_t wall_ms,
-                   const struct job_io *io, int64_t deadline, struct msg_exit *ret, struct error *e)
+static int execute(struct task *t, const struct buffer *argv, const char *cwd, uint16_t flags,
+                   uint32_t wall_ms, const struct job_io *io, int64_t deadline, struct msg_exit *ret,
+                   struct error *e)
 {
     const struct program *p = &t->program;
     const struct msg_exec m = {.argv = {.data = argv->data, .size = (uint32_t)argv->size},
@@ -208,8 +209,8 @@ static int build(struct task *t, int64_t deadline, struct error *e)
     t->result->timeout = r->build_timeout < r->timeout ? r->build_timeout : r->timeout;
     int result = write_files(t, deadline, &why);
     if (result == 0)
-        result = execute(t, &argv, t->program.directory, 0, limit_of(t, r->build_timeout), &io, deadline, &exit,
-                         &why);
+        result = execute(t, &argv, t->program.directory, 0, limit_of(t, r->build_timeout), &io, deadline,
+                         &exit, &why);
     t->result->build.ns = clock_monotonic_ns() - start;
     return conclude(t, &t->result->build, result, &exit, &why, e);
 }
@@ -242,7 +243,8 @@ static int start(struct task *t, int64_t deadline, struct error *e)
         if (!t->language->build || r->argv)
             result = write_files(t, deadline, &why);
         if (result == 0)
-            result = execute(t, &t->program.argv, cwd, limit_of(t, r->timeout), &io, deadline, &exit, &why);
+            result = execute(t, &t->program.argv, cwd, r->keep_processes ? PROTO_JOB_KEEP : 0,
+                             limit_of(t, r->timeout), &io, deadline, &exit, &why);
         if (result < 0 && r->cwd && (why.kind == ERROR_REFUSED || why.kind == ERROR_NOT_FOUND))
             error_wrap(&why, "cannot start the program in %s", cwd);
     }
@@ -306,8 +308,8 @@ static int find_language(struct language *ret, const char *data, const struct ru
 {
     const struct source_file *first = r->sources->count ? &r->sources->files[0] : NULL;
     const char *file = r->entry;
-
     const struct source_file *program;
+
     if (r->language)
         return language_find(ret, data, r->language, e);
     if (!file && r->sources->tree) {

@@ -32,7 +32,9 @@ struct run_request {
     uint64_t vcpus;          /* 0: as the language says */
     uint64_t disk_mib;       /* of a scratch disk for all that is written; 0: as the image says */
     bool cold;               /* boot instead of restoring a snapshot */
-    bool unprimed;           /* start the interpreter anew, also where the snapshot holds one that waits */
+    bool
+        keep_processes; /* of the program, where the VM lives on (a session): what it leaves running is not killed */
+    bool unprimed;            /* start the interpreter anew, also where the snapshot holds one that waits */
     run_on_output *on_output; /* of the program */
     void *context;
     run_on_output *on_build_output; /* of the build command */

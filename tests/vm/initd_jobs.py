@@ -43,6 +43,115 @@ def a_daemon_that_goes_on_writing(guest):
     assert short.out.count(b".") >= 5, short.out
 
 
+# ---- what a job leaves running ---------------------------------------------------------------------
+
+KEEP = dict(flags=C.JOB_KEEP, **USER)
+LEAVE = "sleep 1000 </dev/null >/dev/null 2>&1 & echo $!"
+
+
+def lives(guest, pid):
+    return guest.c.shell(f"kill -0 {pid} 2>/dev/null").exit.status == 0
+
+
+def wait_until_gone(guest, pid):
+    for _ in range(600):
+        if not lives(guest, pid):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"process {pid} lives on")
+
+
+def group_of(guest, pid):
+    return guest.c.shell(f"cat /proc/{pid}/cgroup").out
+
+
+@scenario
+def what_is_left_is_kept_when_asked(guest):
+    left = guest.c.shell(LEAVE, **USER)
+    expect((cause(left), left.exit.flags), ((C.CAUSE_EXITED, 0, 0), 0))
+    wait_until_gone(guest, int(left.out))
+    job = guest.c.shell(LEAVE + "; exit 3", memory=64 << 20, pids=7, **KEEP)
+    expect((cause(job), job.exit.flags), ((C.CAUSE_EXITED, 0, 3), C.EXIT_KEPT))
+    pid = int(job.out)
+    # Nobody else gets its group, whose limits hold.
+    group = group_of(guest, pid)
+    for _ in range(40):
+        expect(guest.c.shell("cat /proc/self/cgroup").out == group, False)
+    directory = "/sys/fs/cgroup" + group.decode().strip().split(":")[2]
+    expect(guest.c.shell(f"cat {directory}/memory.max {directory}/pids.max").out, b"67108864\n7\n")
+    expect(guest.c.jobs()[job.job], C.JOB_ENDED)
+    # Nor does it end with the connection, or when the guest is made ready for a snapshot.
+    guest.disconnect()
+    guest.connect()
+    expect(lives(guest, pid), True)
+    guest.c.request("QUIESCE")
+    guest.c.resume()
+    expect(lives(guest, pid), True)
+    guest.c.request("KILL_JOB", job=job.job)
+    wait_until_gone(guest, pid)
+    # Nothing to keep is nothing kept.
+    expect(guest.c.shell("true", **KEEP).exit.flags, 0)
+
+
+@scenario
+def what_is_kept_holds_the_output(guest):
+    job = guest.c.shell("sleep 1000 & echo $!", **KEEP)
+    expect((cause(job), job.exit.flags), ((C.CAUSE_EXITED, 0, 0), C.EXIT_OUTPUT_HELD | C.EXIT_KEPT))
+    expect(lives(guest, int(job.out)), True)
+    guest.c.request("RELEASE", job=job.job)
+    wait_until_gone(guest, int(job.out))
+    # One that goes on writing is waited for as long as the job may run, and ends when it writes for nobody.
+    job = guest.c.shell("(while echo x; do :; done; sleep 1000) & echo $!", wall_ms=1000, **KEEP)
+    expect((cause(job), job.exit.flags), ((C.CAUSE_EXITED, 0, 0), C.EXIT_OUTPUT_HELD | C.EXIT_KEPT))
+    wait_until_gone(guest, int(job.out.split()[0]))
+
+
+@scenario
+def a_job_that_is_killed_keeps_nothing(guest):
+    job = guest.c.start(["/bin/sh", "-c", LEAVE + "; sleep 1000"], **KEEP)
+    job.wait_output("\n")
+    job.control("KILL")
+    job.wait()
+    expect((job.exit.cause, job.exit.flags), (C.CAUSE_CANCELLED, 0))
+    wait_until_gone(guest, int(job.out))
+    job = guest.c.shell(LEAVE + "; sleep 1000", wall_ms=500, **KEEP)
+    expect((job.exit.cause, job.exit.flags), (C.CAUSE_TIMEOUT, 0))
+    wait_until_gone(guest, int(job.out))
+
+
+@scenario
+def what_is_kept_has_its_limit_of_memory(guest):
+    job = guest.c.shell("(sleep 1; tail /dev/zero) </dev/null >/dev/null 2>&1 & echo $!", memory=32 << 20, **KEEP)
+    expect(job.exit.flags, C.EXIT_KEPT)
+    wait_until_gone(guest, int(job.out))
+    job = guest.c.shell("(sleep 1; exec tail /dev/zero) </dev/null >/dev/null 2>&1 & echo $!", **KEEP)
+    expect(job.exit.flags, C.EXIT_KEPT)
+    wait_until_gone(guest, int(job.out))
+
+
+@scenario
+def as_many_are_kept_as_there_are_jobs(guest):
+    jobs_max = guest.c.welcome.jobs_max
+    jobs = [guest.c.shell(LEAVE, **KEEP) for _ in range(jobs_max)]
+    expect([job.exit.flags for job in jobs], [C.EXIT_KEPT] * jobs_max)
+    guest.c.refused("EXEC", C.ERR_LIMIT, argv=["/bin/true"])
+    # One that is released, one that ends, and one that is killed make room again.
+    guest.c.request("RELEASE", job=jobs[5].job)
+    expect(guest.c.shell(f"kill {int(jobs[6].out)}", **USER).exit.status, 0)
+    wait_until_gone(guest, int(jobs[6].out))
+    guest.c.request("KILL_JOB", job=jobs[7].job)
+    more = [guest.c.start(["/bin/sleep", "1000"]).wait_started() for _ in range(3)]
+    expect([lives_on for lives_on in guest.c.jobs().values() if lives_on == C.JOB_RUNNING], [C.JOB_RUNNING] * 3)
+    guest.c.refused("EXEC", C.ERR_LIMIT, argv=["/bin/true"])
+    for job in more:
+        job.control("KILL")
+        job.wait()
+    kept = [job for i, job in enumerate(jobs) if i not in (5, 6, 7)]
+    expect([lives(guest, int(job.out)) for job in kept], [True] * len(kept))
+    for job in kept:
+        guest.c.request("RELEASE", job=job.job)
+
+
 @scenario
 def a_job_that_closes_its_output(guest):
     began = time.monotonic()

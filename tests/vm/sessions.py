@@ -188,6 +188,18 @@ def test_programs(s):
     expect("a command in the background", (status, value["status"]), (202, "running"))
     expect("it runs on", x.sh(f"kill -0 {value['pid']} && echo alive"), "alive\n")
     expect("and can be ended", x.sh(f"kill {value['pid']}; while kill -0 {value['pid']} 2>/dev/null; do sleep 0.1; done; echo gone"), "gone\n")
+    leave = ["sh", "-c", "nohup sleep 1000 </dev/null >/dev/null 2>&1 & echo $!"]
+    gone = "while kill -0 %s 2>/dev/null; do sleep 0.1; done; echo gone"
+    expect("what a call leaves running ends with it", x.sh(gone % x.execute(argv=leave)["stdout"].strip()), "gone\n")
+    pid = x.execute(argv=leave, keep_processes=True)["stdout"].strip()
+    code = "import subprocess; print(subprocess.Popen(['sleep', '1000'], start_new_session=True, stdout=subprocess.DEVNULL).pid)"
+    by_code = x.execute(code=code, keep_processes=True)["stdout"].strip()
+    expect("unless it is to be kept", x.sh(f"kill -0 {pid} {by_code} && echo alive"), "alive\n")
+    expect("and can be ended", x.sh(f"kill {pid} {by_code}; " + (gone % pid) + "; " + (gone % by_code)), "gone\ngone\n")
+    expect("32 are kept, and no more", [len({x.execute(argv=leave, keep_processes=True)["stdout"] for _ in range(32)}),
+                                        x.execute(argv=["true"])[0]], [32, 400])
+    x.close()
+    x = Session(s, env={"ONE": "session"})
     expect("no such program", x.execute(argv=["/no/such"])[0], 400)
     for what, body in (("nothing", {}), ("both", {"argv": ["a"], "code": "b"}), ("an empty argv", {"argv": []}),
                        ("an unknown field", {"argv": ["a"], "x": 1}), ("a long timeout", {"argv": ["a"], "timeout": 10**6})):
