@@ -212,7 +212,10 @@ static int take_one_stdin(struct body_run *b, const json_t *v, const json_t *enc
     if (fields_content("stdin", v, encoding, s, r) < 0)
         return -1;
     if (s->size > BODY_STDIN_MAX)
-        return refuse(r, REFUSAL_TOO_LARGE, "\"stdin\" is larger than 1 MiB");
+        return refuse(
+            r, REFUSAL_TOO_LARGE,
+            "\"stdin\" is larger than 1 MiB; up to %u MiB can be sent as a part of multipart/form-data",
+            BODY_STDIN_PART_MAX >> 20);
     return 0;
 }
 

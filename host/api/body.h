@@ -13,7 +13,9 @@
 
 #define BODY_SIZE_MAX (48u << 20)             /* bytes: the largest program, with escapes or base64 */
 #define BODY_VALUES_MAX 20000                 /* members and elements */
-#define BODY_STDIN_MAX (1u << 20)             /* bytes of one standard input */
+#define BODY_STDIN_MAX (1u << 20)             /* bytes of one standard input in JSON, */
+#define BODY_STDIN_PART_MAX (64u << 20)       /* and of one that is a part of the body (server.h) */
+#define BODY_PARTS_MAX (64u << 10)            /* bytes between the parts */
 #define BODY_BATCH_MAX 64                     /* standard inputs of one request */
 #define BODY_DISK_MAX 65536                   /* MiB of a scratch disk */
 #define BODY_MEMORY_MIN 64                    /* MiB; with less a guest's kernel may not come up */

@@ -9,7 +9,7 @@
 
 #define ANSWER_SMALL (64u << 10) /* bytes of an answer that is not counted */
 /* One answer counts as no more, so that what a raised limit of output allows is answered while little else is held. */
-#define ANSWER_COUNTED_MAX (BODIES_MAX / 4 * 3)
+#define ANSWER_COUNTED_MAX (BODIES_MAX / 8 * 3)
 
 struct exchange *exchange_new(struct api_server *s, const char *method, const char *path)
 {
@@ -20,7 +20,7 @@ struct exchange *exchange_new(struct api_server *s, const char *method, const ch
     snprintf(x->method, sizeof(x->method), "%s", method);
     x->path = text_copy(path);
     x->started_ns = clock_monotonic_ns();
-    x->cancel_fd = -1;
+    x->cancel_fd = x->stdin_fd = -1;
     pthread_mutex_init(&x->lock, NULL);
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
@@ -39,7 +39,11 @@ void exchange_unref(struct exchange *x)
 {
     if (--x->references > 0)
         return;
-    x->server->bodies -= x->body.size + x->held;
+    x->server->bodies -= x->held;
+    tokens_release(x->server->tokens, x->client, x->held);
+    if (x->parts)
+        MHD_destroy_post_processor(x->parts);
+    close_fd(&x->stdin_fd);
     buffer_free(&x->body);
     buffer_free(&x->answer.body);
     buffer_free(&x->out);
@@ -238,13 +242,21 @@ int exchange_fail(struct exchange *x, const struct error *e)
 
 int exchange_hold(struct exchange *x, size_t size)
 {
-    if (atomic_fetch_add(&x->server->bodies, size) + size > BODIES_MAX) {
-        x->server->bodies -= size;
+    struct api_server *s = x->server;
+    size_t held = atomic_fetch_add(&s->bodies, size) + size;
+    int result = 0;
+
+    if (held > BODIES_MAX) {
         x->refusal.retry_after = 1;
-        return refuse(&x->refusal, REFUSAL_OVERLOAD, "the server holds too many requests");
+        result = refuse(&x->refusal, REFUSAL_OVERLOAD, "the server holds too many requests");
+    } else {
+        result = tokens_hold(s->tokens, x->client, size, held, BODIES_MAX, &x->refusal);
     }
-    x->held += size;
-    return 0;
+    if (result < 0)
+        s->bodies -= size;
+    else
+        x->held += size;
+    return result;
 }
 
 /* False: there is no room. Otherwise the twin belongs to its worker, which may be done with it before this returns. */
@@ -278,8 +290,11 @@ int exchange_detach(struct exchange *x, const char *kind, enum route_lane lane,
     twin->create = x->create;
     x->run = (struct body_run){0};
     x->create = (struct body_create){0};
+    twin->stdin_fd = x->stdin_fd;
+    x->stdin_fd = -1;
     /* What was read from the body is held until the twin is done. */
-    twin->held = x->body.size;
+    twin->held = x->held;
+    x->held = 0;
     buffer_free(&x->body);
     if (exchange_begin_work(twin) == 0) {
         if (operations_add(&s->operations, kind, twin->client_name, twin->id, twin->operation) < 0) {

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/epoll.h>
+#include <unistd.h>
 
 #define CONNECTIONS_MAX 2000
 #define HEAD_MAX 32768 /* bytes of a request's path and headers */
@@ -202,19 +203,42 @@ static int check_host(struct exchange *x)
         "this server is for this machine only; the Host header must be localhost, 127.0.0.1 or [::1]");
 }
 
+int http_check_origin(struct exchange *x)
+{
+    const char *origin = header(x, "Origin"), *host = header(x, "Host"), *allowed = x->server->options->cors;
+    const char *rest = origin ? strstr(origin, "://") : NULL;
+
+    if (!origin || (allowed && (strcmp(allowed, "*") == 0 || strcmp(allowed, origin) == 0)) ||
+        (rest && host && strcasecmp(rest + 3, host) == 0))
+        return 0;
+    return refuse(&x->refusal, REFUSAL_ORIGIN, "pages of this origin may not use the API; see --cors-origin");
+}
+
+static bool is_type(const char *type, const char *wanted)
+{
+    size_t word = type ? strcspn(type, "; \t") : 0;
+
+    return word == strlen(wanted) && strncasecmp(type, wanted, word) == 0;
+}
+
 static int check_body_head(struct exchange *x)
 {
     const char *type = header(x, "Content-Type"), *length = header(x, "Content-Length");
-    uint64_t size = 0;
+    bool parts = x->route->body == ROUTE_PROGRAM && is_type(type, "multipart/form-data");
+    uint64_t size = 0, max = BODY_SIZE_MAX + (parts ? BODY_STDIN_PART_MAX + BODY_PARTS_MAX : 0);
 
-    if (length && x->route->body && text_to_u64(length, 0, UINT64_MAX, &size) && size > BODY_SIZE_MAX)
-        return refuse(&x->refusal, REFUSAL_TOO_LARGE, "the body is larger than %u MiB", BODY_SIZE_MAX >> 20);
-    if (x->route->body != ROUTE_JSON)
+    if (length && x->route->body && text_to_u64(length, 0, UINT64_MAX, &size) && size > max)
+        return refuse(&x->refusal, REFUSAL_TOO_LARGE, "the body is larger than %llu MiB",
+                      (unsigned long long)max >> 20);
+    /* Unlike JSON, a page of any origin can send a form without asking first. */
+    if (parts)
+        return http_check_origin(x) < 0 ? -1 : parts_begin(x);
+    if (x->route->body != ROUTE_JSON && x->route->body != ROUTE_PROGRAM)
         return 0;
-    size_t word = type ? strcspn(type, "; \t") : 0;
-    if (word != strlen("application/json") || strncasecmp(type, "application/json", word) != 0)
+    if (!is_type(type, "application/json"))
         return refuse(&x->refusal, REFUSAL_MEDIA_TYPE,
-                      "the body must be JSON: Content-Type: application/json");
+                      "the body must be JSON: Content-Type: application/json%s",
+                      x->route->body == ROUTE_PROGRAM ? ", or multipart/form-data" : "");
     return 0;
 }
 
@@ -294,16 +318,14 @@ static int check_head(struct exchange *x)
 
 static int take_body(struct exchange *x, const char *data, size_t size)
 {
-    struct api_server *s = x->server;
-
     if (!x->route->body)
         return 0; /* of a GET or DELETE: of no meaning */
+    if (x->parts)
+        return parts_take(x, data, size);
     if (x->body.size + size > BODY_SIZE_MAX)
         return refuse(&x->refusal, REFUSAL_TOO_LARGE, "the body is larger than %u MiB", BODY_SIZE_MAX >> 20);
-    if (atomic_fetch_add(&s->bodies, size) + size > BODIES_MAX) {
-        s->bodies -= size;
-        return refuse(&x->refusal, REFUSAL_OVERLOAD, "the server holds too many requests");
-    }
+    if (exchange_hold(x, size) < 0)
+        return -1;
     buffer_add(&x->body, data, size);
     return 0;
 }
@@ -311,13 +333,17 @@ static int take_body(struct exchange *x, const char *data, size_t size)
 /* 1: the answer was given before; 0: do it; -1 refused. */
 static int begin_key(struct exchange *x)
 {
-    char digest[DIGEST_HEX_SIZE], whole[DIGEST_HEX_SIZE];
+    char digest[DIGEST_HEX_SIZE], input[DIGEST_HEX_SIZE] = "", whole[DIGEST_HEX_SIZE];
+    struct error e = {0};
     const char *key = header(x, "Idempotency-Key");
 
     if (!key || strcmp(x->method, "POST") != 0)
         return 0;
     digest_bytes(x->body.data ? x->body.data : "", x->body.size, digest);
-    cleanup_free char *text = text_format("%s %s", x->path, digest);
+    if (x->stdin_fd >= 0 &&
+        (lseek(x->stdin_fd, 0, SEEK_SET) < 0 || digest_fd(x->stdin_fd, NULL, input, &e) < 0))
+        return refuse(&x->refusal, REFUSAL_FAILED, "%.600s", e.text);
+    cleanup_free char *text = text_format("%s %s %s", x->path, digest, input);
     digest_bytes(text, strlen(text), whole);
     int result = keys_begin(&x->server->keys, x->client_name, key, whole, &x->answer, &x->refusal);
     if (result == 0)
@@ -364,7 +390,7 @@ static enum MHD_Result dispatch(struct exchange *x)
 {
     x->dispatched = true;
     connections_received(&x->server->connections, x->connection);
-    if (x->refused_early)
+    if (x->refused_early || (x->parts && parts_end(x) < 0))
         return send_refusal(x);
     int known = begin_key(x);
     if (known != 0)

@@ -26,7 +26,7 @@
     R(CANCELLED, "E014", 409)        /* the run was cancelled */                                             \
     R(STOPPING, "E015", 503)         /* the server is shutting down */                                       \
     R(WRONG_HOST, "E016", 421)       /* the Host header names another server */                              \
-    R(ORIGIN, "E017", 403)           /* a page of another origin may not open a WebSocket */                 \
+    R(ORIGIN, "E017", 403)           /* a page of another origin may not do this */                          \
     R(GONE, "E018", 410)             /* the session has ended */                                             \
     R(UPGRADE, "E019", 426)          /* the path is for WebSockets */                                        \
     R(RANGE, "E020", 416)            /* the file has no such bytes */                                        \

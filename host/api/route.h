@@ -13,7 +13,8 @@ struct backend;
 /* Who does the work: the thread that speaks HTTP, for what never waits; or workers. */
 enum route_lane { LANE_NONE, LANE_RUN, LANE_MAKE, LANE_LIST, LANE_SESSION, LANE_COUNT };
 
-enum route_body { ROUTE_NO_BODY, ROUTE_JSON, ROUTE_BYTES };
+/* ROUTE_PROGRAM: JSON, alone or in parts (server.h). */
+enum route_body { ROUTE_NO_BODY, ROUTE_JSON, ROUTE_BYTES, ROUTE_PROGRAM };
 
 struct route {
     const char *method;

@@ -5,6 +5,7 @@
 #include "base/jsontext.h"
 #include "core/result.h"
 
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -101,9 +102,14 @@ static void end_stream(struct one_run *o, json_t *j)
 /* ---- one run ------------------------------------------------------------------------------------- */
 
 /* An fd with the bytes to be read, -1 for none; the caller closes it. */
-static int open_stdin(const struct body_run *b, size_t which, int *ret, struct error *e)
+static int open_stdin(const struct exchange *x, size_t which, int *ret, struct error *e)
 {
-    *ret = -1;
+    const struct body_run *b = &x->run;
+
+    *ret = x->stdin_fd >= 0 ? fcntl(x->stdin_fd, F_DUPFD_CLOEXEC, 3) : -1;
+    if (x->stdin_fd >= 0)
+        return *ret < 0 || lseek(*ret, 0, SEEK_SET) < 0 ? error_errno(e, "cannot hold the standard input")
+                                                        : 0;
     if (which >= b->stdin_count)
         return 0;
     const struct buffer *s = &b->stdins[which];
@@ -230,7 +236,7 @@ static json_t *run_one(struct exchange *x, struct backend *b, struct session_use
         .request = &request, .cancel_fd = x->cancel_fd, .on_turn = x->stream ? on_turn : NULL, .context = x};
     struct error e = {0};
     json_t *j = NULL;
-    int result = open_stdin(body, which, &request.stdin_fd, &e);
+    int result = open_stdin(x, which, &request.stdin_fd, &e);
 
     if (result == 0)
         result = u ? session_execute(x, u, &request, &o.result, &e) : backend_execute(b, &run, &o.result, &e);
@@ -343,7 +349,8 @@ static int prepare(struct exchange *x, int (*work)(struct exchange *, struct bac
 {
     const struct body_limits limits = server_limits(x->server);
 
-    if (body_run_parse(&x->run, x->body.data, x->body.size, &limits, &x->refusal) < 0)
+    if (body_run_parse(&x->run, x->body.data, x->body.size, &limits, &x->refusal) < 0 ||
+        parts_check(x, true) < 0)
         return -1;
     if (x->run.batch && (x->stream || work == work_execute))
         return refuse(&x->refusal, REFUSAL_INVALID,

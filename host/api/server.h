@@ -72,6 +72,9 @@ struct exchange {
     int64_t started_ns, queued_ns;
 
     struct buffer body;
+    struct MHD_PostProcessor *parts; /* of a body in parts; NULL: it has none, or all are taken */
+    int stdin_fd; /* owned; the part that is the program's standard input; -1: there is none */
+    size_t stdin_size;
     bool dispatched;
     bool refused_early; /* the rest of the body is dropped */
     struct refusal refusal;
@@ -86,7 +89,7 @@ struct exchange {
     char *guest_path;             /* owned; of one of its files */
     struct file_query file;
     struct terminal_query terminal;
-    size_t held;                      /* bytes besides the body, counted as such */
+    size_t held;                      /* bytes of body, standard input and answer that were counted */
     bool upgrade;                     /* to a WebSocket */
     char operation[OPERATION_ID_MAX]; /* of one without a connection */
     json_t *result;                   /* of that */
@@ -170,7 +173,7 @@ int exchange_answer(struct exchange *x, int status, json_t *j);
 int refuse_error(struct api_server *s, const struct error *e, const char *trace_id, struct refusal *r);
 int exchange_fail(struct exchange *x, const struct error *e);
 
-/* Counts bytes that its answer will hold; -1 with a refusal: there are too many. */
+/* Counts bytes that it holds, until its end; -1 with a refusal: all exchanges hold too many, or its client's do. */
 int exchange_hold(struct exchange *x, size_t size);
 
 /*
@@ -193,7 +196,23 @@ int stream_wait(struct exchange *x, int64_t deadline);
 /* Reads what is there: as MHD_ContentReaderCallback. */
 ssize_t stream_read(void *exchange, uint64_t position, char *out, size_t max);
 
+/* ---- parts.c ------------------------------------------------------------------------------------- */
+
+/*
+ * A body of multipart/form-data: "request" is the JSON that otherwise is all of the body, "stdin" the program's standard
+ * input, any bytes. It is taken apart as it comes.
+ */
+int parts_begin(struct exchange *x);
+int parts_take(struct exchange *x, const char *data, size_t size);
+int parts_end(struct exchange *x);
+
+/* The request does not give its standard input twice, and its program can have one. */
+int parts_check(struct exchange *x, bool possible);
+
 /* ---- http.c -------------------------------------------------------------------------------------- */
+
+/* -1: the request comes from a page of an origin that may not use the API. */
+int http_check_origin(struct exchange *x);
 
 /* Suspends the connection; from now on its client may go away, which cancels. */
 void http_suspend(struct exchange *x);

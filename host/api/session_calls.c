@@ -72,6 +72,8 @@ int handle_session_execute(struct exchange *x)
         return refuse(&x->refusal, REFUSAL_INVALID, "a command in the background has no stream");
     x->run = x->exec.run;
     x->exec.run = (struct body_run){0};
+    if (parts_check(x, !x->exec.background) < 0)
+        return -1;
     /* A single file keeps its name, too: it stays there. */
     if (!x->run.entry && !x->exec.argv && x->run.sources.files[0].name)
         x->run.entry = text_copy(x->run.sources.files[0].name);

@@ -54,18 +54,6 @@ struct terminal {
 /* ---- the request --------------------------------------------------------------------------------- */
 
 /* Browsers let any page open a WebSocket anywhere, and tell which one it was. */
-static int check_origin(struct exchange *x)
-{
-    const char *origin = http_header(x, "Origin"), *host = http_header(x, "Host"),
-               *allowed = x->server->options->cors;
-    const char *rest = origin ? strstr(origin, "://") : NULL;
-
-    if (!origin || (allowed && (strcmp(allowed, "*") == 0 || strcmp(allowed, origin) == 0)) ||
-        (rest && host && strcasecmp(rest + 3, host) == 0))
-        return 0;
-    return refuse(&x->refusal, REFUSAL_ORIGIN, "pages of this origin may not use the API; see --cors-origin");
-}
-
 static int take_cells(struct exchange *x, const char *name, uint16_t usual, uint16_t *ret)
 {
     const char *text = http_query(x, name);
@@ -89,7 +77,7 @@ int handle_terminal(struct exchange *x)
         return refuse(&x->refusal, REFUSAL_UPGRADE, "this path is for WebSockets of version 13");
     if (!websocket_accept(http_header(x, "Sec-WebSocket-Key"), accept))
         return refuse(&x->refusal, REFUSAL_INVALID, "Sec-WebSocket-Key must be 16 bytes in base64");
-    if (check_origin(x) < 0 || take_cells(x, "cols", 80, &x->terminal.cols) < 0 ||
+    if (http_check_origin(x) < 0 || take_cells(x, "cols", 80, &x->terminal.cols) < 0 ||
         take_cells(x, "rows", 24, &x->terminal.rows) < 0)
         return -1;
     if (command && (!command[0] || strlen(command) > COMMAND_MAX))

@@ -23,6 +23,7 @@ struct client {
     double tokens;  /* of the bucket */
     int64_t filled; /* when, 0: never */
     uint64_t working;
+    size_t held;
 };
 
 struct tokens {
@@ -261,6 +262,27 @@ void tokens_end_work(struct tokens *t, int client)
 {
     pthread_mutex_lock(&t->lock);
     t->clients[client].working--;
+    pthread_mutex_unlock(&t->lock);
+}
+
+int tokens_hold(struct tokens *t, int client, size_t size, size_t held, size_t max, struct refusal *r)
+{
+    pthread_mutex_lock(&t->lock);
+    struct client *c = &t->clients[client];
+    size_t own = c->held + size, others = held > own ? held - own : 0;
+    bool fits = !t->path || (others < max && own <= (max - others) / 2);
+    c->held += fits ? size : 0;
+    pthread_mutex_unlock(&t->lock);
+    if (fits)
+        return 0;
+    r->retry_after = 1;
+    return refuse(r, REFUSAL_LIMIT, "your requests and answers hold too much of the server's memory");
+}
+
+void tokens_release(struct tokens *t, int client, size_t size)
+{
+    pthread_mutex_lock(&t->lock);
+    t->clients[client].held -= size;
     pthread_mutex_unlock(&t->lock);
 }
 

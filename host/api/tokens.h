@@ -47,6 +47,14 @@ int tokens_take_request(struct tokens *t, int client, int64_t now, struct refusa
 int tokens_begin_work(struct tokens *t, int client, struct refusal *r);
 void tokens_end_work(struct tokens *t, int client);
 
+/*
+ * Counts bytes that a client's requests hold, until tokens_release(): so many that all of them together hold held of max
+ * bytes. -1: the client would have more than half of what others leave, so there is always room for somebody else. When
+ * there are no tokens, and so no others, everything is the client's.
+ */
+int tokens_hold(struct tokens *t, int client, size_t size, size_t held, size_t max, struct refusal *r);
+void tokens_release(struct tokens *t, int client, size_t size);
+
 /* Copies the client's name; "anonymous" when there are no tokens. */
 void tokens_name(struct tokens *t, int client, char out[static 65]);
 

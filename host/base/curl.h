@@ -19,6 +19,13 @@
     F(easy_strerror)                                                                                         \
     F(slist_append)                                                                                          \
     F(slist_free_all)                                                                                        \
+    F(mime_init)                                                                                             \
+    F(mime_addpart)                                                                                          \
+    F(mime_name)                                                                                             \
+    F(mime_type)                                                                                             \
+    F(mime_data)                                                                                             \
+    F(mime_data_cb)                                                                                          \
+    F(mime_free)                                                                                             \
     F(multi_init)                                                                                            \
     F(multi_add_handle)                                                                                      \
     F(multi_remove_handle)                                                                                   \

@@ -135,7 +135,7 @@ static const char details[] =
     "With --api a server (capsid api) runs the program, with its images, settings and limits; standard input "
     "is "
     "sent\n"
-    "whole, up to 1 MiB. A busy server is asked a few times. Ctrl-C ends the program there too. --api '' "
+    "whole, up to 64 MiB. A busy server is asked a few times. Ctrl-C ends the program there too. --api '' "
     "runs "
     "it here.\n";
 

@@ -188,7 +188,8 @@ static int set_words(json_t *j, const struct run_request *r, struct error *e)
     return r->cwd ? set_text(j, "cwd", r->cwd, "--cwd", e) : 0;
 }
 
-static int set_stdin(json_t *j, const struct run_request *r, const struct cancel *cancel, struct error *e)
+static int set_stdin(json_t *j, const struct run_request *r, const struct cancel *cancel,
+                     struct buffer *ret_input, struct error *e)
 {
     cleanup_buffer struct buffer input = {0};
     cleanup_free char *chunk = memory_allocate(READ_CHUNK);
@@ -211,12 +212,17 @@ static int set_stdin(json_t *j, const struct run_request *r, const struct cancel
                 "put it in a file of the program, or run without --api",
                 CLIENT_STDIN_MAX >> 20);
     }
-    if (r->stdin_fd >= 0)
+    if (input.size > CLIENT_STDIN_JSON_MAX) {
+        *ret_input = input;
+        input = (struct buffer){0};
+    } else if (r->stdin_fd >= 0) {
         set_bytes(j, "stdin", "stdin_encoding", &input);
+    }
     return 0;
 }
 
-json_t *client_body(const struct client *c, const struct run_request *r, uint64_t max_output, struct error *e)
+json_t *client_body(const struct client *c, const struct run_request *r, uint64_t max_output,
+                    struct buffer *ret_input, struct error *e)
 {
     const struct {
         const char *name;
@@ -235,7 +241,8 @@ json_t *client_body(const struct client *c, const struct run_request *r, uint64_
     if (r->unprimed)
         json_object_set_new(j, "prime", json_false());
     if ((!r->language || set_text(j, "language", r->language, "--lang", e) == 0) &&
-        set_sources(j, r, e) == 0 && set_words(j, r, e) == 0 && set_stdin(j, r, &c->cancel, e) == 0)
+        set_sources(j, r, e) == 0 && set_words(j, r, e) == 0 &&
+        set_stdin(j, r, &c->cancel, ret_input, e) == 0)
         return j;
     json_decref(j);
     return NULL;

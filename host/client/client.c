@@ -24,6 +24,9 @@ struct call {
     char *base;
     const char *socket;
     char *body;
+    struct buffer input; /* the program's standard input, where it is a part of its own; */
+    size_t input_sent;
+    curl_mime *parts; /* and then both of them */
     size_t size_max;  /* of the answer, or a line of it */
     int64_t patience; /* ns that may still be spent waiting for the server, over all attempts */
     char curl_error[CURL_ERROR_SIZE];
@@ -342,8 +345,52 @@ static void set_options(struct call *c, const char *url)
     l->easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, on_body);
     l->easy_setopt(c->curl, CURLOPT_WRITEDATA, c);
     l->easy_setopt(c->curl, CURLOPT_HTTPHEADER, c->headers);
+    if (c->parts) {
+        l->easy_setopt(c->curl, CURLOPT_MIMEPOST, c->parts);
+        return;
+    }
     l->easy_setopt(c->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(c->body));
     l->easy_setopt(c->curl, CURLOPT_POSTFIELDS, c->body);
+}
+
+static size_t read_input(char *out, size_t unit, size_t count, void *context)
+{
+    struct call *c = context;
+    size_t left = c->input.size - c->input_sent, room = unit * count, size = left < room ? left : room;
+
+    memcpy(out, c->input.data + c->input_sent, size);
+    c->input_sent += size;
+    return size;
+}
+
+/* For another attempt. */
+static int seek_input(void *context, curl_off_t offset, int from)
+{
+    struct call *c = context;
+
+    if (from != SEEK_SET || offset < 0 || (size_t)offset > c->input.size)
+        return CURL_SEEKFUNC_CANTSEEK;
+    c->input_sent = (size_t)offset;
+    return CURL_SEEKFUNC_OK;
+}
+
+/* -1: out of memory. libcurl copies the JSON, but not the input. */
+static int make_parts(struct call *c)
+{
+    const struct curl_functions *l = c->lib;
+
+    c->parts = l->mime_init(c->curl);
+    curl_mimepart *request = c->parts ? l->mime_addpart(c->parts) : NULL,
+                  *input = request ? l->mime_addpart(c->parts) : NULL;
+    return input && l->mime_name(request, "request") == CURLE_OK &&
+                   l->mime_type(request, "application/json") == CURLE_OK &&
+                   l->mime_data(request, c->body, CURL_ZERO_TERMINATED) == CURLE_OK &&
+                   l->mime_name(input, "stdin") == CURLE_OK &&
+                   l->mime_type(input, "application/octet-stream") == CURLE_OK &&
+                   l->mime_data_cb(input, (curl_off_t)c->input.size, read_input, seek_input, NULL, c) ==
+                       CURLE_OK
+               ? 0
+               : -1;
 }
 
 static void add_header(struct call *c, const char *header)
@@ -367,19 +414,20 @@ static int prepare(struct call *c, uint64_t max_output, struct error *e)
     c->lib = curl_open("--api", e);
     if (!c->lib)
         return -1;
-    json_t *j = client_body(c->client, c->request, max_output, e);
+    json_t *j = client_body(c->client, c->request, max_output, &c->input, e);
     if (!j)
         return -1;
     c->body = json_dumps(j, JSON_COMPACT);
     json_decref(j);
     c->curl = c->lib->easy_init();
     c->multi = c->lib->multi_init();
-    if (!c->body || !c->curl || !c->multi)
+    if (!c->body || !c->curl || !c->multi || (c->input.size > 0 && make_parts(c) < 0))
         return error_set(e, ERROR_GENERAL, "libcurl: out of memory");
     if (token && !c->socket && strncmp(c->base, "http:", 5) == 0 && !is_local(c->base))
         log_warning("the token goes to %s without encryption; prefer https://", c->client->url);
     add_header(c, c->request->on_output ? "Accept: application/x-ndjson" : "Accept: application/json");
-    add_header(c, "Content-Type: application/json");
+    if (!c->parts)
+        add_header(c, "Content-Type: application/json");
     add_header(c, "Expect:");
     add_header(c, "User-Agent: capsid/" CAPSID_VERSION);
     authorization = token ? text_format("Authorization: Bearer %s", token) : NULL;
@@ -397,6 +445,9 @@ static void call_done(struct call *c)
         c->lib->multi_cleanup(c->multi);
     if (c->curl)
         c->lib->easy_cleanup(c->curl);
+    if (c->parts)
+        c->lib->mime_free(c->parts);
+    buffer_free(&c->input);
     if (c->headers)
         c->lib->slist_free_all(c->headers);
     free(c->base);

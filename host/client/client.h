@@ -10,11 +10,12 @@
 
 #include <jansson.h>
 
-#define CLIENT_STDIN_MAX (1u << 20) /* bytes of standard input that a server takes */
-#define CLIENT_ATTEMPTS_MAX 5       /* requests in all, when the server is busy */
-#define CLIENT_RETRY_SECONDS_MAX 30 /* the longest that is waited before the next */
-#define CLIENT_CONNECT_SECONDS 10   /* until the server takes the connection */
-#define CLIENT_IDLE_SECONDS 60      /* the longest pause within an answer that is no stream */
+#define CLIENT_STDIN_MAX (64u << 20)     /* bytes of standard input that a server takes, */
+#define CLIENT_STDIN_JSON_MAX (1u << 20) /* and of one that is in the JSON */
+#define CLIENT_ATTEMPTS_MAX 5            /* requests in all, when the server is busy */
+#define CLIENT_RETRY_SECONDS_MAX 30      /* the longest that is waited before the next */
+#define CLIENT_CONNECT_SECONDS 10        /* until the server takes the connection */
+#define CLIENT_IDLE_SECONDS 60           /* the longest pause within an answer that is no stream */
 #define CLIENT_RUN_SECONDS 300 /* what a server lets a program run at most, unless it was started otherwise */
 #define CLIENT_ANSWER_MAX                                                                                    \
     (64u << 20) /* bytes of an answer, or a line of a stream, beside what max_output allows */
@@ -42,9 +43,10 @@ int client_run(const struct client *c, const struct run_request *request, uint64
 
 /* ---- for client/ and its tests --------------------------------------------------------------------- */
 
-/* The JSON body of the request; the caller's reference, NULL with an error. */
+/* The JSON body of the request; the caller's reference, NULL with an error. A standard input that is too large for it is in
+ * *ret_input, to be sent as a part of its own. */
 json_t *client_body(const struct client *c, const struct run_request *request, uint64_t max_output,
-                    struct error *e);
+                    struct buffer *ret_input, struct error *e);
 
 /* Where the requests go. base is the caller's to free; socket points into url, or is NULL. */
 int client_address(const char *url, char **base, const char **socket, struct error *e);

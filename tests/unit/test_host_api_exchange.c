@@ -87,7 +87,7 @@ static struct exchange *new_request(size_t body)
 
     strcpy(x->client_name, "a");
     buffer_add(&x->body, bytes, body);
-    server->bodies += body;
+    ck_assert_int_eq(exchange_hold(x, body), 0);
     free(bytes);
     return x;
 }

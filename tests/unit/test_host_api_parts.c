@@ -109,6 +109,31 @@ static void remove_file(void)
     unlink(file);
 }
 
+START_TEST(what_one_client_holds_leaves_room_for_another)
+{
+    const struct token_limits none = {0};
+    struct refusal r = {0};
+    struct error e = {0};
+
+    write_file("a 0000000000000000000000000000000000000000000000000000000000000000\n"
+               "b 1111111111111111111111111111111111111111111111111111111111111111\n");
+    struct tokens *t = tokens_open(file, &none, &e);
+    ck_assert_msg(t, "%s", e.text);
+    ck_assert_int_eq(tokens_hold(t, 0, 500, 500, 1000, &r), 0);
+    ck_assert_int_lt(tokens_hold(t, 0, 1, 501, 1000, &r), 0); /* half of all */
+    ck_assert(r.kind == REFUSAL_LIMIT && r.retry_after > 0);
+    ck_assert_int_lt(tokens_hold(t, 1, 251, 751, 1000, &r), 0);
+    ck_assert_int_eq(tokens_hold(t, 1, 250, 750, 1000, &r), 0); /* half of what is left */
+    tokens_release(t, 0, 500);
+    ck_assert_int_eq(tokens_hold(t, 1, 250, 500, 1000, &r), 0);
+    ck_assert_int_lt(tokens_hold(t, 0, 1, 1001, 1000, &r), 0);
+    tokens_close(t);
+    t = tokens_open(NULL, &none, &e);
+    ck_assert_int_eq(tokens_hold(t, 0, 1000, 1000, 1000, &r), 0); /* there is nobody else */
+    tokens_close(t);
+}
+END_TEST
+
 START_TEST(tokens_are_known_by_their_digest)
 {
     const struct token_limits none = {0};
@@ -332,6 +357,7 @@ int main(void)
     unit_add(&u, paths_and_methods);
     unit_add(&u, every_refusal_has_a_code_of_its_own);
     unit_add(&u, ids_are_taken_when_they_are_well_formed);
+    unit_add(&u, what_one_client_holds_leaves_room_for_another);
     unit_add(&u, tokens_are_known_by_their_digest);
     unit_add(&u, a_bucket_runs_empty_and_fills);
     unit_add(&u, bad_token_files_are_refused);

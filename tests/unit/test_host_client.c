@@ -113,6 +113,8 @@ START_TEST(tokens)
 }
 END_TEST
 
+static size_t sent_apart; /* bytes of standard input that are not in the body */
+
 /* The body of a request for code of size bytes, as text. */
 static char *body_of(struct run_request r, const void *code, size_t size)
 {
@@ -122,7 +124,10 @@ static char *body_of(struct run_request r, const void *code, size_t size)
     buffer_add(&b, code, size);
     ck_assert_int_eq(sources_add_code(&s, &b, NULL, &e), 0);
     r.sources = &s;
-    json_t *j = client_body(&client, &r, 0, &e);
+    struct buffer input = {0};
+    json_t *j = client_body(&client, &r, 0, &input, &e);
+    ck_assert_uint_eq(input.size, sent_apart);
+    buffer_free(&input);
     char *text = j ? json_dumps(j, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     json_decref(j);
     sources_done(&s);
@@ -195,7 +200,7 @@ START_TEST(files)
     ck_assert_int_eq(sources_add_named_link(&s, "l", "a/b", &e), 0);
     s.tree = true;
     r.sources = &s;
-    json_t *j = client_body(&client, &r, 7, &e);
+    json_t *j = client_body(&client, &r, 7, NULL, &e);
     char *text = json_dumps(j, JSON_COMPACT | JSON_SORT_KEYS);
     ck_assert_str_eq(text,
                      "{\"args\":[],\"entry\":\"b\",\"env\":{},\"files\":[{\"directory\":true,\"name\":\"a\"},"
@@ -224,13 +229,19 @@ static int input_of(size_t size)
 
 START_TEST(standard_input_is_bounded)
 {
-    for (int more = 0; more < 2; more++) {
-        int fd = input_of(CLIENT_STDIN_MAX + (size_t)more);
+    const size_t sizes[] = {0, CLIENT_STDIN_JSON_MAX, CLIENT_STDIN_JSON_MAX + 1, CLIENT_STDIN_MAX,
+                            CLIENT_STDIN_MAX + 1};
+
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        int fd = input_of(sizes[i]);
+        sent_apart = i == 2 || i == 3 ? sizes[i] : 0;
         char *text = body_of((struct run_request){.language = "sh", .stdin_fd = fd}, "", 0);
-        ck_assert_int_eq(text != NULL, !more);
+        ck_assert_int_eq(text != NULL, i < 4);
+        ck_assert_int_eq(text && strstr(text, "\"stdin\""), i < 2);
         free(text);
         close(fd);
     }
+    ck_assert_ptr_nonnull(strstr(e.text, "larger than 64 MiB"));
 }
 END_TEST
 

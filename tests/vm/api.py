@@ -1,9 +1,11 @@
 """The HTTP API of a live server, whose answers are checked against its own OpenAPI description. Standard library and
 jsonschema only. Prints "ok: ..." or "FAILED: ..." lines; exit status 1 when one failed."""
 
+import hashlib
 import http.client
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -419,6 +421,51 @@ def answers(got):
     return [int(status) for status in re.findall(rb"HTTP/1\.[01] (\d+) ", got)]
 
 
+def in_parts(*parts, end="--"):
+    body = b"".join(b"--b0und\r\nContent-Disposition: form-data; name=\"%s\"\r\n%s\r\n%s\r\n" % (
+        name.encode(), b"".join(h.encode() + b"\r\n" for h in headers), data) for name, data, *headers in parts)
+    return body + f"--b0und{end}\r\n".encode(), {"Content-Type": "multipart/form-data; boundary=b0und"}
+
+
+def test_parts(s):
+    run, md5 = "/api/v1/execute", "import hashlib, sys; d = sys.stdin.buffer.read(); print(len(d), hashlib.md5(d).hexdigest())"
+    request = {"language": "python", "code": md5, "timeout": 120}
+    send = lambda *parts, path=run, headers=None, **more: s.call("POST", path, *(
+        lambda body, h: (body, {**h, **(headers or {})}))(*in_parts(*parts, **more)))
+    limit = 64 << 20
+    for size in 0, 5, 50 * 10**6, limit:
+        data = random.Random(size).randbytes(size)
+        status, _, value = send(("request", json.dumps(request).encode(), "Content-Type: application/json"),
+                                ("stdin", data, 'Content-Type: application/octet-stream'))
+        expect(f"{size} bytes of standard input", value.get("stdout"), f"{size} {hashlib.md5(data).hexdigest()}\n")
+        expect("are not sent back", "stdin" in value, False)
+    small = json.dumps({**request, "code": "print(input())"}).encode()
+    expect("the input may come first", send(("stdin", b"--b0un\r\n-"), ("request", small))[2]["stdout"], "--b0un\r\n")
+    expect("POST /run", send(("request", small), ("stdin", b"a"), path="/api/v1/run")[2]["stdout"], "a\n")
+    detached = send(("request", json.dumps({**request, "wait": False}).encode()), ("stdin", b"later"), path="/api/v1/run")[2]
+    wait_for("a run that does not wait has it", lambda: s.call("GET", "/api/v1/operations/" + detached["id"])[2]["status"] == "succeeded")
+    expect("all of it", s.call("GET", "/api/v1/operations/" + detached["id"])[2]["result"]["stdout"].split()[0], "5")
+    for what, parts, status in (
+            ("one byte more", (("request", small), ("stdin", bytes(limit + 1))), 413), ("no request", (("stdin", b"a"),), 400),
+            ("an unknown part", (("request", small), ("other", b"a")), 400), ("no part", (), 400),
+            ("a part twice", (("request", small), ("stdin", b"a"), ("stdin", b"b")), 400),
+            ("input in both", (("request", json.dumps({**request, "stdin": "a"}).encode()), ("stdin", b"a")), 400),
+            ("an encoding", (("request", small), ("stdin", b"YQ==", "Content-Transfer-Encoding: base64")), 400),
+            ("no JSON", (("request", b"a"),), 400)):
+        expect(f"parts with {what}", send(*parts)[0], status)
+    expect("parts without an end", send(("request", small), end="")[0], 400)
+    expect("no boundary", send(("request", small), headers={"Content-Type": "multipart/form-data"})[0], 415)
+    expect("another boundary", send(("request", small), headers={"Content-Type": "multipart/form-data; boundary=other"})[0], 400)
+    expect("a form of another page", send(("request", small), headers={"Origin": "http://evil.example"})[2].get("code"), "E017")
+    expect("parts elsewhere", send(("request", b"{}"), path="/api/v1/sessions")[0], 415)
+    key = {"Idempotency-Key": "parts"}
+    first = send(("request", small), ("stdin", b"1"), headers=key)[2]
+    expect("a key", send(("request", small), ("stdin", b"1"), headers=key)[2], first)
+    expect("counts with the input", send(("request", small), ("stdin", b"2"), headers=key)[0] // 100, 4)
+    metrics = lambda: s.call("GET", "/metrics")[2]
+    wait_for("what they held is free", lambda: "capsid_http_bodies_bytes 0\n" in metrics())
+
+
 def test_wire_bodies(s):
     before = effects(s)
     bad, chunked, close = b'{"x": 1}', "Transfer-Encoding: chunked", "Connection: close"
@@ -726,7 +773,7 @@ def test_activation():
 def main():
     with Server("--workers", "2", "--grace", "1") as s:
         for test in (test_simple, test_execute, test_streams, test_client_gone, test_operations, test_idempotency,
-                     test_bad_input, test_wire, test_wire_bodies, test_metrics):
+                     test_bad_input, test_parts, test_wire, test_wire_bodies, test_metrics):
             test(s)
     test_tokens()
     test_overload("--pool-max", "1")

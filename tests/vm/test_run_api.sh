@@ -43,8 +43,11 @@ echo 'import sys; sys.stdout.buffer.write(open("data.bin", "rb").read()); print(
 cp "$TMPDIR/tree/data.bin" "$TMPDIR/other/"
 printf 'print(__file__)\n' >"$TMPDIR/other/name.py"
 printf 'import sys; sys.stdout.buffer.write(sys.stdin.buffer.read())' >"$TMPDIR/cat.py"
+echo 'import hashlib, sys; print(hashlib.md5(sys.stdin.buffer.read()).hexdigest())' >"$TMPDIR/sum.py"
 head -c 1048576 /dev/urandom >"$TMPDIR/input"
-head -c 1048577 /dev/zero >"$TMPDIR/long"
+head -c 1048577 /dev/urandom >"$TMPDIR/input-apart"
+head -c 50000000 /dev/urandom >"$TMPDIR/large"
+head -c 67108865 /dev/zero >"$TMPDIR/long"
 
 # The result without what differs from run to run.
 settled() {
@@ -102,6 +105,10 @@ expect "an unknown language: as it must be" "$(cat "$TMPDIR/here.status")" 127
 same "no language" $null -c x
 same "an input" "$TMPDIR/input" -r -f "$TMPDIR/cat.py"
 cmp "$TMPDIR/input" "$TMPDIR/unix.out" || fail "an input: not what was sent"
+for large in input-apart large; do
+	same "an input that is sent apart, $large" "$TMPDIR/$large" -r -f "$TMPDIR/sum.py"
+	expect "$large arrives" "$(cat "$TMPDIR/unix.out")" "$(md5sum <"$TMPDIR/$large" | cut -d ' ' -f 1)"
+done
 same "a program on standard input" "$TMPDIR/cat.py" -l python -f -
 same "an input beside it" "$TMPDIR/cat.py" -l python -f - --stdin "$TMPDIR/other/name.py"
 same "a directory" $null -f "$TMPDIR/tree"
@@ -183,7 +190,7 @@ says "a password" 1 'Error: --api: the URL cannot hold a name or a password*' ht
 says "a timeout that is too long" 1 'Error: "timeout" is 900, but must be from 1 to 300' "$tcp" -t 900
 says "--kernel" 1 'Error: --kernel is for runs on this machine*' "$tcp" --kernel /x
 capsid run --api "$tcp" -l python -c 1 --stdin "$TMPDIR/long"
-expect_match "a long input" "$status $err" '1 Error: the program'\''s standard input is larger than 1 MiB*'
+expect_match "a long input" "$status $err" '1 Error: the program'\''s standard input is larger than 64 MiB*'
 CAPSID_API=$tcp capsid run -r -l python -c 'print("there")'
 expect "CAPSID_API" "$status $out" "0 there"
 CAPSID_API=http://127.0.0.1:1 capsid run --api '' -r -l python -c 'print("here")'
