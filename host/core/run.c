@@ -114,10 +114,10 @@ static int write_some(struct task *t, bool links, int64_t deadline, struct error
         cleanup_free char *path = text_format(PROGRAM_DIRECTORY "/%s", file_name(t, f));
         if (S_ISLNK(f->mode) != links)
             continue;
-        /* A session has the files of earlier calls, and symlink(2) replaces none. */
-        if (guest_write_file(t->guest, path, f->mode, links ? PROTO_WRITE_ATOMIC : 0, PROGRAM_UID,
-                             PROGRAM_UID, f->content.data ? f->content.data : "", f->content.size, deadline,
-                             e) < 0)
+        /* A session has the files of earlier calls: a link among them is replaced, not followed. */
+        uint16_t flags = S_ISDIR(f->mode) ? 0 : PROTO_WRITE_ATOMIC;
+        if (guest_write_file(t->guest, path, f->mode, flags, PROGRAM_UID, PROGRAM_UID,
+                             f->content.data ? f->content.data : "", f->content.size, deadline, e) < 0)
             return error_wrap(e, "cannot write %s", path);
     }
     return 0;

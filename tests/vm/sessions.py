@@ -180,6 +180,8 @@ def test_programs(s):
         value = x.execute(files=[{"name": "link", "link": target}, {"name": "b/one", "content": "1"}, {"name": "b/two", "content": "2"}],
                           argv=["sh", "-c", "readlink link; cat link; ls -A b"])
         expect(f"a link to {target}, also where one is", value["stdout"], f"{target}\n{1 + (target == 'b/two')}one\ntwo\n")
+    value = x.execute(files=[{"name": "link", "content": "file"}], argv=["sh", "-c", "cat link b/one b/two; test -L link || echo"])
+    expect("a file in place of a link", value["stdout"], "file12\n")
     value = x.execute(code="while True: pass", timeout=1)
     expect("a timeout", (value["end"], value["exit_code"]), ("timed_out", 124))
     expect("which the session outlives", x.sh("echo yes"), "yes\n")
