@@ -75,6 +75,7 @@ static int run_warm_up(struct guest *g, const struct language *l, const struct p
                                .cwd = PROGRAM_DIRECTORY,
                                .uid = PROGRAM_UID,
                                .gid = PROGRAM_UID,
+                               .flags = l->warm_keep ? PROTO_JOB_KEEP : 0,
                                .wall_ms = WARM_MS};
     if (guest_run_job(g, &m, NULL, &io, deadline, &exit, e) < 0)
         return -1;
@@ -89,6 +90,8 @@ static int run_warm_up(struct guest *g, const struct language *l, const struct p
     if (exit.status != 0)
         return error_set(e, ERROR_GENERAL, "it ended with status %d: %s", (int)exit.status,
                          last.text[0] ? last.text : "nothing on standard error");
+    if (l->warm_keep && !(exit.flags & PROTO_EXIT_KEPT))
+        return error_set(e, ERROR_GENERAL, "it left nothing running, which it should (keep = yes)");
     /* What it left elsewhere, such as a compiler's cache below /tmp, stays on purpose. */
     return guest_remove(g, PROGRAM_DIRECTORY, deadline, e);
 }

@@ -17,7 +17,7 @@
 /* A definition being read: the language, and the values that become numbers. */
 struct parse {
     struct language l;
-    char *prime, *memory, *vcpus;
+    char *prime, *memory, *vcpus, *keep;
     const char *path;
     struct error *error;
     bool failed;
@@ -53,6 +53,7 @@ static const struct {
     KEY("vm", "memory", memory),
     KEY("vm", "vcpus", vcpus),
     KEY("warm", "command", l.warm),
+    KEY("warm", "keep", keep),
     KEY("hello", "code", l.hello),
     KEY("hello", "expect", l.expect),
 #undef KEY
@@ -70,6 +71,7 @@ static void parse_done(struct parse *p)
     free(p->prime);
     free(p->memory);
     free(p->vcpus);
+    free(p->keep);
 }
 
 void language_done(struct language *l)
@@ -179,13 +181,20 @@ static int unescape(char *text, const char *path, const char *key, struct error 
     return 0;
 }
 
+static int set_switch(struct parse *p, const char *key, const char *text, bool *ret)
+{
+    *ret = text && strcmp(text, "yes") == 0;
+    return !text || *ret || strcmp(text, "no") == 0
+               ? 0
+               : error_set(p->error, ERROR_GENERAL, "%s: %s must be yes or no", p->path, key);
+}
+
 static int set_numbers(struct parse *p)
 {
     struct language *l = &p->l;
 
-    if (p->prime && strcmp(p->prime, "yes") != 0 && strcmp(p->prime, "no") != 0)
-        return error_set(p->error, ERROR_GENERAL, "%s: prime must be yes or no", p->path);
-    l->prime = p->prime && strcmp(p->prime, "yes") == 0;
+    if (set_switch(p, "prime", p->prime, &l->prime) < 0 || set_switch(p, "keep", p->keep, &l->warm_keep) < 0)
+        return -1;
     l->memory = 256;
     if (p->memory && !text_to_u64(p->memory, 32, 1 << 20, &l->memory))
         return error_set(p->error, ERROR_GENERAL,

@@ -42,7 +42,8 @@ struct language {
     char *env[LANGUAGE_ENV_MAX]; /* NAME=VALUE */
     unsigned env_count;
 
-    char *warm; /* shell command that runs before the snapshot, or NULL */
+    char *warm;     /* shell command that runs before the snapshot, or NULL */
+    bool warm_keep; /* what it leaves running is part of the snapshot */
 
     char *hello;  /* a program, or NULL; its escapes are replaced */
     char *expect; /* what it prints, or NULL */

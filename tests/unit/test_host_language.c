@@ -45,7 +45,8 @@ static const char good[] =
     "[language]\nname = toy\ntitle = Toy\naliases = t, t#, toy3\nextension = toy\nextensions = ty, tyy\n"
     "source = main.toy\nrun = /bin/toy -x {source}\nprime = yes\n[image]\nsuite = s\nmethod = extract\n"
     "extra = s-backports\npackages = a, b/s-backports\nnpm = @x/y@1.2.3, z@4\npost = first\n  && second\n"
-    "[vm]\nmemory = 64\nvcpus = 2\n[env]\nLANG = C\nPAIR = a\n  b\n[warm]\ncommand = toy {source}\n"
+    "[vm]\nmemory = 64\nvcpus = 2\n[env]\nLANG = C\nPAIR = a\n  b\n[warm]\ncommand = toy {source}\nkeep = "
+    "yes\n"
     "[hello]\ncode = say \"a\\\\n\"\\n\\tend\nexpect = a\\nb\n";
 
 START_TEST(a_language_is_found_by_name_and_alias)
@@ -83,6 +84,7 @@ START_TEST(every_key_arrives)
     ck_assert_str_eq(l.env[0], "LANG=C");
     ck_assert_str_eq(l.env[1], "PAIR=a b");
     ck_assert_str_eq(l.warm, "toy {source}");
+    ck_assert(l.warm_keep);
     ck_assert_str_eq(l.hello, "say \"a\\n\"\n\tend");
     ck_assert_str_eq(l.expect, "a\nb");
     ck_assert_ptr_null(l.build);
@@ -369,6 +371,7 @@ static const char *const broken[][2] = {
     {HEAD RUN "[image]\noci = --help\n", "oci: \"--help\""},
     {HEAD RUN "[image]\noci = a b\n", "oci: \"a b\""},
     {HEAD RUN IMAGE "[warm]\ncommand = x {source}\n", "[hello]"},
+    {HEAD RUN IMAGE "[warm]\nkeep = maybe\n", "keep must be yes or no"},
     {HEAD RUN IMAGE "[hello]\ncode = \\d\n", "\\d is no escape"},
     {HEAD RUN IMAGE "[hello]\ncode = x\nexpect = x\\\n", "expect"},
 };

@@ -97,5 +97,21 @@ define 'echo first >\&2; echo "the reason" >\&2; exit 4'
 capsid snapshot create -l c
 expect "failing warm-up: status" "$status" 1
 expect_match "failing warm-up: the command's last words" "$err" "*Error: the snapshot of c could not be made: the warm-up command failed: it ended with status 4: the reason"
+define 'true\nkeep = yes'
+capsid snapshot create -l c
+expect_match "what is to be kept is missing" "$status $err" "1 *the warm-up command failed: it left nothing running*"
+# shellcheck disable=SC2016 # for the guest's shell
+define 'sleep 1000 >/dev/null 2>\&1 \& echo $! >/tmp/left\nkeep = yes'
+# shellcheck disable=SC2016 # for the guest's shell
+alive='#include <stdlib.h>
+int main(void) { return system("kill -0 $(cat /tmp/left) && echo alive"); }'
+run -c "$alive"
+expect "what a warm-up command leaves running is in the snapshot" "$(field stdout)" alive
+run -c "$alive"
+expect "of each run" "$(field stdout)" alive
+# shellcheck disable=SC2016 # for the guest's shell
+define 'sleep 1000 >/dev/null 2>\&1 \& echo $! >/tmp/left'
+run -c "$alive"
+expect "only where that is asked for" "$(field stdout)" ""
 expect_clean "after all"
 finish
