@@ -1,6 +1,4 @@
-% Words, tables, sieve, sorting, state, recursion and errors.
-:- use_module(library(lists)).
-:- use_module(library(apply)).
+% Words, tables, sieve, sorting, state, recursion, errors, and the library without use_module.
 :- dynamic fib_known/2, calls/1.
 calls(0).
 fib(N, N) :- N < 2, !.
@@ -23,6 +21,8 @@ main :-
     write(people), forall(member(p(Name, Age), People), format(" ~w:~w", [Name, Age])), nl,
     findall(A, member(p(_, A), People), Ages), sum_list(Ages, Total), Mean is Total / 3, format("mean ~2f~n", [Mean]),
     step(S1), step(S2), step(S3), format("counter ~w ~w ~w~n", [S1, S2, S3]),
+    append([1, 2], [3], Joined), last(Joined, Last), foldl([X, A0, A1]>>(A1 is A0 + X), Joined, 0, Sum),
+    format("library ~w ~w ~w~n", [Joined, Last, Sum]),
     hanoi(10, H), format("hanoi 10 ~w~n", [H]),
     catch(_ is 1 / 0, error(evaluation_error(zero_divisor), _), writeln('caught division')).
 aggregate_count(W, Words, N) :- include(==(W), Words, Same), length(Same, N).
