@@ -70,6 +70,8 @@ static int greet(struct machine *m, struct supervisor *s, bool restored, int64_t
         return -1;
     *ret_connected = clock_monotonic_ns();
     guest_open(&m->guest, fd, m->vm.vmm.pidfd, &s->cancel);
+    m->guest.vmm_fd = m->vm.events_fd;
+    m->guest.vmm_stopped = m->vm.driver->stopped;
     return restored ? guest_hello_again(&m->guest, deadline, e) : guest_hello(&m->guest, deadline, e);
 }
 

@@ -11,8 +11,11 @@
 
 void guest_open(struct guest *g, int fd, int vmm_pidfd, const struct cancel *cancel)
 {
-    *g = (struct guest){
-        .fd = fd, .vmm_pidfd = vmm_pidfd, .cancel = cancel, .buffer = memory_allocate(FRAME_MAX)};
+    *g = (struct guest){.fd = fd,
+                        .vmm_pidfd = vmm_pidfd,
+                        .vmm_fd = -1,
+                        .cancel = cancel,
+                        .buffer = memory_allocate(FRAME_MAX)};
     frame_reader_init(&g->reader, g->buffer, FRAME_MAX);
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 }
@@ -30,6 +33,7 @@ uint32_t channel_new_stream(struct guest *g)
 }
 
 #define LATE_MAX 64       /* reads of at most FRAME_MAX bytes */
+#define ENDING_MS 100     /* from the end of what a VMM has open to its own */
 #define LATE_PAUSE_MS 100 /* for the VMM to pass on what it holds, once there is room */
 
 int64_t channel_until(const struct guest *g, int64_t deadline)
@@ -45,18 +49,39 @@ bool channel_is_over(struct guest *g, bool ready, int64_t deadline)
     return false;
 }
 
-/* Waits for the connection; the VMM's end counts as an event of its own. */
+void channel_poll(const struct guest *g, short events, struct pollfd ret[static CHANNEL_POLLED])
+{
+    ret[0] = (struct pollfd){.fd = g->fd, .events = events};
+    ret[1] = (struct pollfd){.fd = g->vmm_pidfd, .events = POLLIN};
+    ret[2] = (struct pollfd){.fd = g->vmm_fd, .events = POLLIN};
+}
+
+int channel_check_vmm(const struct guest *g, const struct pollfd polled[static CHANNEL_POLLED],
+                      struct error *e)
+{
+    if (polled[0].revents)
+        return 0;
+    if (polled[1].revents)
+        return error_set(e, ERROR_VM_LOST, "the VMM ended unexpectedly");
+    if (!polled[2].revents || !g->vmm_stopped(g->vmm_fd))
+        return 0;
+    struct pollfd ended = {.fd = g->vmm_pidfd, .events = POLLIN}; /* which a little later can be seen there */
+    return error_set(e, ERROR_VM_LOST,
+                     poll(&ended, 1, ENDING_MS) > 0 ? "the VMM ended unexpectedly"
+                                                    : "the VMM cannot run the guest any further");
+}
+
+/* Waits for the connection; what becomes of the VMM counts as an event of its own. */
 static int wait_channel(struct guest *g, short events, int64_t deadline, struct error *e)
 {
-    struct pollfd p[2] = {{.fd = g->fd, .events = events}, {.fd = g->vmm_pidfd, .events = POLLIN}};
+    struct pollfd p[CHANNEL_POLLED];
 
-    if (deadline_poll(p, 2, channel_until(g, deadline), g->cancel, e) < 0)
+    channel_poll(g, events, p);
+    if (deadline_poll(p, CHANNEL_POLLED, channel_until(g, deadline), g->cancel, e) < 0)
         return -1;
     if (channel_is_over(g, p[0].revents, deadline))
         return error_set(e, ERROR_TIMEOUT, "the guest did not answer in time");
-    if (!p[0].revents && p[1].revents)
-        return error_set(e, ERROR_VM_LOST, "the VMM ended unexpectedly");
-    return 0;
+    return channel_check_vmm(g, p, e);
 }
 
 int channel_send(struct guest *g, const void *frame, size_t size, int64_t deadline, struct error *e)

@@ -43,6 +43,13 @@ int channel_send_strings(struct guest *g, uint32_t stream, struct wire_strs *arg
 int64_t channel_until(const struct guest *g, int64_t deadline);
 bool channel_is_over(struct guest *g, bool ready, int64_t deadline);
 
+/* The first of what poll(2) is to wait for: the connection, and the VMM. Afterwards channel_check_vmm() fails when nothing came
+ * from the guest and the VMM has ended, or stopped it. */
+#define CHANNEL_POLLED 3
+void channel_poll(const struct guest *g, short events, struct pollfd ret[static CHANNEL_POLLED]);
+int channel_check_vmm(const struct guest *g, const struct pollfd polled[static CHANNEL_POLLED],
+                      struct error *e);
+
 uint32_t channel_new_stream(struct guest *g);
 
 #endif

@@ -17,8 +17,10 @@
 #include <stdint.h>
 
 struct guest {
-    int fd;                      /* owned; the connection */
-    int vmm_pidfd;               /* borrowed; readable when the VMM has ended, -1: unknown */
+    int fd;        /* owned; the connection */
+    int vmm_pidfd; /* borrowed; readable when the VMM has ended, -1: unknown */
+    int vmm_fd;    /* borrowed; readable when the VMM says something unasked, -1: it never does */
+    bool (*vmm_stopped)(int fd); /* takes what vmm_fd has: whether the VMM stopped the guest, or has ended */
     const struct cancel *cancel; /* borrowed */
     struct frame_reader reader;
     uint8_t *buffer; /* owned; FRAME_MAX bytes */

@@ -248,25 +248,25 @@ static int step(struct job *j, struct msg_exit *ret_exit, struct error *e)
     bool reading = !sending && j->started && j->stdin_open && j->stdin_limit > j->stdin_sent;
     struct job_terminal *t = j->io->terminal;
     int64_t until = channel_until(j->guest, j->deadline);
-    struct pollfd p[4] = {
-        {.fd = j->guest->fd, .events = (short)(POLLIN | (sending ? POLLOUT : 0))},
-        {.fd = j->guest->vmm_pidfd, .events = POLLIN},
-        {.fd = reading ? j->io->stdin_fd : -1, .events = POLLIN},
-        {.fd = t ? t->fd : -1, .events = t ? terminal_events(t) : 0},
-    };
-    if (t && !p[3].events) /* or its end would wake us for ever */
-        p[3].fd = -1;
-    if (deadline_poll(p, 4, t && t->wake < until ? t->wake : until, j->guest->cancel, e) < 0)
+    struct pollfd p[CHANNEL_POLLED + 2], *input = &p[CHANNEL_POLLED], *terminal = input + 1;
+
+    channel_poll(j->guest, (short)(POLLIN | (sending ? POLLOUT : 0)), p);
+    *input = (struct pollfd){.fd = reading ? j->io->stdin_fd : -1, .events = POLLIN};
+    *terminal = (struct pollfd){.fd = t ? t->fd : -1, .events = t ? terminal_events(t) : 0};
+    if (t && !terminal->events) /* or its end would wake us for ever */
+        terminal->fd = -1;
+    if (deadline_poll(p, CHANNEL_POLLED + 2, t && t->wake < until ? t->wake : until, j->guest->cancel, e) < 0)
         return -1;
     if (channel_is_over(j->guest, p[0].revents, j->deadline))
         return error_set(e, ERROR_TIMEOUT, "the guest did not end the program in time");
-    if (!p[0].revents && p[1].revents)
-        return error_set(e, ERROR_VM_LOST, "the VMM ended unexpectedly");
+    if (channel_check_vmm(j->guest, p, e) < 0)
+        return -1;
     if (p[0].revents & (POLLIN | POLLHUP | POLLERR) && take_frames(j, ret_exit, e) < 0)
         return -1;
-    if (p[2].revents && take_stdin(j, e) < 0)
+    if (input->revents && take_stdin(j, e) < 0)
         return -1;
-    if (t && (p[3].revents || deadline_passed(t->wake)) && t->on_ready(j->io->context, p[3].revents, e) < 0)
+    if (t && (terminal->revents || deadline_passed(t->wake)) &&
+        t->on_ready(j->io->context, terminal->revents, e) < 0)
         return -1;
     queue_requests(j);
     queue_typed(j);

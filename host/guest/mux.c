@@ -369,24 +369,21 @@ int mux_step(struct mux *m, int wake_fd, int64_t deadline, struct error *e)
 {
     grant_owed(m); /* for which there was no room */
     bool full = queue_is_full(m);
-    struct pollfd p[3 + MUX_USERS_MAX] = {
-        {.fd = m->guest->fd, .events = (short)(POLLIN | (m->out.size ? POLLOUT : 0))},
-        {.fd = m->guest->vmm_pidfd, .events = POLLIN},
-        {.fd = wake_fd, .events = POLLIN},
-    };
+    struct pollfd p[CHANNEL_POLLED + 1 + MUX_USERS_MAX], *users = &p[CHANNEL_POLLED + 1];
 
+    channel_poll(m->guest, (short)(POLLIN | (m->out.size ? POLLOUT : 0)), p);
+    p[CHANNEL_POLLED] = (struct pollfd){.fd = wake_fd, .events = POLLIN};
     for (int i = 0; i < MUX_USERS_MAX; i++) {
         const struct mux_user *u = &m->users[i];
-        p[3 + i].fd = u->fd;
-        p[3 + i].events = (short)((full ? 0 : POLLIN) | (u->out.size ? POLLOUT : 0));
+        users[i] = (struct pollfd){.fd = u->fd,
+                                   .events = (short)((full ? 0 : POLLIN) | (u->out.size ? POLLOUT : 0))};
     }
-    if (deadline_poll(p, 3 + MUX_USERS_MAX, deadline, NULL, e) < 0)
+    if (deadline_poll(p, CHANNEL_POLLED + 1 + MUX_USERS_MAX, deadline, NULL, e) < 0 ||
+        channel_check_vmm(m->guest, p, e) < 0)
         return -1;
-    if (!p[0].revents && p[1].revents)
-        return error_set(e, ERROR_VM_LOST, "the VMM ended unexpectedly");
     if (p[0].revents & (POLLIN | POLLHUP | POLLERR) && read_guest(m, e) < 0)
         return -1;
-    serve_users(m, p + 3);
+    serve_users(m, users);
     grant_owed(m);
     if (m->out.size && flush(m->guest->fd, &m->out, &m->out_start) < 0)
         return error_set(e, ERROR_VM_LOST, "the connection to the guest was lost");

@@ -62,11 +62,12 @@ struct vm {
     const struct vm_driver *driver;
     struct child vmm;
     struct confined confined;
-    int channel_fd;                     /* the host's end of the guest channel, until connect hands it out */
-    int control_fd;                     /* the VMM's control connection */
-    bool control_open;                  /* its greeting was taken */
-    int state_fd;                       /* where a snapshot's device state goes, or comes from */
-    int log_fd;                         /* what the VMM prints */
+    int channel_fd;    /* the host's end of the guest channel, until connect hands it out */
+    int control_fd;    /* the VMM's control connection */
+    bool control_open; /* its greeting was taken */
+    int events_fd;     /* borrowed; of a VMM that may stop its guest: where it says so; else -1 */
+    int state_fd;      /* where a snapshot's device state goes, or comes from */
+    int log_fd;        /* what the VMM prints */
     struct firecracker_vm *firecracker; /* owned; what only that driver knows */
 };
 
@@ -75,6 +76,7 @@ struct vm {
                  .confined = CONFINED_NONE,                                                                  \
                  .channel_fd = -1,                                                                           \
                  .control_fd = -1,                                                                           \
+                 .events_fd = -1,                                                                            \
                  .state_fd = -1,                                                                             \
                  .log_fd = -1})
 
@@ -106,6 +108,10 @@ struct vm_driver {
     /* The connection to initd; the caller owns the fd. Where it connects again, that is good for another one when the
      * caller has closed the last. */
     int (*connect)(struct vm *vm, int64_t deadline, const struct cancel *cancel, struct error *e);
+
+    /* Takes what events_fd has: whether the VMM stopped its guest and does not go on with it, or has ended. NULL: there is no
+     * events_fd. */
+    bool (*stopped)(int events_fd);
 
     /* Adds what the VMM and the guest's console last said, for an error message. */
     void (*diagnose)(struct vm *vm, struct buffer *ret);

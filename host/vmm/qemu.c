@@ -328,12 +328,38 @@ static int prepare_memory(char **path, struct error *e)
     return 0;
 }
 
+static int open_control(struct vm *vm, struct qmp *q, int64_t deadline, const struct cancel *cancel,
+                        struct error *e)
+{
+    qmp_init(q, vm->control_fd, deadline, cancel);
+    if (vm->control_open)
+        return 0;
+    vm->control_open = true;
+    return qmp_greet(q, e);
+}
+
+/*
+ * Of an instruction that KVM cannot carry out QEMU writes "KVM internal error" and stops the guest, and then waits for what we
+ * want. Emulation does not fail so. Events come after the greeting only.
+ */
+static int listen_to(struct vm *vm, int64_t deadline, const struct cancel *cancel, struct error *e)
+{
+    struct qmp q;
+    int result = open_control(vm, &q, deadline, cancel, e);
+
+    qmp_close(&q);
+    if (result == 0)
+        vm->events_fd = vm->control_fd;
+    else if (e->kind != ERROR_CANCELLED)
+        explain(vm, e);
+    return result;
+}
+
 static int qemu_start(struct vm *vm, const struct vm_spec *spec, const char *snapshot_directory,
                       int64_t deadline, const struct cancel *cancel, struct error *e)
 {
     cleanup_free char *memory = NULL;
 
-    (void)deadline, (void)cancel;
     *vm = VM_NONE;
     vm->driver = &qemu_driver;
     if (snapshot_directory) {
@@ -347,27 +373,18 @@ static int qemu_start(struct vm *vm, const struct vm_spec *spec, const char *sna
             return -1;
         }
     }
-    if (spawn(vm, spec, memory, -1, false, e) < 0) {
+    int result = spawn(vm, spec, memory, -1, false, e);
+    if (result == 0 && spec->accel == ACCEL_KVM)
+        result = listen_to(vm, deadline, cancel, e);
+    if (result < 0)
         qemu_destroy(vm);
-        return -1;
-    }
-    return 0;
+    return result;
 }
 
 static json_t *capabilities(void)
 {
     return json_pack("{s:[{s:s, s:b}, {s:s, s:b}]}", "capabilities", "capability", "x-ignore-shared", "state",
                      1, "capability", "events", "state", 1);
-}
-
-static int open_control(struct vm *vm, struct qmp *q, int64_t deadline, const struct cancel *cancel,
-                        struct error *e)
-{
-    qmp_init(q, vm->control_fd, deadline, cancel);
-    if (vm->control_open)
-        return 0;
-    vm->control_open = true;
-    return qmp_greet(q, e);
 }
 
 static int migrate(struct vm *vm, const char *command, int64_t deadline, const struct cancel *cancel,
@@ -441,6 +458,8 @@ static int qemu_restore(struct vm *vm, const struct vm_spec *spec, const char *s
     /* The guest runs on as soon as its state is loaded, because it ran when the state was saved. */
     if (result == 0)
         result = migrate(vm, "migrate-incoming", deadline, cancel, e);
+    if (result == 0 && spec->accel == ACCEL_KVM)
+        vm->events_fd = vm->control_fd;
     if (result < 0) {
         if (e->kind != ERROR_CANCELLED)
             explain(vm, e);
@@ -477,7 +496,13 @@ static void qemu_diagnose(struct vm *vm, struct buffer *ret)
 {
     char text[2048];
 
-    buffer_add(ret, text, vmm_log_first(vm->log_fd, text, sizeof(text)));
+    size_t size = vmm_log_first(vm->log_fd, text, sizeof(text));
+    char *kvm = strstr(text, "KVM internal error"); /* before pages of the processor's state */
+    if (kvm) {
+        buffer_add(ret, kvm, strcspn(kvm, "\n"));
+        return;
+    }
+    buffer_add(ret, text, size);
     if (vm->vmm.pid > 0 && vm->control_fd >= 0)
         add_console(vm, ret);
 }
@@ -490,6 +515,7 @@ const struct vm_driver qemu_driver = {
     .snapshot = qemu_snapshot,
     .restore = qemu_restore,
     .connect = qemu_connect,
+    .stopped = qmp_stopped,
     .diagnose = qemu_diagnose,
     .destroy = qemu_destroy,
 };

@@ -3,7 +3,6 @@
 #include "base/cleanup.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -121,6 +120,23 @@ int qmp_greet(struct qmp *q, struct error *e)
         return -1;
     json_decref(greeting);
     return qmp_command(q, "qmp_capabilities", NULL, NULL, e);
+}
+
+/* QEMU writes an event at once. One that comes in two parts all the same, from a QEMU that was taken over, says nothing. */
+bool qmp_stopped(int fd)
+{
+    char text[8192], *rest = text;
+    ssize_t n = recv(fd, text, sizeof(text) - 1, MSG_DONTWAIT);
+    bool stopped = n == 0;
+
+    text[n > 0 ? n : 0] = '\0';
+    for (char *line = strsep(&rest, "\n"); line; line = strsep(&rest, "\n")) {
+        json_t *event = json_loads(line, 0, NULL);
+        const char *name = json_string_value(json_object_get(event, "event"));
+        stopped |= name && strcmp(name, "STOP") == 0;
+        json_decref(event);
+    }
+    return stopped;
 }
 
 int qmp_wait_migration(struct qmp *q, struct error *e)

@@ -8,6 +8,7 @@
 #include "base/text.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 
 struct qmp {
     int fd; /* borrowed */
@@ -30,6 +31,9 @@ int qmp_command(struct qmp *q, const char *command, json_t *arguments, json_t **
 
 /* Gives QEMU a copy of fd, which later commands call name. */
 int qmp_pass_fd(struct qmp *q, const char *name, int fd, struct error *e);
+
+/* Takes what QEMU said since the last answer: whether it stopped the guest, or has ended. Does not wait. */
+bool qmp_stopped(int fd);
 
 /* Waits until a migration (either direction) has completed; needs the capability "events". */
 int qmp_wait_migration(struct qmp *q, struct error *e);

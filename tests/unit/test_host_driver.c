@@ -1,8 +1,11 @@
-/* vmm/: a driver's description of its machine changes with the machine and with nothing else; snapshots rely on it. */
+/* vmm/: what drivers tell of their machines. A driver's description of its machine changes with the machine and with nothing else; snapshots rely on it. */
 #include "base/cleanup.h"
 #include "vmm/driver.h"
 
 #include "unit.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
 
 static const struct vm_driver *const drivers[] = {&qemu_driver, &firecracker_driver};
 #define DRIVERS ((int)(sizeof(drivers) / sizeof(drivers[0])))
@@ -88,6 +91,47 @@ START_TEST(the_processor_that_is_emulated_is_named)
 }
 END_TEST
 
+/* Of qemu: what it says unasked, a line each. */
+static bool stops(const char *said)
+{
+    int pair[2];
+
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    ck_assert_int_eq(send(pair[1], said, strlen(said), 0), (ssize_t)strlen(said));
+    bool result = qemu_driver.stopped(pair[0]);
+    ck_assert_int_eq(recv(pair[0], &(char){0}, 1, MSG_DONTWAIT), -1); /* it takes all */
+    close(pair[0]);
+    close(pair[1]);
+    return result;
+}
+
+START_TEST(a_guest_that_qemu_stops_is_told_from_others)
+{
+    static const char other[] = "{\"timestamp\": {\"seconds\": 1, \"microseconds\": 2}, \"event\": "
+                                "\"VSERPORT_CHANGE\", \"data\": {\"open\": true, \"id\": \"STOP\"}}\r\n";
+    static const char stop[] =
+        "{\"timestamp\": {\"seconds\": 1, \"microseconds\": 2}, \"event\": \"STOP\"}\r\n";
+    cleanup_free char *both = text_format("%s%s%s", other, stop, other);
+
+    ck_assert(stops(stop));
+    ck_assert(stops(both));
+    ck_assert(!stops(other));
+    ck_assert(!stops("\n\n{\"event\": {}}\n[\"STOP\"]\n\"event\"\n{\"event\": \"STOP\""));
+}
+END_TEST
+
+START_TEST(a_qemu_that_has_ended_runs_no_guest)
+{
+    int pair[2];
+
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    ck_assert(!qemu_driver.stopped(pair[0]));
+    close(pair[1]);
+    ck_assert(qemu_driver.stopped(pair[0]));
+    close(pair[0]);
+}
+END_TEST
+
 int main(void)
 {
     struct unit u = unit_begin("driver");
@@ -97,5 +141,7 @@ int main(void)
     unit_add_loop(&u, what_the_guest_sees_is, DRIVERS);
     unit_add(&u, the_processor_and_its_clock_are);
     unit_add(&u, the_processor_that_is_emulated_is_named);
+    unit_add(&u, a_guest_that_qemu_stops_is_told_from_others);
+    unit_add(&u, a_qemu_that_has_ended_runs_no_guest);
     return unit_end(&u);
 }

@@ -76,6 +76,33 @@ START_TEST(silence_ends_at_the_deadline)
 }
 END_TEST
 
+static bool says_stop(int fd)
+{
+    char text[8];
+
+    return recv(fd, text, sizeof(text), MSG_DONTWAIT) == 4;
+}
+
+/* Whatever else it says is no reason to give up the guest. */
+START_TEST(a_vmm_that_stops_the_guest_has_lost_it)
+{
+    int pair[2];
+
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    guest.vmm_fd = pair[0];
+    guest.vmm_stopped = says_stop;
+    ck_assert_int_eq(send(pair[1], "something", 6, 0), 6);
+    ck_assert_int_lt(guest_hello(&guest, deadline_in_ms(30), &e), 0);
+    ck_assert_int_eq(e.kind, ERROR_TIMEOUT);
+    ck_assert_int_eq(send(pair[1], "stop", 4, 0), 4);
+    ck_assert_int_lt(guest_hello(&guest, deadline_in_ms(20000), &e), 0);
+    ck_assert_int_eq(e.kind, ERROR_VM_LOST);
+    ck_assert_ptr_nonnull(strstr(e.text, "cannot run the guest any further"));
+    close(pair[0]);
+    close(pair[1]);
+}
+END_TEST
+
 START_TEST(half_a_frame_ends_at_the_deadline)
 {
     say("\x20\x00\x00\x00\x02", 5);
@@ -529,6 +556,7 @@ int main(void)
     unit_add(&u, a_good_welcome_is_taken);
     unit_add(&u, another_version_is_refused);
     unit_add(&u, silence_ends_at_the_deadline);
+    unit_add(&u, a_vmm_that_stops_the_guest_has_lost_it);
     unit_add(&u, half_a_frame_ends_at_the_deadline);
     unit_add(&u, a_length_over_the_limit_is_fatal);
     unit_add(&u, a_closed_connection_is_fatal);

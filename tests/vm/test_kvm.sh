@@ -33,6 +33,12 @@ model() { sed -n 's/^model name[[:space:]]*: //p' | head -n 1; }
 expect "the guest sees the host's processor" "$(field stdout | model)" "$(model </proc/cpuinfo)"
 grep -o 'event=ready .*' "$TMPDIR/err" | grep -o 'total_ms=.*'
 expect_clean "cold boot"
+if [ "$kvm" = paravirtual ]; then
+	CAPSID_KERNEL=$BUILD/share/capsid/vmlinux run --no-snapshot -c 'print(1)'
+	expect_match "a kernel with instructions that KVM lacks: QEMU's words, long before the time is up" "$status $err" \
+		"1 *the VMM cannot run the guest any further (its last words: KVM internal error*"
+	expect_clean "what KVM cannot run"
+fi
 
 # ---- snapshot ---------------------------------------------------------------------------------------
 
