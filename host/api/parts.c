@@ -94,11 +94,17 @@ int parts_end(struct exchange *x)
 
 int parts_check(struct exchange *x, bool possible)
 {
+    struct body_run *b = &x->run;
+
     if (x->stdin_fd < 0)
         return 0;
-    if (x->run.stdin_count > 0)
-        return refuse(&x->refusal, REFUSAL_INVALID, "\"stdin\" is given twice, in the request and as a part");
-    return possible
-               ? 0
-               : refuse(&x->refusal, REFUSAL_INVALID, "a command in the background has no standard input");
+    if (!possible)
+        return refuse(&x->refusal, REFUSAL_INVALID, "a command in the background has no standard input");
+    for (size_t i = 0; i < b->stdin_count; i++)
+        buffer_free(&b->stdins[i]);
+    b->stdin_count = 0;
+    json_decref(b->stdin_echo);
+    b->stdin_echo = NULL;
+    b->batch = false;
+    return 0;
 }

@@ -206,7 +206,7 @@ int parts_begin(struct exchange *x);
 int parts_take(struct exchange *x, const char *data, size_t size);
 int parts_end(struct exchange *x);
 
-/* The request does not give its standard input twice, and its program can have one. */
+/* A part "stdin" is there in place of what the request says. -1: it is there, and cannot be. */
 int parts_check(struct exchange *x, bool possible);
 
 /* ---- http.c -------------------------------------------------------------------------------------- */
