@@ -433,6 +433,16 @@ bool cgroup_signal(const struct cgroup *g, int signal)
     return signal_group(g, signal);
 }
 
+bool cgroup_is_empty(const struct cgroup *g)
+{
+    if (stub_no_cgroup || !g->id)
+        return false;
+    for (unsigned i = 0; i < CHILDREN_MAX; i++)
+        if (stub_children[i].pid && stub_children[i].group == g->id)
+            return false;
+    return true;
+}
+
 bool cgroup_find(const struct cgroup *g, bool (*look)(pid_t pid, void *data), void *data, unsigned max)
 {
     (void)g, (void)look, (void)data, (void)max;
