@@ -30,7 +30,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SRC = os.environ.get("SRC") or os.path.dirname(os.path.dirname(HERE))
 BUILD = os.environ.get("BUILD") or os.path.join(SRC, "build")
 CAPSID = os.environ.get("CAPSID") or os.path.join(BUILD, "capsid")
-HOME = os.environ.get("CAPSID_HOME") or os.path.join(BUILD, "test", "home")
+HOME = os.path.join(BUILD, "test", "home")  # the shared one, whatever the test has for its own: its image is only read
 KERNEL = os.environ.get("CAPSID_KERNEL") or os.path.join(BUILD, "share", "capsid", "vmlinux")
 
 PATIENCE = 60  # seconds; a slow machine needs many, and a test that passes needs none of them
@@ -473,6 +473,11 @@ class Connection(Link):
 
 
 # ---- a guest -------------------------------------------------------------------------------------
+
+def in_full():
+    """Whether this is the long form of a test, see tests/run."""
+    return bool(os.environ.get("CHECK_ALL"))
+
 
 def find_image():
     if os.environ.get("GUEST_IMAGE"):
