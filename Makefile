@@ -61,7 +61,7 @@ all: $(B)/capsid $(B)/initd share
 help:
 	@printf 'make demo      install what is needed, build everything, run a Python program in a microVM\n'
 	@printf 'make check     install what the tests need and run them\n'
-	@printf 'make check-all the same, and the tests that need a kernel of their own\n'
+	@printf 'make check-all the same, the tests that need a kernel of their own, and the long forms of others\n'
 	@printf 'make t=unit/pool   build and run one test, or several: t="unit/pool vm/run"\n'
 	@printf 'make           build capsid and initd only\n'
 	@printf 'make kernel    build the guest kernel\n'
@@ -348,7 +348,8 @@ check: deps-check
 	$(Q)tests/run all
 endif
 
-# Also the tests that need another kernel than the product's: make check leaves them out where the kernel is not there.
+# Also the tests that need another kernel than the product's, which make check leaves out where the kernel is not there, and the
+# long forms of others.
 check-all: deps-check
 	+$(Q)$(MAKE) --no-print-directory loopback-kernel
 	+$(Q)$(MAKE) --no-print-directory newer-kernel

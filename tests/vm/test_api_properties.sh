@@ -1,5 +1,6 @@
 #!/bin/bash
 # timeout: 900
+# check-all: it looks for the rare thing with hundreds of made up requests; vm/api holds each answer against the description too
 # The live server against its own description, with requests that schemathesis makes up: good ones, and ones that are
 # bad in a single place. First as it is, where hardly any program runs, then narrowed to programs that do.
 # shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures

@@ -1,13 +1,12 @@
 #!/bin/bash
 # timeout: 900
-# Both examples of three languages in real guests, from a snapshot: one that is interpreted, one that is compiled, and one
-# more that is another every day. `make check-languages` runs all, and cold guests too.
+# Both examples of two languages in real guests, from a snapshot: one that is interpreted and one that is compiled; in the
+# long form also of one more, which is another every day. `make check-languages` runs all, and cold guests too.
 # shellcheck disable=SC1091 # lib.sh sets CAPSID_HOME
 . "$SRC/tests/vm/lib.sh"
 turns=(awk bash erlang jq asm lisp lua perl php prolog ruby scheme sqlite tcl)
-today=${turns[$(($(date +%s) / 86400 % ${#turns[@]}))]}
-
-names=(sh c "$today")
+names=(sh c)
+[ -z "${CHECK_ALL:-}" ] || names+=("${turns[$(($(date +%s) / 86400 % ${#turns[@]}))]}")
 printf 'languages: %s\n' "${names[*]}"
 for name in "${names[@]}"; do
 	if [ ! -e "$SRC/rootfs/languages/$name.ini" ]; then
