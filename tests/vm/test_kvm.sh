@@ -66,8 +66,9 @@ run -t 3 -c 'import time; print("before", flush=True); time.sleep(600)'
 expect "restore: timeout" "$status $(field end) $(field stdout)" "124 timed_out before"
 run -c 'import os, signal; print("x", flush=True); os.kill(os.getpid(), signal.SIGSEGV)'
 expect "restore: signal" "$status $(field end) $(field signal) $(field stdout)" "139 signalled SIGSEGV x"
-run -c 'print(sum(i * i for i in range(1000000)), 2.0 ** 0.5 + 0.1)'
-expect "restore: whole and floating numbers" "$(field stdout)" "333332833333500000 1.5142135623730951"
+numbers='print(sum(i * i for i in range(1000000)), 2.0 ** 0.5 + 0.1)'
+run -c "$numbers"
+expect "restore: whole and floating numbers are those of this machine" "$(field stdout)" "$(python3 -c "$numbers")"
 expect_clean "restore"
 
 # ---- RESUME, clocks ---------------------------------------------------------------------------------
