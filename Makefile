@@ -36,8 +36,8 @@ endif
 
 PROTO_SRC := $(wildcard proto/*.c)
 INITD_SRC := $(wildcard initd/*.c)
-TETHER_SRC := host/firecracker-tether.c
-HOST_SRC := $(filter-out $(TETHER_SRC),$(wildcard host/*.c host/*/*.c))
+TETHER_SRC := host/firecracker-tether.c host/confine/seal.c
+HOST_SRC := $(filter-out host/firecracker-tether.c,$(wildcard host/*.c host/*/*.c))
 HOST_LIB_SRC := $(filter-out host/main.c host/import-oci.c host/fetch.c host/capsid-api.c,$(HOST_SRC))
 # capsid itself reads no archive and no URL and serves no HTTP, and starts faster without the libraries for them.
 CAPSID_SRC := $(filter-out host/import-oci.c host/fetch.c host/oci/% host/capsid-api.c host/api/% host/cli/verb_api.c,$(HOST_SRC))
@@ -252,6 +252,7 @@ $(B)/initd: $(INITD_OBJ)
 	$(Q)$(MUSL_CC) $(INITD_LDFLAGS) -o $@ $^
 
 # Made as initd is: a jail has no libraries.
+$(TETHER_SRC:%.c=$(B)/musl/%.o): INITD_CFLAGS += -Ihost
 $(SHARE)/firecracker-tether: $(TETHER_SRC:%.c=$(B)/musl/%.o)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)

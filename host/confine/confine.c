@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "confine/calls.h"
 #include "confine/cgroup.h"
 #include "confine/ids.h"
 #include "confine/plan.h"
@@ -11,15 +12,12 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 
 #define FILES_MAX 256
 #define PROCESSES_MAX 64
@@ -75,8 +73,7 @@ static void plan_done(struct plan *p)
     for (unsigned i = 0; i < p->bind_count; i++)
         free(p->binds[i].path);
     free(p->stage);
-    close_fd(&p->handover[0]);
-    close_fd(&p->handover[1]);
+    calls_done(p);
 }
 
 static void add_bind(struct plan *p, const char *path, bool directory, bool writable, bool device)
@@ -196,83 +193,6 @@ static void plan_init(struct plan *p, const struct confinement *c, const struct 
         add_limit(p, RLIMIT_NPROC, PROCESSES_MAX);
 }
 
-/* ---- system calls ---------------------------------------------------------------------------------- */
-
-static int plan_calls(struct plan *p, const struct confinement *c, unsigned sets, struct error *e)
-{
-    p->guard = c->guard;
-    if (!c->have[CONFINE_CALLS]) {
-        filter_lenient(&p->filter);
-        return 0;
-    }
-    filter_list(&p->filter, sets, c->have[CONFINE_VIOLATIONS]);
-    if (p->filter.listens && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, p->handover) < 0)
-        return error_errno(e, "socketpair");
-    if (p->filter.listens)
-        p->room = guard_room(c->guard);
-    return 0;
-}
-
-/* The attend() of struct child_isolation. A child that fails before says why by itself. */
-static int take_listener(void *context, struct error *e)
-{
-    struct plan *p = context;
-    char byte;
-    union {
-        struct cmsghdr align;
-        char room[CMSG_SPACE(sizeof(int))];
-    } control;
-    struct iovec data = {&byte, 1};
-    struct msghdr m = {
-        .msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
-    ssize_t n;
-    int fd;
-
-    if (!p->filter.listens)
-        return 0;
-    close_fd(&p->handover[1]);
-    do
-        n = recvmsg(p->handover[0], &m, MSG_CMSG_CLOEXEC);
-    while (n < 0 && errno == EINTR);
-    struct cmsghdr *c = n == 1 ? CMSG_FIRSTHDR(&m) : NULL;
-    if (!c || c->cmsg_type != SCM_RIGHTS)
-        return n == 0 ? 0 : error_errno(e, "cannot take over the system call filter");
-    memcpy(&fd, CMSG_DATA(c), sizeof(fd));
-    p->guarded = guard_take(p->guard, fd, e);
-    return p->guarded ? 0 : -1;
-}
-
-/* By SIGSYS without a word from the guard: there is none, or it was a filter of the VMM's own. */
-static bool ended_by_filter(const struct child *vmm)
-{
-    siginfo_t info = {0};
-
-    return vmm->pidfd >= 0 && waitid(P_PIDFD, (id_t)vmm->pidfd, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
-           info.si_pid != 0 && info.si_code != CLD_EXITED && info.si_status == SIGSYS;
-}
-
-void confine_violation(const struct confined *c, const struct child *vmm,
-                       char ret[static CONFINE_VIOLATION_MAX])
-{
-    ret[0] = '\0';
-    if (c->guarded && guard_verdict(c->guarded, ret, CONFINE_VIOLATION_MAX) > 0)
-        return;
-    if (ended_by_filter(vmm))
-        snprintf(ret, CONFINE_VIOLATION_MAX, "a system call");
-}
-
-void confine_explain(const struct confined *c, const struct child *vmm, struct error *e)
-{
-    char what[CONFINE_VIOLATION_MAX];
-
-    confine_violation(c, vmm, what);
-    if (what[0] && e->kind == ERROR_VM_LOST)
-        error_set(e, ERROR_VM_LOST,
-                  "the VMM was ended by its system call filter: %s; one that needs it can be run with "
-                  "vmm_calls = lenient",
-                  what);
-}
-
 /* ---- users ----------------------------------------------------------------------------------------- */
 
 /* The only file that a VM writes belongs to its user while it runs. A rehearsal executes nothing, so that it does no harm
@@ -325,7 +245,7 @@ static int carry_out(struct child *child, struct confined *ret, struct plan *p, 
     isolation.envp = environment;
     isolation.enter = plan_enter;
     isolation.seal = plan_seal;
-    isolation.attend = take_listener;
+    isolation.attend = calls_attend;
     isolation.context = p;
     confined.isolation = &isolation;
     int result = child_spawn(child, &confined, e);
@@ -352,7 +272,7 @@ static int spawn(struct child *child, struct confined *ret, const struct confine
     const struct child_isolation where = {
         .namespaces = namespaces(c), .cgroup_fd = cgroup, .rehearsal = rehearsal};
     if (result == 0)
-        result = plan_calls(&p, c, FILTER_QEMU | (need->kvm ? FILTER_KVM : FILTER_TCG), e);
+        result = calls_plan(&p, c, FILTER_QEMU | (need->kvm ? FILTER_KVM : FILTER_TCG), e);
     if (result == 0)
         result = carry_out(child, ret, &p, spec, &where, e);
     plan_done(&p);

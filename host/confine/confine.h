@@ -5,6 +5,7 @@
  * Root gives each VM a user id of its own; an ordinary user a user namespace. Then: mount, pid, net, ipc and uts
  * namespaces; a root of its own with read-only views (mount_setattr(2), Linux 5.12); no capabilities and no way
  * to new ones; a list of the system calls that it needs; resource limits; a cgroup (v2) with the controllers that there are.
+ * All that is for QEMU. Firecracker gets the list of its system calls, and the rest from its jailer, if that is used.
  */
 #ifndef CAPSID_CONFINE_H
 #define CAPSID_CONFINE_H
@@ -94,6 +95,20 @@ char *confine_missing(const struct confinement *c);
 /* As child_spawn(), for QEMU, confined; ret is for confine_release(), also after a failure. */
 int confine_spawn(struct child *child, struct confined *ret, const struct confinement *c,
                   const struct confine_need *need, const struct child_spec *spec, struct error *e);
+
+/* As child_spawn(), for Firecracker without its jailer: with the list of its system calls, and the host's files as this process
+ * sees them. ret is for confine_release(), also after a failure. */
+int confine_spawn_listed(struct child *child, struct confined *ret, const struct confinement *c,
+                         const struct child_spec *spec, struct error *e);
+
+/*
+ * The same list for a Firecracker that its jailer starts, as host/firecracker-tether.c, which puts it on. Of the two
+ * sockets, both the caller's, theirs is to be the child's standard input; ours tells the tether too that this process lives, until
+ * confine_take_list() has its answer, or it has ended. After that nothing leads from the VMM to ours.
+ */
+int confine_offer_list(const struct confinement *c, int *ret_ours, int *ret_theirs, struct error *e);
+int confine_take_list(struct confined *ret, const struct confinement *c, int ours, const struct child *vmm,
+                      int64_t deadline, const struct cancel *cancel, struct error *e);
 
 #define CONFINE_VIOLATION_MAX 80
 

@@ -174,17 +174,3 @@ void filter_lenient(struct filter *ret)
     *ret = (struct filter){.count = sizeof(code) / sizeof(code[0])};
     memcpy(ret->code, code, sizeof(code));
 }
-
-/* ---- installing -------------------------------------------------------------------------------------- */
-
-int filter_install(const struct filter *f)
-{
-    const struct sock_fprog program = {.len = (unsigned short)f->count,
-                                       .filter = (struct sock_filter *)f->code};
-    const unsigned flags = f->listens ? SECCOMP_FILTER_FLAG_NEW_LISTENER : 0;
-
-    int fd = (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
-    if (fd < 0 && errno == EBUSY)
-        errno = EEXIST; /* an outer listener stays; EBUSY is taken for what passes */
-    return fd;
-}

@@ -28,6 +28,8 @@ enum filter_set {
     FILTER_QEMU = 1,
     FILTER_TCG = 2, /* QEMU that translates: it writes code and runs it */
     FILTER_KVM = 4,
+    FILTER_FIRECRACKER = 8,
+    FILTER_BOTH = FILTER_QEMU | FILTER_FIRECRACKER,
 };
 
 struct filter {
@@ -39,10 +41,6 @@ struct filter {
 /* listens: with a listener; execve(2) then is the listener's to allow, and else allowed. */
 void filter_list(struct filter *ret, unsigned sets, bool listens);
 void filter_lenient(struct filter *ret);
-
-/* Installs it for the calling thread, which has no_new_privs. The listener's fd (close-on-exec), 0 when the filter has none;
- * -1 with errno, EEXIST when an outer filter has a listener already. Async-signal-safe. */
-int filter_install(const struct filter *f);
 
 /* The name of a system call, into ret; its length, or 0: unknown. */
 size_t filter_call_name(int number, char *ret, size_t size);

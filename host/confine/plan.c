@@ -1,5 +1,7 @@
 #include "confine/plan.h"
 
+#include "confine/seal.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -9,7 +11,6 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -217,37 +218,11 @@ int plan_enter(const void *plan, const char **ret_step)
     return drop_privileges(p, ret_step);
 }
 
-/* unix(7), SCM_RIGHTS */
-static int hand_over(int socket, int fd)
-{
-    char byte = 0;
-    union {
-        struct cmsghdr align;
-        char room[CMSG_SPACE(sizeof(int))];
-    } control = {0};
-    struct iovec data = {&byte, 1};
-    struct msghdr m = {
-        .msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
-    struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-
-    c->cmsg_level = SOL_SOCKET;
-    c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(c), &fd, sizeof(fd));
-    return sendmsg(socket, &m, MSG_NOSIGNAL) == 1 ? 0 : -1;
-}
-
-/* What follows, up to the program, must be on the filter's list. */
 int plan_seal(const void *plan, const char **ret_step)
 {
     const struct plan *p = plan;
-    int listener;
 
-    TRY("no_new_privs", prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
     if (p->filter.listens)
         close(p->room);
-    TRY("seccomp", listener = filter_install(&p->filter));
-    if (p->filter.listens)
-        TRY("hand over the system call filter", hand_over(p->handover[1], listener));
-    return 0;
+    return seal_calls(&p->filter, p->handover[1], ret_step);
 }

@@ -37,17 +37,16 @@ struct firecracker_vm {
     struct firecracker_jail jail;
     char *snapshot_directory; /* owned; where snapshot() leaves its files; NULL: it will not be called */
     bool has_disk;
-    int tie_fd; /* the writing end of a jailed VMM's standard input, see firecracker-tether.c; -1: none */
 };
 
 static void firecracker_destroy(struct vm *vm)
 {
     child_kill(&vm->vmm);
+    confine_release(&vm->confined);
     close_fd(&vm->channel_fd);
     close_fd(&vm->log_fd);
     if (!vm->firecracker)
         return;
-    close_fd(&vm->firecracker->tie_fd);
     firecracker_jail_close(&vm->firecracker->jail);
     free(vm->firecracker->snapshot_directory);
     free(vm->firecracker);
@@ -63,8 +62,11 @@ static void firecracker_diagnose(struct vm *vm, struct buffer *ret)
 static int explain(struct vm *vm, struct error *e)
 {
     cleanup_buffer struct buffer words = {0};
+    char violation[CONFINE_VIOLATION_MAX];
 
-    if (e->kind != ERROR_VM_LOST)
+    confine_explain(&vm->confined, &vm->vmm, e);
+    confine_violation(&vm->confined, &vm->vmm, violation);
+    if (e->kind != ERROR_VM_LOST || violation[0])
         return -1;
     firecracker_diagnose(vm, &words);
     size_t used = strlen(e->text);
@@ -73,7 +75,8 @@ static int explain(struct vm *vm, struct error *e)
     return -1;
 }
 
-static int spawn_jailed(struct vm *vm, const struct vm_spec *spec, struct error *e)
+static int spawn_jailed(struct vm *vm, const struct vm_spec *spec, int64_t deadline,
+                        const struct cancel *cancel, struct error *e)
 {
     struct firecracker_jail *j = &vm->firecracker->jail;
     uint64_t largest = spec->disk_mib > spec->memory_mib ? spec->disk_mib : spec->memory_mib;
@@ -81,14 +84,13 @@ static int spawn_jailed(struct vm *vm, const struct vm_spec *spec, struct error 
     cleanup_free char *tether = text_format("%s/" FIRECRACKER_TETHER, spec->data);
     cleanup_free char *fsize = text_format("fsize=%llu", (unsigned long long)(largest + FILE_SIZE_MIB) << 20);
     cleanup_free char *uid = text_format("%u", j->uid);
-    int tie[2];
+    cleanup_fd int ours = -1;
+    cleanup_fd int theirs = -1;
 
     if (!jailer)
         return error_errno(e, "cannot find %s", spec->jailer);
-    if (pipe2(tie, O_CLOEXEC) < 0)
-        return error_errno(e, "pipe");
-    cleanup_fd int read_end = tie[0];
-    vm->firecracker->tie_fd = tie[1];
+    if (confine_offer_list(spec->confine, &ours, &theirs, e) < 0)
+        return -1;
     /* Without --cgroup the jailer makes no cgroup that would have to be removed. */
     const char *const argv[] = {
         jailer, "--id",  j->id,        "--exec-file",       tether,       "--uid",
@@ -102,14 +104,18 @@ static int spawn_jailed(struct vm *vm, const struct vm_spec *spec, struct error 
                                               .enter = firecracker_jail_enter,
                                               .context = j};
     const struct child_spec child = {.argv = argv,
-                                     .stdin_fd = read_end,
+                                     .stdin_fd = theirs,
                                      .stdout_fd = vm->log_fd,
                                      .stderr_fd = vm->log_fd,
                                      .isolation = &isolation};
-    return child_spawn(&vm->vmm, &child, e);
+    if (child_spawn(&vm->vmm, &child, e) < 0)
+        return -1;
+    close_fd(&theirs);
+    return confine_take_list(&vm->confined, spec->confine, ours, &vm->vmm, deadline, cancel, e);
 }
 
-static int spawn(struct vm *vm, const struct vm_spec *spec, struct error *e)
+static int spawn(struct vm *vm, const struct vm_spec *spec, int64_t deadline, const struct cancel *cancel,
+                 struct error *e)
 {
     const struct firecracker_jail *j = &vm->firecracker->jail;
 
@@ -117,7 +123,7 @@ static int spawn(struct vm *vm, const struct vm_spec *spec, struct error *e)
     if (vm->log_fd < 0)
         return -1;
     if (spec->jailer)
-        return spawn_jailed(vm, spec, e);
+        return spawn_jailed(vm, spec, deadline, cancel, e);
     cleanup_free char *vmm = realpath(spec->vmm, NULL);
     if (!vmm)
         return error_errno(e, "cannot find %s", spec->vmm);
@@ -125,7 +131,7 @@ static int spawn(struct vm *vm, const struct vm_spec *spec, struct error *e)
                                 "--level", LOG_LEVEL, NULL};
     const struct child_spec child = {
         .argv = argv, .directory = j->root, .stdin_fd = -1, .stdout_fd = vm->log_fd, .stderr_fd = vm->log_fd};
-    return child_spawn(&vm->vmm, &child, e);
+    return confine_spawn_listed(&vm->vmm, &vm->confined, spec->confine, &child, e);
 }
 
 static struct firecracker_api open_api(const struct vm *vm, const char *socket, int64_t deadline,
@@ -176,7 +182,8 @@ static int launch(struct vm *vm, const struct vm_spec *spec, const char *from_sn
         firecracker_jail_add(j, FIRECRACKER_IMAGE, spec->image, e) < 0 ||
         (from_snapshot ? add_snapshot(j, from_snapshot, e)
                        : firecracker_jail_add(j, FIRECRACKER_KERNEL, spec->kernel, e)) < 0 ||
-        (spec->disk && firecracker_jail_give(j, SNAPSHOT_DISK, spec->disk, e) < 0) || spawn(vm, spec, e) < 0)
+        (spec->disk && firecracker_jail_give(j, SNAPSHOT_DISK, spec->disk, e) < 0) ||
+        spawn(vm, spec, deadline, cancel, e) < 0)
         return -1;
     cleanup_free char *socket = firecracker_jail_socket(j, FIRECRACKER_API);
     struct firecracker_api a = open_api(vm, socket, deadline, cancel);
@@ -198,8 +205,7 @@ static int make(struct vm *vm, const struct vm_spec *spec, const char *to_snapsh
     vm->firecracker = memory_allocate(sizeof(*vm->firecracker));
     *vm->firecracker = (struct firecracker_vm){.jail = FIRECRACKER_JAIL_NONE,
                                                .snapshot_directory = text_copy(to_snapshot),
-                                               .has_disk = spec->disk != NULL,
-                                               .tie_fd = -1};
+                                               .has_disk = spec->disk != NULL};
     if (launch(vm, spec, from_snapshot, deadline, cancel, e) == 0)
         return 0;
     explain(vm, e);

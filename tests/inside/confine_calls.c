@@ -63,6 +63,7 @@ static const struct {
     {"ioctl TIOCSTI", SYS_ioctl, {0, TIOCSTI}},
     {"ioctl TCGETS", SYS_ioctl, {0, TCGETS}},
     {"ioctl TCSETS", SYS_ioctl, {0, TCSETS}},
+    {"ioctl TIOCGWINSZ", SYS_ioctl, {0, TIOCGWINSZ}},
     {"ioctl FIONBIO", SYS_ioctl, {-1, FIONBIO}},
     {"ioctl KVM_RUN", SYS_ioctl, {-1, KVM_RUN}},
     {"ioctl KVM_CREATE_VM", SYS_ioctl, {-1, KVM_CREATE_VM}},
@@ -70,6 +71,7 @@ static const struct {
     {"fcntl F_SETOWN", SYS_fcntl, {-1, F_SETOWN}},
     {"fcntl F_SETPIPE_SZ", SYS_fcntl, {-1, F_SETPIPE_SZ}},
     {"fcntl F_ADD_SEALS", SYS_fcntl, {-1, F_ADD_SEALS}},
+    {"memfd_create to be sealed", SYS_memfd_create, {-1, MFD_CLOEXEC | MFD_ALLOW_SEALING}},
     {"fcntl F_OFD_SETLK", SYS_fcntl, {-1, F_OFD_SETLK}},
     {"prctl PR_SET_NAME", SYS_prctl, {PR_SET_NAME, -1}},
     {"prctl PR_SET_PDEATHSIG", SYS_prctl, {PR_SET_PDEATHSIG, 0}},
@@ -77,9 +79,12 @@ static const struct {
     {"prctl PR_SET_PTRACER", SYS_prctl, {PR_SET_PTRACER, -1}},
     {"prctl PR_SET_MM", SYS_prctl, {PR_SET_MM, 0}},
     {"prctl PR_SET_NO_NEW_PRIVS", SYS_prctl, {PR_SET_NO_NEW_PRIVS, 1}},
+    {"prctl PR_SET_SPECULATION_CTRL", SYS_prctl, {PR_SET_SPECULATION_CTRL, -1}},
     {"prctl PR_SET_SECCOMP", SYS_prctl, {PR_SET_SECCOMP, 0}},
     {"prlimit64 of another", SYS_prlimit64, {2}},
     {"arch_prctl ARCH_SET_FS", SYS_arch_prctl, {ARCH_SET_FS, -1}},
+    {"arch_prctl ARCH_GET_XCOMP_SUPP", SYS_arch_prctl, {ARCH_GET_XCOMP_SUPP, -1}},
+    {"arch_prctl ARCH_REQ_XCOMP_PERM", SYS_arch_prctl, {ARCH_REQ_XCOMP_PERM, -1}},
     {"arch_prctl ARCH_SET_CPUID", SYS_arch_prctl, {ARCH_SET_CPUID, -1}},
     {"socket AF_UNIX", SYS_socket, {AF_UNIX, -1}},
     {"socket AF_INET", SYS_socket, {AF_INET, SOCK_STREAM}},
@@ -296,9 +301,9 @@ struct trier {
     const char *self;
 };
 
-enum kind { QEMU_TCG, QEMU_KVM, KINDS };
+enum kind { QEMU_TCG, QEMU_KVM, FIRECRACKER, KINDS };
 
-static const char *const kind_names[KINDS] = {"qemu-tcg", "qemu-kvm"};
+static const char *const kind_names[KINDS] = {"qemu-tcg", "qemu-kvm", "firecracker"};
 
 /* Runs this program as the VMM; its wait(2) status, and in *why what it was ended for. */
 static int run(const struct trier *t, enum kind kind, const char *what, size_t number, int out,
@@ -312,7 +317,8 @@ static int run(const struct trier *t, enum kind kind, const char *what, size_t n
     struct confined parts = CONFINED_NONE;
     struct child child = CHILD_NONE;
 
-    int result = confine_spawn(&child, &parts, &t->confinement, &need, &spec, e);
+    int result = kind == FIRECRACKER ? confine_spawn_listed(&child, &parts, &t->confinement, &spec, e)
+                                     : confine_spawn(&child, &parts, &t->confinement, &need, &spec, e);
     if (result == 0)
         result = child_wait(&child, deadline_in_ms(PATIENCE_MS), NULL, ret_status, e);
     *why = (struct error){.kind = ERROR_VM_LOST};
