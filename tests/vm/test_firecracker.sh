@@ -11,6 +11,7 @@ fi
 need_snapshot python sh
 export CAPSID_VMM=firecracker CAPSID_ACCEL=kvm CAPSID_FIRECRACKER=$SRC/tests/fake/firecracker CAPSID_JAILER=none
 export CAPSID_VMM_CALLS=lenient # the double is Python and QEMU
+"$CAPSID" doctor >/dev/null 2>&1 # what is missing then is said once
 
 # ---- programs, cold and from a snapshot --------------------------------------------------------------
 
