@@ -131,7 +131,9 @@ static void open_files(struct cgroup *g)
     static const char *const names[CGROUP_FILES] = {
         [CGROUP_KILL] = "cgroup.kill", /* since Linux 5.14 */
         [CGROUP_PEAK] = "memory.peak", /* since Linux 5.19 */
-        [CGROUP_PROCESSES] = "cgroup.events", [CGROUP_DELEGATED] = "cgroup.subtree_control",
+        [CGROUP_PROCESSES] = "cgroup.events",
+        [CGROUP_COUNT] = "pids.current",
+        [CGROUP_DELEGATED] = "cgroup.subtree_control",
         [CGROUP_OOM] = "memory.events",
     };
 
@@ -312,6 +314,13 @@ uint64_t cgroup_cpu_ns(const struct cgroup *g)
     if (g->fd >= 0 && sys_read_text(g->fd, "cpu.stat", text, sizeof(text)) > 0)
         text_find_u64(text, "usage_usec", &us);
     return us * 1000;
+}
+
+uint64_t cgroup_processes(const struct cgroup *g)
+{
+    char text[NUMBER_MAX + 1];
+
+    return read_file(g, CGROUP_COUNT, text, sizeof(text)) > 0 ? text_leading_u64(text) : 0;
 }
 
 uint64_t cgroup_memory_peak(const struct cgroup *g)

@@ -13,7 +13,15 @@
 #include <sys/types.h>
 
 /* Its files that every job needs at its end; opened ahead, and once for all jobs that use the group. */
-enum cgroup_file { CGROUP_KILL, CGROUP_PEAK, CGROUP_PROCESSES, CGROUP_DELEGATED, CGROUP_OOM, CGROUP_FILES };
+enum cgroup_file {
+    CGROUP_KILL,
+    CGROUP_PEAK,
+    CGROUP_PROCESSES,
+    CGROUP_COUNT,
+    CGROUP_DELEGATED,
+    CGROUP_OOM,
+    CGROUP_FILES
+};
 
 struct cgroup {
     uint32_t id;             /* its directory is named so */
@@ -55,6 +63,9 @@ bool cgroup_signal(const struct cgroup *g, int signal);
 
 /* Calls look(pid, data) for at most max processes until it returns true; that is the result. */
 bool cgroup_find(const struct cgroup *g, bool (*look)(pid_t pid, void *data), void *data, unsigned max);
+
+/* How many processes there are, those included that have ended and that nobody has waited for; 0 where it is not counted. */
+uint64_t cgroup_processes(const struct cgroup *g);
 
 /* What the kernel counted; 0 where it does not. Processor time also of jobs that had the group before. */
 uint64_t cgroup_cpu_ns(const struct cgroup *g);

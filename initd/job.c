@@ -110,7 +110,8 @@ bool job_any_settling(void)
 
 bool job_has_ended(const struct job *j)
 {
-    return j->state == JOB_FINISHED || (j->state == JOB_DRAINING && job_io_blocked(j));
+    return j->state == JOB_FINISHED || j->state == JOB_LEAVING ||
+           (j->state == JOB_DRAINING && job_io_blocked(j));
 }
 
 uint32_t job_wire_state(const struct job *j)
@@ -250,7 +251,7 @@ static void cut_short(struct job *j)
 
 void job_kill(struct job *j, uint8_t cause)
 {
-    if (!job_lives(j))
+    if (!job_lives(j) || j->state == JOB_LEAVING)
         return;
     if (j->state == JOB_FINISHED) {
         kill_processes(j);
@@ -311,10 +312,30 @@ static bool keeps_processes(const struct job *j)
     return j->keeps && !j->cause && !(j->exit.flags & PROTO_EXIT_OUTPUT_LOST) && !cgroup_is_empty(&j->cgroup);
 }
 
-/* Nothing lives after this but what is kept; what is left to do is to tell. */
-static void finish(struct job *j)
+/* A host that hears of the end may start what needs the processes and the memory that were killed. What cannot go, as it is traced
+ * or waits for a disk, is not waited for. Returns when to look again; now: there is something to tell. */
+static uint64_t check_leave(struct job *j, uint64_t now)
 {
     struct cgroup kept = CGROUP_NONE;
+
+    if (now < j->leave_deadline && cgroup_processes(&j->cgroup) > 0)
+        return sys_earlier(j->leave_deadline, now + JOB_LEAVE_LOOK_MS * NS_PER_MS);
+    j->exit.memory_peak = cgroup_memory_peak(&j->cgroup);
+    if (j->exit.flags & PROTO_EXIT_KEPT) {
+        kept = j->cgroup;
+        j->cgroup = CGROUP_NONE; /* not to be given up with the rest */
+    }
+    close_all(j);
+    j->cgroup = kept;
+    j->finished_seq = ++finished_seq;
+    j->state = JOB_FINISHED;
+    return now;
+}
+
+/* Everything that lives is killed, but what is kept; what is left to do is to see it go, and to tell. */
+static void finish(struct job *j)
+{
+    uint64_t now = sys_now();
 
     if (!job_io_ended(j) && j->cause != PROTO_CAUSE_OUTPUT && !(j->exit.flags & PROTO_EXIT_OUTPUT_LOST))
         j->exit.flags |= PROTO_EXIT_OUTPUT_HELD;
@@ -326,16 +347,11 @@ static void finish(struct job *j)
         j->exit.cause = PROTO_CAUSE_OUTPUT;
     j->exit.stdout_size = j->out[0].ring.end;
     j->exit.stderr_size = j->out[1].ring.end;
-    j->exit.memory_peak = cgroup_memory_peak(&j->cgroup);
-    if (j->exit.flags & PROTO_EXIT_KEPT) {
-        kept = j->cgroup;
-        j->cgroup = CGROUP_NONE; /* not to be given up with the rest */
-    }
-    close_all(j);
-    j->cgroup = kept;
+    job_io_close(j);
     j->wall_deadline = 0;
-    j->finished_seq = ++finished_seq;
-    j->state = JOB_FINISHED;
+    j->state = JOB_LEAVING;
+    j->leave_deadline = j->exit.flags & PROTO_EXIT_KEPT ? now : now + JOB_LEAVE_MS * NS_PER_MS;
+    check_leave(j, now);
 }
 
 static void drain(struct job *j)
@@ -531,7 +547,7 @@ static uint64_t check_drain(struct job *j, uint64_t now)
     }
     if (j->state == JOB_DRAINING && job_io_ended(j))
         finish(j);
-    if (j->state == JOB_FINISHED)
+    if (j->state != JOB_DRAINING)
         return now;
     return job_io_blocked(j) ? j->wall_deadline : sys_earlier(j->wall_deadline, j->drain_deadline);
 }
@@ -552,8 +568,10 @@ static uint64_t run_timers(struct job *j, uint64_t now)
         return check_left(j, now);
     if (j->state == JOB_SETTLING)
         return prime_run_timers(j, now);
+    if (j->state == JOB_LEAVING)
+        return check_leave(j, now);
     check_wall(j, now);
-    if (j->state == JOB_FINISHED)
+    if (j->state == JOB_LEAVING || j->state == JOB_FINISHED)
         return now;
     if (j->state == JOB_DRAINING)
         return check_drain(j, now);

@@ -1,13 +1,13 @@
 /*
  * job: the jobs: a program started for the host, with everything that it starts, until its end was told.
  *
- *   FREE -> STARTING -> RUNNING ------------> DRAINING -> FINISHED -> FREE
+ *   FREE -> STARTING -> RUNNING ------------> DRAINING -> LEAVING -> FINISHED -> FREE
  *              |  `---> SETTLING -> PRIMED -> RUNNING (after FEED)
  *              `-> (ERR_EXEC) -> FREE
  *
  * STARTING: forked, execve(2) not yet done. SETTLING, PRIMED: see prime.h. DRAINING: the first process is
- * gone, its output is still read. FINISHED: nothing lives any more, but what a job with JOB_KEEP has left, which its cgroup
- * tells; what was said and EXIT wait for the host.
+ * gone, its output is still read. LEAVING: what it left behind is killed, and not gone yet. FINISHED: nothing lives any more, but what
+ * a job with JOB_KEEP has left, which its cgroup tells; what was said and EXIT wait for the host.
  *
  * job.c has the table and the life of a job; job_start.c how it begins; job_io.c its channels and what is sent of them.
  */
@@ -28,7 +28,16 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
-enum job_state { JOB_FREE, JOB_STARTING, JOB_SETTLING, JOB_PRIMED, JOB_RUNNING, JOB_DRAINING, JOB_FINISHED };
+enum job_state {
+    JOB_FREE,
+    JOB_STARTING,
+    JOB_SETTLING,
+    JOB_PRIMED,
+    JOB_RUNNING,
+    JOB_DRAINING,
+    JOB_LEAVING,
+    JOB_FINISHED
+};
 
 /* An output channel: 1 or 2 of the protocol, [0] and [1] of job.out. */
 struct job_output {
@@ -93,7 +102,7 @@ struct job {
     /* Limits; 0: none. Times are those of sys_now(). */
     uint64_t output_max;
     uint64_t cpu_max_ns, cpu_base_ns, cpu_look_at;
-    uint64_t start, wall_deadline, drain_deadline;
+    uint64_t start, wall_deadline, drain_deadline, leave_deadline;
     uint64_t finished_seq; /* which of two finished jobs is older */
     uint64_t taken;        /* output that had been consumed when wall_deadline passed last */
 
@@ -180,7 +189,7 @@ void job_on_event(struct watch w, uint32_t events);
  * be served. */
 uint64_t job_run_timers(uint64_t now);
 
-/* Its first process is gone: it is finished, or only waits for its host to take output. */
+/* Its first process is gone: it is finished, or about to be, or only waits for its host to take output. */
 bool job_has_ended(const struct job *j);
 
 /* JOB_RUNNING, JOB_PRIMED or JOB_ENDED of the protocol. */

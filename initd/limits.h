@@ -29,6 +29,10 @@
  */
 #define JOB_DRAIN_MS 100
 
+/* Then, for how long its end waits until what was killed is gone; each death also wakes initd, but for those of threads. */
+#define JOB_LEAVE_MS 2000
+#define JOB_LEAVE_LOOK_MS 5
+
 /* Open files of a process: its soft limit, and the hard one, the kernel's own default of fs.nr_open. */
 #define JOB_FILES 65536
 #define JOB_FILES_MAX 1048576

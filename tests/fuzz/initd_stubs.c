@@ -455,6 +455,11 @@ uint64_t cgroup_cpu_ns(const struct cgroup *g)
     return stub_never_sleeps ? stub_now : 5 * NS_PER_MS;
 }
 
+uint64_t cgroup_processes(const struct cgroup *g)
+{
+    return g->id % 4 == 3; /* somebody traces it, and it never goes */
+}
+
 uint64_t cgroup_memory_peak(const struct cgroup *g)
 {
     return g->id;

@@ -35,6 +35,19 @@ def the_pid_limit_counts(guest):
     expect((job.exit.cause, job.exit.status), (C.CAUSE_EXITED, 0))
 
 
+@scenario
+def what_a_bomb_left_is_gone_at_its_end(guest):
+    """Otherwise the next job gets no process. The one that is left is initd's spare process."""
+    limit = int(guest.c.read_file("/sys/fs/cgroup/jobs/pids.max"))
+    for _ in range(2):
+        job = guest.hostile("bomb", wall_ms=2000, **USER)
+        job.wait_started()
+        expect(job.wait().cause, C.CAUSE_TIMEOUT)
+        left = int(guest.c.read_file("/sys/fs/cgroup/jobs/pids.current"))
+        assert left <= 1, f"{left} of at most {limit} processes are there after EXIT"
+        expect(guest.c.shell("/bin/true | /bin/true | /bin/true").exit.status, 0)
+
+
 @scenario(own=dict(memory=256, append="sysctl.kernel.pid_max=800"))
 def fewer_process_ids_than_threads(guest):
     """As in a guest of 8 GiB, where the kernel would allow more threads than there are process ids. The limit of all jobs
