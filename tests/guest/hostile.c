@@ -46,6 +46,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -553,36 +554,54 @@ static void tell_size(const char *what)
 
 static void catch_signals(void)
 {
-    struct sigaction a = {.sa_handler = on_signal}; /* no SA_RESTART: read(2) is to end */
+    struct sigaction a = {.sa_handler = on_signal}; /* no SA_RESTART: write(2) is to end */
 
     sigaction(SIGINT, &a, NULL);
     sigaction(SIGWINCH, &a, NULL);
+}
+
+/* What comes while it is told of counts again. */
+static bool take_flag(volatile sig_atomic_t *flag)
+{
+    bool was = *flag;
+
+    *flag = 0;
+    return was;
 }
 
 static int terminal(void)
 {
     char line[256];
 
+    struct pollfd input = {.fd = 0, .events = POLLIN};
+    sigset_t told, none;
+
     catch_signals();
+    sigemptyset(&none);
+    sigemptyset(&told);
+    sigaddset(&told, SIGINT);
+    sigaddset(&told, SIGWINCH);
+    sigprocmask(SIG_BLOCK, &told, NULL); /* they come in ppoll(2), or wait for it */
     printf("[tty %d %d %d session %d]\n", isatty(0), isatty(1), isatty(2), getsid(0) == getpid());
     tell_size("size");
     for (;;) {
-        ssize_t n = read(0, line, sizeof(line) - 1);
-        if (resized)
+        int ready = ppoll(&input, 1, NULL, &none);
+        if (take_flag(&resized))
             tell_size("resized");
-        if (interrupted)
+        if (take_flag(&interrupted))
             tell_size("interrupted");
-        resized = interrupted = 0;
+        if (ready <= 0)
+            continue;
+        ssize_t n = read(0, line, sizeof(line) - 1);
         if (n == 0) {
             tell_size("eof");
             return 7;
         }
-        if (n < 0 && errno != EINTR)
+        if (n < 0)
             return 1;
-        line[n > 0 ? n : 0] = '\0';
+        line[n] = '\0';
         line[strcspn(line, "\n")] = '\0';
-        if (n > 0)
-            printf("[line %s]\n", line);
+        printf("[line %s]\n", line);
         fflush(stdout);
     }
 }
@@ -596,9 +615,8 @@ static int flood(void)
     text[sizeof(text) - 1] = '\n';
     for (;;) {
         ssize_t n = write(STDOUT_FILENO, text, sizeof(text));
-        if (resized)
+        if (take_flag(&resized))
             tell_size("resized");
-        resized = 0;
         if (interrupted || (n < 0 && errno != EINTR))
             return 9;
     }

@@ -214,8 +214,15 @@ class Job(Stream):
 
     def wait_output(self, text, patience=PATIENCE):
         text = text.encode() if isinstance(text, str) else text
-        self.connection.pump(lambda: text in self.channels[1].data or self.done, patience, self)
-        if text not in self.channels[1].data:
+        data, searched = self.channels[1].data, 0
+
+        def found():
+            nonlocal searched  # there may be much, and it comes in small pieces
+            begin, searched = searched, max(len(data) - len(text) + 1, 0)
+            return data.find(text, begin) >= 0
+
+        self.connection.pump(lambda: found() or self.done, patience, self)
+        if text not in data:
             raise AssertionError(f"the job ended without {text!r}: {self.out[-300:]!r} {self.err[-300:]!r} {self.exit}")
         return self
 
