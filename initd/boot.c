@@ -68,6 +68,8 @@ static const struct step late_steps[] = {
     {WRITE, false, "/proc/sys/fs/file-max", "9223372036854775807", NULL, 0},
     /* icmp(7): everybody may ping. */
     {WRITE, false, "/proc/sys/net/ipv4/ping_group_range", "0 2147483647", NULL, 0},
+    /* Where IPv6 is off for interfaces (ipv6.disable_ipv6=1), it is on for this one. */
+    {WRITE, false, "/proc/sys/net/ipv6/conf/lo/disable_ipv6", "0", NULL, 0},
     /* Shared memory goes with the last who uses it: what outlives its job is nobody's to free. */
     {WRITE, false, "/proc/sys/kernel/shm_rmid_forced", "1", NULL, 0},
     /* The kernel's log and addresses are no business of a job without privileges. */

@@ -24,11 +24,15 @@
 #define SNAPSHOT_DISK "disk" /* of a VM that has a scratch disk */
 
 /*
- * On every guest's command line. The kernel looks twice a second whether memory should be compacted ahead of demand
+ * On every guest's command line.
+ *
+ * The kernel looks twice a second whether memory should be compacted ahead of demand
  * (proactive compaction, Linux 5.9, Documentation/admin-guide/sysctl/vm.rst); this made nearly all the processor time
  * of idle VMs.
+ *
+ * IPv6 is for ::1: initd turns it on for the loopback interface. A network interface, where there is one, has IPv4 only.
  */
-#define GUEST_SYSCTLS " sysctl.vm.compaction_proactiveness=0"
+#define GUEST_OPTIONS " sysctl.vm.compaction_proactiveness=0 ipv6.disable_ipv6=1"
 
 /* What the files of a snapshot hold, verified, in memory files that nobody can write any more (memfd_create(2),
  * sealed). Borrowed fds; core/template.h makes them. */

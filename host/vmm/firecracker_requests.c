@@ -13,7 +13,7 @@
  */
 #define KERNEL_COMMAND_LINE                                                                                  \
     "rootfstype=erofs init=/sbin/initd 8250.nr_uarts=0 quiet loglevel=1 panic=-1 reboot=k "                  \
-    "pci=off" GUEST_SYSCTLS
+    "pci=off" GUEST_OPTIONS
 
 static int put(struct firecracker_api *a, const char *path, json_t *body, struct error *e)
 {

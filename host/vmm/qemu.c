@@ -35,7 +35,7 @@
  */
 #define KERNEL_COMMAND_LINE                                                                                  \
     "root=/dev/vda rootfstype=erofs ro init=/sbin/initd console=ttyS0 quiet loglevel=1 panic=-1 "            \
-    "reboot=t" GUEST_SYSCTLS
+    "reboot=t" GUEST_OPTIONS
 
 struct command_line {
     char *words[ARGUMENTS_MAX + 1]; /* owned */

@@ -516,7 +516,8 @@ class Guest:
     HOSTILE = "/hostile"
     RSS_MAX = 1 << 20
 
-    def __init__(self, memory=192, vcpus=1, kernel=None, append="", drives=(), programs=("hostile",), vsock=None, loglevel=1):
+    def __init__(self, memory=192, vcpus=1, kernel=None, append="", drives=(), programs=("hostile",), vsock=None, loglevel=1,
+                 extra=()):
         Guest.image = Guest.image or find_image()
         self.directory = tempfile.mkdtemp(prefix="g", dir=os.environ.get("TMPDIR"))
         self.path = os.path.join(self.directory, "s")
@@ -538,6 +539,7 @@ class Guest:
         else:
             arguments += ["-device", "virtio-serial-device", "-chardev", f"socket,id=g,path={self.path},server=on,wait=off",
                           "-device", f"virtserialport,chardev=g,name={C.SERIAL_NAME}"]
+        arguments += extra
         self.log = open(os.path.join(self.directory, "log"), "wb")
         self.process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
                                         preexec_fn=die_with_parent)

@@ -32,6 +32,13 @@ expect "signal: end" "$(field end)" signalled
 expect "signal: name" "$(field signal)" SIGSEGV
 expect "signal: output so far" "$(field stdout)" x
 
+# IPv6 is on the loopback interface alone; a network interface would have IPv4 only.
+run -c 'import socket
+server = socket.create_server(("::1", 0), family=socket.AF_INET6)
+socket.create_connection(("localhost", server.getsockname()[1])).close()
+print(server.accept()[1][0], [open(f"/proc/sys/net/ipv6/conf/{i}/disable_ipv6").read().strip() for i in ("lo", "default")])'
+expect "IPv6 of loopback" "$(field stdout)$(field stderr)" "::1 ['0', '1']"
+
 run -t 5 -c 'import time; print("before", flush=True); time.sleep(60)'
 expect "timeout: status" "$status" 124
 expect "timeout: exit_code" "$(field exit_code)" 124
