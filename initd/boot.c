@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 /* ---- steps as tables ------------------------------------------------------------------------- */
@@ -186,13 +187,28 @@ static int mount_upper(const char *device)
     return 0;
 }
 
+/* Half of the memory is its bound of bytes, as tmpfs has it by itself; for names see ROOT_NAME_BYTES. */
+static int mount_work(void)
+{
+    char options[64];
+    struct text t = text_of(options, sizeof(options));
+    struct sysinfo info;
+
+    text_add(&t, "mode=700");
+    if (sysinfo(&info) == 0) {
+        text_add(&t, ",nr_inodes=");
+        text_add_u64(&t, (uint64_t)info.totalram * info.mem_unit / ROOT_NAME_BYTES);
+    }
+    return mount("tmpfs", WORK, "tmpfs", MS_NODEV, options);
+}
+
 int boot_make_root(struct cmdline *config, const char **ret_step)
 {
     char options[512];
     struct text t = text_of(options, sizeof(options));
 
     *ret_step = "tmpfs for the overlay";
-    if (mount("tmpfs", WORK, "tmpfs", MS_NODEV, "mode=700") < 0 || mkdir(WORK "/root", 0755) < 0)
+    if (mount_work() < 0 || mkdir(WORK "/root", 0755) < 0)
         return -errno;
 
     *ret_step = "initd.layers";

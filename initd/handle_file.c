@@ -2,6 +2,7 @@
 
 #include "file.h"
 #include "helper.h"
+#include "stats.h"
 #include "sys.h"
 
 #include <errno.h>
@@ -58,6 +59,19 @@ void handle_list(struct conn *c, uint32_t stream, const struct msg_list *m)
         handle_answer_fault(c, stream, MSG_LIST, f);
     else
         CONN_SEND(c, listing, stream, &listing);
+}
+
+void handle_disk(struct conn *c, uint32_t stream, const struct msg_disk *m)
+{
+    struct msg_disk_info info;
+    int r = m->path[0] == '/' ? stats_disk(m->path, &info) : 0;
+
+    if (m->path[0] != '/')
+        conn_send_error(c, stream, MSG_DISK, PROTO_ERR_INVALID, 0, "path is not absolute");
+    else if (r < 0)
+        handle_answer_fault(c, stream, MSG_DISK, fault_os(r, "statvfs"));
+    else
+        CONN_SEND(c, disk_info, stream, &info);
 }
 
 static int remove_tree(const void *path)

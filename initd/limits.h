@@ -134,6 +134,11 @@
 #define MEMORY_LOOK_MIN_MS 20
 #define MEMORY_LOOK_MAX_MS 500
 
+/* A writable root in memory has a name for so many bytes of the guest's memory, and half of the memory for bytes: so for each file
+ * of a page there is one of nothing, a directory or a link, and bytes end before names do. The kernel needs some 1.2 KiB for a
+ * name, of which it gives back a third; by default there would be half as many. */
+#define ROOT_NAME_BYTES 4096
+
 /* Of the kernel's threads-max, what jobs cannot have. */
 #define RESERVE_THREADS 64
 

@@ -4,14 +4,29 @@
 #include "job.h"
 #include "sys.h"
 
+#include <errno.h>
 #include <sys/statvfs.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
+int stats_disk(const char *path, struct msg_disk_info *ret)
+{
+    struct statvfs fs;
+
+    *ret = (struct msg_disk_info){0};
+    if (statvfs(path, &fs) < 0)
+        return -errno;
+    ret->total = (uint64_t)fs.f_blocks * fs.f_frsize;
+    ret->free = (uint64_t)fs.f_bavail * fs.f_frsize;
+    ret->names = fs.f_files;
+    ret->names_free = fs.f_favail;
+    return 0;
+}
+
 void stats_fill(struct msg_usage *ret)
 {
+    struct msg_disk_info disk;
     struct sysinfo info;
-    struct statvfs fs;
 
     *ret = (struct msg_usage){
         .uptime_ns = sys_now(), .initd_rss = sys_resident_size(getpid()), .jobs = job_count()};
@@ -22,8 +37,7 @@ void stats_fill(struct msg_usage *ret)
         ret->processes = info.procs;
     }
     ret->memory_available = sys_memory_available();
-    if (statvfs("/", &fs) == 0) {
-        ret->disk_total = (uint64_t)fs.f_blocks * fs.f_frsize;
-        ret->disk_free = (uint64_t)fs.f_bavail * fs.f_frsize;
-    }
+    stats_disk("/", &disk);
+    ret->disk_total = disk.total;
+    ret->disk_free = disk.free;
 }

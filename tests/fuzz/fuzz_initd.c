@@ -515,6 +515,8 @@ static void put_about_job(struct host *h, uint32_t stream, uint8_t kind)
         PUT(job, .job = job);
     else if (kind % 4 == 2)
         PUT(kill_job, .job = job);
+    else if (kind % 4 == 3)
+        PUT(disk, .path = job % 2 ? "/" : "nowhere");
     else
         PUT(release, .job = job);
 }

@@ -9,11 +9,14 @@
  *   appliance count FILE N STATUS adds a byte to FILE and prints its size; ends with STATUS before there are N, then stays
  *   appliance show FILE...        prints files
  *   appliance terminal            tells of its terminal, then of lines and SIGINT
+ *   appliance resolve NAME        prints the addresses that a name has
  *   appliance no-cgroups          as process 1, before initd: there is no place any more to mount them; becomes initd
  *   appliance leave FILE          leaves a child that holds FILE locked, fails; says so when it was locked already
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -21,6 +24,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
@@ -124,6 +128,24 @@ static int leave(const char *path)
     return read(held[0], &byte, 1) == 1 ? 1 : 99;
 }
 
+static int resolve(const char *name)
+{
+    const struct addrinfo wanted = {.ai_socktype = SOCK_STREAM};
+    struct addrinfo *list;
+    char text[INET6_ADDRSTRLEN];
+
+    int r = getaddrinfo(name, NULL, &wanted, &list);
+    if (r != 0) {
+        printf("%s\n", gai_strerror(r));
+        return 1;
+    }
+    for (struct addrinfo *a = list; a; a = a->ai_next)
+        if (getnameinfo(a->ai_addr, a->ai_addrlen, text, sizeof(text), NULL, 0, NI_NUMERICHOST) == 0)
+            printf("%s\n", text);
+    freeaddrinfo(list);
+    return 0;
+}
+
 /* What a kernel without cgroups looks like: /sys/fs/cgroup does not exist. initd finds /sys mounted. */
 static int become_initd(void)
 {
@@ -165,6 +187,8 @@ int main(int argc, char **argv)
         return show(argv + 2);
     if (strcmp(verb, "terminal") == 0)
         return terminal();
+    if (strcmp(verb, "resolve") == 0 && argc == 3)
+        return resolve(argv[2]);
     if (strcmp(verb, "no-cgroups") == 0)
         return become_initd();
     if (strcmp(verb, "leave") == 0 && argc == 3)

@@ -64,6 +64,38 @@ def a_program_beside_the_protocol(a):
     expect(len(a.lines("was asked to end")), 1, "SIGTERM before SIGKILL")
 
 
+FURNITURE = {"/etc/hosts": b"127.0.0.1 localhost\n::1 localhost\n", "/etc/passwd": b"root:x:0:0:root:/root:/bin/sh\n",
+             "/etc/group": b"root:x:0:\n"}
+
+
+@scenario(own=ALONE, healthy=False)
+def an_image_without_etc(a):
+    """What a libc and RESUME need of /etc is made, in the layer of changes; what an image has stays as it is."""
+    a.boot().connect()
+    for who in ({}, dict(uid=1000, gid=1000)):
+        job = a.c.run(["/appliance", "resolve", "localhost"], **who)
+        expect((job.exit.status, sorted(job.out.split())), (0, [b"127.0.0.1", b"::1"]))
+    for path, text in FURNITURE.items():
+        expect(a.c.read_file(path), text, path)
+        expect(a.c.request("STAT", path=path).mode, 0o100644, path)
+    expect(a.c.request("STAT", path="/etc").mode, 0o40755)
+    all_done = C.RESUMED_ENTROPY | C.RESUMED_RESEEDED | C.RESUMED_CLOCK | C.RESUMED_HOSTNAME | C.RESUMED_MACHINE_ID
+    expect(a.c.resume(instance=bytes(range(16)), hostname="plain").done, all_done)
+    expect(a.c.read_file("/etc/machine-id"), bytes(range(16)).hex().encode() + b"\n")
+    expect([line for line in a.lines("initd: ") if "/etc" in line], [])
+    a.shut_down()
+    # One that has some of it, in a layer: a file, and a link to nowhere.
+    os.makedirs(a.path_of("some/etc"))
+    os.symlink("/nowhere", a.path_of("some/etc/passwd"))
+    some = a.layer("some", **{"etc/hosts": "127.0.0.1 mine\n"})
+    a.boot("initd.layers=vdb", [(some, "on")]).connect()
+    expect(a.c.read_file("/etc/hosts"), b"127.0.0.1 mine\n")
+    expect(a.c.request("STAT", path="/etc/passwd", flags=C.PATH_NOFOLLOW).mode & 0o170000, 0o120000)
+    expect(a.c.read_file("/etc/group"), FURNITURE["/etc/group"])
+    expect(a.c.resume(hostname="").done & C.RESUMED_MACHINE_ID, C.RESUMED_MACHINE_ID)
+    a.shut_down()
+
+
 @scenario(own=ALONE, healthy=False)
 def started_again_after_failure(a):
     a.boot("initd.main=/appliance,count,/tmp/count,3,5 initd.main_restart=on-failure")

@@ -1,4 +1,6 @@
-"""What programs find in a guest: addresses."""
+"""What programs find in a guest: addresses, open files, temporary files, room for names."""
+
+import errno
 
 from guest import C, expect, run_scenarios, scenario
 
@@ -53,6 +55,90 @@ def no_ipv6_on_a_network(guest):
     expect(python(guest, INTERFACE), "10.0.2.15\n")  # an IPv6 address of the link would be there at once
     expect(python(guest, ADDRESSES), ONLY_ONE)
     expect(python(guest, LOOPBACK, **USER), "hello ::1\nhello ::1\n")
+
+
+# ---- open files ----------------------------------------------------------------------------------
+
+FILES = """
+import os, resource
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+opened = [os.open("/dev/null", os.O_RDONLY) for _ in range(60000)]
+resource.setrlimit(resource.RLIMIT_NOFILE, (soft + 1, hard))
+print(soft, hard, len(opened), max(opened) >= 60000)
+"""
+
+
+@scenario(own=dict(memory=256))
+def sixty_thousand_open_files(guest):
+    for who in (USER, {}):
+        soft, hard, opened, highest = python(guest, FILES, **who).split()
+        assert int(soft) >= 65536 and int(hard) > int(soft), (soft, hard)
+        expect((opened, highest), ("60000", "True"))
+
+
+# ---- temporary files -----------------------------------------------------------------------------
+
+TEMPORARY = """
+import errno, os, tempfile
+for directory in "/tmp", "/dev/shm":
+    try:
+        os.close(os.open(directory, os.O_TMPFILE | os.O_RDWR))
+        print("anonymous", end=" ")
+    except OSError as e:
+        print(errno.errorcode[e.errno], end=" ")
+    with tempfile.TemporaryFile(dir=directory) as f:
+        f.write(b"kept")
+        f.seek(0)
+        print(f.read().decode(), end=" ")
+with open("/tmp/here", "w") as f:
+    f.write("moved")
+os.rename("/tmp/here", os.environ["HOME"] + "/there")
+os.link(os.environ["HOME"] + "/there", "/tmp/again")
+print(open("/tmp/again").read())
+"""
+
+
+@scenario
+def temporary_files(guest):
+    """In /tmp the kernel decides whether O_TMPFILE is there (overlayfs from 6.10 on); programs do without. It is no filesystem of its own."""
+    guest.c.write_file("/home/user/x", b"", flags=C.WRITE_PARENTS, uid=1000, gid=1000)
+    out = python(guest, TEMPORARY, env=["PATH=/usr/bin:/bin", "HOME=/home/user"], **USER)
+    assert out in ("ENOTSUP kept anonymous kept moved\n", "anonymous kept anonymous kept moved\n"), out
+    for path in ("/tmp/again", "/home/user/there", "/home/user/x"):
+        guest.c.request("REMOVE", path=path)
+
+
+# ---- names ---------------------------------------------------------------------------------------
+
+@scenario(own=dict(memory=128))
+def as_many_names_as_pages(guest):
+    """A tree of small files ends with the bytes: there are twice as many names as pages that it may fill."""
+    before = guest.c.request("DISK", path="/")
+    usage = guest.c.request("STATS")
+    expect((before.total, before.free), (usage.disk_total, usage.disk_free))
+    assert before.names >= 2 * (before.total // 4096), before
+    assert 25000 < before.names_free <= before.names < 32768, before
+    guest.c.shell("mkdir -m 777 /tmp/names")
+    job = guest.run_hostile("fill-names", "/tmp/names", patience=120, **USER)
+    assert job.out.startswith(b"errno 28\n"), job.out
+    made = int(job.out.split()[-1])
+    assert before.names_free - 50 < made <= before.names_free, (made, before)
+    full = guest.c.request("DISK", path="/tmp")
+    assert full.names == before.names and full.names_free < 50, full
+    # There is memory for others all the same, and for what tidies up.
+    expect(guest.run_hostile("hog", 16, wall_ms=1000, **USER).out, b"holds 16\n")
+    guest.c.request("REMOVE", path="/tmp/names", flags=C.REMOVE_TREE, patience=120)
+    after = guest.c.request("DISK", path="/")
+    assert after.names_free > before.names_free - 50, (before, after)
+
+
+@scenario
+def room_of_other_filesystems(guest):
+    total = guest.c.request("DISK", path="/dev/shm")
+    assert 0 < total.free <= total.total < guest.c.request("STATS").memory_total // 4, total
+    expect(guest.c.request("DISK", path="/proc").total, 0)
+    expect(guest.c.refused("DISK", C.ERR_OS, path="/nowhere"), errno.ENOENT)
+    guest.c.refused("DISK", C.ERR_INVALID, path="relative")
 
 
 run_scenarios(memory=192)
