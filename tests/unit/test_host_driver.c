@@ -132,6 +132,20 @@ START_TEST(a_qemu_that_has_ended_runs_no_guest)
 }
 END_TEST
 
+START_TEST(addresses_are_random_unless_they_are_emulated)
+{
+    static const char word[] = " norandmaps";
+    cleanup_buffer struct buffer emulated = {0}, kvm = {0};
+    struct vm_spec s = plain;
+
+    qemu_driver.describe(&s, &emulated);
+    ck_assert_ptr_nonnull(memmem(emulated.data, emulated.size, word, strlen(word)));
+    s.accel = ACCEL_KVM;
+    qemu_driver.describe(&s, &kvm);
+    ck_assert_ptr_null(memmem(kvm.data, kvm.size, word, strlen(word)));
+}
+END_TEST
+
 int main(void)
 {
     struct unit u = unit_begin("driver");
@@ -143,5 +157,6 @@ int main(void)
     unit_add(&u, the_processor_that_is_emulated_is_named);
     unit_add(&u, a_guest_that_qemu_stops_is_told_from_others);
     unit_add(&u, a_qemu_that_has_ended_runs_no_guest);
+    unit_add(&u, addresses_are_random_unless_they_are_emulated);
     return unit_end(&u);
 }

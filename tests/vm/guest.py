@@ -497,8 +497,8 @@ def find_image():
 
 
 def clock_arguments(vcpus):
-    """What host/vmm/qemu.c tells an emulated guest about its clock."""
-    words = "no_timer_check"
+    """What host/vmm/qemu.c tells an emulated guest about its clock, and about addresses."""
+    words = "norandmaps no_timer_check"
     try:
         with open(os.path.join(HOME, "cache", "tsc"), encoding="ascii") as f:
             words += f" tsc=reliable tsc_early_khz={f.read().split()[1]}"
@@ -527,7 +527,7 @@ class Guest:
         arguments = [
             "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
             "-machine", "microvm,acpi=off,rtc=on,pit=on,pic=on,isa-serial=on,memory-backend=ram",
-            "-accel", "tcg", "-cpu", "max", "-smp", str(vcpus), "-m", f"{memory}M",
+            "-accel", "tcg", "-cpu", "max,erms=off,fsrm=off", "-smp", str(vcpus), "-m", f"{memory}M",
             "-object", f"memory-backend-memfd,id=ram,size={memory}M,share={'on' if vsock else 'off'}",
             "-global", "virtio-mmio.force-legacy=false", "-kernel", kernel or KERNEL, "-append", command_line,
             "-drive", f"id=root,file={Guest.image},if=none,format=raw,readonly=on", "-device", "virtio-blk-device,drive=root",

@@ -11,8 +11,8 @@ import os
 from guest import C, expect, run_scenarios, scenario, time
 
 USER = dict(uid=1000, gid=1000)
-ANSWER_S = 0.5  # the aim is 0.1, and 0.03 is usual; without the watch it is 19
-KILL_S = 5  # 0.3 to 3 were seen; without the watch more than 100
+ANSWER_S = 0.1  # 0.003 to 0.06 were seen; with random addresses of programs (norandmaps) 2, without the watch 19
+KILL_S = 5  # 0.1 to 0.2 were seen; without the watch more than 100
 NEAR_THE_END = 16 << 20  # bytes left of what jobs may have: from here on the kill is due
 
 
@@ -58,12 +58,12 @@ def watch(guest, job):
     return slowest, processor_time(guest) - (short_since or processor_time(guest))
 
 
-def takes_all(guest, name, argv, answers=True):
+def takes_all(guest, name, argv):
     job = guest.c.start(argv, **USER)
     slowest, late = watch(guest, job)
     print(f"    {name}: cause {job.exit.cause}, {job.exit.memory_peak >> 10} KiB, slowest PING {slowest * 1000:.0f} ms, end after {late:.1f} s")
     expect(job.exit.cause, C.CAUSE_OOM, name)
-    assert slowest < ANSWER_S or not answers, f"{name}: PING took {slowest:.3f} s of processor time"
+    assert slowest < ANSWER_S, f"{name}: PING took {slowest:.3f} s of processor time"
     assert late < KILL_S, f"{name}: {late:.1f} s of processor time until the kill"
     return job
 
@@ -78,8 +78,8 @@ def in_a_small_guest(guest):
     usable = takes_all(guest, "one process", [guest.HOSTILE, "hog", "0"]).exit.memory_peak
     limit = int(guest.c.read_file("/sys/fs/cgroup/jobs/memory.max"))
     assert usable > limit * 9 // 10, f"a job gets {usable} bytes of the {limit} of all"
-    # Known to fail: between many that take memory at once initd answers within 15 ms in most runs, and takes 0.5 to 2.5 s in some.
-    takes_all(guest, "many processes", shell_loop(guest, 12, "hog 0"), answers=False)
+    for _ in range(3):
+        takes_all(guest, "many processes", shell_loop(guest, 12, "hog 0"))
 
 
 run_scenarios()
