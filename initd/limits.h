@@ -121,8 +121,10 @@
 /* memory.c kills the largest job when less than this is left of the limit of all jobs; the kernel's own search for pages
  * begins to take long with less. */
 #define MEMORY_SHORT (2ull << 20)
-/* And when less than this is available (MemAvailable of proc_meminfo(5)) in all. */
-#define MEMORY_LEAST (5ull << 20)
+/* And when less than this is available (MemAvailable of proc_meminfo(5)) in all. With less the kernel drops code of programs to make
+ * room, and reads it again, and no more: unpacking it keeps initd from its turn, with 5 MiB for up to 250 ms where the guest is
+ * emulated. */
+#define MEMORY_LEAST (8ull << 20)
 /* A job with less is left alone: its end would not help, and after others have filled the files in memory there have to be
  * jobs that tidy up. */
 #define MEMORY_VICTIM_MIN (1ull << 20)
