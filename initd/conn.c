@@ -1,6 +1,7 @@
 #include "conn.h"
 
 #include "kmsg.h"
+#include "memory.h"
 #include "sys.h"
 #include "text.h"
 #include "watch.h"
@@ -10,7 +11,6 @@
 #include <linux/vm_sockets.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -202,8 +202,8 @@ static void give_back_buffers(struct conn *c)
 {
     unsigned slot = slot_of(c);
 
-    madvise(rx_buffers[slot], sizeof(rx_buffers[slot]), MADV_DONTNEED);
-    madvise(tx_buffers[slot], sizeof(tx_buffers[slot]), MADV_DONTNEED);
+    memory_give_back(rx_buffers[slot], sizeof(rx_buffers[slot]));
+    memory_give_back(tx_buffers[slot], sizeof(tx_buffers[slot]));
     c->large = false;
     c->trim_at = 0;
 }

@@ -1,4 +1,5 @@
 #include "job.h"
+#include "memory.h"
 #include "sys.h"
 
 #include <errno.h>
@@ -6,7 +7,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -210,7 +210,7 @@ void job_io_free(struct job *j)
         if (large_owner[i] != j)
             continue;
         large_owner[i] = NULL;
-        madvise(&large_rings[i], sizeof(large_rings[i]), MADV_DONTNEED); /* zero again, it needs no memory */
+        memory_give_back(&large_rings[i], sizeof(large_rings[i]));
     }
 }
 

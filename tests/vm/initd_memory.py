@@ -72,6 +72,39 @@ def shell_loop(guest, times, command):
     return ["/bin/sh", "-c", f"i=0; while [ $i -lt {times} ]; do {guest.HOSTILE} {command} & i=$((i+1)); done; wait"]
 
 
+# Memory that is no process's own.
+FILES = """
+for path in "/tmp/full", "/dev/shm/full":
+    try:
+        with open(path, "wb", 0) as f:
+            while f.write(bytes(65536)) == 65536: pass
+    except OSError: pass
+held = []
+while True: held.append(bytearray(65536))
+"""
+PIPES = """
+import fcntl, os
+while True:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    try: fcntl.fcntl(writer, 1031, 1 << 20)  # F_SETPIPE_SZ
+    except OSError: pass
+    try:
+        while True: os.write(writer, bytes(65536))
+    except OSError: pass
+"""
+SOCKETS = """
+import socket
+held = []
+while True:
+    held.append(socket.socketpair())
+    held[-1][0].setblocking(False)
+    try:
+        while True: held[-1][0].send(bytes(65536))
+    except OSError: pass
+"""
+
+
 @scenario(own=dict(memory=128))
 def in_a_small_guest(guest):
     many_small_jobs(guest)
@@ -80,6 +113,15 @@ def in_a_small_guest(guest):
     assert usable > limit * 9 // 10, f"a job gets {usable} bytes of the {limit} of all"
     for _ in range(3):
         takes_all(guest, "many processes", shell_loop(guest, 12, "hog 0"))
+    for name, script in (("pipes", PIPES), ("sockets", SOCKETS), ("files and then memory", FILES)):
+        takes_all(guest, name, ["python3", "-c", script])
+
+
+@scenario(own=dict(memory=512))
+def in_a_larger_guest(guest):
+    many_small_jobs(guest)
+    for _ in range(2):
+        takes_all(guest, "many processes", shell_loop(guest, 40, "hog 0"))
 
 
 run_scenarios()

@@ -141,4 +141,20 @@ def room_of_other_filesystems(guest):
     guest.c.refused("DISK", C.ERR_INVALID, path="relative")
 
 
+# ---- initd's own memory --------------------------------------------------------------------------
+
+@scenario
+def what_much_output_needed_is_given_back(guest):
+    """The large ring, and the buffers of large frames."""
+    before = guest.c.request("STATS").initd_rss
+    for _ in range(2):
+        expect(len(guest.run_hostile("pattern", 1, 5 << 20, **USER).out), 5 << 20)
+        guest.c.write_file("/tmp/much", bytes(1 << 20))
+        guest.c.request("REMOVE", path="/tmp/much")
+    guest.forget_ended()
+    guest.c.pump_for(0.5)  # CONN_IDLE_MS
+    after = guest.c.request("STATS").initd_rss
+    assert after <= before + (64 << 10), f"{before} bytes resident before, {after} after"
+
+
 run_scenarios(memory=192)

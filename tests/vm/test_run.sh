@@ -35,7 +35,7 @@ expect "signal: output so far" "$(field stdout)" x
 # IPv6 is on the loopback interface alone; a network interface would have IPv4 only.
 run -c 'import socket
 server = socket.create_server(("::1", 0), family=socket.AF_INET6)
-socket.create_connection(("localhost", server.getsockname()[1])).close()
+socket.create_connection(("::1", server.getsockname()[1])).close()
 print(server.accept()[1][0], [open(f"/proc/sys/net/ipv6/conf/{i}/disable_ipv6").read().strip() for i in ("lo", "default")])'
 expect "IPv6 of loopback" "$(field stdout)$(field stderr)" "::1 ['0', '1']"
 
