@@ -296,7 +296,7 @@ def cut_again_and_again_while_jobs_write(guest):
 @scenario
 def a_job_that_ends_while_nobody_is_there(guest):
     guest.forget_ended()
-    job = guest.c.start(["/bin/sh", "-c", "echo out; echo err >&2; sleep 0.4; echo more; exit 5"], **USER).wait_started()
+    job = guest.c.start(["/bin/sh", "-c", "echo out; echo err >&2; sleep 0.4; echo more; exit 5"], automatic=False, **USER).wait_started()
     guest.disconnect()
     time.sleep(1.2)
     guest.connect()
