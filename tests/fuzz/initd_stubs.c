@@ -455,14 +455,6 @@ uint64_t cgroup_cpu_ns(const struct cgroup *g)
     return stub_never_sleeps ? stub_now : 5 * NS_PER_MS;
 }
 
-bool cgroup_is_empty(const struct cgroup *g)
-{
-    for (unsigned i = 0; i < CHILDREN_MAX; i++)
-        if (stub_children[i].pid && stub_children[i].group == g->id)
-            return false;
-    return !stub_no_cgroup;
-}
-
 uint64_t cgroup_processes(const struct cgroup *g)
 {
     return g->id % 4 == 3; /* somebody traces it, and it never goes */
