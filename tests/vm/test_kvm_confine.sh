@@ -11,12 +11,13 @@ need_snapshot python
 begin_run() { # WHAT COMMAND...
 	local what=$1
 	shift
+	: >"$TMPDIR/up" # of the run before
 	"$@" run -v -l python --raw -c 'import time; print("up", flush=True); time.sleep(600)' </dev/null >"$TMPDIR/up" 2>"$TMPDIR/err" &
 	run=$!
 	until grep -q up "$TMPDIR/up" || ! kill -0 "$run" 2>/dev/null; do
 		sleep 0.05
 	done
-	vmm=$(sed -n 's/.* event=ready .* pid=\([0-9]*\) .*/\1/p' "$TMPDIR/err")
+	vmm=$(sed -n 's/.* event=ready .* pid=\([0-9]*\) .*/\1/p' "$TMPDIR/err" | tail -n 1) # not the one that a snapshot was made of
 	[ -n "$vmm" ] || fail "$what: no VM: $(tail -n 1 "$TMPDIR/err")"
 }
 end_run() {
@@ -47,7 +48,7 @@ check_cage() {
 	for name in mnt pid net ipc uts; do
 		[ "$(readlink "/proc/$vmm/ns/$name")" != "$(readlink "/proc/self/ns/$name")" ] || fail "$what: the host's $name namespace"
 	done
-	[ "$id" != "9*" ] || expect "$what: its own node is its user's alone" "$(stat -c '%u %a' "/proc/$vmm/root/dev/kvm")" "$(has Uid | cut -f 1) 600"
+	[ "$id" != "2000*" ] || expect "$what: its own node is its user's alone" "$(stat -c '%u %a' "/proc/$vmm/root/dev/kvm")" "$(has Uid | cut -f 1) 600"
 	end_run
 	expect_clean "$what"
 }
@@ -56,12 +57,13 @@ if [ "$(id -u)" != 0 ]; then
 	check_cage "an ordinary user" "$(id -u)" "$CAPSID"
 	finish
 fi
-check_cage root "9*" "$CAPSID"
+check_cage root "2000*" "$CAPSID"
 
 # What a VMM that was taken over can do with it.
 cp "$BUILD/test/tools/hijacked_vmm" "$TMPDIR/vmm"
 printf '\n#targets of the test\nread %s\nwrite /dev/kvm\n' "$CAPSID_HOME/images/names" >>"$TMPDIR/vmm"
-CAPSID_QEMU=$TMPDIR/vmm capsid run --no-snapshot -l python -c 'print(1)' </dev/null
+# The walls behind the list of system calls, which ends this program at once.
+CAPSID_VMM_CALLS=lenient CAPSID_QEMU=$TMPDIR/vmm capsid run --no-snapshot -l python -c 'print(1)' </dev/null
 said=$(grep -o 'hijacked, uid .*' "$TMPDIR/err" | tail -n 1 | sed 's/["\\)].*//')
 expect "a stand-in: got away with" "${said#*got away with: }" "/kvm"
 
