@@ -24,7 +24,7 @@ FILE_CHUNK = 60000
 RAW_PORT = "bench.raw"
 QGA_PORT = "org.qemu.guest_agent.0"
 TIMEOUT = 120
-COUNTING_CLOCK = "no_timer_check tsc=reliable tsc_early_khz=1000000 noreplace-smp nolapic_timer"
+COUNTING_CLOCK = "norandmaps no_timer_check tsc=reliable tsc_early_khz=1000000 noreplace-smp nolapic_timer"
 
 
 class Initd(wire.Conversation):
@@ -194,10 +194,10 @@ def image_path():
 
 
 def clock_arguments():
-    """What capsid tells an emulated guest about the clock; see host/vmm/qemu.c."""
+    """What capsid tells an emulated guest about the clock, and about addresses; see host/vmm/qemu.c."""
     with open(os.path.join(HOME, "cache", "tsc"), encoding="ascii") as f:
         khz = f.read().split()[1]
-    return f"no_timer_check tsc=reliable tsc_early_khz={khz} noreplace-smp nolapic_timer"
+    return f"norandmaps no_timer_check tsc=reliable tsc_early_khz={khz} noreplace-smp nolapic_timer"
 
 
 class Machine:

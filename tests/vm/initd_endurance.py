@@ -9,10 +9,9 @@ SAMPLE = 500
 
 
 def measure(guest):
-    """STATS without what the kernel keeps only until somebody needs the memory. Pages of files, which it counts as available,
-    stay: to read programs again into pages where there was code before takes an emulator many seconds."""
+    """STATS without what the kernel keeps only until somebody needs the memory."""
     guest.assert_healthy()
-    guest.c.write_file("/proc/sys/vm/drop_caches", b"2\n", mode=0o100200)
+    guest.c.write_file("/proc/sys/vm/drop_caches", b"3\n", mode=0o100200)
     return guest.assert_healthy()
 
 
