@@ -16,7 +16,6 @@ import os
 import select
 import signal
 import socket
-import statistics
 import struct
 import subprocess
 import sys
@@ -509,6 +508,18 @@ def clock_arguments(vcpus):
 
 def die_with_parent():
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+def scheduling(path):
+    """Seconds on a processor, and seconds of waiting for one: the kernel's sched-stats.rst."""
+    with open(f"{path}/schedstat", encoding="ascii") as f:
+        return tuple(int(word) / 1e9 for word in f.read().split()[:2])
+
+
+def processor_time(guest):
+    """Seconds that QEMU was on a processor: the time of an emulated guest on a machine that does nothing else."""
+    tasks = f"/proc/{guest.process.pid}/task"
+    return sum(scheduling(f"{tasks}/{thread}")[0] for thread in os.listdir(tasks))
 
 
 class Guest:

@@ -6,25 +6,12 @@ busy one does not matter, and a guest that computes without end instead of answe
 thread, which carries the bytes, waited for a processor meanwhile is not the guest's.
 """
 
-import os
-
-from guest import C, expect, run_scenarios, scenario, time
+from guest import C, expect, processor_time, run_scenarios, scenario, scheduling, time
 
 USER = dict(uid=1000, gid=1000)
 ANSWER_S = 0.1  # 0.003 to 0.06 were seen; with random addresses of programs (norandmaps) 2, without the watch 19
 KILL_S = 5  # 0.1 to 0.2 were seen; without the watch more than 100
 NEAR_THE_END = 16 << 20  # bytes left of what jobs may have: from here on the kill is due
-
-
-def scheduling(path):
-    """Seconds on a processor, and seconds of waiting for one: the kernel's sched-stats.rst."""
-    with open(f"{path}/schedstat", encoding="ascii") as f:
-        return tuple(int(word) / 1e9 for word in f.read().split()[:2])
-
-
-def processor_time(guest):
-    tasks = f"/proc/{guest.process.pid}/task"
-    return sum(scheduling(f"{tasks}/{thread}")[0] for thread in os.listdir(tasks))
 
 
 def waited(guest):

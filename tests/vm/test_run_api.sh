@@ -113,7 +113,7 @@ same "no language" $null -c x
 same "an input" "$TMPDIR/input" -r -f "$TMPDIR/cat.py"
 cmp "$TMPDIR/input" "$TMPDIR/there.out" || fail "an input: not what was sent"
 for large in input-apart large; do
-	same "an input that is sent apart, $large" "$TMPDIR/$large" -r -f "$TMPDIR/sum.py"
+	same "an input that is sent apart, $large" "$TMPDIR/$large" -r -t 240 -f "$TMPDIR/sum.py"
 	expect "$large arrives" "$(cat "$TMPDIR/there.out")" "$(md5sum <"$TMPDIR/$large" | cut -d ' ' -f 1)"
 done
 same "a program on standard input" "$TMPDIR/cat.py" -l python -f -
