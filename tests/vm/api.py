@@ -63,7 +63,7 @@ class Server:
 
     def call(self, method, path, body=None, headers=None, **more):
         """Status, headers and value of one request."""
-        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=290)
         h = dict(headers or {})
         if isinstance(body, (dict, list)):
             body = json.dumps(body)
@@ -120,7 +120,7 @@ def validate(what, value, schema):
 
 def events(s, kind, body):
     """Name and value of each event of a stream."""
-    c = http.client.HTTPConnection("127.0.0.1", s.port, timeout=120)
+    c = http.client.HTTPConnection("127.0.0.1", s.port, timeout=290)
     c.request("POST", "/api/v1/execute", json.dumps(body), {"Content-Type": "application/json", "Accept": kind})
     r = c.getresponse()
     expect(f"{kind}: its type", r.headers.get_content_type(), kind)
