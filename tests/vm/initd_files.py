@@ -272,6 +272,8 @@ def mounts(guest):
     expect(guest.c.refused("UNMOUNT", C.ERR_OS, target="/tmp/m"), 22)
     guest.c.refused("MOUNT", C.ERR_INVALID, source="x", target="m", fstype="tmpfs")
     guest.c.refused("UNMOUNT", C.ERR_INVALID, target="m")
+    for path, flags in (("/", 0), ("/", 2), ("//", 2), ("/tmp/..", 2)):
+        expect(guest.c.refused("UNMOUNT", C.ERR_OS, target=path, flags=flags), 16, path)
     guest.c.request("REMOVE", path="/tmp/m", flags=C.REMOVE_TREE)
 
 

@@ -29,6 +29,16 @@ for name in "::1", "localhost":
 both = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
 socket.create_connection(("127.0.0.1", both.getsockname()[1])).close()
 """
+ECHO = """
+import socket
+for family, protocol, address, request in ((socket.AF_INET, socket.IPPROTO_ICMP, "127.0.0.1", 8),
+                                           (socket.AF_INET6, socket.IPPROTO_ICMPV6, "::1", 128)):
+    with socket.socket(family, socket.SOCK_DGRAM, protocol) as s:
+        s.settimeout(60)
+        s.connect((address, 0))
+        s.send(bytes([request, 0, 0, 0, 0, 0, 0, 1]) + b"echo of " + address.encode())
+        print(s.recv(100)[8:].decode())
+"""
 ADDRESSES = "for line in open('/proc/net/if_inet6'): print(line.split()[0], line.split()[-1])"
 INTERFACE = """
 import fcntl, socket, struct
@@ -47,6 +57,13 @@ def ipv6_on_loopback(guest):
     for who in ({}, USER):
         expect(python(guest, LOOPBACK, **who), "hello ::1\nhello ::1\n")
     expect(python(guest, ADDRESSES), ONLY_ONE)
+
+
+@scenario
+def everybody_may_ping(guest):
+    """As icmp(7) has it, without a raw socket."""
+    for who in ({}, USER):
+        expect(python(guest, ECHO, **who), "echo of 127.0.0.1\necho of ::1\n")
 
 
 @scenario(own=NETWORK)
