@@ -3,12 +3,16 @@
 #include "base/deadline.h"
 #include "base/text.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+
+#define OVER_NS 1000000000
 
 struct connection {
     int fd;        /* MHD's, which closes it after it told so */
     int64_t since; /* when it began to wait for a request; 0: it has one */
+    int64_t over;  /* when it was first seen that nothing more comes; 0: it may */
     struct connection *next, *before;
 };
 
@@ -83,11 +87,29 @@ void connections_answered(struct connections *c, struct MHD_Connection *connecti
     set(c, connection, clock_monotonic_ns());
 }
 
+/* Its client has closed, and all that it had sent was read. */
+static bool is_over(const struct connection *n)
+{
+    char byte;
+
+    return recv(n->fd, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+/* MHD 0.9.75 does not see an end that is there before it reads the last bytes: it has asked epoll(7) to tell of changes only, and
+ * takes a read that gives less than it had room for as a sign that there is nothing more. What it has just read may be the
+ * rest of a request all the same. */
 void connections_expire(struct connections *c, int64_t before)
 {
+    int64_t now = clock_monotonic_ns();
+
     pthread_mutex_lock(&c->lock);
-    for (struct connection *n = c->first; n; n = n->next)
-        if (n->since && n->since < before)
+    for (struct connection *n = c->first; n; n = n->next) {
+        if (!n->since || !is_over(n))
+            n->over = 0;
+        else if (!n->over)
+            n->over = now;
+        if (n->since && (n->since < before || (n->over && now - n->over > OVER_NS)))
             shutdown(n->fd, SHUT_RDWR);
+    }
     pthread_mutex_unlock(&c->lock);
 }

@@ -1,6 +1,6 @@
 /*
  * connections: clients that take too long to send a request. The HTTP library ends connections on which nothing
- * happens; this ends those on which a byte comes now and then.
+ * happens; this ends those on which a byte comes now and then, and those that nobody has any more.
  */
 #ifndef CAPSID_API_CONNECTIONS_H
 #define CAPSID_API_CONNECTIONS_H
@@ -27,7 +27,8 @@ void connections_notify(void *connections, struct MHD_Connection *connection, vo
 void connections_received(struct connections *c, struct MHD_Connection *connection);
 void connections_answered(struct connections *c, struct MHD_Connection *connection);
 
-/* Ends those that wait for a request since before that time (ns, monotonic). */
+/* Ends those that wait for a request since before that time (ns, monotonic), and those whose client went away in the middle of one.
+ * To be called now and then. */
 void connections_expire(struct connections *c, int64_t before);
 
 #endif

@@ -484,6 +484,12 @@ def test_wire_bodies(s):
         expect(f"half a connection, closed in {what}", answers(raw(s, data, half_close=True)), lambda a: set(a) <= {400})
     got = raw(s, b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", half_close=True)
     expect("half a connection, closed after a request", answers(got), lambda a: set(a) <= {200})
+    began = time.monotonic()
+    for _ in range(10):
+        with socket.create_connection(("127.0.0.1", s.port), timeout=60) as c:
+            c.sendall(post(bytes(3 << 20), length=40 << 20))
+    wait_for("clients that go away in the middle of a body: it is free", lambda: metric(s, "capsid_http_bodies_bytes") == 0)
+    expect("and not only when the connection was idle for a minute", time.monotonic() - began < 45, True)
     expect("none of this had an effect", effects(s), before)
     cancelled = metric(s, 'capsid_runs_total{end="cancelled"}')
     body = json.dumps({"language": "python", "code": "import time; time.sleep(200)", "timeout": 250}).encode()
