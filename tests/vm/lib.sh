@@ -161,9 +161,9 @@ fetch_vhost_device() {
 			timeout 120 apt-get -q download vhost-device-vsock && dpkg-deb -x vhost-device-vsock_*.deb "$tools")
 }
 
-# Brings the image of python and has capsid run all guests with KVM, or skips the test. On hardware that is with the
-# product's kernel. A paravirtual KVM needs the test kernel (kernel-config/README.md); there a guest boots in 12 s on a
-# quiet machine. Sets kvm to the kind.
+# need_kvm [LANGUAGE]: brings the image of a language, python where none is named, and has capsid run all guests with KVM, or
+# skips the test. On hardware that is with the product's kernel. A paravirtual KVM needs the test kernel
+# (kernel-config/README.md); there a guest boots in 12 s on a quiet machine. Sets kvm to the kind.
 need_kvm() {
 	local verdict
 	verdict=$("$CAPSID" doctor --accel auto --json | python3 -c 'import json, sys
@@ -183,9 +183,25 @@ print(next(c["detail"] for c in json.load(sys.stdin)["checks"] if c["check"] == 
 		;;
 	esac
 	printf 'KVM: %s\n' "$kvm"
-	bare_home python
+	bare_home "${1:-python}"
 	export CAPSID_ACCEL=kvm
 	[ "$kvm" = hardware ] || export CAPSID_KERNEL=$BUILD/test/vmlinux-kvm CAPSID_BOOT_TIMEOUT=300 CAPSID_TIMEOUT=200
+}
+
+# need_kvm_snapshot, after need_kvm: brings the snapshot of sh that this build makes with KVM, and sets key. A guest may boot for a
+# minute: so the first test that needs it makes it for all.
+# shellcheck disable=SC2034 # for the tests
+need_kvm_snapshot() {
+	{
+		flock 9
+		need_snapshot sh
+		key=$(ls "$CAPSID_HOME/snapshots")
+		if [ "$CAPSID" -nt "$shared_home/snapshots/$key/manifest.json" ]; then # an earlier build's
+			CAPSID_HOME=$shared_home "$CAPSID" snapshot create --force --lang sh || fail "the snapshot could not be made anew"
+			rm -r "$CAPSID_HOME/snapshots"
+			need_snapshot sh
+		fi
+	} 9>"$shared_home/locks/of-tests-kvm"
 }
 
 # need_jsonschema: of those whose checks are a Python program that compares answers with the API's description.

@@ -4,15 +4,15 @@
 # ordinary user who may open it.
 # shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status, failures and kvm
 . "$SRC/tests/vm/lib.sh"
-need_kvm
-need_snapshot python
+need_kvm sh
+need_kvm_snapshot
 
 # Sets run, and vmm to the VMM's process, whose program waits.
 begin_run() { # WHAT COMMAND...
 	local what=$1
 	shift
 	: >"$TMPDIR/up" # of the run before
-	"$@" run -v -l python --raw -c 'import time; print("up", flush=True); time.sleep(600)' </dev/null >"$TMPDIR/up" 2>"$TMPDIR/err" &
+	"$@" run -v -l sh --raw -c 'echo up; sleep 600' </dev/null >"$TMPDIR/up" 2>"$TMPDIR/err" &
 	run=$!
 	until grep -q up "$TMPDIR/up" || ! kill -0 "$run" 2>/dev/null; do
 		sleep 0.05
@@ -63,7 +63,7 @@ check_cage root "2000*" "$CAPSID"
 cp "$BUILD/test/tools/hijacked_vmm" "$TMPDIR/vmm"
 printf '\n#targets of the test\nread %s\nwrite /dev/kvm\n' "$CAPSID_HOME/images/names" >>"$TMPDIR/vmm"
 # The walls behind the list of system calls, which ends this program at once.
-CAPSID_VMM_CALLS=lenient CAPSID_QEMU=$TMPDIR/vmm capsid run --no-snapshot -l python -c 'print(1)' </dev/null
+CAPSID_VMM_CALLS=lenient CAPSID_QEMU=$TMPDIR/vmm capsid run --no-snapshot -l sh -c 'echo 1' </dev/null
 said=$(grep -o 'hijacked, uid .*' "$TMPDIR/err" | tail -n 1 | sed 's/["\\)].*//')
 expect "a stand-in: got away with" "${said#*got away with: }" "/kvm"
 
