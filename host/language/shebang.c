@@ -22,7 +22,18 @@ static char *base_of(char *path)
     return strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
 }
 
-/* What env(1) would start: -S and the word after it may be one, -u has a value. */
+/* An option of env(1) whose value is the next word. */
+static bool has_value(const char *word)
+{
+    static const char *const options[] = {"-u", "--unset", "-C", "--chdir"};
+
+    for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
+        if (strcmp(word, options[i]) == 0)
+            return true;
+    return false;
+}
+
+/* What env(1) would start: -S and the word after it may be one. */
 static char *after_env(char **at)
 {
     char *word;
@@ -34,7 +45,7 @@ static char *after_env(char **at)
                                                                 : NULL;
         if (split && split[0])
             return split;
-        if (strcmp(word, "-u") == 0 || strcmp(word, "-C") == 0)
+        if (has_value(word))
             next_word(at);
         else if (word[0] != '-' && !strchr(word, '='))
             return word;

@@ -198,6 +198,7 @@ static const struct {
     {"#!/bin/env -S node --flag\n", "node"},
     {"#!/usr/bin/env -S/opt/node --flag\n", "node"},
     {"#!/usr/bin/env --split-string=node x\n", "node"},
+    {"#!/usr/bin/env -S --chdir /tmp --unset X python3\n", "python3"},
     {"#!/usr/bin/env -vS A=/b -i -u HOME perl -w\n", "perl"},
     {"#!/usr/bin/env\n", NULL},
     {"#!/usr/bin/env -S\n", NULL},
