@@ -120,6 +120,20 @@ def a_job_that_is_killed_keeps_nothing(guest):
 
 
 @scenario
+def nothing_is_kept_when_nobody_takes_the_output(guest):
+    """More than a ring (JOB_RING) and less than a pipe has room for, so that the first process ends."""
+    job = guest.c.start(["/bin/sh", "-c", LEAVE + "; head -c 60000 /dev/zero"], wall_ms=5000, window=1000, automatic=False, **KEEP)
+    job.wait_output("\n")
+    pid = int(job.out.split()[0])
+    expect(lives(guest, pid), True)
+    guest.c.pump_for(6.5)
+    job.channels[1].grant(job, 1 << 20)
+    job.wait()
+    expect(job.exit.flags & C.EXIT_KEPT, 0)
+    wait_until_gone(guest, pid)
+
+
+@scenario
 def what_is_kept_has_its_limit_of_memory(guest):
     job = guest.c.shell("(sleep 1; tail /dev/zero) </dev/null >/dev/null 2>&1 & echo $!", memory=32 << 20, **KEEP)
     expect(job.exit.flags, C.EXIT_KEPT)
