@@ -80,6 +80,8 @@ START_TEST(what_a_killed_process_left_is_cleaned_up)
             execlp("sleep", "sleep", "600", NULL);
             _exit(1);
         }
+        while (getsid(sleeper) != sleeper) /* as of every child by the time that it is on record */
+            usleep(1000);
         struct child c = {.pid = sleeper, .pidfd = -1, .start_time = child_start_time(sleeper)};
         if (home_open(&h, root, &e) < 0 || home_record_child(&h, &c, &e) < 0)
             _exit(1);

@@ -11,6 +11,7 @@ from guest import C, expect, processor_time, run_scenarios, scenario, scheduling
 
 USER = dict(uid=1000, gid=1000)
 ANSWER_S = 0.1  # 0.003 to 0.06 were seen; with random addresses of programs (norandmaps) 2, without the watch 19
+KERNEL_ANSWER_S = 0.25  # the same for memory that the kernel holds for a process: 0.01 to 0.14 were seen
 JOB_S = 0.020  # of many_small_jobs(), where the times here were seen
 KILL_S = 5  # 0.1 to 0.2 were seen; without the watch more than 100
 NEAR_THE_END = 16 << 20  # bytes left of what jobs may have: from here on the kill is due
@@ -51,12 +52,12 @@ def watch(guest, job):
     return slowest, processor_time(guest) - (short_since or processor_time(guest))
 
 
-def takes_all(guest, name, argv):
+def takes_all(guest, name, argv, answer_s=ANSWER_S):
     job = guest.c.start(argv, **USER)
     slowest, late = watch(guest, job)
     print(f"    {name}: cause {job.exit.cause}, {job.exit.memory_peak >> 10} KiB, slowest PING {slowest * 1000:.0f} ms, end after {late:.1f} s")
     expect(job.exit.cause, C.CAUSE_OOM, name)
-    assert slowest < ANSWER_S * guest.pace, f"{name}: PING took {slowest:.3f} s of processor time"
+    assert slowest < answer_s * guest.pace, f"{name}: PING took {slowest:.3f} s of processor time"
     assert late < KILL_S * guest.pace, f"{name}: {late:.1f} s of processor time until the kill"
     return job
 
@@ -107,7 +108,7 @@ def in_a_small_guest(guest):
     for _ in range(3):
         takes_all(guest, "many processes", shell_loop(guest, 12, "hog 0"))
     for name, script in (("pipes", PIPES), ("sockets", SOCKETS), ("files and then memory", FILES)):
-        takes_all(guest, name, ["python3", "-c", script])
+        takes_all(guest, name, ["python3", "-c", script], KERNEL_ANSWER_S)
 
 
 @scenario(own=dict(memory=512))
