@@ -316,19 +316,23 @@ uint64_t cgroup_cpu_ns(const struct cgroup *g)
     return us * 1000;
 }
 
-uint64_t cgroup_processes(const struct cgroup *g)
-{
-    char text[NUMBER_MAX + 1];
-
-    return read_file(g, CGROUP_COUNT, text, sizeof(text)) > 0 ? text_leading_u64(text) : 0;
-}
-
-uint64_t cgroup_memory_peak(const struct cgroup *g)
+/* The number that is all of a file; 0 where the kernel has none. */
+static uint64_t number_in(const struct cgroup *g, enum cgroup_file file)
 {
     char text[NUMBER_MAX + 1];
     uint64_t v;
 
-    return read_file(g, CGROUP_PEAK, text, sizeof(text)) > 0 && text_parse_u64(text, &v) ? v : 0;
+    return read_file(g, file, text, sizeof(text)) > 0 && text_parse_u64(text, &v) ? v : 0;
+}
+
+uint64_t cgroup_processes(const struct cgroup *g)
+{
+    return number_in(g, CGROUP_COUNT);
+}
+
+uint64_t cgroup_memory_peak(const struct cgroup *g)
+{
+    return number_in(g, CGROUP_PEAK);
 }
 
 uint64_t cgroup_oom_kills(const struct cgroup *g)
