@@ -107,6 +107,11 @@
 #define SPARE_POSTPONE_MS 10
 /* Bytes of arguments, variables and so on that a spare process is told; a job with more is forked anew. */
 #define SPAWN_REQUEST_MAX 16384
+/* How long execve(2) is tried again while its file is open for writing (ETXTBSY), and the pause before the second try, which
+ * doubles. A child forked while a file of the host was being written has it open until it has run for a moment, and execve of
+ * another child may come before. Above what a guest with work for seconds lets a new process wait. */
+#define EXEC_BUSY_MS 2000
+#define EXEC_BUSY_PAUSE_MS 1
 /* Depth of groups that a job has made inside of its own. */
 #define CGROUP_DEPTH_MAX 32
 /* So many of them are removed at a time, that a job with thousands does not stop the others; the next try goes on. */

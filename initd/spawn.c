@@ -109,6 +109,20 @@ static const char *find_variable(struct wire_strs env, const char *prefix)
     return NULL;
 }
 
+/* execve(2), also of a file that was written just now (limits.h, EXEC_BUSY_MS). */
+static void execute(const char *file, char **argv, char **envp)
+{
+    unsigned waited = 0;
+
+    for (unsigned pause = EXEC_BUSY_PAUSE_MS;; pause *= 2) {
+        execve(file, argv, envp);
+        if (errno != ETXTBSY || waited >= EXEC_BUSY_MS)
+            return;
+        usleep(pause * 1000);
+        waited += pause;
+    }
+}
+
 /* execve(2) in each directory of PATH, as execvp(3) does: what cannot be is remembered, what is missing is
  * not. */
 static void exec_in_path(const char *directories, char **argv, char **envp)
@@ -125,7 +139,7 @@ static void exec_in_path(const char *directories, char **argv, char **envp)
         if (n > 0)
             strcat(file, "/"); /* an empty directory is the current one */
         strcat(file, argv[0]);
-        execve(file, argv, envp);
+        execute(file, argv, envp);
         if (errno != ENOENT && errno != ENOTDIR)
             error = errno;
         if (error != ENOENT && error != EACCES)
@@ -151,7 +165,7 @@ static void exec_program(const struct spawn *s)
 
     const char *path = find_variable(s->env, "PATH=");
     if (strchr(argv[0], '/'))
-        execve(argv[0], argv, envp);
+        execute(argv[0], argv, envp);
     else if (!argv[0][0])
         errno = ENOENT;
     else

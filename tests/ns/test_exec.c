@@ -83,6 +83,43 @@ START_TEST(signals_reach_the_first_process_or_the_whole_job)
 }
 END_TEST
 
+/* As when a child of initd, forked while the host's file was being written, has not closed it yet. */
+START_TEST(a_program_that_is_still_being_written_is_waited_for)
+{
+    char path[128], command[384];
+
+    setup();
+    snprintf(path, sizeof(path), "%s/program", guest.dir);
+    snprintf(command, sizeof(command), "cp /bin/true %s && exec 3>>%s && echo open && sleep 0.2", path, path);
+    struct msg_exec m = ns_sh(command);
+    ns_exec(&conn, &m);
+    while (ns_receive(&conn).type != MSG_DATA) {
+    }
+    m.argv = NS_STRS(path);
+    ns_run(&conn, m, &result);
+    ck_assert_uint_eq(result.exit.cause, PROTO_CAUSE_EXITED);
+    ck_assert_uint_eq(result.exit.status, 0);
+    ns_stop(&guest);
+}
+END_TEST
+
+START_TEST(a_program_that_stays_open_for_writing_is_an_error)
+{
+    char path[128], command[384];
+
+    setup();
+    snprintf(path, sizeof(path), "%s/program", guest.dir);
+    snprintf(command, sizeof(command), "cp /bin/true %s && exec 3>>%s && echo open && sleep 100", path, path);
+    struct msg_exec m = ns_sh(command);
+    ns_exec(&conn, &m);
+    while (ns_receive(&conn).type != MSG_DATA) {
+    }
+    m.argv = NS_STRS(path);
+    ck_assert_uint_eq(ns_expect_error(&conn, ns_exec(&conn, &m), PROTO_ERR_EXEC), ETXTBSY);
+    ns_stop(&guest);
+}
+END_TEST
+
 START_TEST(errors_of_execve_are_told)
 {
     char path[128];
@@ -743,6 +780,8 @@ int main(void)
         output_and_status,
         signal_ends_it,
         signals_reach_the_first_process_or_the_whole_job,
+        a_program_that_is_still_being_written_is_waited_for,
+        a_program_that_stays_open_for_writing_is_an_error,
         errors_of_execve_are_told,
         senseless_requests_are_refused,
         environment_directory_and_path_are_as_asked,

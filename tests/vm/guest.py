@@ -743,8 +743,9 @@ def run_scenarios(kind=Guest, **options):
         began, guest = time.monotonic(), None
         try:
             if own is None and shared is None:
-                shared = kind(**options)
-                shared.set_baseline()
+                guest = kind(**options)
+                guest.set_baseline()
+                shared = guest
                 print(f"guest: initd {shared.c.welcome.build}, {time.monotonic() - began:.1f} s")
                 began = time.monotonic()
             guest = shared if own is None else kind(**{**options, **own})
