@@ -32,6 +32,10 @@ Q :=
 say = @:
 endif
 
+# What holds the version is compiled anew when it is another one, be it by hand: a file that changes then, and only then.
+VERSION_FILE := $(B)/obj/version
+$(shell mkdir -p $(B)/obj && printf '%s\n' '$(VERSION)' | cmp -s - $(VERSION_FILE) || printf '%s\n' '$(VERSION)' >$(VERSION_FILE))
+
 # ---- what is built -------------------------------------------------------------------------------
 
 PROTO_SRC := $(wildcard proto/*.c)
@@ -210,7 +214,7 @@ $(SHARE)/fetch: $(FETCH_SRC:%.c=$(B)/obj/%.o)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(FETCH_LIBS)
 
-$(B)/obj/host/%.o: host/%.c
+$(B)/obj/host/%.o: host/%.c $(VERSION_FILE)
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CCACHE) $(HOST_COMPILE) -c -o $@ $<
@@ -244,8 +248,8 @@ $(B)/musl/%.o: %.c $(B)/linux-include/.done Makefile
 	@mkdir -p $(@D)
 	$(Q)$(CCACHE) $(INITD_COMPILE) -c -o $@ $<
 
-# The build id is in one object only; it must follow every input.
-$(B)/musl/initd/main.o: $(INITD_INPUTS)
+# The build id is in these objects; it must follow every input.
+$(patsubst %.c,$(B)/musl/%.o,$(shell grep -lw INITD_BUILD $(wildcard initd/*.c))): $(INITD_INPUTS) $(VERSION_FILE)
 
 $(B)/initd: $(INITD_OBJ)
 	$(call say,LD,$@)
