@@ -11,6 +11,7 @@ data ended, EXIT last.
 
 import collections
 import ctypes
+import errno
 import json
 import os
 import select
@@ -625,6 +626,14 @@ class Guest:
         job = self.hostile(*words, **fields)
         job.wait(patience)
         return job
+
+    def after_a_kill(self):
+        """After a job of root has killed every process: also the one that waits to become a job. It may die of it only after
+        it was told what to become; then PROTOCOL.md says to try again."""
+        try:
+            self.run_hostile("true")
+        except Refused as e:
+            expect((e.code, e.os_errno), (C.ERR_EXEC, errno.EAGAIN))
 
     def forget_ended(self):
         """RELEASE of every job that is in the table; they all must have ended."""

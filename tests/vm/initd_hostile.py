@@ -92,6 +92,7 @@ def kill_everything_as_root(guest):
     killer = guest.hostile("kill-all")
     expect((other.wait().cause, other.exit.signal), (C.CAUSE_SIGNALLED, 9))
     expect((killer.wait().cause, killer.exit.status), (C.CAUSE_EXITED, 0))
+    guest.after_a_kill()
     # And initd's own helpers.
     killer = guest.hostile("kill-all", wall_ms=20000)
     for _ in range(10):
@@ -101,6 +102,7 @@ def kill_everything_as_root(guest):
         except Refused as e:
             expect(e.code, C.ERR_OS)
     killer.wait()
+    guest.after_a_kill()
     guest.c.shell("rmdir /run/x")
 
 

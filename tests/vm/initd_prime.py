@@ -86,6 +86,7 @@ def a_primed_interpreter_that_dies(guest):
     job = prime(guest)
     killer = guest.run_hostile("kill-all")
     expect(killer.exit.status, 0)
+    guest.after_a_kill()
     for _ in range(100):
         if guest.c.jobs().get(job) == C.JOB_ENDED:
             break
@@ -213,6 +214,7 @@ def a_quiesce_that_fails_changes_nothing(guest):
             expect((e.code, e.os_errno), (C.ERR_OS, 4))
             failed += 1
         killer.wait()
+        guest.after_a_kill()
     expect(guest.run_hostile("true").exit.status, 0)
     guest.c.refused("FEED", C.ERR_NOT_FOUND, job=999999, source="/tmp/x")
     guest.c.request("QUIESCE")

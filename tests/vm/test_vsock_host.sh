@@ -27,11 +27,16 @@ done
 qemu-system-x86_64 -M microvm,acpi=off,rtc=on,pit=on,pic=on,isa-serial=on,memory-backend=ram -accel tcg -cpu max -m 128M -nodefaults \
 	-no-user-config -no-reboot -display none -object memory-backend-memfd,id=ram,size=128M,share=on \
 	-global virtio-mmio.force-legacy=false -kernel "$BUILD/share/capsid/vmlinux" \
-	-append "root=/dev/vda rootfstype=erofs ro init=/sbin/initd console=ttyS0 quiet panic=-1 reboot=t random.trust_cpu=1" \
+	-append "root=/dev/vda rootfstype=erofs ro init=/sbin/initd console=ttyS0 loglevel=7 panic=-1 reboot=t random.trust_cpu=1" \
 	-drive "id=root,file=$image,if=none,format=raw,readonly=on" -device virtio-blk-device,drive=root \
 	-chardev "socket,id=vhost,path=$TMPDIR/vhost.sock" -device vhost-user-vsock-device,chardev=vhost \
 	-serial "file:$TMPDIR/console.log" >"$TMPDIR/qemu.log" 2>&1 &
 children+=($!)
+# The device stops to work for good when a CONNECT comes at the moment in which the guest's driver starts.
+for _ in $(seq 1200); do
+	grep -qs "Run /sbin/initd" "$TMPDIR/console.log" && break
+	sleep 0.05
+done
 
 cat >"$TMPDIR/client.py" <<'P'
 import sys, time
@@ -61,7 +66,7 @@ expect "conversation" "$got" "exec (b'from the host\\n', 9)
 both answer"
 
 # The example client, which links proto/ alone.
-got=$("$BUILD/test/tools/example_client" "connect:$TMPDIR/vsock.sock" /bin/sh -c 'echo out; echo err >&2; exit 6' 2>&1)
+got=$(timeout 60 "$BUILD/test/tools/example_client" "connect:$TMPDIR/vsock.sock" /bin/sh -c 'echo out; echo err >&2; exit 6' 2>&1)
 expect "example client: status" $? 6
 expect "example client: output" "$got" "out
 err"
