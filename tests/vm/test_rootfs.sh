@@ -16,7 +16,7 @@ complain() { # WHAT PATTERN ARGUMENTS...
 }
 
 small=(rootfs create --name small --packages busybox-static --method extract
-	--post-install $'/bin/busybox --install -s /usr/bin\n/bin/busybox echo two lines >/etc/motd')
+	--post-install $'/bin/busybox --install -s /usr/bin\nfor d in bin sbin lib lib64; do [ "$(readlink /$d)" = usr/$d ]; done\necho two lines >/etc/motd')
 capsid "${small[@]}" --output "$TMPDIR/out.erofs"
 expect "create: status" "$status" 0
 expect_match "create: says so" "$out" "Image small is ready: * MB, sha256 *"
