@@ -259,7 +259,7 @@ static int import(struct import *i, const char *layout, struct error *e)
 
 int main(int argc, char **argv)
 {
-    struct import i = {.limits = LAYER_LIMITS_DEFAULT};
+    struct import i = {.limits = {LAYER_LIMITS_DEFAULT}};
     struct error e = {0};
 
     process_begin();

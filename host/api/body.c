@@ -62,11 +62,11 @@ static int take_file(struct body_run *b, json_t *file, struct refusal *r)
     cleanup_free char *name = NULL, *link = NULL;
     bool executable = false, directory = false;
     const struct field fields[] = {{"name", FIELD_TEXT, &name, 1, 1024},
-                                   FIELD_IS_FLAG("directory", FIELD_BOOL, &directory),
+                                   {FIELD_IS_FLAG("directory", FIELD_BOOL, &directory)},
                                    {"link", FIELD_TEXT, &link, 1, 1024},
-                                   FIELD_IS_OTHER("content"),
-                                   FIELD_IS_OTHER("encoding"),
-                                   FIELD_IS_FLAG("executable", FIELD_BOOL, &executable),
+                                   {FIELD_IS_OTHER("content")},
+                                   {FIELD_IS_OTHER("encoding")},
+                                   {FIELD_IS_FLAG("executable", FIELD_BOOL, &executable)},
                                    {0}};
 
     if (!json_is_object(file))
@@ -263,15 +263,15 @@ static int take_run(struct body_run *b, json_t *j, const struct body_limits *lim
     const struct field fields[] = {
         {"language", FIELD_TEXT, &b->language, 1, 64},
         {"lang", FIELD_TEXT, &b->language, 1, 64},
-        FIELD_IS_OTHER("code"),
-        FIELD_IS_OTHER("code_encoding"),
-        FIELD_IS_OTHER("files"),
+        {FIELD_IS_OTHER("code")},
+        {FIELD_IS_OTHER("code_encoding")},
+        {FIELD_IS_OTHER("files")},
         {"entry", FIELD_TEXT, &b->entry, 1, 1024},
-        FIELD_IS_FLAG("tree", FIELD_BOOL, &b->sources.tree),
-        FIELD_IS_OTHER("stdin"),
-        FIELD_IS_OTHER("stdin_encoding"),
-        FIELD_IS_OTHER("args"),
-        FIELD_IS_OTHER("env"),
+        {FIELD_IS_FLAG("tree", FIELD_BOOL, &b->sources.tree)},
+        {FIELD_IS_OTHER("stdin")},
+        {FIELD_IS_OTHER("stdin_encoding")},
+        {FIELD_IS_OTHER("args")},
+        {FIELD_IS_OTHER("env")},
         {"cwd", FIELD_TEXT, &b->cwd, 1, 1024},
         {"timeout", FIELD_NUMBER, &b->timeout, 1, limits->timeout},
         {"build_timeout", FIELD_NUMBER, &b->build_timeout, 1, limits->timeout},
@@ -280,9 +280,9 @@ static int take_run(struct body_run *b, json_t *j, const struct body_limits *lim
         {"disk_mib", FIELD_NUMBER, &b->disk, DISK_MIB_MIN, limits->disk},
         {"max_output", FIELD_NUMBER, &b->max_output, 1, limits->output},
         {"truncate_output_at", FIELD_NUMBER, &b->max_output, 1, limits->output},
-        FIELD_IS_FLAG("snapshot", FIELD_NOT, &b->cold),
-        FIELD_IS_FLAG("prime", FIELD_NOT, &b->unprimed),
-        FIELD_IS_FLAG("wait", FIELD_NOT, &b->detached),
+        {FIELD_IS_FLAG("snapshot", FIELD_NOT, &b->cold)},
+        {FIELD_IS_FLAG("prime", FIELD_NOT, &b->unprimed)},
+        {FIELD_IS_FLAG("wait", FIELD_NOT, &b->detached)},
         {0},
     };
 
@@ -330,7 +330,7 @@ int body_create_parse(struct body_create *ret, const char *data, size_t size,
     const struct field fields[] = {
         {"language", FIELD_TEXT, &ret->language, 1, 64},
         {"lang", FIELD_TEXT, &ret->language, 1, 64},
-        FIELD_IS_FLAG("force", FIELD_BOOL, &ret->force),
+        {FIELD_IS_FLAG("force", FIELD_BOOL, &ret->force)},
         {snapshot ? "memory_mib" : NULL, FIELD_NUMBER, &ret->memory, BODY_MEMORY_MIN, limits->memory},
         {"vcpus", FIELD_NUMBER, &ret->vcpus, 1, limits->vcpus},
         {0},
@@ -366,7 +366,7 @@ int body_session_parse(struct body_session *ret, const char *data, size_t size,
         {"disk_mib", FIELD_NUMBER, &ret->disk, DISK_MIB_MIN, limits->disk},
         {"idle_timeout", FIELD_NUMBER, &ret->idle, 1, SESSION_IDLE_MAX},
         {"timeout", FIELD_NUMBER, &ret->timeout, 1, SESSION_AGE_MAX},
-        FIELD_IS_OTHER("env"),
+        {FIELD_IS_OTHER("env")},
         {0},
     };
     json_t *j = fields_parse(data, size, r), *env;
@@ -394,20 +394,20 @@ static int take_exec(struct body_exec *b, json_t *j, const char *language, const
                      struct refusal *r)
 {
     const struct field fields[] = {
-        FIELD_IS_OTHER("argv"),
-        FIELD_IS_OTHER("code"),
-        FIELD_IS_OTHER("code_encoding"),
-        FIELD_IS_OTHER("files"),
+        {FIELD_IS_OTHER("argv")},
+        {FIELD_IS_OTHER("code")},
+        {FIELD_IS_OTHER("code_encoding")},
+        {FIELD_IS_OTHER("files")},
         {"entry", FIELD_TEXT, &b->run.entry, 1, 1024},
-        FIELD_IS_OTHER("stdin"),
-        FIELD_IS_OTHER("stdin_encoding"),
-        FIELD_IS_OTHER("args"),
-        FIELD_IS_OTHER("env"),
+        {FIELD_IS_OTHER("stdin")},
+        {FIELD_IS_OTHER("stdin_encoding")},
+        {FIELD_IS_OTHER("args")},
+        {FIELD_IS_OTHER("env")},
         {"cwd", FIELD_TEXT, &b->run.cwd, 1, 1024},
         {"timeout", FIELD_NUMBER, &b->run.timeout, 1, limits->timeout},
         {"max_output", FIELD_NUMBER, &b->run.max_output, 1, limits->output},
-        FIELD_IS_FLAG("background", FIELD_BOOL, &b->background),
-        FIELD_IS_FLAG("keep_processes", FIELD_BOOL, &b->keep),
+        {FIELD_IS_FLAG("background", FIELD_BOOL, &b->background)},
+        {FIELD_IS_FLAG("keep_processes", FIELD_BOOL, &b->keep)},
         {0},
     };
     json_t *argv = fields_member(j, "argv"), *files = fields_member(j, "files");

@@ -21,14 +21,8 @@ struct field {
     uint64_t min, max; /* of a number; of the bytes of a text */
 };
 
-#define FIELD_IS_OTHER(name)                                                                                 \
-    {                                                                                                        \
-        name, FIELD_OTHER, NULL, 0, 0                                                                        \
-    }
-#define FIELD_IS_FLAG(name, kind, target)                                                                    \
-    {                                                                                                        \
-        name, kind, target, 0, 0                                                                             \
-    }
+#define FIELD_IS_OTHER(name) name, FIELD_OTHER, NULL, 0, 0
+#define FIELD_IS_FLAG(name, kind, target) name, kind, target, 0, 0
 
 /* An object, within the bounds of body.h; the caller's to release. NULL: the refusal is set. */
 json_t *fields_parse(const char *data, size_t size, struct refusal *r);

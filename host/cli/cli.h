@@ -46,8 +46,10 @@ struct cli_option {
 #define CLI_SIZE(of, member, min, max) CLI_KIND_SIZE, CLI_OFFSET(uint64_t, of, member), min, max, NULL
 #define CLI_CALL(of, member, function) CLI_KIND_CALL, offsetof(of, member), 0, 0, function
 
-/* A member of another type does not compile. */
-#define CLI_OFFSET(type, of, member) _Generic(((of *)0)->member, type : offsetof(of, member))
+/* A member of another type does not compile. Versions of clang-format want the colon in different places. */
+/* clang-format off */
+#define CLI_OFFSET(type, of, member) _Generic(((of *)0)->member, type: offsetof(of, member))
+/* clang-format on */
 
 /* What every verb is run with. */
 struct cli {

@@ -306,7 +306,7 @@ void config_compare(const struct config *a, const struct config *b,
 #define S(name, kind, fallback, help)                                                                        \
     if (!equal_##kind(a->name, b->name))                                                                     \
         visit(#name, context);
-    CONFIG_SETTINGS(S)
+    CONFIG_SETTINGS(S);
 #undef S
 }
 

@@ -28,34 +28,31 @@ static const struct {
     const char *section, *key;
     size_t offset; /* of the char * in struct parse */
 } keys[] = {
-#define KEY(section, key, member)                                                                            \
-    {                                                                                                        \
-        section, key, offsetof(struct parse, member)                                                         \
-    }
-    KEY("language", "name", l.name),
-    KEY("language", "title", l.title),
-    KEY("language", "aliases", l.aliases),
-    KEY("language", "extension", l.extension),
-    KEY("language", "extensions", l.extensions),
-    KEY("language", "interpreters", l.interpreters),
-    KEY("language", "source", l.source),
-    KEY("language", "build", l.build),
-    KEY("language", "run", l.run),
-    KEY("language", "prime", prime),
-    KEY("image", "suite", l.suite),
-    KEY("image", "extra", l.extra),
-    KEY("image", "method", l.method),
-    KEY("image", "packages", l.packages),
-    KEY("image", "npm", l.npm),
-    KEY("image", "post", l.post),
-    KEY("image", "drop", l.drop),
-    KEY("image", "oci", l.oci),
-    KEY("vm", "memory", memory),
-    KEY("vm", "vcpus", vcpus),
-    KEY("warm", "command", l.warm),
-    KEY("warm", "keep", keep),
-    KEY("hello", "code", l.hello),
-    KEY("hello", "expect", l.expect),
+#define KEY(section, key, member) section, key, offsetof(struct parse, member)
+    {KEY("language", "name", l.name)},
+    {KEY("language", "title", l.title)},
+    {KEY("language", "aliases", l.aliases)},
+    {KEY("language", "extension", l.extension)},
+    {KEY("language", "extensions", l.extensions)},
+    {KEY("language", "interpreters", l.interpreters)},
+    {KEY("language", "source", l.source)},
+    {KEY("language", "build", l.build)},
+    {KEY("language", "run", l.run)},
+    {KEY("language", "prime", prime)},
+    {KEY("image", "suite", l.suite)},
+    {KEY("image", "extra", l.extra)},
+    {KEY("image", "method", l.method)},
+    {KEY("image", "packages", l.packages)},
+    {KEY("image", "npm", l.npm)},
+    {KEY("image", "post", l.post)},
+    {KEY("image", "drop", l.drop)},
+    {KEY("image", "oci", l.oci)},
+    {KEY("vm", "memory", memory)},
+    {KEY("vm", "vcpus", vcpus)},
+    {KEY("warm", "command", l.warm)},
+    {KEY("warm", "keep", keep)},
+    {KEY("hello", "code", l.hello)},
+    {KEY("hello", "expect", l.expect)},
 #undef KEY
 };
 #define KEY_COUNT (sizeof(keys) / sizeof(keys[0]))

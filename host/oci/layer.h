@@ -20,10 +20,7 @@ struct layer_limits {
 };
 
 #define LAYER_RATIO_FROM (64u << 20) /* bytes; less harms nobody, and zeros compress well */
-#define LAYER_LIMITS_DEFAULT                                                                                 \
-    {                                                                                                        \
-        .bytes = 8ull << 30, .entries = 1000000, .ratio = 250                                                \
-    }
+#define LAYER_LIMITS_DEFAULT .bytes = 8ull << 30, .entries = 1000000, .ratio = 250
 
 /* What all layers so far held. */
 struct layer_totals {

@@ -17,14 +17,16 @@
 #define ENOUGH_MS 10000
 
 /* What the double does, and what it saw; it runs in a process of its own. */
-static volatile struct {
+struct double_kvm {
     int error; /* fails with it */
     bool hangs;
     int64_t ns, user_ns; /* of the two modes; user_ns 0: that one fails */
     int calls;
     int open_files;
     pid_t pid; /* once it hangs */
-} * probe;
+};
+
+static volatile struct double_kvm *probe;
 
 int kvm_probe_run(enum kvm_probe_mode mode, int64_t *ret_ns, const char **ret_step)
 {

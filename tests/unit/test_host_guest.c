@@ -242,19 +242,16 @@ static int run_job(struct msg_exit *exit)
     return guest_run_job(&guest, &exec, NULL, &io, deadline_in_ms(500), exit, &e);
 }
 
-#define BYTES(text)                                                                                          \
-    {                                                                                                        \
-        (const uint8_t *)(text), sizeof(text) - 1                                                            \
-    }
+#define BYTES(text) (const uint8_t *)(text), sizeof(text) - 1
 
 START_TEST(a_job_gives_its_output_and_exit)
 {
     struct msg_exit exit;
 
     SAY(started, 1, .job = 1, .pid = 2);
-    SAY(data, 1, .channel = 1, .offset = 0, .data = BYTES("ab"));
-    SAY(data, 1, .channel = 2, .offset = 0, .data = BYTES("x"));
-    SAY(data, 1, .channel = 1, .offset = 2, .data = BYTES("c"));
+    SAY(data, 1, .channel = 1, .offset = 0, .data = {BYTES("ab")});
+    SAY(data, 1, .channel = 2, .offset = 0, .data = {BYTES("x")});
+    SAY(data, 1, .channel = 1, .offset = 2, .data = {BYTES("c")});
     SAY(end, 1, .channel = 1, .offset = 3);
     SAY(end, 1, .channel = 2, .offset = 1);
     SAY(exit, 1, .cause = PROTO_CAUSE_EXITED, .status = 3, .stdout_size = 3, .stderr_size = 1);
@@ -271,7 +268,7 @@ static int answer_with_more(void *context, int channel, const void *data, size_t
     uint64_t *sent = context;
 
     (void)channel, (void)data, (void)size, (void)why;
-    SAY(data, 1, .channel = 1, .offset = (*sent)++, .data = BYTES("a"));
+    SAY(data, 1, .channel = 1, .offset = (*sent)++, .data = {BYTES("a")});
     usleep(1000);
     return 0;
 }
@@ -285,7 +282,7 @@ START_TEST(output_without_end_ends_at_the_deadline)
     struct msg_exit exit;
 
     SAY(started, 1, .job = 1, .pid = 2);
-    SAY(data, 1, .channel = 1, .offset = 0, .data = BYTES("a"));
+    SAY(data, 1, .channel = 1, .offset = 0, .data = {BYTES("a")});
     ck_assert_int_lt(guest_run_job(&guest, &exec, NULL, &io, deadline_in_ms(100), &exit, &e), 0);
     ck_assert_int_eq(e.kind, ERROR_TIMEOUT);
 }
@@ -332,19 +329,19 @@ static void break_rule(int rule)
 {
     switch (rule) {
     case 0: /* a gap */
-        SAY(data, 1, .channel = 1, .offset = 1, .data = BYTES("a"));
+        SAY(data, 1, .channel = 1, .offset = 1, .data = {BYTES("a")});
         break;
     case 1: /* a channel that does not go this way */
-        SAY(data, 1, .channel = 0, .offset = 0, .data = BYTES("a"));
+        SAY(data, 1, .channel = 0, .offset = 0, .data = {BYTES("a")});
         break;
     case 2:
-        SAY(data, 1, .channel = 3, .offset = 0, .data = BYTES("a"));
+        SAY(data, 1, .channel = 3, .offset = 0, .data = {BYTES("a")});
         break;
     case 3: /* nothing */
-        SAY(data, 1, .channel = 1, .offset = 0, .data = BYTES(""));
+        SAY(data, 1, .channel = 1, .offset = 0, .data = {BYTES("")});
         break;
     case 4: /* another stream */
-        SAY(data, 9, .channel = 1, .offset = 0, .data = BYTES("a"));
+        SAY(data, 9, .channel = 1, .offset = 0, .data = {BYTES("a")});
         break;
     case 5: /* sizes that do not match what was sent */
         SAY(exit, 1, .cause = PROTO_CAUSE_EXITED, .stdout_size = 5);
@@ -416,7 +413,7 @@ START_TEST(output_beyond_the_window_loses_the_vm)
 
     /* The first window is a mebibyte; data from its end on was not asked for. */
     SAY(started, 1, .job = 1, .pid = 2);
-    struct msg_data m = {.channel = 1, .offset = 1u << 20, .data = BYTES("a")};
+    struct msg_data m = {.channel = 1, .offset = 1u << 20, .data = {BYTES("a")}};
     say(out, msg_data_frame(&m, 1, out, sizeof(out)));
     ck_assert_int_lt(guest_run_job(&guest, &exec, NULL, &io, deadline_in_ms(500), &exit, &e), 0);
     ck_assert_int_eq(e.kind, ERROR_VM_LOST);

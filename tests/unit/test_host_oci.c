@@ -32,7 +32,7 @@ static void setup(void)
     ck_assert_int_eq(mkdir(tree, 0755), 0);
     root = open(tree, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     e = (struct error){0};
-    limits = (struct layer_limits)LAYER_LIMITS_DEFAULT;
+    limits = (struct layer_limits){LAYER_LIMITS_DEFAULT};
     totals = (struct layer_totals){0};
 }
 
@@ -434,7 +434,7 @@ START_TEST(limits_hold)
     tar_file(&t, "third", "");
     refused(&t, "third", "more than 2 files");
 
-    limits = (struct layer_limits)LAYER_LIMITS_DEFAULT;
+    limits = (struct layer_limits){LAYER_LIMITS_DEFAULT};
     limits.bytes = 10;
     t = tar_begin();
     tar_file(&t, "first", "123456");
