@@ -292,6 +292,9 @@ def test_terminal(s):
     expect("its new size", t.until("20 60\r\n"), True)
     t.type("echo sl''eeps; sleep 1000; echo not''yet\n")
     expect("a command", t.until("sleeps\r\n"), True)
+    # A shell that has not yet handed its terminal to the command waits for its end whatever is typed.
+    x.sh("while :; do for s in /proc/[0-9]*/stat; do read -r pid name state parent group session tty foreground rest <$s; "
+         "[ \"$name $group\" != \"(sleep) $foreground\" ] || exit 0; done; done 2>/dev/null")
     t.type("\x03")
     t.type("echo in''terrupted\n")
     expect("Ctrl-C", (t.until("interrupted\r\n"), b"notyet" in t.shown), (True, False))
