@@ -143,6 +143,7 @@ gcovr              | which lines the tests run, in make coverage
 endef
 
 define DEPS_DEB
+build-essential    | Debian's tools take it for granted
 debhelper          | makes the package
 lintian            | checks it
 endef
