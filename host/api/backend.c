@@ -168,16 +168,17 @@ static uint64_t round_up(uint64_t n, uint64_t max)
     return ret < max ? ret : max;
 }
 
-/* Every size of a restored VM is a snapshot in the store, and clients choose: so there are few sizes. */
-static void choose_size(const struct backend *b, const struct language *l, bool cold, uint64_t *memory,
-                        uint64_t *vcpus)
+/* Every shape of a restored VM is a snapshot in the store, and clients choose: so there are few shapes. */
+static void choose_shape(const struct backend *b, const struct language *l, struct vm_shape *wish)
 {
-    if (cold)
-        return;
-    if (*memory && *memory != l->memory)
-        *memory = round_up(*memory, b->options.memory_max);
-    if (*vcpus && *vcpus != l->vcpus)
-        *vcpus = round_up(*vcpus, b->options.vcpus_max);
+    const struct vm_shape *max = &b->options.shape_max;
+
+    if (wish->memory_mib && wish->memory_mib != l->shape.memory_mib)
+        wish->memory_mib = round_up(wish->memory_mib, max->memory_mib);
+    if (wish->vcpus && wish->vcpus != l->shape.vcpus)
+        wish->vcpus = round_up(wish->vcpus, max->vcpus);
+    if (wish->disk_mib)
+        wish->disk_mib = round_up(wish->disk_mib, max->disk_mib);
 }
 
 /* A VM that does not come up in less memory than its language has: the request makes no sense. */
@@ -194,8 +195,8 @@ static void blame_size(const char *language, uint64_t own, uint64_t memory, stru
 
 static bool fits_pool(const struct backend *b, const struct run_request *r, const struct language *l)
 {
-    return b->pool_max > 0 && !r->cold && r->disk_mib == 0 &&
-           (r->memory_mib == 0 || r->memory_mib == l->memory) && (r->vcpus == 0 || r->vcpus == l->vcpus);
+    return b->pool_max > 0 && !r->cold && r->shape.disk_mib == 0 &&
+           shape_equal(shape_or(r->shape, l->shape), l->shape);
 }
 
 static void begin(struct backend *b, struct backend_run *run)
@@ -274,10 +275,11 @@ int backend_execute(struct backend *b, struct backend_run *run, struct run_resul
     if (run_find_language(&l, &b->supervisor, &r, e) < 0)
         return -1;
     b->waiting++;
-    choose_size(b, &l, r.cold, &r.memory_mib, &r.vcpus);
+    if (!r.cold)
+        choose_shape(b, &l, &r.shape);
     int result = execute(b, &r, &l, run, ret, e);
     if (result < 0)
-        blame_size(l.name, l.memory, r.memory_mib, e);
+        blame_size(l.name, l.shape.memory_mib, r.shape.memory_mib, e);
     if (run->turn)
         b->running--;
     else
@@ -316,18 +318,18 @@ static int clear_session(struct machine *m, struct run_target *t, int64_t deadli
 static int load_session(const struct backend *b, struct machine *ret, struct supervisor *s,
                         struct run_target *ret_target, const struct run_request *request, struct error *e)
 {
-    struct run_request sized = *request;
+    struct vm_shape wish = request->shape;
     struct language l;
 
     if (language_find(&l, s->config.data, request->language, e) < 0)
         return -1;
-    uint64_t own = l.memory;
-    choose_size(b, &l, false, &sized.memory_mib, &sized.vcpus);
-    int result = run_target_open(ret_target, s, &l, &sized, e);
+    uint64_t own = l.shape.memory_mib;
+    choose_shape(b, &l, &wish);
+    int result = run_target_open(ret_target, s, &l, wish, RUN_RESTORE, e);
     if (result == 0)
         result = run_load(ret, s, ret_target, NULL, e);
     if (result < 0)
-        blame_size(request->language, own, sized.memory_mib, e);
+        blame_size(request->language, own, wish.memory_mib, e);
     return result;
 }
 
@@ -393,8 +395,9 @@ static json_t *describe_language(struct backend *b, const struct language *l, st
     return json_pack("{s:s, s:s, s:o, s:s, s:o, s:s, s:b, s:b, s:I, s:I, s:b, s:s?, s:s?}", "name", l->name,
                      "title", l->title, "aliases", words(NULL, l->aliases), "extension", l->extension,
                      "extensions", words(l->extension, l->extensions), "source", l->source, "compiled",
-                     l->build != NULL, "primed", (int)l->prime, "memory_mib", (json_int_t)l->memory, "vcpus",
-                     (json_int_t)l->vcpus, "installed", installed, "hello", l->hello, "expect", l->expect);
+                     l->build != NULL, "primed", (int)l->prime, "memory_mib", (json_int_t)l->shape.memory_mib,
+                     "vcpus", (json_int_t)l->shape.vcpus, "installed", installed, "hello", l->hello, "expect",
+                     l->expect);
 }
 
 struct listing {
@@ -450,10 +453,10 @@ static json_t *describe_image(const struct image *i)
 
 static json_t *describe_snapshot(const struct snapshot *s)
 {
-    return json_pack("{s:s, s:s, s:I, s:I, s:b, s:I, s:I}", "key", s->key, "language", s->language,
-                     "memory_mib", (json_int_t)s->memory_mib, "vcpus", (json_int_t)s->vcpus, "primed",
-                     s->primed_job != 0, "allocated_bytes", (json_int_t)s->allocated, "created",
-                     (json_int_t)s->created);
+    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:b, s:I, s:I}", "key", s->key, "language", s->language,
+                     "memory_mib", (json_int_t)s->shape.memory_mib, "vcpus", (json_int_t)s->shape.vcpus,
+                     "disk_mib", (json_int_t)s->shape.disk_mib, "primed", s->primed_job != 0,
+                     "allocated_bytes", (json_int_t)s->allocated, "created", (json_int_t)s->created);
 }
 
 static int add_image(const struct image *i, void *context)
@@ -508,33 +511,25 @@ json_t *backend_create_image(struct backend *b, const struct body_create *what, 
 json_t *backend_create_snapshot(struct backend *b, const struct body_create *what, int cancel_fd,
                                 struct error *e)
 {
+    struct run_target target = {0};
+    struct vm_shape wish = what->shape;
     struct supervisor s;
-    struct snapshot snapshot = {0};
-    struct image image = {0};
     struct language l;
-    bool made = false;
+    json_t *j = NULL;
 
     warm_supervisor(b->warm, cancel_fd, &s);
     if (language_find(&l, s.config.data, what->language, e) < 0)
         return NULL;
-    uint64_t memory = what->memory, vcpus = what->vcpus;
-    choose_size(b, &l, false, &memory, &vcpus);
-    int result = image_ensure(&image, &s.config, &s.home, &l, false, &s.cancel, e);
-    struct machine_spec spec = {.kernel = s.config.kernel,
-                                .image = image.path,
-                                .memory_mib = memory ? memory : l.memory,
-                                .vcpus = vcpus ? vcpus : l.vcpus};
-    if (result == 0)
-        result = snapshot_ensure(&snapshot, &s, &l, &image, &spec, what->force, &made, e);
-    if (result < 0)
-        blame_size(l.name, l.memory, memory, e);
+    uint64_t own = l.shape.memory_mib;
+    choose_shape(b, &l, &wish);
+    if (run_target_open(&target, &s, &l, wish, what->force ? RUN_RESTORE_ANEW : RUN_RESTORE, e) == 0) {
+        j = describe_snapshot(&target.snapshot);
+        json_object_set_new(j, "made", json_boolean(target.made));
+    } else {
+        blame_size(what->language, own, wish.memory_mib, e);
+    }
     warm_learned(b->warm, &s);
     warm_forget(b->warm);
-    json_t *j = result == 0 ? describe_snapshot(&snapshot) : NULL;
-    if (j)
-        json_object_set_new(j, "made", json_boolean(made));
-    snapshot_done(&snapshot);
-    image_done(&image);
-    language_done(&l);
+    run_target_done(&target);
     return j;
 }

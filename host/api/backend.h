@@ -17,10 +17,9 @@
 struct backend;
 
 struct backend_options {
-    unsigned workers;     /* programs with VMs of their own at a time */
-    unsigned max_waiting; /* for those, and for VMs of the pool, each */
-    uint64_t memory_max;  /* MiB that requests may ask for; theirs to check */
-    uint64_t vcpus_max;
+    unsigned workers;          /* programs with VMs of their own at a time */
+    unsigned max_waiting;      /* for those, and for VMs of the pool, each */
+    struct vm_shape shape_max; /* that requests may ask for; theirs to check */
     int64_t wait_ms; /* how long a program waits for its VM; making image and snapshot is not counted */
 };
 
@@ -35,7 +34,7 @@ void backend_close(struct backend *b);
 void backend_warm(struct backend *b, int cancel_fd);
 
 /*
- * A VM for a session: this is where they come from. Of the request only language, memory_mib, vcpus and disk_mib count.
+ * A VM for a session: this is where they come from. Of the request only language and shape count.
  * The machine, and ret_target which it was made from, are the caller's to destroy, before the backend is closed;
  * ret_supervisor, which both use, is a copy that needs no closing. The waiting interpreter was ended, and its program's
  * directory is empty. For a thread that lives as long as the VM.

@@ -6,6 +6,7 @@
 #define CAPSID_API_BODY_H
 
 #include "api/refusal.h"
+#include "base/shape.h"
 #include "core/sources.h"
 #include "messages.h"
 
@@ -24,9 +25,7 @@
 
 struct body_limits {
     uint64_t timeout; /* seconds, the longest that may be asked for */
-    uint64_t memory;  /* MiB */
-    uint64_t vcpus;
-    uint64_t disk;   /* MiB */
+    struct vm_shape shape;
     uint64_t output; /* bytes of each channel */
 };
 
@@ -44,9 +43,7 @@ struct body_run {
     json_t *stdin_echo; /* as it was given; NULL: none */
     uint64_t timeout;   /* this and what follows: 0 is as configured */
     uint64_t build_timeout;
-    uint64_t memory;
-    uint64_t vcpus;
-    uint64_t disk;
+    struct vm_shape shape;
     uint64_t max_output;
     bool cold;
     bool unprimed;
@@ -60,8 +57,7 @@ void body_run_done(struct body_run *b);
 /* What POST /snapshots and /rootfs ask for. */
 struct body_create {
     char *language;
-    uint64_t memory;
-    uint64_t vcpus;
+    struct vm_shape shape;
     bool force;
 };
 
@@ -78,9 +74,7 @@ void body_create_done(struct body_create *b);
 /* What POST /sessions asks for. The times are in seconds. */
 struct body_session {
     char *language;
-    uint64_t memory; /* MiB; this and the next two: 0 is as configured */
-    uint64_t vcpus;
-    uint64_t disk; /* MiB */
+    struct vm_shape shape; /* 0 is as configured */
     uint64_t idle, timeout;
     char **env; /* ends with NULL; NULL: none */
 };

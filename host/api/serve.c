@@ -163,13 +163,17 @@ static struct body_limits limits_of(const struct api_options *o)
 {
     long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
     uint64_t half = pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size / 2 >> 20 : MEMORY_MAX_MIB;
-    struct body_limits ret = {
-        .timeout = o->timeout_max, .memory = o->memory_max, .vcpus = o->vcpus_max, .disk = BODY_DISK_MAX};
+    struct body_limits ret = {.timeout = o->timeout_max,
+                              .shape.memory_mib = o->memory_max,
+                              .shape.vcpus = o->vcpus_max,
+                              .shape.disk_mib = BODY_DISK_MAX};
 
-    if (ret.memory == 0)
-        ret.memory = half < BODY_MEMORY_MIN ? BODY_MEMORY_MIN : half < MEMORY_MAX_MIB ? half : MEMORY_MAX_MIB;
-    if (ret.vcpus == 0)
-        ret.vcpus = usage_processors();
+    if (ret.shape.memory_mib == 0)
+        ret.shape.memory_mib = half < BODY_MEMORY_MIN  ? BODY_MEMORY_MIN
+                               : half < MEMORY_MAX_MIB ? half
+                                                       : MEMORY_MAX_MIB;
+    if (ret.shape.vcpus == 0)
+        ret.shape.vcpus = usage_processors();
     return ret;
 }
 
@@ -296,8 +300,7 @@ int api_serve(const struct api_options *options, const struct config *config, st
     s->tokens = tokens_open(options->tokens, &options->limits, e);
     const struct backend_options how = {.workers = workers(options),
                                         .max_waiting = (unsigned)options->queue,
-                                        .memory_max = s->limits.memory,
-                                        .vcpus_max = s->limits.vcpus,
+                                        .shape_max = s->limits.shape,
                                         .wait_ms = (int64_t)options->queue_seconds * 1000};
     if (s->tokens && backend_open(&s->backend, config, &how, e) == 0 &&
         listen_open(options, fds, &count, e) == 0) {

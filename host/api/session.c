@@ -138,12 +138,8 @@ static void set_end(struct session *s, const char *end, const struct error *why)
 
 static int start(struct session *s, struct error *e)
 {
-    const struct run_request request = {.language = s->body.language,
-                                        .sources = NULL,
-                                        .memory_mib = s->body.memory,
-                                        .vcpus = s->body.vcpus,
-                                        .disk_mib = s->body.disk,
-                                        .stdin_fd = -1};
+    const struct run_request request = {
+        .language = s->body.language, .sources = NULL, .shape = s->body.shape, .stdin_fd = -1};
 
     return backend_session(s->server->backend, &request, s->wake_fd, &s->supervisor, &s->machine, &s->target,
                            e);

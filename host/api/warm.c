@@ -146,7 +146,6 @@ static int open_pool(struct warm *w, struct error *e)
 static int open_target(struct warm *w, const struct language *l, int cancel_fd, struct run_target *ret,
                        struct error *e)
 {
-    const struct run_request request = {.stdin_fd = -1};
     struct supervisor s;
     int result = -1;
 
@@ -156,7 +155,7 @@ static int open_target(struct warm *w, const struct language *l, int cancel_fd, 
         unsigned given_up = s.kvm_given_up;
         if (language_find(&own, s.config.data, l->name, e) < 0)
             return -1;
-        result = run_target_open(ret, &s, &own, &request, e);
+        result = run_target_open(ret, &s, &own, (struct vm_shape){0}, RUN_RESTORE, e);
         warm_learned(w, &s);
         if (result == 0 || s.kvm_given_up == given_up)
             break;

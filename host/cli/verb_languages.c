@@ -51,8 +51,8 @@ static json_t *describe(const struct language *l, bool installed)
                      l->name, "title", l->title, "aliases", words(l->aliases), "extension", l->extension,
                      "extensions", extensions(l), "source", l->source, "compiled", l->build != NULL, "primed",
                      (int)l->prime, "suite", l->suite, "packages", words(l->packages), "npm", words(l->npm),
-                     "oci", l->oci, "memory_mib", (json_int_t)l->memory, "vcpus", (json_int_t)l->vcpus,
-                     "installed", (int)installed);
+                     "oci", l->oci, "memory_mib", (json_int_t)l->shape.memory_mib, "vcpus",
+                     (json_int_t)l->shape.vcpus, "installed", (int)installed);
 }
 
 static int visit(const struct language *l, void *context, struct error *e)
@@ -67,7 +67,7 @@ static int visit(const struct language *l, void *context, struct error *e)
         return json_array_append_new(list->array, describe(l, installed));
     cleanup_free char *from = packages_from(l);
     cli_print("%-16s .%-9s %6llu MiB  %-9s  %-24.24s  %-28s  %s\n", l->name, l->extension,
-              (unsigned long long)l->memory, installed ? "yes" : "no", l->title, from,
+              (unsigned long long)l->shape.memory_mib, installed ? "yes" : "no", l->title, from,
               l->aliases ? l->aliases : "");
     return 0;
 }
@@ -94,8 +94,8 @@ static void print_line(const char *key, const char *value)
 static void print_one(const struct language *l, bool installed)
 {
     cleanup_free char *from = packages_from(l);
-    cleanup_free char *memory = text_format("%llu MiB", (unsigned long long)l->memory);
-    cleanup_free char *vcpus = text_format("%llu", (unsigned long long)l->vcpus);
+    cleanup_free char *memory = text_format("%llu MiB", (unsigned long long)l->shape.memory_mib);
+    cleanup_free char *vcpus = text_format("%llu", (unsigned long long)l->shape.vcpus);
     cleanup_free char *all =
         text_format("%s%s%s", l->extension, l->extensions ? ", " : "", l->extensions ? l->extensions : "");
 

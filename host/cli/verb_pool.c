@@ -193,12 +193,13 @@ static int watch(struct cli *cli, struct pool *pool, const struct cancel *cancel
 static int add_language(struct supervisor *s, struct pool *p, const char *name, const struct pool_values *v,
                         struct error *e)
 {
-    const struct run_request request = {.memory_mib = v->memory};
+    const struct vm_shape wish = {.memory_mib = v->memory};
     struct pool_target *added;
     struct run_target target;
     struct language l;
 
-    if (language_find(&l, s->config.data, name, e) < 0 || run_target_open(&target, s, &l, &request, e) < 0)
+    if (language_find(&l, s->config.data, name, e) < 0 ||
+        run_target_open(&target, s, &l, wish, RUN_RESTORE, e) < 0)
         return -1;
     return pool_add(p, &target, (unsigned)(v->size ? v->size : SIZE), &added, e);
 }

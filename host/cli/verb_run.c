@@ -28,7 +28,8 @@ struct values {
 struct run_options {
     const char *language, *code, *entry, *cwd, *input, *kernel, *api, *token_file;
     struct values files, env;
-    uint64_t timeout, build_timeout, memory, vcpus, disk_mib, max_output;
+    uint64_t timeout, build_timeout, max_output;
+    struct vm_shape shape;
     bool raw, cold, unprimed, host_verb, snapshot;
 };
 
@@ -74,10 +75,10 @@ static int add_variable(void *target, const char *option, const char *value, str
         {"cwd", 0, "DIR", "where the program starts (default: the directory of its files)",                  \
          CLI_TEXT(struct run_options, cwd)},                                                                 \
         {"mem", 0, "MB", "memory of the VM in MiB (default: as the language says)",                          \
-         CLI_NUMBER(struct run_options, memory, 32, 1 << 20)},                                               \
-        {"vcpus", 0, "N", "processors of the VM", CLI_NUMBER(struct run_options, vcpus, 1, 32)},             \
+         CLI_NUMBER(struct run_options, shape.memory_mib, 32, 1 << 20)},                                     \
+        {"vcpus", 0, "N", "processors of the VM", CLI_NUMBER(struct run_options, shape.vcpus, 1, 32)},       \
         {"disk", 0, "MB", "scratch disk for all that is written, in MiB or with M or G (default: memory)",   \
-         CLI_SIZE(struct run_options, disk_mib, DISK_MIB_MIN, DISK_MIB_MAX)},                                \
+         CLI_SIZE(struct run_options, shape.disk_mib, DISK_MIB_MIN, DISK_MIB_MAX)},                          \
         {"max-output", 0, "BYTES", "how much of each output the JSON holds",                                 \
          CLI_NUMBER(struct run_options, max_output, 1, 1 << 30)},                                            \
         {"raw", 'r', NULL, "stream the program's own output instead of JSON",                                \
@@ -241,9 +242,7 @@ static struct run_request request_of(const struct run_options *o, const struct s
         .stdin_fd = stdin_fd,
         .timeout = o->timeout,
         .build_timeout = o->build_timeout,
-        .memory_mib = o->memory,
-        .vcpus = o->vcpus,
-        .disk_mib = o->disk_mib,
+        .shape = o->shape,
         .cold = o->host_verb ? !o->snapshot : o->cold,
         .unprimed = o->unprimed,
     };

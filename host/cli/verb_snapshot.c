@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "core/gc.h"
+#include "core/run.h"
 #include "core/snapshot.h"
 #include "vmm/disk.h"
 
@@ -11,17 +12,19 @@
 
 struct snapshot_options {
     const char *language;
-    uint64_t memory, vcpus, disk_mib, keep_days;
+    struct vm_shape shape;
+    uint64_t keep_days;
     bool force, dry_run;
 };
 
 static const struct cli_option options[] = {
     {"lang", 'l', "NAME", "create: language (required)", CLI_TEXT(struct snapshot_options, language)},
     {"mem", 0, "MB", "create: memory of the VM in MiB",
-     CLI_NUMBER(struct snapshot_options, memory, 32, 1 << 20)},
-    {"vcpus", 0, "N", "create: processors of the VM", CLI_NUMBER(struct snapshot_options, vcpus, 1, 32)},
+     CLI_NUMBER(struct snapshot_options, shape.memory_mib, 32, 1 << 20)},
+    {"vcpus", 0, "N", "create: processors of the VM",
+     CLI_NUMBER(struct snapshot_options, shape.vcpus, 1, 32)},
     {"disk", 0, "MB", "create: scratch disk, in MiB or with M or G (default: as the image says)",
-     CLI_SIZE(struct snapshot_options, disk_mib, DISK_MIB_MIN, DISK_MIB_MAX)},
+     CLI_SIZE(struct snapshot_options, shape.disk_mib, DISK_MIB_MIN, DISK_MIB_MAX)},
     {"force", 0, NULL, "create: make it anew, also when it is there",
      CLI_SWITCH(struct snapshot_options, force)},
     {"dry-run", 0, NULL, "gc: only say what would be removed", CLI_SWITCH(struct snapshot_options, dry_run)},
@@ -32,8 +35,9 @@ static const struct cli_option options[] = {
 
 static json_t *describe(const struct snapshot *s)
 {
-    json_t *j = json_pack("{s:s, s:s, s:I, s:I, s:b, s:I, s:I, s:I}", "key", s->key, "language", s->language,
-                          "memory_mib", (json_int_t)s->memory_mib, "vcpus", (json_int_t)s->vcpus, "primed",
+    json_t *j = json_pack("{s:s, s:s, s:I, s:I, s:I, s:b, s:I, s:I, s:I}", "key", s->key, "language",
+                          s->language, "memory_mib", (json_int_t)s->shape.memory_mib, "vcpus",
+                          (json_int_t)s->shape.vcpus, "disk_mib", (json_int_t)s->shape.disk_mib, "primed",
                           s->primed_job != 0, "apparent_bytes", (json_int_t)s->apparent, "allocated_bytes",
                           (json_int_t)s->allocated, "created", (json_int_t)s->created);
     if (s->problem)
@@ -46,31 +50,21 @@ static json_t *describe(const struct snapshot *s)
 static int create(struct cli *cli, struct supervisor *s, const struct snapshot_options *o, char **keys,
                   struct error *e)
 {
-    struct snapshot snapshot = {0};
-    struct image image = {0};
+    struct run_target target = {0};
     struct language l;
-    bool made = false;
 
     (void)keys;
     if (!o->language)
         return error_set(e, ERROR_USAGE, "--lang is required; see: capsid snapshot --help");
     if (language_find(&l, s->config.data, o->language, e) < 0)
         return -1;
-    int result = image_ensure(&image, &s->config, &s->home, &l, false, &s->cancel, e);
-    struct machine_spec spec = {.kernel = s->config.kernel,
-                                .image = image.path,
-                                .memory_mib = o->memory ? o->memory : l.memory,
-                                .vcpus = o->vcpus ? o->vcpus : l.vcpus,
-                                .disk_mib = o->disk_mib ? o->disk_mib : image.disk_mib};
-    if (result == 0)
-        result = snapshot_ensure(&snapshot, s, &l, &image, &spec, o->force, &made, e);
+    int result = run_target_open(&target, s, &l, o->shape, o->force ? RUN_RESTORE_ANEW : RUN_RESTORE, e);
     if (result == 0 && cli->json)
-        result = cli_print_json(describe(&snapshot), e);
+        result = cli_print_json(describe(&target.snapshot), e);
     else if (result == 0)
-        cli_print("Snapshot %.16s of %s %s\n", snapshot.key, l.name, made ? "is ready" : "was there already");
-    snapshot_done(&snapshot);
-    image_done(&image);
-    language_done(&l);
+        cli_print("Snapshot %.16s of %s %s\n", target.snapshot.key, target.language.name,
+                  target.made ? "is ready" : "was there already");
+    run_target_done(&target);
     return result;
 }
 
@@ -87,7 +81,7 @@ static int print_row(const struct snapshot *s, void *context)
         cli_print("%.16s  %-12s %10s %3s  %-6s %9s  %s\n", s->key, "(unusable)", "", "", "", size, when);
     else
         cli_print("%.16s  %-12s %6llu MiB %3llu  %-6s %9s  %s\n", s->key, s->language,
-                  (unsigned long long)s->memory_mib, (unsigned long long)s->vcpus,
+                  (unsigned long long)s->shape.memory_mib, (unsigned long long)s->shape.vcpus,
                   s->primed_job ? "yes" : "no", size, when);
     return 0;
 }
@@ -153,7 +147,7 @@ static void print_snapshot(const struct snapshot *s, int current, const char *re
               : current == 0 ? "no"
                              : "unknown",
               reason ? ": " : "", reason ? reason : "");
-    for (size_t i = 0; i < manifest_file_count(s->disk_mib); i++)
+    for (size_t i = 0; i < manifest_file_count(s->shape); i++)
         cli_print("%-9s %s, SHA-256 %s\n", manifest_files[i], text_bytes(s->files[i].size, apparent),
                   s->files[i].sha256);
     cli_print("Inputs:\n");
@@ -164,7 +158,7 @@ static json_t *describe_all(const struct snapshot *s, int current, const char *r
 {
     json_t *j = describe(s), *files = json_object();
 
-    for (size_t i = 0; i < manifest_file_count(s->disk_mib) && !s->problem; i++)
+    for (size_t i = 0; i < manifest_file_count(s->shape) && !s->problem; i++)
         json_object_set_new(
             files, manifest_files[i],
             json_pack("{s:I, s:s}", "size", (json_int_t)s->files[i].size, "sha256", s->files[i].sha256));

@@ -228,8 +228,8 @@ json_t *client_body(const struct client *c, const struct run_request *r, uint64_
         const char *name;
         uint64_t value;
     } numbers[] = {
-        {"timeout", r->timeout}, {"build_timeout", r->build_timeout}, {"memory_mib", r->memory_mib},
-        {"vcpus", r->vcpus},     {"disk_mib", r->disk_mib},           {"max_output", max_output},
+        {"timeout", r->timeout},   {"build_timeout", r->build_timeout}, {"memory_mib", r->shape.memory_mib},
+        {"vcpus", r->shape.vcpus}, {"disk_mib", r->shape.disk_mib},     {"max_output", max_output},
     };
     json_t *j = json_object();
 

@@ -204,7 +204,7 @@ int cgroup_probe(struct confinement *c)
 static int set_limits(const struct confinement *c, const char *path, const struct confine_need *need,
                       struct error *e)
 {
-    unsigned long long bytes = (need->memory_mib + OVERHEAD_MIB) << 20, cpus = need->vcpus + 1;
+    unsigned long long bytes = (need->shape.memory_mib + OVERHEAD_MIB) << 20, cpus = need->shape.vcpus + 1;
     cleanup_free char *memory = text_format("%llu", bytes);
     cleanup_free char *cpu = text_format("%llu %d", cpus * CPU_PERIOD_US, CPU_PERIOD_US);
     cleanup_free char *pids = text_format("%d", PROCESSES_MAX);

@@ -179,14 +179,15 @@ static void plan_init(struct plan *p, const struct confinement *c, const struct 
     if (need->writable)
         add_bind(p, need->writable, false, true, false);
 
-    uint64_t memory = need->memory_mib << 20;
+    uint64_t memory = need->shape.memory_mib << 20;
     add_limit(p, RLIMIT_CORE, 0);
     add_limit(p, RLIMIT_NOFILE, FILES_MAX);
     add_limit(p, RLIMIT_MEMLOCK, 0);
     add_limit(p, RLIMIT_MSGQUEUE, 0);
     add_limit(p, RLIMIT_SIGPENDING, SIGNALS_MAX);
     add_limit(p, RLIMIT_AS, memory + ((uint64_t)ADDRESS_SPACE_MIB << 20));
-    uint64_t largest = need->disk_mib > need->memory_mib ? need->disk_mib : need->memory_mib;
+    uint64_t largest =
+        need->shape.disk_mib > need->shape.memory_mib ? need->shape.disk_mib : need->shape.memory_mib;
     add_limit(p, RLIMIT_FSIZE, (largest + FILE_SIZE_MIB) << 20);
     /* The kernel counts per user and user namespace, so only of use where the VM has one for itself. */
     if (c->have[CONFINE_USER])
@@ -305,7 +306,7 @@ static int rehearse(const struct confinement *c, struct error *e)
 {
     const char *const argv[] = {"confined", NULL};
     const struct child_spec spec = {.argv = argv, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1};
-    const struct confine_need need = {.memory_mib = 64, .vcpus = 1};
+    const struct confine_need need = {.shape.memory_mib = 64, .shape.vcpus = 1};
     struct child child = CHILD_NONE;
     struct confined held;
 

@@ -12,6 +12,7 @@
 
 #include "base/child.h"
 #include "base/error.h"
+#include "base/shape.h"
 #include "config/config.h"
 #include "store/home.h"
 
@@ -60,9 +61,7 @@ struct confine_need {
     const char *readable[CONFINE_READABLE_MAX]; /* absolute paths of files, seen under the same names */
     const char *writable;                       /* a file; NULL: none */
     const char *vmm;                            /* absolute path of the program */
-    uint64_t memory_mib;
-    uint64_t disk_mib; /* size of a scratch disk that it writes; 0: none */
-    uint64_t vcpus;
+    struct vm_shape shape;
     bool kvm;
 };
 

@@ -148,7 +148,7 @@ static int finish_files(const struct machine_spec *spec, const char *directory, 
         return error_errno(e, "cannot open %s", memory);
     if (file_punch_zeros(fd, memory, e) < 0 || file_sync(memory, e) < 0)
         return -1;
-    if (spec->disk_mib > 0 && file_sync(disk, e) < 0)
+    if (spec->shape.disk_mib > 0 && file_sync(disk, e) < 0)
         return -1;
     return file_sync(state, e);
 }

@@ -40,11 +40,8 @@ int snapshot_is_current(struct supervisor *s, const struct snapshot *snapshot, c
         return 0;
     int result = find_subject(s, snapshot, &l, &image, ret, e);
     if (result > 0) {
-        struct machine_spec spec = {.kernel = s->config.kernel,
-                                    .image = image.path,
-                                    .memory_mib = snapshot->memory_mib,
-                                    .vcpus = snapshot->vcpus,
-                                    .disk_mib = snapshot->disk_mib};
+        struct machine_spec spec = {
+            .kernel = s->config.kernel, .image = image.path, .shape = snapshot->shape};
         now = inputs_collect(s, &l, &image, &spec, e);
         result = now ? json_equal(now, snapshot->inputs) : -1;
         if (result == 0)

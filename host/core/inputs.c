@@ -115,11 +115,11 @@ static int add_processor(json_t *inputs, const struct supervisor *s, struct erro
 static void add_machine(json_t *inputs, const struct supervisor *s, const struct machine_spec *spec)
 {
     const struct vm_spec vm = {.kernel_args = "",
-                               .vcpus = spec->vcpus,
+                               .shape.vcpus = spec->shape.vcpus,
                                .tsc_khz = s->tsc_khz ? 1 : 0,
                                .accel = s->accel.accel,
-                               .disk_fd = spec->disk_mib ? 0 : -1,
-                               .disk = spec->disk_mib ? SNAPSHOT_DISK : NULL};
+                               .disk_fd = spec->shape.disk_mib ? 0 : -1,
+                               .disk = spec->shape.disk_mib ? SNAPSHOT_DISK : NULL};
     cleanup_buffer struct buffer machine = {0};
     char digest[DIGEST_HEX_SIZE];
 
@@ -142,9 +142,9 @@ static int collect(json_t *inputs, struct supervisor *s, const struct language *
     set_text(inputs, "kernel_arguments", s->config.kernel_args);
     set_text(inputs, "image_sha256", image->digest);
     set_text(inputs, "initd", image->initd ? image->initd : "");
-    set_number(inputs, "memory_mib", spec->memory_mib);
-    set_number(inputs, "vcpus", spec->vcpus);
-    set_number(inputs, "disk_mib", spec->disk_mib);
+    set_number(inputs, "memory_mib", spec->shape.memory_mib);
+    set_number(inputs, "vcpus", spec->shape.vcpus);
+    set_number(inputs, "disk_mib", spec->shape.disk_mib);
     set_text(inputs, "language", l->name);
     set_text(inputs, "language_sha256", l->digest);
     if (!manifest_check_inputs(inputs))

@@ -162,12 +162,12 @@ static int get_disk(struct supervisor *s, const struct machine_spec *spec, const
 
     *ret_fd = -1;
     *ret_name = NULL;
-    if (spec->disk_mib == 0)
+    if (spec->shape.disk_mib == 0)
         return 0;
     if (s->driver->disk_by_name)
-        *ret_name = name_disk(s, spec->disk_mib, made_in, copy_of, e);
+        *ret_name = name_disk(s, spec->shape.disk_mib, made_in, copy_of, e);
     else
-        *ret_fd = open_disk(s, spec->disk_mib, made_in, copy_of, e);
+        *ret_fd = open_disk(s, spec->shape.disk_mib, made_in, copy_of, e);
     return *ret_name || *ret_fd >= 0 ? 0 : -1;
 }
 
@@ -185,10 +185,10 @@ static void tell_created(const struct machine *m, const struct machine_spec *spe
     struct event v;
 
     life_event(&v, &m->life, "created");
-    event_number(&v, "memory_mib", (int64_t)spec->memory_mib);
-    event_number(&v, "vcpus", (int64_t)spec->vcpus);
-    if (spec->disk_mib)
-        event_number(&v, "disk_mib", (int64_t)spec->disk_mib);
+    event_number(&v, "memory_mib", (int64_t)spec->shape.memory_mib);
+    event_number(&v, "vcpus", (int64_t)spec->shape.vcpus);
+    if (spec->shape.disk_mib)
+        event_number(&v, "disk_mib", (int64_t)spec->shape.disk_mib);
     event_end(&v);
 }
 
@@ -228,14 +228,12 @@ static int launch(struct machine *m, struct supervisor *s, const struct machine_
                          .kernel = spec->kernel,
                          .kernel_args = s->config.kernel_args,
                          .image = spec->image,
-                         .memory_mib = spec->memory_mib,
-                         .vcpus = spec->vcpus,
+                         .shape = spec->shape,
                          .accel = s->accel.accel,
                          .tsc_khz = s->tsc_khz,
                          .disk_fd = disk_fd,
                          .disk = disk_name,
                          .scratch = s->home.scratch,
-                         .disk_mib = spec->disk_mib,
                          .data = s->config.data,
                          .jailer = jailer,
                          .home = &s->home,

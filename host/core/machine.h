@@ -9,9 +9,7 @@
 struct machine_spec {
     const char *kernel; /* borrowed, as all strings here */
     const char *image;  /* path of the image file */
-    uint64_t memory_mib;
-    uint64_t vcpus;
-    uint64_t disk_mib;                  /* of its scratch disk; 0: none, changes go to the guest's memory */
+    struct vm_shape shape;
     const char *language;               /* for events, as the next two; NULL: none */
     const char *snapshot;               /* its key */
     const char *trace_id;               /* of the run that the VM is for */

@@ -98,14 +98,12 @@ static const char *parse_object(struct manifest *m, const char *key, json_t *j)
         return "its inputs are not sound";
     if (created < 0 || job < 0 || job > UINT32_MAX)
         return "a number is out of range";
-    for (size_t i = 0; i < manifest_file_count((uint64_t)disk); i++)
+    m->shape = (struct vm_shape){(uint64_t)memory, (uint64_t)vcpus, (uint64_t)disk};
+    for (size_t i = 0; i < manifest_file_count(m->shape); i++)
         if (!parse_file(&m->files[i], files, manifest_files[i]))
             return "it does not describe every file";
     m->inputs = json_incref(inputs);
     m->language = text_copy(language);
-    m->memory_mib = (uint64_t)memory;
-    m->vcpus = (uint64_t)vcpus;
-    m->disk_mib = (uint64_t)disk;
     m->created = created;
     m->primed_job = (uint32_t)job;
     return NULL;
@@ -128,7 +126,7 @@ char *manifest_format(const struct manifest *m, const char *key)
 {
     json_t *files = json_object();
 
-    for (size_t i = 0; i < manifest_file_count(m->disk_mib); i++)
+    for (size_t i = 0; i < manifest_file_count(m->shape); i++)
         json_object_set_new(
             files, manifest_files[i],
             json_pack("{s:I, s:s}", "size", (json_int_t)m->files[i].size, "sha256", m->files[i].sha256));

@@ -9,6 +9,7 @@
 #define CAPSID_MANIFEST_H
 
 #include "base/error.h"
+#include "base/shape.h"
 #include "base/file.h"
 #include "base/text.h"
 
@@ -44,18 +45,16 @@ struct manifest_file {
 struct manifest {
     json_t *inputs; /* owned reference */
     char *language; /* owned; of the inputs, as the next two */
-    uint64_t memory_mib;
-    uint64_t vcpus;
-    uint64_t disk_mib;   /* 0: no scratch disk */
+    struct vm_shape shape;
     int64_t created;     /* seconds since 1970 */
     uint32_t primed_job; /* 0: nothing is primed */
     struct manifest_file files[MANIFEST_FILES];
 };
 
 /* How many of manifest_files a snapshot has. */
-static inline size_t manifest_file_count(uint64_t disk_mib)
+static inline size_t manifest_file_count(struct vm_shape shape)
 {
-    return disk_mib > 0 ? MANIFEST_FILES : MANIFEST_DISK;
+    return shape.disk_mib > 0 ? MANIFEST_FILES : MANIFEST_DISK;
 }
 
 void manifest_done(struct manifest *m);

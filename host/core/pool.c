@@ -460,7 +460,7 @@ int pool_add(struct pool *p, struct run_target *target, unsigned size, struct po
         return -1;
     }
     /* What is in no template is read anew for each VM, such as its scratch disk: it must stay. */
-    if (takes_template && run.spec.disk_mib == 0)
+    if (takes_template && run.spec.shape.disk_mib == 0)
         snapshot_unlock(&run.snapshot);
     struct pool_target *t = memory_allocate(sizeof(*t)), **place;
     *t = (struct pool_target){.run = run, .template = template, .size = size};
@@ -481,8 +481,8 @@ struct pool_target *pool_find(struct pool *p, const char *language, uint64_t mem
     pthread_mutex_lock(&p->lock);
     for (t = p->targets; t; t = t->next)
         if (!t->retired && strcmp(t->run.language.name, language) == 0 &&
-            (memory_mib == 0 || t->run.spec.memory_mib == memory_mib) &&
-            (vcpus == 0 || t->run.spec.vcpus == vcpus))
+            (memory_mib == 0 || t->run.spec.shape.memory_mib == memory_mib) &&
+            (vcpus == 0 || t->run.spec.shape.vcpus == vcpus))
             break;
     pthread_mutex_unlock(&p->lock);
     return t;

@@ -41,11 +41,12 @@ static bool within_memory_max(const struct pool *p, const struct pool_target *t)
 /* Whether the machine has the memory that the VM may come to take, and those that are being restored. */
 static bool machine_has_memory(const struct pool *p, const struct pool_target *t)
 {
-    uint64_t needed = (t->run.spec.memory_mib << 20) + VMM_OVERHEAD, available = usage_memory_available();
+    uint64_t needed = (t->run.spec.shape.memory_mib << 20) + VMM_OVERHEAD,
+             available = usage_memory_available();
 
     for (unsigned i = 0; i < p->vm_count; i++)
         if (p->vms[i]->state == POOL_WARMING)
-            needed += (p->vms[i]->target->run.spec.memory_mib << 20) + VMM_OVERHEAD;
+            needed += (p->vms[i]->target->run.spec.shape.memory_mib << 20) + VMM_OVERHEAD;
     return available >= needed && available - needed >= p->options.memory_reserve;
 }
 

@@ -371,19 +371,18 @@ int run_find_language(struct language *ret, const struct supervisor *s, const st
     return find_language(ret, s->config.data, r, e);
 }
 
-int run_target_open(struct run_target *ret, struct supervisor *s, struct language *l,
-                    const struct run_request *r, struct error *e)
+int run_target_open(struct run_target *ret, struct supervisor *s, struct language *l, struct vm_shape wish,
+                    enum run_restore how, struct error *e)
 {
-    *ret = (struct run_target){.language = *l,
-                               .spec = {.kernel = s->config.kernel,
-                                        .memory_mib = r->memory_mib ? r->memory_mib : l->memory,
-                                        .vcpus = r->vcpus ? r->vcpus : l->vcpus}};
+    *ret = (struct run_target){.language = *l, .spec = {.kernel = s->config.kernel}};
     *l = (struct language){0};
     int result = image_ensure(&ret->image, &s->config, &s->home, &ret->language, false, &s->cancel, e);
     ret->spec.image = ret->image.path;
-    ret->spec.disk_mib = r->disk_mib ? r->disk_mib : ret->image.disk_mib;
-    if (result == 0 && !r->cold)
-        result = snapshot_ensure(&ret->snapshot, s, &ret->language, &ret->image, &ret->spec, false, NULL, e);
+    ret->spec.shape =
+        shape_or(shape_or(wish, ret->language.shape), (struct vm_shape){.disk_mib = ret->image.disk_mib});
+    if (result == 0 && how != RUN_BOOT)
+        result = snapshot_ensure(&ret->snapshot, s, &ret->language, &ret->image, &ret->spec,
+                                 how == RUN_RESTORE_ANEW, &ret->made, e);
     if (result < 0)
         run_target_done(ret);
     return result;
@@ -549,7 +548,7 @@ static int run_once(struct supervisor *s, const struct run_request *request, str
     cleanup_free char *name = text_copy(l.name);
     int result = run_check(request, &l, e);
     if (result == 0)
-        result = run_target_open(&target, s, &l, request, e);
+        result = run_target_open(&target, s, &l, request->shape, request->cold ? RUN_BOOT : RUN_RESTORE, e);
     if (result == 0)
         result = load_and_run(s, &target, request, ret, ret_again, e);
     run_log(ret, name);

@@ -28,9 +28,7 @@ struct run_request {
     int stdin_fd;            /* -1: the program's standard input is empty */
     uint64_t timeout;        /* seconds for both phases together; 0: as configured */
     uint64_t build_timeout;  /* seconds for the build phase; 0: the timeout */
-    uint64_t memory_mib;     /* 0: as the language says */
-    uint64_t vcpus;          /* 0: as the language says */
-    uint64_t disk_mib;       /* of a scratch disk for all that is written; 0: as the image says */
+    struct vm_shape shape;   /* what is 0 is as the language says, and the image for the disk */
     bool cold;               /* boot instead of restoring a snapshot */
     bool
         keep_processes; /* of the program, where the VM lives on (a session): what it leaves running is not killed */
@@ -93,6 +91,7 @@ struct run_target {
     struct image image;
     struct snapshot snapshot; /* directory NULL: there is none, VMs are booted */
     struct machine_spec spec; /* borrows from the image and from the supervisor's settings */
+    bool made;                /* the snapshot was made now */
 };
 
 /* The language that a request asks for, by its name or by the main file's extension. */
@@ -103,9 +102,15 @@ int run_find_language(struct language *ret, const struct supervisor *s, const st
  * be given. */
 int run_check(const struct run_request *r, const struct language *l, struct error *e);
 
-/* Makes image and snapshot where they are missing; takes l over. Of the request only memory_mib, vcpus and cold count. */
-int run_target_open(struct run_target *ret, struct supervisor *s, struct language *l,
-                    const struct run_request *r, struct error *e);
+enum run_restore {
+    RUN_BOOT,         /* no snapshot: VMs are booted */
+    RUN_RESTORE,      /* from the snapshot, which is made where it is missing */
+    RUN_RESTORE_ANEW, /* from one that is made now, whatever there is */
+};
+
+/* Makes image and snapshot where they are missing; takes l over. What the wish leaves open is as language and image say. */
+int run_target_open(struct run_target *ret, struct supervisor *s, struct language *l, struct vm_shape wish,
+                    enum run_restore how, struct error *e);
 void run_target_done(struct run_target *t);
 
 /* Boots or restores a VM for one run; template as in struct vm_spec. The caller destroys the machine. */

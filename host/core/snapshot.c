@@ -73,9 +73,7 @@ static void adopt_manifest(struct snapshot *s, struct manifest *m)
 {
     s->language = m->language;
     s->inputs = m->inputs;
-    s->memory_mib = m->memory_mib;
-    s->vcpus = m->vcpus;
-    s->disk_mib = m->disk_mib;
+    s->shape = m->shape;
     s->created = m->created;
     s->primed_job = m->primed_job;
     memcpy(s->files, m->files, sizeof(s->files));
@@ -153,7 +151,7 @@ static int verify(const struct supervisor *s, const struct snapshot *snapshot, s
 {
     char digest[DIGEST_HEX_SIZE];
 
-    for (size_t i = 0; i < manifest_file_count(snapshot->disk_mib); i++) {
+    for (size_t i = 0; i < manifest_file_count(snapshot->shape); i++) {
         cleanup_free char *path = text_format("%s/%s", snapshot->directory, manifest_files[i]);
         if (check_shape(path, &snapshot->files[i], e) < 0 || remembered_digest(s, i, path, digest, e) < 0)
             return -1;
@@ -166,7 +164,7 @@ static int verify(const struct supervisor *s, const struct snapshot *snapshot, s
 int snapshot_read_digest(const struct snapshot *snapshot, const char *file, char ret[static DIGEST_HEX_SIZE],
                          struct error *e)
 {
-    for (size_t i = 0; i < manifest_file_count(snapshot->disk_mib) && !snapshot->problem; i++) {
+    for (size_t i = 0; i < manifest_file_count(snapshot->shape) && !snapshot->problem; i++) {
         if (strcmp(manifest_files[i], file) == 0) {
             memcpy(ret, snapshot->files[i].sha256, DIGEST_HEX_SIZE);
             return 0;
@@ -180,7 +178,7 @@ void snapshot_explain(const struct snapshot *snapshot, struct error *e)
 {
     if (!snapshot->directory || e->kind == ERROR_CANCELLED)
         return;
-    for (size_t i = 0; i < manifest_file_count(snapshot->disk_mib); i++) {
+    for (size_t i = 0; i < manifest_file_count(snapshot->shape); i++) {
         cleanup_free char *path = text_format("%s/%s", snapshot->directory, manifest_files[i]);
         if (file_exists(path))
             continue;
@@ -278,7 +276,7 @@ int snapshot_check(const struct snapshot *snapshot, const struct cancel *cancel,
     /* So that nobody removes it meanwhile. */
     if (lock_directory(snapshot->directory, LOCK_SH, &lock, &busy, e) < 0)
         return -1;
-    for (size_t i = 0; i < manifest_file_count(snapshot->disk_mib); i++) {
+    for (size_t i = 0; i < manifest_file_count(snapshot->shape); i++) {
         cleanup_free char *path = text_format("%s/%s", snapshot->directory, manifest_files[i]);
         if (check_shape(path, &snapshot->files[i], e) < 0)
             return -1;
@@ -376,7 +374,7 @@ static int describe_file(struct manifest_file *ret, const char *directory, size_
 static int write_manifest(struct supervisor *s, const char *directory, const char *key, struct manifest *m,
                           struct error *e)
 {
-    for (size_t i = 0; i < manifest_file_count(m->disk_mib); i++)
+    for (size_t i = 0; i < manifest_file_count(m->shape); i++)
         if (describe_file(&m->files[i], directory, i, e) < 0)
             return -1;
     m->created = clock_realtime_ns() / 1000000000;
@@ -413,12 +411,12 @@ struct order {
 static int make_in(struct supervisor *s, const struct order *o, const char *scratch, int *ret_lock,
                    struct error *e)
 {
-    struct manifest m = {.inputs = o->inputs, .disk_mib = o->spec->disk_mib};
+    struct manifest m = {.inputs = o->inputs, .shape = o->spec->shape};
     cleanup_lock int lock = -1;
     bool busy;
 
     /* A guest that writes to memory for which the disk has no room would take QEMU down with SIGBUS. */
-    if (file_require_space(s->home.path, (o->spec->memory_mib + SPACE_MARGIN_MIB) << 20, e) < 0 ||
+    if (file_require_space(s->home.path, (o->spec->shape.memory_mib + SPACE_MARGIN_MIB) << 20, e) < 0 ||
         file_make_directories(scratch, e) < 0 ||
         freeze_guest(s, o->language, o->spec, scratch, &m.primed_job, e) < 0 ||
         write_manifest(s, scratch, o->key, &m, e) < 0 ||
@@ -444,7 +442,7 @@ static int make(struct snapshot *ret, struct supervisor *s, const struct order *
     cleanup_lock int lock = -1;
 
     log_progress("Making the snapshot of %s (%llu MiB, %llu vCPU)", o->language->name,
-                 (unsigned long long)o->spec->memory_mib, (unsigned long long)o->spec->vcpus);
+                 (unsigned long long)o->spec->shape.memory_mib, (unsigned long long)o->spec->shape.vcpus);
     if (make_in(s, o, scratch, &lock, e) < 0) {
         tell_full_disk(s, e);
         file_remove_tree(scratch, &(struct error){0});

@@ -23,9 +23,7 @@ struct snapshot {
     char *directory; /* its absolute path */
     char *language;  /* "" when the manifest cannot be used */
     char *problem;   /* why the manifest cannot be used, then all below but the sizes is 0; NULL: it can */
-    uint64_t memory_mib;
-    uint64_t vcpus;
-    uint64_t disk_mib;   /* 0: no scratch disk */
+    struct vm_shape shape;
     uint64_t apparent;   /* bytes of the files, holes included */
     uint64_t allocated;  /* bytes that the files take on disk */
     int64_t created;     /* seconds since 1970; of the directory when the manifest cannot be used */

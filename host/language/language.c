@@ -192,13 +192,13 @@ static int set_numbers(struct parse *p)
 
     if (set_switch(p, "prime", p->prime, &l->prime) < 0 || set_switch(p, "keep", p->keep, &l->warm_keep) < 0)
         return -1;
-    l->memory = 256;
-    if (p->memory && !text_to_u64(p->memory, 32, 1 << 20, &l->memory))
+    l->shape.memory_mib = 256;
+    if (p->memory && !text_to_u64(p->memory, 32, 1 << 20, &l->shape.memory_mib))
         return error_set(p->error, ERROR_GENERAL,
                          "%s: memory is \"%.64s\", but must be a number from 32 to %d", p->path, p->memory,
                          1 << 20);
-    l->vcpus = 1;
-    if (p->vcpus && !text_to_u64(p->vcpus, 1, 32, &l->vcpus))
+    l->shape.vcpus = 1;
+    if (p->vcpus && !text_to_u64(p->vcpus, 1, 32, &l->shape.vcpus))
         return error_set(p->error, ERROR_GENERAL, "%s: vcpus is \"%.64s\", but must be a number from 1 to 32",
                          p->path, p->vcpus);
     return 0;

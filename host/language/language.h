@@ -6,6 +6,7 @@
 #define CAPSID_LANGUAGE_H
 
 #include "base/error.h"
+#include "base/shape.h"
 #include "base/text.h"
 
 #include <stdbool.h>
@@ -36,8 +37,7 @@ struct language {
     char *drop;
     char *oci; /* reference of a container image, or NULL */
 
-    uint64_t memory; /* MiB */
-    uint64_t vcpus;
+    struct vm_shape shape; /* disk_mib is 0: the image knows that */
 
     char *env[LANGUAGE_ENV_MAX]; /* NAME=VALUE */
     unsigned env_count;

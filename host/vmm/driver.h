@@ -10,6 +10,7 @@
 #include "base/child.h"
 #include "base/deadline.h"
 #include "base/error.h"
+#include "base/shape.h"
 #include "base/text.h"
 #include "config/config.h"
 #include "confine/confine.h"
@@ -48,14 +49,12 @@ struct vm_spec {
     const char *kernel;      /* vmlinux */
     const char *kernel_args; /* further words for its command line */
     const char *image;       /* read-only root filesystem */
-    uint64_t memory_mib;
-    uint64_t vcpus;
+    struct vm_shape shape;
     uint64_t tsc_khz;        /* of the host, for an emulated guest; 0: unknown */
     enum accel_choice accel; /* ACCEL_KVM or ACCEL_TCG, decided */
     int disk_fd;             /* scratch disk (vmm/disk.h), borrowed; -1: changes go to the guest's memory */
     const char *disk;        /* the same by name, on scratch's filesystem, for a driver with disk_by_name */
     const char *scratch;     /* an existing directory for the VM's small files */
-    uint64_t disk_mib;       /* the size of the scratch disk; 0: none */
     const char *data;        /* the directory with the programs that belong to capsid */
     const char *jailer;      /* Firecracker's jailer; NULL: not used */
     struct home *home;       /* with a jailer: the state directory */
@@ -93,7 +92,7 @@ struct vm_driver {
     /*
      * Adds what makes the machine that it boots for a snapshot, as its VMM is told it, and the guest's whole command
      * line: a snapshot fits only a machine that is described in the same bytes. What the files are called is no part
-     * of it. Of the spec: accel, memory_mib, vcpus, tsc_khz, kernel_args, and whether there is a disk.
+     * of it. Of the spec: accel, shape, tsc_khz, kernel_args, and whether there is a disk.
      */
     void (*describe)(const struct vm_spec *spec, struct buffer *ret);
 

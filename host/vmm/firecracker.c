@@ -79,7 +79,8 @@ static int spawn_jailed(struct vm *vm, const struct vm_spec *spec, int64_t deadl
                         const struct cancel *cancel, struct error *e)
 {
     struct firecracker_jail *j = &vm->firecracker->jail;
-    uint64_t largest = spec->disk_mib > spec->memory_mib ? spec->disk_mib : spec->memory_mib;
+    uint64_t largest =
+        spec->shape.disk_mib > spec->shape.memory_mib ? spec->shape.disk_mib : spec->shape.memory_mib;
     cleanup_free char *jailer = realpath(spec->jailer, NULL);
     cleanup_free char *tether = text_format("%s/" FIRECRACKER_TETHER, spec->data);
     cleanup_free char *fsize = text_format("fsize=%llu", (unsigned long long)(largest + FILE_SIZE_MIB) << 20);

@@ -48,8 +48,8 @@ json_t *firecracker_machine(const struct vm_spec *spec)
                     spec->kernel_args[0] ? " " : "", spec->kernel_args);
 
     add(requests, "/machine-config",
-        json_pack("{s:I, s:I, s:b, s:b}", "vcpu_count", (json_int_t)spec->vcpus, "mem_size_mib",
-                  (json_int_t)spec->memory_mib, "smt", 0, "track_dirty_pages", 0));
+        json_pack("{s:I, s:I, s:b, s:b}", "vcpu_count", (json_int_t)spec->shape.vcpus, "mem_size_mib",
+                  (json_int_t)spec->shape.memory_mib, "smt", 0, "track_dirty_pages", 0));
     add(requests, "/boot-source",
         json_pack("{s:s, s:s}", "kernel_image_path", FIRECRACKER_KERNEL, "boot_args", arguments));
     add_drives(requests, spec->disk);

@@ -12,7 +12,7 @@
  * spec: as firecracker_boot(). */
 json_t *firecracker_machine(const struct vm_spec *spec);
 
-/* Boots a guest, with a second disk when the spec names one. Of the spec: memory_mib, vcpus, kernel_args, disk. */
+/* Boots a guest, with a second disk when the spec names one. Of the spec: shape, kernel_args, disk. */
 int firecracker_boot(struct firecracker_api *a, const struct vm_spec *spec, struct error *e);
 
 /* Loads a snapshot and lets it run. Firecracker opens image and disk by the names that it was made with: the same. */

@@ -89,16 +89,16 @@ static void add_machine(struct command_line *c, const struct vm_spec *spec, cons
      * which flaws a processor does not have, and our guests' kernel does not ask.
      */
     add(c, "-cpu", text_copy(kvm ? "host,arch-capabilities=off" : "max,erms=off,fsrm=off"));
-    add(c, "-smp", text_format("%llu", (unsigned long long)spec->vcpus));
-    add(c, "-m", text_format("%lluM", (unsigned long long)spec->memory_mib));
+    add(c, "-smp", text_format("%llu", (unsigned long long)spec->shape.vcpus));
+    add(c, "-m", text_format("%lluM", (unsigned long long)spec->shape.memory_mib));
     if (memory_file) {
         cleanup_free char *path = escape_commas(memory_file);
         add(c, "-object",
             text_format("memory-backend-file,id=ram,size=%lluM,mem-path=%s,share=%s",
-                        (unsigned long long)spec->memory_mib, path, shared ? "on" : "off"));
+                        (unsigned long long)spec->shape.memory_mib, path, shared ? "on" : "off"));
     } else {
         add(c, "-object",
-            text_format("memory-backend-ram,id=ram,size=%lluM", (unsigned long long)spec->memory_mib));
+            text_format("memory-backend-ram,id=ram,size=%lluM", (unsigned long long)spec->shape.memory_mib));
     }
 }
 
@@ -115,9 +115,9 @@ static void add_clock(struct buffer *b, const struct vm_spec *spec, bool frozen)
     buffer_add_text(b, " no_timer_check");
     if (spec->tsc_khz)
         buffer_add_text(b, " tsc=reliable tsc_early_khz=%llu", (unsigned long long)spec->tsc_khz);
-    buffer_add_text(b, spec->vcpus > 1 ? " rcupdate.rcu_expedited=1"
-                       : frozen        ? " noreplace-smp"
-                                       : " noreplace-smp nolapic_timer");
+    buffer_add_text(b, spec->shape.vcpus > 1 ? " rcupdate.rcu_expedited=1"
+                       : frozen              ? " noreplace-smp"
+                                             : " noreplace-smp nolapic_timer");
 }
 
 /*
@@ -253,9 +253,9 @@ static int spawn_confined(struct vm *vm, const struct vm_spec *spec, const char 
     const struct confine_need need = {.readable = {kernel, image},
                                       .writable = incoming ? NULL : memory_file,
                                       .vmm = vmm,
-                                      .memory_mib = spec->memory_mib,
-                                      .disk_mib = (uint64_t)disk.st_size >> 20,
-                                      .vcpus = spec->vcpus,
+                                      .shape = {.memory_mib = spec->shape.memory_mib,
+                                                .vcpus = spec->shape.vcpus,
+                                                .disk_mib = (uint64_t)disk.st_size >> 20},
                                       .kvm = spec->accel == ACCEL_KVM};
     build_command_line(&c, &seen, memory_file, incoming, fds);
     child->argv = (const char *const *)c.words;

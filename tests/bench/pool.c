@@ -96,14 +96,13 @@ static struct pool *open_pool(const char *language, bool unprimed, unsigned size
                               struct pool_target **ret)
 {
     const struct pool_options options = {.max_vms = max, .max_waiters = 1024};
-    const struct run_request request = {0};
     struct run_target target;
     struct language l;
     struct pool *p;
 
     check(pool_open(&p, &supervisor, &options, &error), "pool");
     check(language_find(&l, supervisor.config.data, language, &error), language);
-    check(run_target_open(&target, &supervisor, &l, &request, &error), language);
+    check(run_target_open(&target, &supervisor, &l, (struct vm_shape){0}, RUN_RESTORE, &error), language);
     if (unprimed)
         target.snapshot.primed_job = 0;
     check(pool_add(p, &target, size, ret, &error), language);
@@ -267,11 +266,11 @@ static void round_trips(unsigned rounds)
 
 static void open_target(struct run_target *ret, bool cold)
 {
-    const struct run_request request = {.cold = cold};
     struct language l;
 
     check(language_find(&l, supervisor.config.data, "python", &error), "python");
-    check(run_target_open(ret, &supervisor, &l, &request, &error), "python");
+    check(run_target_open(ret, &supervisor, &l, (struct vm_shape){0}, cold ? RUN_BOOT : RUN_RESTORE, &error),
+          "python");
 }
 
 /* From nothing to RESUME confirmed, which both wait for. */

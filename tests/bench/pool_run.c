@@ -67,7 +67,6 @@ static void run(struct pool *p, struct pool_target *t, const char *code)
 int main(int argc, char **argv)
 {
     const struct pool_options options = {0};
-    const struct run_request request = {.stdin_fd = -1};
     struct config config;
     struct run_target target;
     struct pool_target *t;
@@ -83,7 +82,7 @@ int main(int argc, char **argv)
     check(supervisor_open(&supervisor, &config, -1, &error), "supervisor");
     check(pool_open(&p, &supervisor, &options, &error), "pool");
     check(language_find(&l, supervisor.config.data, argv[1], &error), argv[1]);
-    check(run_target_open(&target, &supervisor, &l, &request, &error), argv[1]);
+    check(run_target_open(&target, &supervisor, &l, (struct vm_shape){0}, RUN_RESTORE, &error), argv[1]);
     check(pool_add(p, &target, (unsigned)atoi(argv[2]), &t, &error), argv[1]);
     while (fgets(line, sizeof(line), stdin)) {
         if (strcmp(line, "fill\n") == 0)

@@ -18,7 +18,8 @@ static void check_run(const struct body_run *b, const struct body_limits *limits
 {
     check(b->sources.count > 0 && b->sources.count <= SOURCES_FILES_MAX &&
           b->sources.size <= SOURCES_SIZE_MAX);
-    check(b->timeout <= limits->timeout && b->memory <= limits->memory && b->vcpus <= limits->vcpus);
+    check(b->timeout <= limits->timeout && b->shape.memory_mib <= limits->shape.memory_mib &&
+          b->shape.vcpus <= limits->shape.vcpus);
     check(b->stdin_count <= BODY_BATCH_MAX);
     for (size_t i = 0; i < b->sources.count; i++) {
         const char *name = b->sources.files[i].name;
@@ -31,7 +32,7 @@ static void check_run(const struct body_run *b, const struct body_limits *limits
 static void parse(const char *text, size_t size)
 {
     const struct body_limits limits = {
-        .timeout = 300, .memory = 1024, .vcpus = 4, .disk = 100, .output = 1000};
+        .timeout = 300, .shape.memory_mib = 1024, .shape.vcpus = 4, .shape.disk_mib = 100, .output = 1000};
     struct body_create create;
     struct refusal r = {0};
     struct body_run run;

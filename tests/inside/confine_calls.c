@@ -313,7 +313,7 @@ static int run(const struct trier *t, enum kind kind, const char *what, size_t n
     const char *const argv[] = {t->self, "as-vmm", what, text, NULL};
     const struct child_spec spec = {.argv = argv, .stdin_fd = -1, .stdout_fd = out, .stderr_fd = -1};
     const struct confine_need need = {
-        .vmm = t->self, .memory_mib = MEMORY_MIB, .vcpus = 1, .kvm = kind == QEMU_KVM};
+        .vmm = t->self, .shape.memory_mib = MEMORY_MIB, .shape.vcpus = 1, .kvm = kind == QEMU_KVM};
     struct confined parts = CONFINED_NONE;
     struct child child = CHILD_NONE;
 

@@ -122,7 +122,7 @@ static int confine(const char *self, const char *how, struct error *e)
 {
     const char *const argv[] = {self, "as-vmm", how, NULL};
     const struct child_spec spec = {.argv = argv, .stdin_fd = -1, .stdout_fd = 1, .stderr_fd = 2};
-    const struct confine_need need = {.vmm = self, .memory_mib = 16, .vcpus = 1};
+    const struct confine_need need = {.vmm = self, .shape.memory_mib = 16, .shape.vcpus = 1};
     struct confined held = CONFINED_NONE;
     struct child child = CHILD_NONE;
     struct confinement c;

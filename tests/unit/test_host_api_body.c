@@ -7,7 +7,7 @@
 #include <string.h>
 
 static const struct body_limits limits = {
-    .timeout = 300, .memory = 1024, .vcpus = 4, .disk = 100, .output = 1000};
+    .timeout = 300, .shape.memory_mib = 1024, .shape.vcpus = 4, .shape.disk_mib = 100, .output = 1000};
 
 static enum refusal_kind parse(const char *text)
 {
@@ -47,7 +47,8 @@ START_TEST(a_whole_request_is_taken_apart)
     ck_assert_str_eq(b.args[1], "y z");
     ck_assert_str_eq(b.env[0], "A=b");
     ck_assert(!b.args[2] && !b.env[1] && !b.cwd);
-    ck_assert(b.timeout == 7 && b.build_timeout == 3 && b.memory == 64 && b.vcpus == 2 && b.max_output == 10);
+    ck_assert(b.timeout == 7 && b.build_timeout == 3 && b.shape.memory_mib == 64 && b.shape.vcpus == 2 &&
+              b.max_output == 10);
     ck_assert(b.cold && !b.unprimed && b.detached);
     body_run_done(&b);
 }
@@ -207,7 +208,7 @@ START_TEST(what_is_made_needs_a_language)
     const char *good = "{\"language\": \"c\", \"force\": true, \"vcpus\": 2}", *bad = "{\"force\": true}";
 
     ck_assert(body_create_parse(&b, good, strlen(good), &limits, true, &r) == 0);
-    ck_assert(b.force && b.vcpus == 2);
+    ck_assert(b.force && b.shape.vcpus == 2);
     body_create_done(&b);
     ck_assert(body_create_parse(&b, good, strlen(good), &limits, false, &r) <
               0); /* an image has no processors */

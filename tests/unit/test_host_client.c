@@ -147,7 +147,7 @@ START_TEST(bodies)
     r.env = env;
     r.cwd = "/";
     r.timeout = 3;
-    r.disk_mib = 16;
+    r.shape.disk_mib = 16;
     r.cold = r.unprimed = true;
     text = body_of(r, "\xff", 1);
     ck_assert_str_eq(text, "{\"args\":[\"a\",\"\"],\"code\":\"/w==\",\"code_encoding\":\"base64\",\"cwd\":\"/"

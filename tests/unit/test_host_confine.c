@@ -232,7 +232,7 @@ START_TEST(a_cgroup_that_cannot_be_completed_is_removed)
 {
     const char *const argv[] = {"true", NULL};
     const struct child_spec spec = {.argv = argv, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1};
-    const struct confine_need need = {.memory_mib = 16, .vcpus = 1};
+    const struct confine_need need = {.shape.memory_mib = 16, .shape.vcpus = 1};
     struct confinement c = {.home = &h, .have = {[CONFINE_CGROUP] = true, [CONFINE_MEMORY] = true}};
     struct confined held;
     struct child child = CHILD_NONE;
@@ -283,7 +283,7 @@ static void expect_violation(const char *what, int open_files)
     const struct config config = {.confine = CONFINE_AUTO, .vm_uids = ids};
     const char *const argv[] = {"/usr/bin/id", NULL};
     const struct child_spec spec = {.argv = argv, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1};
-    const struct confine_need need = {.vmm = argv[0], .memory_mib = 16, .vcpus = 1};
+    const struct confine_need need = {.vmm = argv[0], .shape.memory_mib = 16, .shape.vcpus = 1};
     char violation[CONFINE_VIOLATION_MAX];
     struct error lost = {.kind = ERROR_VM_LOST}, other = {.kind = ERROR_TIMEOUT};
     struct confined held;

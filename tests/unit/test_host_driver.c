@@ -14,8 +14,8 @@ static const struct vm_spec plain = {.vmm = "/usr/bin/vmm",
                                      .kernel = "/share/vmlinux",
                                      .kernel_args = "",
                                      .image = "/home/image",
-                                     .memory_mib = 128,
-                                     .vcpus = 1,
+                                     .shape.memory_mib = 128,
+                                     .shape.vcpus = 1,
                                      .tsc_khz = 2000000,
                                      .accel = ACCEL_TCG,
                                      .disk_fd = -1};
@@ -59,10 +59,10 @@ START_TEST(what_the_guest_sees_is)
 {
     struct vm_spec s = plain;
 
-    s.memory_mib = 256;
+    s.shape.memory_mib = 256;
     ck_assert(differ(drivers[_i], &plain, &s));
     s = plain;
-    s.vcpus = 2;
+    s.shape.vcpus = 2;
     ck_assert(differ(drivers[_i], &plain, &s));
     s = plain;
     s.kernel_args = "quiet";

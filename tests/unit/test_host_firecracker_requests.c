@@ -115,7 +115,7 @@ static int boot(const char *disk, const char *kernel_args)
 {
     struct firecracker_api a = open_api();
     const struct vm_spec spec = {
-        .kernel_args = kernel_args, .memory_mib = 200, .vcpus = 2, .disk_fd = -1, .disk = disk};
+        .kernel_args = kernel_args, .shape.memory_mib = 200, .shape.vcpus = 2, .disk_fd = -1, .disk = disk};
     int result = firecracker_boot(&a, &spec, &e);
 
     end(&a);

@@ -58,8 +58,8 @@ START_TEST(a_language_is_found_by_name_and_alias)
     for (size_t i = 0; i < 4; i++) {
         ck_assert_msg(language_find(&l, root, names[i], &e) == 0, "%s", e.text);
         ck_assert_str_eq(l.name, "toy");
-        ck_assert_uint_eq(l.memory, 64);
-        ck_assert_uint_eq(l.vcpus, 2);
+        ck_assert_uint_eq(l.shape.memory_mib, 64);
+        ck_assert_uint_eq(l.shape.vcpus, 2);
         ck_assert(l.prime);
         language_done(&l);
     }
@@ -104,7 +104,7 @@ START_TEST(a_compiled_language_runs_its_output)
     ck_assert_msg(language_find(&l, root, "toy", &e) == 0, "%s", e.text);
     ck_assert_str_eq(l.build, "cc -o {output} {source}");
     ck_assert_str_eq(l.title, "toy");
-    ck_assert_uint_eq(l.memory, 256);
+    ck_assert_uint_eq(l.shape.memory_mib, 256);
     language_done(&l);
     put("toy.ini", HEAD "build =\nrun = x {source}\n" IMAGE);
     ck_assert_msg(language_find(&l, root, "toy", &e) == 0, "%s", e.text);
@@ -453,7 +453,8 @@ START_TEST(a_damaged_definition_does_no_harm)
         put_bytes("toy.ini", text, size);
         e = (struct error){0};
         if (language_find(&l, root, "toy", &e) == 0) {
-            ck_assert(text_is_name(l.name) && text_is_name(l.source) && l.memory >= 32 && l.vcpus >= 1);
+            ck_assert(text_is_name(l.name) && text_is_name(l.source) && l.shape.memory_mib >= 32 &&
+                      l.shape.vcpus >= 1);
             ck_assert(l.run[0] && l.extension[0] && l.env_count <= LANGUAGE_ENV_MAX);
             language_done(&l);
             taken++;

@@ -223,7 +223,7 @@ static struct pool_target *add(const char *name, unsigned size)
     struct run_target t = {
         .language = {.name = text_copy(name)},
         .snapshot = describe_snapshot(name),
-        .spec = {.kernel = "/dev/null", .image = "/dev/null", .memory_mib = 1, .vcpus = 1}};
+        .spec = {.kernel = "/dev/null", .image = "/dev/null", .shape.memory_mib = 1, .shape.vcpus = 1}};
     struct pool_target *ret = NULL;
 
     ck_assert_msg(pool_add(pool, &t, size, &ret, &e) == 0, "%s", e.text);
@@ -675,7 +675,7 @@ START_TEST(an_interpreter_may_take_as_long_as_a_boot)
 {
     struct language l = {.name = "x", .run = "x {source}", .source = "x", .prime = true};
     const struct machine_spec spec = {
-        .kernel = "/dev/null", .image = "/dev/null", .memory_mib = 1, .vcpus = 1};
+        .kernel = "/dev/null", .image = "/dev/null", .shape.memory_mib = 1, .shape.vcpus = 1};
     uint32_t job;
 
     supervisor.config.boot_timeout = _i == 0 ? 5 : 90;

@@ -35,7 +35,8 @@ static json_t *make_inputs(void)
 /* A sound manifest as text; the caller frees it. */
 static char *make_text(char key[static DIGEST_HEX_SIZE])
 {
-    struct manifest m = {.inputs = make_inputs(), .disk_mib = 64, .created = 1234567890, .primed_job = 7};
+    struct manifest m = {
+        .inputs = make_inputs(), .shape.disk_mib = 64, .created = 1234567890, .primed_job = 7};
 
     for (size_t i = 0; i < MANIFEST_FILES; i++) {
         m.files[i].size = 4096 * (i + 1);
@@ -118,8 +119,8 @@ START_TEST(a_manifest_comes_back_as_it_was)
 
     ck_assert_int_eq(manifest_parse(&m, key, text, strlen(text), &e), 0);
     ck_assert_str_eq(m.language, "python");
-    ck_assert_uint_eq(m.memory_mib, 256);
-    ck_assert_uint_eq(m.vcpus, 1);
+    ck_assert_uint_eq(m.shape.memory_mib, 256);
+    ck_assert_uint_eq(m.shape.vcpus, 1);
     ck_assert_int_eq(m.created, 1234567890);
     ck_assert_uint_eq(m.primed_job, 7);
     ck_assert_uint_eq(m.files[MANIFEST_STATE].size, 8192);
