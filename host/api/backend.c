@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "core/program.h"
 #include "core/snapshot.h"
-#include "core/supervisor.h"
+#include "core/host.h"
 #include "image/image.h"
 #include "language/language.h"
 #include "core/usage.h"
@@ -21,7 +21,7 @@
 
 struct backend {
     struct backend_options options;
-    struct supervisor supervisor; /* of warm; what never changes of it may be read by all */
+    struct host host;
     struct warm *warm;
     struct gate workers;
     unsigned pool_max; /* 0: no pool */
@@ -51,7 +51,7 @@ static int keep(struct backend *b, char *word, struct error *e)
     if (number && !text_to_u64(number, 1, 1000, &size))
         return error_set(e, ERROR_USAGE, "pool: %.64s=%.64s: the number of VMs must be 1 to 1000", word,
                          number);
-    if (language_find(&l, b->supervisor.config.data, word, e) < 0)
+    if (language_find(&l, b->host.config.data, word, e) < 0)
         return error_wrap(e, "pool");
     int result = warm_keep(b->warm, l.name, (unsigned)size, e);
     language_done(&l);
@@ -62,7 +62,7 @@ static int keep(struct backend *b, char *word, struct error *e)
 static int each_kept(struct backend *b, int (*visit)(struct backend *b, char *word, struct error *e),
                      struct error *e)
 {
-    cleanup_free char *list = text_copy(b->supervisor.config.pool);
+    cleanup_free char *list = text_copy(b->host.config.pool);
     char *state = NULL;
     int result = 0;
 
@@ -84,18 +84,17 @@ int backend_open(struct backend **ret, const struct config *config, const struct
     b->pool_max = pool_max(config);
     b->timeout = config->timeout;
     uint64_t memory = config->pool_memory << 20;
-    if (supervisor_open(&b->supervisor, &copy, -1, e) < 0) {
+    if (host_open(&b->host, &copy, e) < 0) {
         free(b);
         return -1;
     }
-    /* Borrows from the supervisor it is decided for, so not from a request's copy. */
-    if (supervisor_decide_confinement(&b->supervisor, e) < 0) {
-        supervisor_close(&b->supervisor);
+    if (!host_confinement(&b->host, e)) {
+        host_close(&b->host);
         free(b);
         return -1;
     }
     gate_open(&b->workers, options->workers, options->max_waiting, "no worker was free");
-    b->warm = warm_open(&b->supervisor, &(struct warm_options){b->pool_max, options->max_waiting, memory});
+    b->warm = warm_open(&b->host, &(struct warm_options){b->pool_max, options->max_waiting, memory});
     if (each_kept(b, keep, e) < 0) {
         backend_close(b);
         return -1;
@@ -110,32 +109,22 @@ void backend_close(struct backend *b)
         return;
     warm_close(b->warm);
     gate_close(&b->workers);
-    supervisor_close(&b->supervisor);
+    host_close(&b->host);
     free(b);
-}
-
-static int warm_one(struct backend *b, const char *name, int cancel_fd, struct error *e)
-{
-    struct pool_target *t;
-    struct language l;
-    bool made;
-
-    if (language_find(&l, b->supervisor.config.data, name, e) < 0)
-        return -1;
-    int result = warm_target(b->warm, &l, DEADLINE_NEVER, cancel_fd, &t, &made, e);
-    language_done(&l);
-    return result;
 }
 
 void backend_warm(struct backend *b, int cancel_fd)
 {
-    cleanup_free char *list = text_copy(b->supervisor.config.pool);
+    const struct call call = call_begin(cancel_fd);
+    cleanup_free char *list = text_copy(b->host.config.pool);
     char *state = NULL;
 
     for (char *word = strtok_r(list, ",", &state); word && b->pool_max; word = strtok_r(NULL, ",", &state)) {
+        struct pool_target *t;
         struct error e = {0};
+        bool made;
         word[strcspn(word, "=")] = '\0';
-        if (warm_one(b, text_trim(word), cancel_fd, &e) == 0)
+        if (warm_target(b->warm, &call, text_trim(word), DEADLINE_NEVER, &t, &made, &e) == 0)
             continue;
         if (e.kind == ERROR_CANCELLED)
             return;
@@ -153,7 +142,7 @@ static void warn_of(const char *key, void *context)
 void backend_reload(struct backend *b, const struct config *fresh)
 {
     b->timeout = fresh->timeout;
-    config_compare(&b->supervisor.config, fresh, warn_of, NULL);
+    config_compare(&b->host.config, fresh, warn_of, NULL);
 }
 
 /* ---- sizes of VMs ---------------------------------------------------------------------------------- */
@@ -199,49 +188,43 @@ static bool fits_pool(const struct backend *b, const struct run_request *r, cons
            shape_equal(shape_or(r->shape, l->shape), l->shape);
 }
 
-static void begin(struct backend *b, struct backend_run *run)
+/* A run's turn has come. */
+struct turn {
+    struct backend *backend;
+    struct backend_run *run;
+    int64_t since;
+};
+
+static void turn_came(void *context)
 {
-    b->waiting--;
-    b->running++;
-    run->turn = true;
-    if (run->on_turn)
-        run->on_turn(run->context);
+    struct turn *t = context;
+
+    t->run->wait_ns = clock_monotonic_ns() - t->since;
+    t->backend->waiting--;
+    t->backend->running++;
+    t->run->turn = true;
+    if (t->run->on_turn)
+        t->run->on_turn(t->run->context);
 }
 
 static int run_pooled(struct backend *b, struct pool_target *t, const struct run_request *r,
                       struct backend_run *run, int64_t deadline, struct run_result *ret, struct error *e)
 {
-    const struct cancel cancel = {.fd = run->cancel_fd};
-    struct pool *pool = warm_pool(b->warm);
-    int64_t start = clock_monotonic_ns();
-    struct pool_vm *vm;
+    struct turn turn = {b, run, clock_monotonic_ns()};
 
-    int result = pool_take(pool, t, deadline, &cancel, &vm, e);
-    ret->load_ns = run->wait_ns = clock_monotonic_ns() - start;
-    if (result < 0)
-        return -1;
-    begin(b, run);
-    result = run_on_machine(pool_machine(vm), &b->supervisor, pool_run_target(t), r, ret, e);
-    pool_discard(pool, vm);
-    run_log(ret, pool_run_target(t)->language.name);
-    return result;
+    return pool_run(warm_pool(b->warm), t, run->call, r, &(struct pool_turn){deadline, turn_came, &turn}, ret,
+                    e);
 }
 
 static int run_alone(struct backend *b, const struct run_request *r, struct backend_run *run,
                      int64_t deadline, struct run_result *ret, struct error *e)
 {
-    const struct cancel cancel = {.fd = run->cancel_fd};
-    int64_t start = clock_monotonic_ns();
-    struct supervisor s;
+    struct turn turn = {b, run, clock_monotonic_ns()};
 
-    int result = gate_enter(&b->workers, deadline, &cancel, e);
-    run->wait_ns = clock_monotonic_ns() - start;
-    if (result < 0)
+    if (gate_enter(&b->workers, deadline, &run->call->cancel, e) < 0)
         return -1;
-    begin(b, run);
-    warm_supervisor(b->warm, run->cancel_fd, &s);
-    result = run_program(&s, r, ret, e);
-    warm_learned(b->warm, &s);
+    turn_came(&turn);
+    int result = run_program(&b->host, run->call, r, ret, e);
     gate_leave(&b->workers);
     return result;
 }
@@ -255,7 +238,7 @@ static int execute(struct backend *b, const struct run_request *r, const struct 
 
     if (run_check(r, l, e) < 0)
         return -1;
-    if (fits_pool(b, r, l) && warm_target(b->warm, l, deadline, run->cancel_fd, &t, &made, e) < 0)
+    if (fits_pool(b, r, l) && warm_target(b->warm, run->call, l->name, deadline, &t, &made, e) < 0)
         return -1;
     if (made)
         deadline = deadline_in_ms(b->options.wait_ms);
@@ -267,12 +250,12 @@ int backend_execute(struct backend *b, struct backend_run *run, struct run_resul
     struct run_request r = *run->request;
     struct language l;
 
-    run_result_init(ret);
+    *ret = (struct run_result){0};
     run->wait_ns = 0;
     run->turn = false;
     if (r.timeout == 0)
         r.timeout = b->timeout;
-    if (run_find_language(&l, &b->supervisor, &r, e) < 0)
+    if (run_find_language(&l, &b->host, &r, e) < 0)
         return -1;
     b->waiting++;
     if (!r.cold)
@@ -315,55 +298,41 @@ static int clear_session(struct machine *m, struct run_target *t, int64_t deadli
     return program_prepare(&m->guest, deadline, e);
 }
 
-static int load_session(const struct backend *b, struct machine *ret, struct supervisor *s,
-                        struct run_target *ret_target, const struct run_request *request, struct error *e)
+int backend_session(struct backend *b, const struct call *call, const struct run_request *request,
+                    struct machine *ret, struct run_target *ret_target, struct error *e)
 {
-    struct vm_shape wish = request->shape;
+    struct target_wish wish = {request->language, request->shape, TARGET_RESTORE};
     struct language l;
-
-    if (language_find(&l, s->config.data, request->language, e) < 0)
-        return -1;
-    uint64_t own = l.shape.memory_mib;
-    choose_shape(b, &l, &wish);
-    int result = run_target_open(ret_target, s, &l, wish, RUN_RESTORE, e);
-    if (result == 0)
-        result = run_load(ret, s, ret_target, NULL, e);
-    if (result < 0)
-        blame_size(request->language, own, wish.memory_mib, e);
-    return result;
-}
-
-int backend_session(struct backend *b, const struct run_request *request, int cancel_fd,
-                    struct supervisor *ret_supervisor, struct machine *ret, struct run_target *ret_target,
-                    struct error *e)
-{
-    struct supervisor *s = ret_supervisor;
 
     *ret = MACHINE_NONE;
     *ret_target = (struct run_target){0};
-    warm_supervisor(b->warm, cancel_fd, s);
-    unsigned given_up = s->kvm_given_up;
-    int result = load_session(b, ret, s, ret_target, request, e);
-    if (result < 0 && s->kvm_given_up != given_up) { /* KVM does not run VMs here: once more without */
-        run_target_done(ret_target);
-        result = load_session(b, ret, s, ret_target, request, e);
-    }
-    warm_learned(b->warm, s);
+    if (language_find(&l, b->host.config.data, request->language, e) < 0)
+        return -1;
+    choose_shape(b, &l, &wish.shape);
+    int result = target_open_and_load(ret_target, ret, &b->host, call, &wish, e);
+    if (result < 0)
+        blame_size(request->language, l.shape.memory_mib, wish.shape.memory_mib, e);
+    language_done(&l);
     if (result == 0)
-        result = clear_session(ret, ret_target, deadline_in_ms((int64_t)s->config.boot_timeout * 1000), e);
-    s->cancel.fd = -1;
+        result =
+            clear_session(ret, ret_target, deadline_in_ms((int64_t)b->host.config.boot_timeout * 1000), e);
     if (result < 0) {
         machine_destroy(ret);
-        run_target_done(ret_target);
+        target_done(ret_target);
     }
     return result;
+}
+
+const struct host *backend_host(const struct backend *b)
+{
+    return &b->host;
 }
 
 int backend_check_language(struct backend *b, const char *language, struct error *e)
 {
     struct language l;
 
-    if (language_find(&l, b->supervisor.config.data, language, e) < 0)
+    if (language_find(&l, b->host.config.data, language, e) < 0)
         return -1;
     language_done(&l);
     return 0;
@@ -387,8 +356,8 @@ static json_t *words(const char *first, const char *list)
 
 static json_t *describe_language(struct backend *b, const struct language *l, struct error *e)
 {
-    const struct supervisor *s = &b->supervisor;
-    int installed = image_is_current(&s->config, &s->home, l, e);
+    const struct host *host = &b->host;
+    int installed = image_is_current(&host->config, &host->home, l, e);
 
     if (installed < 0)
         return NULL;
@@ -423,7 +392,7 @@ json_t *backend_languages(struct backend *b, struct error *e)
 {
     struct listing list = {b, json_array()};
 
-    if (language_each(b->supervisor.config.data, add_language, &list, e) == 0)
+    if (language_each(b->host.config.data, add_language, &list, e) == 0)
         return wrap("languages", list.array);
     json_decref(list.array);
     return NULL;
@@ -433,7 +402,7 @@ json_t *backend_language(struct backend *b, const char *name, struct error *e)
 {
     struct language l;
 
-    if (language_find(&l, b->supervisor.config.data, name, e) < 0)
+    if (language_find(&l, b->host.config.data, name, e) < 0)
         return NULL;
     json_t *j = describe_language(b, &l, e);
     language_done(&l);
@@ -473,7 +442,7 @@ json_t *backend_images(struct backend *b, struct error *e)
 {
     json_t *array = json_array();
 
-    if (image_each(&b->supervisor.home, add_image, array, e) == 0)
+    if (image_each(&b->host.home, add_image, array, e) == 0)
         return wrap("images", array);
     json_decref(array);
     return NULL;
@@ -483,24 +452,22 @@ json_t *backend_snapshots(struct backend *b, struct error *e)
 {
     json_t *array = json_array();
 
-    if (snapshot_each(&b->supervisor, add_snapshot, array, e) == 0)
+    if (snapshot_each(&b->host, add_snapshot, array, e) == 0)
         return wrap("snapshots", array);
     json_decref(array);
     return NULL;
 }
 
-json_t *backend_create_image(struct backend *b, const struct body_create *what, int cancel_fd,
+json_t *backend_create_image(struct backend *b, const struct call *call, const struct body_create *what,
                              struct error *e)
 {
-    struct supervisor s;
     struct image image = {0};
     struct language l;
     json_t *j = NULL;
 
-    warm_supervisor(b->warm, cancel_fd, &s);
-    if (language_find(&l, s.config.data, what->language, e) < 0)
+    if (language_find(&l, b->host.config.data, what->language, e) < 0)
         return NULL;
-    if (image_ensure(&image, &s.config, &s.home, &l, what->force, &s.cancel, e) == 0)
+    if (image_ensure(&image, &b->host.config, &b->host.home, &l, what->force, &call->cancel, e) == 0)
         j = describe_image(&image);
     warm_forget(b->warm);
     image_done(&image);
@@ -508,28 +475,26 @@ json_t *backend_create_image(struct backend *b, const struct body_create *what, 
     return j;
 }
 
-json_t *backend_create_snapshot(struct backend *b, const struct body_create *what, int cancel_fd,
+json_t *backend_create_snapshot(struct backend *b, const struct call *call, const struct body_create *what,
                                 struct error *e)
 {
-    struct run_target target = {0};
-    struct vm_shape wish = what->shape;
-    struct supervisor s;
+    struct target_wish wish = {what->language, what->shape,
+                               what->force ? TARGET_RESTORE_ANEW : TARGET_RESTORE};
+    struct run_target target;
     struct language l;
     json_t *j = NULL;
 
-    warm_supervisor(b->warm, cancel_fd, &s);
-    if (language_find(&l, s.config.data, what->language, e) < 0)
+    if (language_find(&l, b->host.config.data, what->language, e) < 0)
         return NULL;
-    uint64_t own = l.shape.memory_mib;
-    choose_shape(b, &l, &wish);
-    if (run_target_open(&target, &s, &l, wish, what->force ? RUN_RESTORE_ANEW : RUN_RESTORE, e) == 0) {
+    choose_shape(b, &l, &wish.shape);
+    if (target_open(&target, &b->host, call, &wish, e) == 0) {
         j = describe_snapshot(&target.snapshot);
         json_object_set_new(j, "made", json_boolean(target.made));
     } else {
-        blame_size(what->language, own, wish.memory_mib, e);
+        blame_size(l.name, l.shape.memory_mib, wish.shape.memory_mib, e);
     }
-    warm_learned(b->warm, &s);
     warm_forget(b->warm);
-    run_target_done(&target);
+    target_done(&target);
+    language_done(&l);
     return j;
 }

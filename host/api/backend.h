@@ -34,14 +34,15 @@ void backend_close(struct backend *b);
 void backend_warm(struct backend *b, int cancel_fd);
 
 /*
- * A VM for a session: this is where they come from. Of the request only language and shape count.
- * The machine, and ret_target which it was made from, are the caller's to destroy, before the backend is closed;
- * ret_supervisor, which both use, is a copy that needs no closing. The waiting interpreter was ended, and its program's
- * directory is empty. For a thread that lives as long as the VM.
+ * A VM for a session: this is where they come from. Of the request only language and shape count. The machine, and
+ * ret_target which it was made from, are the caller's to destroy, before the backend is closed. The waiting interpreter was
+ * ended, and its program's directory is empty. For a thread that lives as long as the VM.
  */
-int backend_session(struct backend *b, const struct run_request *request, int cancel_fd,
-                    struct supervisor *ret_supervisor, struct machine *ret, struct run_target *ret_target,
-                    struct error *e);
+int backend_session(struct backend *b, const struct call *call, const struct run_request *request,
+                    struct machine *ret, struct run_target *ret_target, struct error *e);
+
+/* What never changes of it may be read. */
+const struct host *backend_host(const struct backend *b);
 
 /* Fails with ERROR_UNKNOWN_LANGUAGE, without starting anything. */
 int backend_check_language(struct backend *b, const char *language, struct error *e);
@@ -51,7 +52,7 @@ void backend_reload(struct backend *b, const struct config *fresh);
 
 struct backend_run {
     const struct run_request *request;
-    int cancel_fd; /* as in struct cancel */
+    const struct call *call;
     /* Called, if not NULL, when the program's turn has come: from here on it does not fail with ERROR_BUSY. */
     void (*on_turn)(void *context);
     void *context;
@@ -81,9 +82,9 @@ json_t *backend_images(struct backend *b, struct error *e);
 json_t *backend_snapshots(struct backend *b, struct error *e);
 
 /* Make one, and describe it. These take seconds to minutes. */
-json_t *backend_create_image(struct backend *b, const struct body_create *what, int cancel_fd,
+json_t *backend_create_image(struct backend *b, const struct call *call, const struct body_create *what,
                              struct error *e);
-json_t *backend_create_snapshot(struct backend *b, const struct body_create *what, int cancel_fd,
+json_t *backend_create_snapshot(struct backend *b, const struct call *call, const struct body_create *what,
                                 struct error *e);
 
 #endif

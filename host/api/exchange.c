@@ -20,7 +20,8 @@ struct exchange *exchange_new(struct api_server *s, const char *method, const ch
     snprintf(x->method, sizeof(x->method), "%s", method);
     x->path = text_copy(path);
     x->started_ns = clock_monotonic_ns();
-    x->cancel_fd = x->stdin_fd = -1;
+    x->call = CALL(-1);
+    x->stdin_fd = -1;
     pthread_mutex_init(&x->lock, NULL);
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
@@ -56,7 +57,7 @@ void exchange_unref(struct exchange *x)
     free(x->guest_path);
     free(x->terminal.command);
     json_decref(x->result);
-    close_fd(&x->cancel_fd);
+    close_fd(&x->call.cancel.fd);
     pthread_cond_destroy(&x->drained);
     pthread_mutex_destroy(&x->lock);
     free(x->path);
@@ -69,8 +70,9 @@ int exchange_begin_work(struct exchange *x)
 
     if (s->stopping)
         return refuse(&x->refusal, REFUSAL_STOPPING, "the server is shutting down");
-    x->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (x->cancel_fd < 0)
+    snprintf(x->call.trace_id, sizeof(x->call.trace_id), "%s", x->trace.id);
+    x->call.cancel.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (x->call.cancel.fd < 0)
         return refuse(&x->refusal, REFUSAL_OVERLOAD, "the server has too many files open");
     if (tokens_begin_work(s->tokens, x->client, &x->refusal) < 0)
         return -1;
@@ -142,7 +144,7 @@ void exchange_cancel(struct exchange *x)
     pthread_mutex_lock(&x->lock);
     x->cancelled = true;
     /* The counter cannot overflow, and is readable from the first write on. */
-    if (x->cancel_fd >= 0 && write(x->cancel_fd, &one, sizeof(one)) < 0)
+    if (x->call.cancel.fd >= 0 && write(x->call.cancel.fd, &one, sizeof(one)) < 0)
         log_debug("eventfd is readable already");
     pthread_cond_broadcast(&x->drained);
     pthread_mutex_unlock(&x->lock);

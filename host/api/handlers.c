@@ -86,7 +86,7 @@ static int make_image(struct exchange *x, struct backend *b)
 {
     struct error e = {0};
 
-    x->result = backend_create_image(b, &x->create, x->cancel_fd, &e);
+    x->result = backend_create_image(b, &x->call, &x->create, &e);
     return x->result ? 0 : exchange_fail(x, &e);
 }
 
@@ -94,7 +94,7 @@ static int make_snapshot(struct exchange *x, struct backend *b)
 {
     struct error e = {0};
 
-    x->result = backend_create_snapshot(b, &x->create, x->cancel_fd, &e);
+    x->result = backend_create_snapshot(b, &x->call, &x->create, &e);
     return x->result ? 0 : exchange_fail(x, &e);
 }
 

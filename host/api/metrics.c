@@ -13,9 +13,6 @@ static const int statuses[METRICS_STATUSES] = {101, 200, 201, 202, 204, 206, 304
                                                403, 404, 405, 406, 409, 410, 413, 415, 416,
                                                421, 422, 426, 429, 431, 500, 503, 0};
 
-static const char *const ends[16] = {"exited",        "signalled", "timed_out", "cpu_time", "output_limit",
-                                     "out_of_memory", "cancelled", "vm_lost",   "failed",   NULL};
-
 void metrics_observe(struct histogram *h, int64_t ns)
 {
     unsigned i = 0;
@@ -37,12 +34,10 @@ void metrics_request(struct metrics *m, unsigned route, int status, int64_t ns)
     metrics_observe(&m->duration, ns);
 }
 
-void metrics_run(struct metrics *m, const char *end, int64_t load_ns, int64_t exec_ns, int primed)
+void metrics_run(struct metrics *m, enum run_end end, int64_t load_ns, int64_t exec_ns, int primed)
 {
-    for (unsigned i = 0; ends[i]; i++)
-        if (strcmp(ends[i], end) == 0)
-            m->ends[i]++;
-    if (strcmp(end, "failed") == 0 || load_ns == 0)
+    m->ends[end]++;
+    if (end == RUN_FAILED || load_ns == 0)
         return;
     metrics_observe(&m->load, load_ns);
     metrics_observe(&m->exec, exec_ns);
@@ -175,8 +170,9 @@ void metrics_write(struct api_server *s, struct buffer *out)
               &m->duration);
     metrics_head(out, "capsid_runs_total", "counter",
                  "Programs run, by how they ended; failed: did not get to run.");
-    for (unsigned i = 0; ends[i]; i++)
-        buffer_add_text(out, "capsid_runs_total{end=\"%s\"} %llu\n", ends[i], (unsigned long long)m->ends[i]);
+    for (enum run_end i = RUN_NONE + 1; i < RUN_ENDS_COUNT; i++)
+        buffer_add_text(out, "capsid_runs_total{end=\"%s\"} %llu\n", run_end_name(i),
+                        (unsigned long long)m->ends[i]);
     value(out, "capsid_runs_primed_total", "counter", "Programs that a waiting interpreter took.",
           (double)m->primed);
     histogram(out, "capsid_run_load_seconds", "Until a run's guest was ready.", &m->load);

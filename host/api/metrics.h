@@ -3,6 +3,7 @@
 #define CAPSID_API_METRICS_H
 
 #include "base/text.h"
+#include "core/run.h"
 
 #include <stdatomic.h>
 #include <stdint.h>
@@ -19,7 +20,7 @@ struct histogram {
 struct metrics {
     atomic_ullong requests[METRICS_ROUTES + 1][METRICS_STATUSES]; /* the last row: no known path */
     struct histogram duration, queue_wait, load, exec;
-    atomic_ullong ends[16];
+    atomic_ullong ends[RUN_ENDS_COUNT];
     atomic_ullong primed;
 };
 
@@ -29,7 +30,7 @@ struct pool;
 void metrics_observe(struct histogram *h, int64_t ns);
 /* route: its number in api_routes, or METRICS_ROUTES. */
 void metrics_request(struct metrics *m, unsigned route, int status, int64_t ns);
-void metrics_run(struct metrics *m, const char *end, int64_t load_ns, int64_t exec_ns, int primed);
+void metrics_run(struct metrics *m, enum run_end end, int64_t load_ns, int64_t exec_ns, int primed);
 
 void metrics_write(struct api_server *s, struct buffer *out);
 

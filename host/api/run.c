@@ -91,7 +91,7 @@ static void end_stream(struct one_run *o, json_t *j)
 
     for (int i = 0; i < 4; i++)
         json_object_del(j, (const char *[]){"stdout", "stderr", "stdout_encoding", "stderr_encoding"}[i]);
-    if (result_is(run_last_phase(r), "timed_out"))
+    if (run_last_phase(r)->end == RUN_TIMED_OUT)
         message = result_timeout_message(r);
     else if (r->note[0])
         message = text_copy(r->note);
@@ -121,9 +121,9 @@ static int open_stdin(const struct exchange *x, size_t which, int *ret, struct e
 
 static const char *status_of(const struct run_phase *p)
 {
-    if (result_is(p, "timed_out"))
+    if (p->end == RUN_TIMED_OUT)
         return "timeout";
-    return result_is(p, "exited") && p->exit_code == 0 ? "success" : "error";
+    return p->end == RUN_EXITED && p->exit_code == 0 ? "success" : "error";
 }
 
 static json_t *describe(struct one_run *o, size_t which)
@@ -131,14 +131,13 @@ static json_t *describe(struct one_run *o, size_t which)
     struct exchange *x = o->exchange;
     const struct run_result *r = &o->result;
     const struct run_phase *last = run_last_phase(r);
-    bool timed_out = result_is(last, "timed_out");
+    bool timed_out = last->end == RUN_TIMED_OUT;
     cleanup_free char *message = timed_out ? result_timeout_message(r) : NULL;
 
     if (x->streaming) /* before the result adds words of its own to the output */
         send_rest(o);
-    json_t *j = result_json(r, o->outputs);
+    json_t *j = result_json(r, x->trace.id, o->outputs);
     json_object_set_new(j, "status", json_string(status_of(last)));
-    json_object_set_new(j, "trace_id", json_string(x->trace.id));
     /* The names that POST /run had in older documents. */
     json_object_set_new(j, "executionTime", json_integer((json_int_t)((last->ns + 500000) / 1000000)));
     json_object_set_new(j, "exception",
@@ -182,11 +181,10 @@ static int session_execute(struct exchange *x, struct session_user *u, struct ru
     request->env = env;
     request->argv = (const char *const *)x->exec.argv;
     request->keep_processes = x->exec.keep;
-    run_result_init(ret);
-    int result = run_on_machine(&u->machine, session_supervisor(u->session), session_target(u->session),
+    *ret = (struct run_result){0};
+    int result = run_on_machine(&u->machine, session_host(u->session), &x->call, session_target(u->session),
                                 request, ret, e);
-    if (result == 0 && result_is(run_last_phase(ret), "vm_lost") &&
-        session_ended(u->session, why, sizeof(why)))
+    if (result == 0 && run_last_phase(ret)->end == RUN_VM_LOST && session_ended(u->session, why, sizeof(why)))
         snprintf(ret->note, sizeof(ret->note), "%s", why);
     return result;
 }
@@ -231,7 +229,7 @@ static json_t *run_one(struct exchange *x, struct backend *b, struct session_use
         .build_context = &o.outputs[1],
     };
     struct backend_run run = {
-        .request = &request, .cancel_fd = x->cancel_fd, .on_turn = x->stream ? on_turn : NULL, .context = x};
+        .request = &request, .call = &x->call, .on_turn = x->stream ? on_turn : NULL, .context = x};
     struct error e = {0};
     json_t *j = NULL;
     int result = open_stdin(x, which, &request.stdin_fd, &e);
@@ -250,8 +248,8 @@ static json_t *run_one(struct exchange *x, struct backend *b, struct session_use
     if (result == 0 || !is_refusal(&e))
         metrics_run(&x->server->metrics,
                     result == 0                 ? last->end
-                    : e.kind == ERROR_CANCELLED ? "cancelled"
-                                                : "failed",
+                    : e.kind == ERROR_CANCELLED ? RUN_CANCELLED
+                                                : RUN_FAILED,
                     o.result.load_ns, last->ns, o.result.primed);
     if (j && x->streaming)
         end_stream(&o, json_incref(j));

@@ -94,7 +94,7 @@ struct exchange {
     char operation[OPERATION_ID_MAX]; /* of one without a connection */
     json_t *result;                   /* of that */
     bool working;                     /* counted in tokens, and listed as in flight */
-    int cancel_fd;                    /* -1: not yet; readable: stop */
+    struct call call;                 /* its cancel_fd is owned; -1: not yet */
     atomic_bool cancelled;
 
     pthread_mutex_t lock;

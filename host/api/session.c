@@ -26,7 +26,6 @@ struct session {
     char id[SESSION_ID_MAX];
     char client[65];
     char language[64];
-    char trace_id[TRACE_ID_MAX + 1];
     struct body_session body;
 
     /* Under all->lock. */
@@ -43,8 +42,8 @@ struct session {
     } newcomers[SESSION_USERS_MAX];
     unsigned newcomer_count;
 
-    int wake_fd;                  /* readable: look at what changed; while starting: stop */
-    struct supervisor supervisor; /* a copy, see backend_session() */
+    int wake_fd;      /* readable: look at what changed; while starting: stop */
+    struct call call; /* of the request that made it; nobody can cancel it any more once the VM is there */
     struct machine machine;
     struct run_target target;
 };
@@ -141,8 +140,10 @@ static int start(struct session *s, struct error *e)
     const struct run_request request = {
         .language = s->body.language, .sources = NULL, .shape = s->body.shape, .stdin_fd = -1};
 
-    return backend_session(s->server->backend, &request, s->wake_fd, &s->supervisor, &s->machine, &s->target,
-                           e);
+    s->call.cancel.fd = s->wake_fd;
+    int result = backend_session(s->server->backend, &s->call, &request, &s->machine, &s->target, e);
+    s->call.cancel.fd = -1;
+    return result;
 }
 
 /*
@@ -234,9 +235,9 @@ static void *session_thread(void *argument)
         serve(s);
     machine_destroy(&s->machine);
     wait_for_users(s);
-    run_target_done(&s->target);
+    target_done(&s->target);
     log_progress("session %s: %s%s%s trace_id=%s client=%s", s->id, s->end, s->why.text[0] ? ": " : "",
-                 s->why.text, s->trace_id, s->client);
+                 s->why.text, s->call.trace_id, s->client);
     pthread_mutex_lock(&all->lock);
     s->state = SESSION_ENDED;
     s->ended = clock_monotonic_ns();
@@ -294,12 +295,13 @@ static struct session *begin(struct api_server *server, const char *client, stru
     struct session *s = memory_allocate(sizeof(*s));
     pthread_t thread;
 
-    *s = (struct session){.all = all, .server = server, .machine = MACHINE_NONE, .body = *body};
+    *s = (struct session){
+        .all = all, .server = server, .machine = MACHINE_NONE, .body = *body, .call = CALL(-1)};
     s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     s->created = clock_realtime_ns() / 1000000000;
     snprintf(s->client, sizeof(s->client), "%s", client);
     snprintf(s->language, sizeof(s->language), "%s", body->language);
-    snprintf(s->trace_id, sizeof(s->trace_id), "%s", trace_id);
+    snprintf(s->call.trace_id, sizeof(s->call.trace_id), "%s", trace_id);
     *body = (struct body_session){0};
     pthread_mutex_lock(&all->lock);
     forget_locked(all);
@@ -555,7 +557,7 @@ int session_fail(struct session *s, const struct error *e, struct refusal *r)
 
     if (e->kind == ERROR_VM_LOST && session_ended(s, text, sizeof(text)))
         return refuse(r, REFUSAL_GONE, "%s", text);
-    return refuse_error(s->server, e, s->trace_id, r);
+    return refuse_error(s->server, e, s->call.trace_id, r);
 }
 
 const struct run_target *session_target(const struct session *s)
@@ -563,9 +565,9 @@ const struct run_target *session_target(const struct session *s)
     return &s->target;
 }
 
-const struct supervisor *session_supervisor(const struct session *s)
+const struct host *session_host(const struct session *s)
 {
-    return &s->supervisor;
+    return backend_host(s->server->backend);
 }
 
 char *const *session_env(const struct session *s)

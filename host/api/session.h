@@ -99,7 +99,7 @@ int session_fail(struct session *s, const struct error *e, struct refusal *r);
 
 /* Only while the session is in use: what its VM was made from, and the settings. */
 const struct run_target *session_target(const struct session *s);
-const struct supervisor *session_supervisor(const struct session *s);
+const struct host *session_host(const struct session *s);
 
 /* Variables of all its programs, ends with NULL; NULL: none. */
 char *const *session_env(const struct session *s);

@@ -118,8 +118,8 @@ int work_session_execute(struct exchange *x, struct backend *b)
     struct session_user u;
 
     (void)b;
-    if (session_enter(x->used_session, x->cancel_fd, x->exec.background ? SESSION_BACKGROUND : SESSION_CALL,
-                      &u, &x->refusal) < 0)
+    if (session_enter(x->used_session, x->call.cancel.fd,
+                      x->exec.background ? SESSION_BACKGROUND : SESSION_CALL, &u, &x->refusal) < 0)
         return -1;
     int result = x->exec.background ? start_background(x, &u) : session_run(x, &u);
     session_leave(&u);

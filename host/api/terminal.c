@@ -327,7 +327,8 @@ static void tell_exit(struct terminal *t, const struct msg_exit *m)
         say_goodbye(t, WEBSOCKET_FAILED, e.text);
         return;
     }
-    json_t *j = json_pack("{s:s, s:s, s:i}", "type", "exit", "end", phase.end, "exit_code", phase.exit_code);
+    json_t *j = json_pack("{s:s, s:s, s:i}", "type", "exit", "end", run_end_name(phase.end), "exit_code",
+                          phase.exit_code);
     if (phase.signal && sigabbrev_np(phase.signal))
         json_object_set_new(j, "signal", json_sprintf("SIG%s", sigabbrev_np(phase.signal)));
     say(t, j);

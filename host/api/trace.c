@@ -30,22 +30,16 @@ static bool is_traceparent(const char *s)
 
 void trace_begin(struct trace *t, const char *request_id, const char *traceparent)
 {
-    static int64_t last;
     uint64_t random[3];
-    int64_t now = clock_realtime_ns(), seen = __atomic_load_n(&last, __ATOMIC_RELAXED);
 
-    /* Two requests within one tick of the clock still get two ids. */
-    do {
-        now = now > seen ? now : seen + 1;
-    } while (!__atomic_compare_exchange_n(&last, &seen, now, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
     if (getrandom(random, sizeof(random), 0) != sizeof(random))
-        random[0] = random[1] = random[2] = (uint64_t)now;
+        random[0] = random[1] = random[2] = (uint64_t)clock_realtime_ns();
     random[0] |= 1;
     random[2] |= 1;
     if (is_request_id(request_id))
         strcpy(t->id, request_id);
     else
-        snprintf(t->id, sizeof(t->id), "tr-%lld", (long long)now);
+        trace_id_make(t->id);
     if (is_traceparent(traceparent))
         snprintf(t->parent, sizeof(t->parent), "%.35s-%016llx-%.2s", traceparent,
                  (unsigned long long)random[2], traceparent + 53);

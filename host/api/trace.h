@@ -5,10 +5,10 @@
 #ifndef CAPSID_API_TRACE_H
 #define CAPSID_API_TRACE_H
 
-#define TRACE_ID_MAX 128 /* bytes of X-Request-Id */
+#include "core/call.h"
 
 struct trace {
-    char id[TRACE_ID_MAX + 1]; /* the client's X-Request-Id, or "tr-" and the time in ns */
+    char id[TRACE_ID_MAX + 1]; /* the client's X-Request-Id, or one as of call_begin() */
     char parent[56]; /* traceparent of the answer: the client's trace, or a new one; a span of our own */
 };
 

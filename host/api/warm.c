@@ -20,7 +20,7 @@ struct warm_language {
 
 struct warm {
     struct warm_options options;
-    struct supervisor *supervisor; /* borrowed */
+    struct host *host; /* borrowed */
 
     pthread_mutex_t lock;
     struct pool *pool;
@@ -28,12 +28,12 @@ struct warm {
     struct warm_language *languages;
 };
 
-struct warm *warm_open(struct supervisor *s, const struct warm_options *options)
+struct warm *warm_open(struct host *host, const struct warm_options *options)
 {
     struct warm *w = memory_allocate(sizeof(*w));
 
     w->options = *options;
-    w->supervisor = s;
+    w->host = host;
     pthread_mutex_init(&w->lock, NULL);
     return w;
 }
@@ -51,29 +51,6 @@ void warm_close(struct warm *w)
     }
     pthread_mutex_destroy(&w->lock);
     free(w);
-}
-
-/* ---- the supervisor ------------------------------------------------------------------------------ */
-
-void warm_supervisor(struct warm *w, int cancel_fd, struct supervisor *ret)
-{
-    pthread_mutex_lock(&w->lock);
-    *ret = *w->supervisor;
-    pthread_mutex_unlock(&w->lock);
-    ret->cancel.fd = cancel_fd;
-}
-
-/* What a pool has begun with stays. */
-void warm_learned(struct warm *w, const struct supervisor *copy)
-{
-    pthread_mutex_lock(&w->lock);
-    if (!w->pool) {
-        w->supervisor->accel = copy->accel;
-        w->supervisor->tsc_khz = copy->tsc_khz;
-        w->supervisor->accel_decided = copy->accel_decided;
-        w->supervisor->kvm_given_up = copy->kvm_given_up;
-    }
-    pthread_mutex_unlock(&w->lock);
 }
 
 /* ---- languages ----------------------------------------------------------------------------------- */
@@ -137,29 +114,8 @@ static int open_pool(struct warm *w, struct error *e)
 
     pthread_mutex_lock(&w->lock);
     if (!w->pool)
-        result = pool_open(&w->pool, w->supervisor, &options, e);
+        result = pool_open(&w->pool, w->host, &options, e);
     pthread_mutex_unlock(&w->lock);
-    return result;
-}
-
-/* KVM that turns out not to run a guest is given up once; then all begins anew, as in run_program(). */
-static int open_target(struct warm *w, const struct language *l, int cancel_fd, struct run_target *ret,
-                       struct error *e)
-{
-    struct supervisor s;
-    int result = -1;
-
-    for (int tries = 0; tries < 2; tries++) {
-        struct language own;
-        warm_supervisor(w, cancel_fd, &s);
-        unsigned given_up = s.kvm_given_up;
-        if (language_find(&own, s.config.data, l->name, e) < 0)
-            return -1;
-        result = run_target_open(ret, &s, &own, (struct vm_shape){0}, RUN_RESTORE, e);
-        warm_learned(w, &s);
-        if (result == 0 || s.kvm_given_up == given_up)
-            break;
-    }
     return result;
 }
 
@@ -170,21 +126,21 @@ static bool same(const struct snapshot *a, const struct snapshot *b)
 }
 
 /* Inside the language's gate. */
-static int make(struct warm *w, struct warm_language *l, const struct language *definition, int cancel_fd,
-                struct error *e)
+static int make(struct warm *w, const struct call *call, struct warm_language *l, struct error *e)
 {
     struct pool_target *old = l->target, *fresh = old;
     struct run_target target = {0};
 
-    int result = open_target(w, definition, cancel_fd, &target, e);
+    const struct target_wish wish = {.language = l->name, .start = TARGET_RESTORE};
+    int result = target_open(&target, w->host, call, &wish, e);
     if (result == 0)
         result = open_pool(w, e);
     if (result == 0 && (!old || !same(&pool_run_target(old)->snapshot, &target.snapshot))) {
-        result = pool_add(w->pool, &target, l->size, &fresh, e);
+        result = pool_add(w->pool, call, &target, l->size, &fresh, e);
         if (result == 0)
             log_progress("The pool keeps %u of %s ready", l->size, l->name);
     }
-    run_target_done(&target);
+    target_done(&target);
     if (result < 0)
         return -1;
     pthread_mutex_lock(&w->lock);
@@ -212,16 +168,15 @@ int warm_keep(struct warm *w, const char *name, unsigned size, struct error *e)
     return result;
 }
 
-int warm_target(struct warm *w, const struct language *definition, int64_t deadline, int cancel_fd,
+int warm_target(struct warm *w, const struct call *call, const char *language, int64_t deadline,
                 struct pool_target **ret, bool *ret_made, struct error *e)
 {
-    const struct cancel cancel = {.fd = cancel_fd};
     bool done;
 
     *ret = NULL;
     *ret_made = false;
     pthread_mutex_lock(&w->lock);
-    struct warm_language *l = find(w, definition->name, 0);
+    struct warm_language *l = find(w, language, 0);
     pthread_mutex_unlock(&w->lock);
     if (!l)
         return 0;
@@ -229,12 +184,12 @@ int warm_target(struct warm *w, const struct language *definition, int64_t deadl
     if (done)
         return 0;
     int64_t arrived = clock_monotonic_ns();
-    if (gate_enter(&l->making, deadline, &cancel, e) < 0)
+    if (gate_enter(&l->making, deadline, &call->cancel, e) < 0)
         return -1;
     pthread_mutex_lock(&w->lock);
     done = l->target && l->checked > arrived; /* the one before did it */
     pthread_mutex_unlock(&w->lock);
-    int result = done ? 0 : make(w, l, definition, cancel_fd, e);
+    int result = done ? 0 : make(w, call, l, e);
     *ret_made = !*ret && !done;
     *ret = l->target;
     gate_leave(&l->making);

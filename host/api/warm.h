@@ -18,25 +18,21 @@ struct warm_options {
     uint64_t memory;      /* bytes that the pool's VMs may take; 0: no bound */
 };
 
-/* s is borrowed, and changes while it is open: only warm_supervisor() may read it. */
-struct warm *warm_open(struct supervisor *s, const struct warm_options *options);
+/* host is borrowed. */
+struct warm *warm_open(struct host *host, const struct warm_options *options);
 
 /* All VMs must have been given back. Accepts NULL. */
 void warm_close(struct warm *w);
-
-/* A copy of the supervisor for one request (core/supervisor.h), and what it learned about the accelerator. */
-void warm_supervisor(struct warm *w, int cancel_fd, struct supervisor *ret);
-void warm_learned(struct warm *w, const struct supervisor *copy);
 
 /* So many VMs of a language shall be kept ready; warm_target() makes them. Fails when there is no room for them. */
 int warm_keep(struct warm *w, const char *name, unsigned size, struct error *e);
 
 /*
- * The pool's target of a language, made if it is missing. *ret NULL, and success: the pool has no room for this
+ * The pool's target of a language by its name, made if it is missing. *ret NULL, and success: the pool has no room for this
  * language. *ret_made: it took making, so the caller may have waited for long. deadline is for waiting for others that
  * make it, ERROR_BUSY then; making takes what it takes.
  */
-int warm_target(struct warm *w, const struct language *l, int64_t deadline, int cancel_fd,
+int warm_target(struct warm *w, const struct call *call, const char *language, int64_t deadline,
                 struct pool_target **ret, bool *ret_made, struct error *e);
 
 /* An image or a snapshot was made: look at once. */

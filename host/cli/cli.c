@@ -269,7 +269,7 @@ int cli_run_verb(const struct cli_verb *verb, int argc, char **argv)
         parsed = parse(verb, &cli, argc, argv, &e);
     if (parsed == 1)
         status = print_help(verb);
-    else if (parsed == 0 && (cli.cancel_fd = catch_signals(&e)) >= 0)
+    else if (parsed == 0 && (cli.call = call_begin(catch_signals(&e))).cancel.fd >= 0)
         status = verb->run(&cli, verb->values, argc - optind, argv + optind, &e);
     config_done(&cli.config);
     if (status < 0)

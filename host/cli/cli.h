@@ -8,7 +8,8 @@
 #define CAPSID_CLI_H
 
 #include "base/error.h"
-#include "core/supervisor.h"
+#include "core/call.h"
+#include "core/host.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -53,8 +54,8 @@ struct cli_option {
 
 /* What every verb is run with. */
 struct cli {
-    struct config config; /* until a supervisor takes it */
-    int cancel_fd;
+    struct config config; /* until a host takes it */
+    struct call call;
     bool json, help;
 };
 

@@ -132,7 +132,7 @@ static int run(struct cli *cli, void *context, int argc, char **argv, struct err
     if (set_settings(&cli->config, e) < 0 || config_load(&started_with, e) < 0)
         return -1;
     given = cli->config;
-    v->api.cancel_fd = cli->cancel_fd;
+    v->api.cancel_fd = cli->call.cancel.fd;
     int result = api_serve(&v->api, &cli->config, e);
     config_done(&started_with);
     return result;

@@ -67,7 +67,7 @@ static bool ran_well(const struct run_result *r)
 {
     const struct run_phase *last = run_last_phase(r);
 
-    return r->run.end && strcmp(last->end, "exited") == 0 && last->exit_code == 0;
+    return r->run.end && last->end == RUN_EXITED && last->exit_code == 0;
 }
 
 /* The first line of what it said, or how it ended. */
@@ -76,12 +76,16 @@ static void fail_phase(struct outcome *o, const char *what, const struct run_res
 {
     const struct run_phase *last = run_last_phase(r);
 
-    fail(o, what, output->channel[1].size ? output->channel[1].data : r->note[0] ? r->note : last->end);
+    fail(o, what,
+         output->channel[1].size ? output->channel[1].data
+         : r->note[0]            ? r->note
+                                 : run_end_name(last->end));
 }
 
 /* Runs one program and compares. False: o->why says what is wrong, or the user cancelled. */
-static bool run_example(struct supervisor *s, const struct language *l, const char *what, const char *code,
-                        const char *wanted, struct run_result *ret, struct outcome *o, struct error *e)
+static bool run_example(struct host *host, const struct cancel *cancel, const struct language *l,
+                        const char *what, const char *code, const char *wanted, struct run_result *ret,
+                        struct outcome *o, struct error *e)
 {
     struct run_output output = {.max = OUTPUT_MAX}, build = {.max = OUTPUT_MAX};
     struct sources sources = {0};
@@ -93,10 +97,11 @@ static bool run_example(struct supervisor *s, const struct language *l, const ch
                                         .context = &output,
                                         .on_build_output = run_output_add,
                                         .build_context = &build};
+    const struct call call = call_begin(cancel->fd);
     bool good = false;
 
     buffer_add(&content, code, strlen(code));
-    if (sources_add_code(&sources, &content, NULL, e) < 0 || run_program(s, &request, ret, e) < 0)
+    if (sources_add_code(&sources, &content, NULL, e) < 0 || run_program(host, &call, &request, ret, e) < 0)
         fail(o, what, e->text);
     else if (!ran_well(ret))
         fail_phase(o, what, ret, ret->run.end ? &output : &build);
@@ -110,10 +115,11 @@ static bool run_example(struct supervisor *s, const struct language *l, const ch
     return good;
 }
 
-static bool run_longer(struct supervisor *s, const struct language *l, struct outcome *o, struct error *e)
+static bool run_longer(struct host *host, const struct cancel *cancel, const struct language *l,
+                       struct outcome *o, struct error *e)
 {
-    cleanup_free char *source = text_format("%s/programs/%s.%s", s->config.data, l->name, l->extension);
-    cleanup_free char *result = text_format("%s/programs/%s.out", s->config.data, l->name);
+    cleanup_free char *source = text_format("%s/programs/%s.%s", host->config.data, l->name, l->extension);
+    cleanup_free char *result = text_format("%s/programs/%s.out", host->config.data, l->name);
     cleanup_buffer struct buffer code = {0}, wanted = {0};
     struct run_result r = {0};
 
@@ -121,13 +127,13 @@ static bool run_longer(struct supervisor *s, const struct language *l, struct ou
         fail(o, "program", e->text);
         return false;
     }
-    bool good = run_example(s, l, "program", code.data, wanted.data, &r, o, e);
+    bool good = run_example(host, cancel, l, "program", code.data, wanted.data, &r, o, e);
     o->program_ns = r.build.ns + r.run.ns;
     return good;
 }
 
-static int measure(struct supervisor *s, const struct benchmark_options *wishes, const struct language *l,
-                   struct outcome *o, struct error *e)
+static int measure(struct host *host, const struct cancel *cancel, const struct benchmark_options *wishes,
+                   const struct language *l, struct outcome *o, struct error *e)
 {
     struct run_result r = {0};
 
@@ -135,11 +141,11 @@ static int measure(struct supervisor *s, const struct benchmark_options *wishes,
     if (!l->hello || !l->expect)
         fail(o, "hello", "the definition has no example");
     else
-        o->passed = run_example(s, l, "hello", l->hello, l->expect, &r, o, e);
+        o->passed = run_example(host, cancel, l, "hello", l->hello, l->expect, &r, o, e);
     o->load_ns = r.load_ns;
     o->exec_ns = r.build.ns + r.run.ns;
     if (o->passed && wishes->programs)
-        o->passed = run_longer(s, l, o, e);
+        o->passed = run_longer(host, cancel, l, o, e);
     return e->kind == ERROR_CANCELLED ? -1 : 0;
 }
 
@@ -241,7 +247,7 @@ static int choose(struct selection *ret, const char *data, const struct benchmar
     return o->all || ret->count > 0 ? 0 : say_which(e);
 }
 
-static int measure_all(struct cli *cli, struct supervisor *s, const struct benchmark_options *o,
+static int measure_all(struct cli *cli, struct host *host, const struct benchmark_options *o,
                        const struct selection *chosen, struct totals *t, json_t *all, struct error *e)
 {
     if (!cli->json)
@@ -249,7 +255,7 @@ static int measure_all(struct cli *cli, struct supervisor *s, const struct bench
     for (unsigned i = 0; i < chosen->count; i++) {
         const struct selected *one = &chosen->list[i];
         struct outcome outcome;
-        if (measure(s, o, &one->language, &outcome, e) < 0)
+        if (measure(host, &cli->call.cancel, o, &one->language, &outcome, e) < 0)
             return -1;
         t->passed += outcome.passed;
         t->failed += !outcome.passed;
@@ -266,26 +272,26 @@ static int run(struct cli *cli, void *values, int argc, char **argv, struct erro
 {
     struct benchmark_options *o = values;
     struct totals totals = {0};
-    struct supervisor s;
+    struct host host;
 
     if (argc > 0)
         return error_set(e, ERROR_USAGE, "unexpected argument \"%.64s\"; see: capsid benchmark --help",
                          argv[0]);
     if (!o->all == !o->languages)
         return say_which(e);
-    if (supervisor_open(&s, &cli->config, cli->cancel_fd, e) < 0)
+    if (host_open(&host, &cli->config, e) < 0)
         return -1;
     cleanup_selection struct selection chosen = {0};
     json_t *all = json_array();
-    int status = choose(&chosen, s.config.data, o, e);
+    int status = choose(&chosen, host.config.data, o, e);
     if (status == 0)
-        status = measure_all(cli, &s, o, &chosen, &totals, all, e);
+        status = measure_all(cli, &host, o, &chosen, &totals, all, e);
     if (status == 0 && cli->json)
         status = print_json_report(json_incref(all), &totals, e);
     else if (status == 0)
         print_report(&totals);
     json_decref(all);
-    supervisor_close(&s);
+    host_close(&host);
     return status < 0 ? -1 : totals.failed > 0;
 }
 

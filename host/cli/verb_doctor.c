@@ -20,6 +20,7 @@
 enum verdict { FINE, WARNING, FAILURE };
 
 struct report {
+    const struct cli *cli;
     json_t *checks; /* owned */
     bool failed;
 };
@@ -41,96 +42,71 @@ static void tell(struct report *r, enum verdict verdict, const char *name, const
         r->checks, json_pack("{s:s, s:s, s:s}", "check", name, "verdict", words[verdict], "detail", detail));
 }
 
-static void check_accelerator(struct report *r, struct supervisor *s)
+static void check_accelerator(struct report *r, struct host *host)
 {
     struct accel_verdict probed = {0};
+    struct accelerator decided;
+    char reason[sizeof(probed.reason)];
     struct error e = {0};
 
-    if (supervisor_decide_accel(s, &e) < 0)
+    if (host_accelerator(host, &decided, &e) < 0) {
         tell(r, FAILURE, "accelerator", "%s", e.text);
-    else if (s->config.accel == ACCEL_KVM && accel_decide(&probed, &s->home, ACCEL_AUTO, &e) == 0 &&
-             probed.accel != ACCEL_KVM)
-        tell(r, WARNING, "accelerator", "kvm, as configured, but %s", probed.reason);
-    else if (s->accel.accel == ACCEL_KVM)
-        tell(r, FINE, "accelerator", "kvm: %s", s->accel.reason);
-    else
-        tell(r, WARNING, "accelerator", "tcg, guests are emulated: %s", s->accel.reason);
-}
-
-static void check_qemu(struct report *r, struct supervisor *s)
-{
-    struct error e = {0};
-    cleanup_buffer struct buffer version = {0};
-    cleanup_free char *path = supervisor_find_vmm_of(s, &qemu_driver, &e);
-
-    if (path) {
-        const char *argv[] = {path, "--version", NULL};
-        if (child_capture(argv, 4096, deadline_in_ms(10000), &s->cancel, &version, &e) == 0) {
-            version.data[strcspn(version.data, "\n")] = '\0';
-            tell(r, FINE, "qemu", "%s (%s)", path, version.data);
-            return;
-        }
+        return;
     }
-    tell(r, FAILURE, "qemu", "%s", e.text);
+    host_accelerator_reason(host, reason, sizeof(reason));
+    if (host->config.accel == ACCEL_KVM && accel_decide(&probed, &host->home, ACCEL_AUTO, &e) == 0 &&
+        probed.accel != ACCEL_KVM)
+        tell(r, WARNING, "accelerator", "kvm, as configured, but %s", probed.reason);
+    else if (decided.choice == ACCEL_KVM)
+        tell(r, FINE, "accelerator", "kvm: %s", reason);
+    else
+        tell(r, WARNING, "accelerator", "tcg, guests are emulated: %s", reason);
 }
 
-/* What is known against a release of Firecracker that can be used. */
-static const char *fault_of(const struct firecracker_version *v)
-{
-    if (!firecracker_version_at_least(v, 1, 16)) /* Firecracker's issue 5882 */
-        return "before 1.16 the first connection after a restore may break, and another one takes seconds";
-    if (v->major == 1 && v->minor == 16 && v->patch == 0) /* 5958 */
-        return "restored guests may hang; 1.16.1 mends that";
-    return NULL;
-}
-
-/* For a Firecracker that is chosen. */
-static void check_jailer(struct report *r, const struct supervisor *s, const char *firecracker)
+/* For a VMM that is chosen and has one. */
+static void check_jailer(struct report *r, const struct host *host, const char *vmm)
 {
     struct error e = {0};
     char *jailer = NULL;
 
-    if (supervisor_find_jailer(s, firecracker, &jailer, &e) < 0)
+    if (host_find_jailer(host, vmm, &jailer, &e) < 0)
         tell(r, FAILURE, "jailer", "%s", e.text);
-    else if (jailer && firecracker_jail_lacks_libraries(firecracker))
+    else if (jailer && firecracker_jail_lacks_libraries(vmm))
         tell(r, WARNING, "jailer",
              "%s: %s is dynamically linked and finds no libraries in a jail; take a static one, as releases "
-             "are, or "
-             "set jailer = none",
-             jailer, firecracker);
+             "are, or set jailer = none",
+             jailer, vmm);
     else
         tell(r, FINE, "jailer", "%s", jailer ? jailer : "not used");
     free(jailer);
 }
 
-/* Firecracker need not be there, unless it is chosen. */
-static void check_firecracker(struct report *r, struct supervisor *s)
+/* One that is not chosen need not be there. */
+static void check_vmm(struct report *r, struct host *host, const struct vm_driver *driver)
 {
     struct error e = {0};
-    struct firecracker_version v;
-    cleanup_buffer struct buffer text = {0};
-    bool chosen = s->driver == &firecracker_driver;
-    cleanup_free char *path = supervisor_find_vmm_of(s, &firecracker_driver, &e);
+    cleanup_buffer struct buffer version = {0};
+    bool chosen = host->driver == driver;
+    cleanup_free char *path = host_find_vmm_of(host, driver, &e);
+    const char *argv[] = {path, "--version", NULL}, *fault = NULL;
 
     if (!path) {
-        tell(r, chosen ? FAILURE : FINE, "firecracker", "%s", e.text);
+        tell(r, chosen ? FAILURE : FINE, driver->name, "%s", e.text);
         return;
     }
-    const char *argv[] = {path, "--version", NULL};
-    if (child_capture(argv, 4096, deadline_in_ms(10000), &s->cancel, &text, &e) < 0) {
-        tell(r, FAILURE, "firecracker", "%s", e.text);
+    if (child_capture(argv, 4096, deadline_in_ms(10000), &r->cli->call.cancel, &version, &e) < 0) {
+        tell(r, FAILURE, driver->name, "%s", e.text);
         return;
     }
-    text.data[strcspn(text.data, "\n")] = '\0';
-    if (firecracker_version_parse(text.data, &v) < 0 || !firecracker_version_at_least(&v, 1, 7)) {
-        tell(r, FAILURE, "firecracker", "%s (%.60s); 1.7 or later is needed", path, text.data);
+    version.data[strcspn(version.data, "\n")] = '\0';
+    if (driver->judge && driver->judge(version.data, &fault, &e) < 0) {
+        tell(r, FAILURE, driver->name, "%s (%.60s); %s", path, version.data, e.text);
         return;
     }
-    const char *fault = fault_of(&v);
-    tell(r, fault ? WARNING : FINE, "firecracker", "%s (%.60s)%s%s", path, text.data, fault ? "; " : "",
+    tell(r, fault ? WARNING : FINE, driver->name, "%s (%s)%s%s", path, version.data, fault ? "; " : "",
          fault ? fault : "");
-    if (chosen)
-        check_jailer(r, s, path);
+    if (chosen && driver->has_jailer)
+        check_jailer(r, host, path);
 }
 
 static void check_file(struct report *r, const char *name, const char *path, const char *remedy)
@@ -141,18 +117,18 @@ static void check_file(struct report *r, const char *name, const char *path, con
         tell(r, FAILURE, name, "%s: %s; %s", path, strerror(errno), remedy);
 }
 
-static void check_data(struct report *r, const struct supervisor *s)
+static void check_data(struct report *r, const struct host *host)
 {
-    cleanup_free char *initd = text_format("%s/initd", s->config.data);
-    cleanup_free char *names = language_names(s->config.data);
+    cleanup_free char *initd = text_format("%s/initd", host->config.data);
+    cleanup_free char *names = language_names(host->config.data);
 
-    check_file(r, "kernel", s->config.kernel, "build it with: make kernel");
+    check_file(r, "kernel", host->config.kernel, "build it with: make kernel");
     check_file(r, "initd", initd, "build it with: make");
     if (names[0])
         tell(r, FINE, "languages", "%s", names);
     else
         tell(r, FAILURE, "languages", "no definitions in %s/languages; is CAPSID_DATA right?",
-             s->config.data);
+             host->config.data);
 }
 
 static void check_ids(struct report *r, const struct confinement *c)
@@ -168,15 +144,15 @@ static void check_ids(struct report *r, const struct confinement *c)
 }
 
 /* A line for each part; the rest (no capabilities, no_new_privs, filter, limits, closed files) always holds. */
-static void check_confinement(struct report *r, struct supervisor *s)
+static void check_confinement(struct report *r, struct host *host)
 {
     struct error e = {0};
 
-    if (supervisor_decide_confinement(s, &e) < 0) {
+    const struct confinement *c = host_confinement(host, &e);
+    if (!c) {
         tell(r, FAILURE, "confinement", "%s", e.text);
         return;
     }
-    const struct confinement *c = &s->confinement;
     for (enum confine_part part = 0; part < CONFINE_PARTS; part++)
         if (c->have[part])
             tell(r, FINE, "confinement", "%s", confine_part_name(part));
@@ -215,7 +191,7 @@ static void check_builder(struct report *r)
 
 struct image_check {
     struct report *report;
-    struct supervisor *supervisor;
+    struct host *host;
     unsigned count;
     uint64_t size;
 };
@@ -227,7 +203,7 @@ static int check_image(const struct image *i, void *context)
 
     c->count++;
     c->size += i->size;
-    if (image_verify(i, &c->supervisor->home, &e) < 0)
+    if (image_verify(i, &c->host->home, &e) < 0)
         tell(c->report, FAILURE, "images", "%s", e.text);
     return 0;
 }
@@ -241,31 +217,31 @@ static int count_snapshot(const struct snapshot *s, void *context)
     return 0;
 }
 
-static void check_stores(struct report *r, struct supervisor *s)
+static void check_stores(struct report *r, struct host *host)
 {
-    struct image_check images = {.report = r, .supervisor = s}, snapshots = {.report = r, .supervisor = s};
+    struct image_check images = {.report = r, .host = host}, snapshots = {.report = r, .host = host};
     struct error e = {0};
     char size[24];
 
-    if (image_each(&s->home, check_image, &images, &e) < 0)
+    if (image_each(&host->home, check_image, &images, &e) < 0)
         tell(r, FAILURE, "images", "%s", e.text);
     tell(r, FINE, "images", "%u, %s", images.count, text_bytes(images.size, size));
-    if (snapshot_each(s, count_snapshot, &snapshots, &e) < 0)
+    if (snapshot_each(host, count_snapshot, &snapshots, &e) < 0)
         tell(r, FAILURE, "snapshots", "%s", e.text);
     tell(r, FINE, "snapshots", "%u, %s", snapshots.count, text_bytes(snapshots.size, size));
 }
 
-static void check_disk(struct report *r, const struct supervisor *s)
+static void check_disk(struct report *r, const struct host *host)
 {
     struct statvfs v;
     char size[24];
 
-    if (statvfs(s->home.path, &v) < 0) {
-        tell(r, FAILURE, "disk", "%s: %s", s->home.path, strerror(errno));
+    if (statvfs(host->home.path, &v) < 0) {
+        tell(r, FAILURE, "disk", "%s: %s", host->home.path, strerror(errno));
         return;
     }
     uint64_t available = (uint64_t)v.f_bavail * v.f_frsize;
-    tell(r, available < DISK_WANTED ? WARNING : FINE, "disk", "%s: %s free", s->home.path,
+    tell(r, available < DISK_WANTED ? WARNING : FINE, "disk", "%s: %s free", host->home.path,
          text_bytes(available, size));
 }
 
@@ -282,25 +258,25 @@ static void print_report(const struct report *r)
 
 static int run(struct cli *cli, void *values, int argc, char **argv, struct error *e)
 {
-    struct report r = {0};
-    struct supervisor s;
+    struct report r = {.cli = cli};
+    struct host host;
     int result = 0;
 
     (void)values;
     if (argc > 0)
         return error_set(e, ERROR_USAGE, "unexpected argument \"%.64s\"", argv[0]);
-    if (supervisor_open(&s, &cli->config, cli->cancel_fd, e) < 0)
+    if (host_open(&host, &cli->config, e) < 0)
         return -1;
     r.checks = json_array();
-    check_accelerator(&r, &s);
-    check_qemu(&r, &s);
-    check_firecracker(&r, &s);
-    check_confinement(&r, &s);
-    check_data(&r, &s);
+    check_accelerator(&r, &host);
+    for (const struct vm_driver *const *d = vm_drivers; *d; d++)
+        check_vmm(&r, &host, *d);
+    check_confinement(&r, &host);
+    check_data(&r, &host);
     check_builder(&r);
-    check_stores(&r, &s);
-    check_disk(&r, &s);
-    supervisor_close(&s);
+    check_stores(&r, &host);
+    check_disk(&r, &host);
+    host_close(&host);
     if (cli->json)
         result = cli_print_json(json_pack("{s:b, s:O}", "usable", !r.failed, "checks", r.checks), e);
     else

@@ -65,7 +65,7 @@ static int run(struct cli *cli, void *values, int argc, char **argv, struct erro
 {
     const struct import_request *r = values;
     struct image image = {0};
-    struct supervisor s;
+    struct host host;
 
     if (argc > 0)
         return error_set(e, ERROR_USAGE,
@@ -73,13 +73,13 @@ static int run(struct cli *cli, void *values, int argc, char **argv, struct erro
     if (!r->name || !r->reference)
         return error_set(e, ERROR_USAGE, "--%s is required; see: capsid rootfs from-docker --help",
                          r->name ? "image" : "name");
-    if (supervisor_open(&s, &cli->config, cli->cancel_fd, e) < 0)
+    if (host_open(&host, &cli->config, e) < 0)
         return -1;
-    int result = image_import(&image, &s.config, &s.home, r, &s.cancel, e);
+    int result = image_import(&image, &host.config, &host.home, r, &cli->call.cancel, e);
     if (result == 0)
         result = print_image(cli, &image, e);
     image_done(&image);
-    supervisor_close(&s);
+    host_close(&host);
     return result;
 }
 

@@ -10,7 +10,7 @@
 static const struct cli_option options[] = {{0}};
 
 struct listing {
-    struct supervisor *supervisor;
+    struct host *host;
     json_t *array; /* NULL: rows of a table instead */
 };
 
@@ -58,8 +58,8 @@ static json_t *describe(const struct language *l, bool installed)
 static int visit(const struct language *l, void *context, struct error *e)
 {
     struct listing *list = context;
-    struct supervisor *s = list->supervisor;
-    int installed = image_is_current(&s->config, &s->home, l, e);
+    struct host *host = list->host;
+    int installed = image_is_current(&host->config, &host->home, l, e);
 
     if (installed < 0)
         return -1;
@@ -72,14 +72,14 @@ static int visit(const struct language *l, void *context, struct error *e)
     return 0;
 }
 
-static int show_all(const struct cli *cli, struct supervisor *s, struct error *e)
+static int show_all(const struct cli *cli, struct host *host, struct error *e)
 {
-    struct listing list = {.supervisor = s, .array = cli->json ? json_array() : NULL};
+    struct listing list = {.host = host, .array = cli->json ? json_array() : NULL};
 
     if (!cli->json)
         cli_print("%-16s %-10s %10s  %-9s  %-24s  %-28s  %s\n", "NAME", "EXTENSION", "MEMORY", "INSTALLED",
                   "TITLE", "PACKAGES FROM", "ALIASES");
-    if (language_each(s->config.data, visit, &list, e) == 0)
+    if (language_each(host->config.data, visit, &list, e) == 0)
         return cli->json ? cli_print_json(json_pack("{s:o}", "languages", list.array), e) : 0;
     json_decref(list.array);
     return -1;
@@ -117,13 +117,13 @@ static void print_one(const struct language *l, bool installed)
     print_line("installed", installed ? "yes" : "no");
 }
 
-static int show_one(const struct cli *cli, struct supervisor *s, const char *name, struct error *e)
+static int show_one(const struct cli *cli, struct host *host, const char *name, struct error *e)
 {
     struct language l;
 
-    if (language_find(&l, s->config.data, name, e) < 0)
+    if (language_find(&l, host->config.data, name, e) < 0)
         return -1;
-    int installed = image_is_current(&s->config, &s->home, &l, e), result = installed < 0 ? -1 : 0;
+    int installed = image_is_current(&host->config, &host->home, &l, e), result = installed < 0 ? -1 : 0;
     if (result == 0 && cli->json)
         result = cli_print_json(describe(&l, installed), e);
     else if (result == 0)
@@ -134,16 +134,16 @@ static int show_one(const struct cli *cli, struct supervisor *s, const char *nam
 
 static int run(struct cli *cli, void *values, int argc, char **argv, struct error *e)
 {
-    struct supervisor s;
+    struct host host;
 
     (void)values;
     if (argc > 1)
         return error_set(e, ERROR_USAGE, "unexpected argument \"%.64s\"; see: capsid languages --help",
                          argv[1]);
-    if (supervisor_open(&s, &cli->config, cli->cancel_fd, e) < 0)
+    if (host_open(&host, &cli->config, e) < 0)
         return -1;
-    int status = argc == 1 ? show_one(cli, &s, argv[0], e) : show_all(cli, &s, e);
-    supervisor_close(&s);
+    int status = argc == 1 ? show_one(cli, &host, argv[0], e) : show_all(cli, &host, e);
+    host_close(&host);
     return status;
 }
 

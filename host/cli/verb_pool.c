@@ -190,18 +190,17 @@ static int watch(struct cli *cli, struct pool *pool, const struct cancel *cancel
 
 /* ---- the verb ------------------------------------------------------------------------------------ */
 
-static int add_language(struct supervisor *s, struct pool *p, const char *name, const struct pool_values *v,
-                        struct error *e)
+static int add_language(struct cli *cli, struct host *host, struct pool *p, const char *name,
+                        const struct pool_values *v, struct error *e)
 {
-    const struct vm_shape wish = {.memory_mib = v->memory};
+    const struct target_wish wish = {
+        .language = name, .shape = {.memory_mib = v->memory}, .start = TARGET_RESTORE};
     struct pool_target *added;
     struct run_target target;
-    struct language l;
 
-    if (language_find(&l, s->config.data, name, e) < 0 ||
-        run_target_open(&target, s, &l, wish, RUN_RESTORE, e) < 0)
+    if (target_open(&target, host, &cli->call, &wish, e) < 0)
         return -1;
-    return pool_add(p, &target, (unsigned)(v->size ? v->size : SIZE), &added, e);
+    return pool_add(p, &cli->call, &target, (unsigned)(v->size ? v->size : SIZE), &added, e);
 }
 
 static unsigned count_words(const char *list)
@@ -213,7 +212,7 @@ static unsigned count_words(const char *list)
     return count;
 }
 
-static int run_pool(struct cli *cli, struct supervisor *s, const struct pool_values *v, struct error *e)
+static int run_pool(struct cli *cli, struct host *host, const struct pool_values *v, struct error *e)
 {
     uint64_t kept = (v->size ? v->size : SIZE) * count_words(v->languages);
     const struct pool_options pool_options = {.max_vms = (unsigned)(v->max ? v->max : 2 * kept),
@@ -221,12 +220,12 @@ static int run_pool(struct cli *cli, struct supervisor *s, const struct pool_val
     cleanup_free char *names = text_copy(v->languages);
     struct pool *p = NULL;
     char *state = NULL;
-    int result = pool_open(&p, s, &pool_options, e);
+    int result = pool_open(&p, host, &pool_options, e);
 
     for (char *name = strtok_r(names, ",", &state); name && result == 0; name = strtok_r(NULL, ",", &state))
-        result = add_language(s, p, name, v, e);
+        result = add_language(cli, host, p, name, v, e);
     if (result == 0)
-        result = watch(cli, p, &s->cancel, v, e);
+        result = watch(cli, p, &cli->call.cancel, v, e);
     pool_close(p);
     return result;
 }
@@ -234,16 +233,16 @@ static int run_pool(struct cli *cli, struct supervisor *s, const struct pool_val
 static int run(struct cli *cli, void *values, int argc, char **argv, struct error *e)
 {
     const struct pool_values *v = values;
-    struct supervisor s;
+    struct host host;
 
     if (argc > 0)
         return error_set(e, ERROR_USAGE, "unexpected argument \"%.64s\"", argv[0]);
     if (!v->languages)
         return error_set(e, ERROR_USAGE, "--lang is required; see: capsid pool --help");
-    if (supervisor_open(&s, &cli->config, cli->cancel_fd, e) < 0)
+    if (host_open(&host, &cli->config, e) < 0)
         return -1;
-    int result = run_pool(cli, &s, v, e);
-    supervisor_close(&s);
+    int result = run_pool(cli, &host, v, e);
+    host_close(&host);
     return result;
 }
 

@@ -69,7 +69,7 @@ static int check_create(const struct rootfs_options *o, struct error *e)
 }
 
 /* A definition made of the options, for an image that no language has. */
-static int define(struct language *ret, const struct supervisor *s, const struct rootfs_options *o,
+static int define(struct language *ret, const struct host *host, const struct rootfs_options *o,
                   struct error *e)
 {
     struct error ignored = {0};
@@ -77,7 +77,7 @@ static int define(struct language *ret, const struct supervisor *s, const struct
 
     if (!o->name)
         return error_set(e, ERROR_USAGE, "--packages needs a --name for the image");
-    if (language_find(&taken, s->config.data, o->name, &ignored) == 0) {
+    if (language_find(&taken, host->config.data, o->name, &ignored) == 0) {
         language_done(&taken);
         return error_set(e, ERROR_USAGE,
                          "--name %s is a language; choose another name for an image of --packages", o->name);
@@ -91,17 +91,17 @@ static int define(struct language *ret, const struct supervisor *s, const struct
 }
 
 /* The definition to build, and the name for the image: the language's own, or another that no language has. */
-static int choose(struct language *ret, const struct supervisor *s, const struct rootfs_options *o,
+static int choose(struct language *ret, const struct host *host, const struct rootfs_options *o,
                   struct error *e)
 {
     struct language other;
     struct error ignored = {0};
 
     if (o->packages)
-        return define(ret, s, o, e);
-    if (language_find(ret, s->config.data, o->language ? o->language : o->name, e) < 0)
+        return define(ret, host, o, e);
+    if (language_find(ret, host->config.data, o->language ? o->language : o->name, e) < 0)
         return -1;
-    if (!o->name || language_find(&other, s->config.data, o->name, &ignored) < 0)
+    if (!o->name || language_find(&other, host->config.data, o->name, &ignored) < 0)
         return 0;
     int same = strcmp(other.name, ret->name) == 0;
     language_done(&other);
@@ -132,7 +132,7 @@ static int copy_out(const struct image *i, const char *output, const struct canc
     return 0;
 }
 
-static int create_image(struct image *ret, struct supervisor *s, const struct rootfs_options *o,
+static int create_image(struct image *ret, struct cli *cli, struct host *host, const struct rootfs_options *o,
                         const struct language *l, struct error *e)
 {
     struct error ignored = {0};
@@ -140,18 +140,18 @@ static int create_image(struct image *ret, struct supervisor *s, const struct ro
     const char *name = o->name ? o->name : l->name;
 
     /* An alias stands for its language's own image. */
-    if (!o->packages && language_find(&own, s->config.data, name, &ignored) == 0) {
+    if (!o->packages && language_find(&own, host->config.data, name, &ignored) == 0) {
         name = l->name;
         language_done(&own);
     }
-    if (image_create(ret, &s->config, &s->home, l, name, o->lock, &s->cancel, e) < 0)
+    if (image_create(ret, &host->config, &host->home, l, name, o->lock, &cli->call.cancel, e) < 0)
         return -1;
-    if (o->disk_mib && image_set_disk(ret, &s->home, o->disk_mib, &s->cancel, e) < 0)
+    if (o->disk_mib && image_set_disk(ret, &host->home, o->disk_mib, &cli->call.cancel, e) < 0)
         return -1;
-    return o->output ? copy_out(ret, o->output, &s->cancel, e) : 0;
+    return o->output ? copy_out(ret, o->output, &cli->call.cancel, e) : 0;
 }
 
-static int create(struct cli *cli, struct supervisor *s, const struct rootfs_options *o, const char *name,
+static int create(struct cli *cli, struct host *host, const struct rootfs_options *o, const char *name,
                   struct error *e)
 {
     struct image image = {0};
@@ -159,9 +159,9 @@ static int create(struct cli *cli, struct supervisor *s, const struct rootfs_opt
     char size[24];
 
     (void)name;
-    if (check_create(o, e) < 0 || choose(&l, s, o, e) < 0)
+    if (check_create(o, e) < 0 || choose(&l, host, o, e) < 0)
         return -1;
-    int result = create_image(&image, s, o, &l, e);
+    int result = create_image(&image, cli, host, o, &l, e);
     if (result == 0 && cli->json)
         result = cli_print_json(describe(&image), e);
     else if (result == 0)
@@ -197,7 +197,7 @@ static int list_image(const struct image *i, void *context)
     return 0;
 }
 
-static int list(struct cli *cli, struct supervisor *s, const struct rootfs_options *o, const char *name,
+static int list(struct cli *cli, struct host *host, const struct rootfs_options *o, const char *name,
                 struct error *e)
 {
     struct listing l = {.images = cli->json ? json_array() : NULL, .digests = json_object()};
@@ -206,7 +206,7 @@ static int list(struct cli *cli, struct supervisor *s, const struct rootfs_optio
     (void)o, (void)name;
     if (!cli->json)
         cli_print("%-20s %9s %9s  %-16s  %s\n", "NAME", "SIZE", "ON DISK", "SHA-256", "CREATED");
-    int result = image_each(&s->home, list_image, &l, e);
+    int result = image_each(&host->home, list_image, &l, e);
     json_decref(l.digests);
     if (result == 0 && cli->json)
         return cli_print_json(
@@ -290,16 +290,16 @@ static void print_image(const struct image *i, const struct packages *p)
         cli_print("  %-5s %-32s %s\n", p->list[n].kind, p->list[n].name, p->list[n].version);
 }
 
-static int show(struct cli *cli, struct supervisor *s, const struct rootfs_options *o, const char *name,
+static int show(struct cli *cli, struct host *host, const struct rootfs_options *o, const char *name,
                 struct error *e)
 {
     struct image i = {0};
     struct packages p = {0};
 
     (void)o;
-    int result = image_find(&i, &s->home, name, e);
+    int result = image_find(&i, &host->home, name, e);
     if (result == 0)
-        result = image_packages(&p, &s->home, &i, e);
+        result = image_packages(&p, &host->home, &i, e);
     if (result == 0 && cli->json) {
         json_t *j = describe(&i);
         json_object_set_new(j, "packages", describe_packages(&p));
@@ -345,21 +345,22 @@ static int verify_image(const struct image *i, void *context)
     return 0;
 }
 
-static int verify(struct cli *cli, struct supervisor *s, const struct rootfs_options *o, const char *name,
+static int verify(struct cli *cli, struct host *host, const struct rootfs_options *o, const char *name,
                   struct error *e)
 {
-    struct verification v = {.images = cli->json ? json_array() : NULL, .cancel = &s->cancel, .error = e};
+    struct verification v = {
+        .images = cli->json ? json_array() : NULL, .cancel = &cli->call.cancel, .error = e};
     struct image i = {0};
     int result;
 
     (void)o;
     if (name) {
-        result = image_find(&i, &s->home, name, e);
+        result = image_find(&i, &host->home, name, e);
         if (result == 0)
             result = verify_image(&i, &v);
         image_done(&i);
     } else {
-        result = image_each(&s->home, verify_image, &v, e);
+        result = image_each(&host->home, verify_image, &v, e);
     }
     if (result == 0 && v.images)
         result = cli_print_json(json_pack("{s:o}", "images", v.images), e);
@@ -369,12 +370,12 @@ static int verify(struct cli *cli, struct supervisor *s, const struct rootfs_opt
 }
 
 /* Prints a record, or copies it to --output. */
-static int put_record(struct supervisor *s, const struct rootfs_options *o, const char *path,
+static int put_record(struct host *host, const struct rootfs_options *o, const char *path,
                       const struct image *i, struct error *e)
 {
     cleanup_buffer struct buffer text = {0};
 
-    (void)s;
+    (void)host;
     if (!file_exists(path))
         return error_set(e, ERROR_NOT_FOUND,
                          "the image %s has no %s; make it anew with: capsid rootfs create --name %s", i->name,
@@ -391,45 +392,45 @@ static int put_record(struct supervisor *s, const struct rootfs_options *o, cons
     return file_write_fd(fd, text.data, text.size) < 0 ? error_errno(e, "cannot write %s", o->output) : 0;
 }
 
-static int put_sbom(struct cli *cli, struct supervisor *s, const struct rootfs_options *o, const char *name,
+static int put_sbom(struct cli *cli, struct host *host, const struct rootfs_options *o, const char *name,
                     struct error *e)
 {
     struct image i = {0};
 
     (void)cli;
-    if (image_find(&i, &s->home, name, e) < 0)
+    if (image_find(&i, &host->home, name, e) < 0)
         return -1;
-    cleanup_free char *path = image_sbom_path(&s->home, &i);
-    int result = put_record(s, o, path, &i, e);
+    cleanup_free char *path = image_sbom_path(&host->home, &i);
+    int result = put_record(host, o, path, &i, e);
     image_done(&i);
     return result;
 }
 
-static int put_lock(struct cli *cli, struct supervisor *s, const struct rootfs_options *o, const char *name,
+static int put_lock(struct cli *cli, struct host *host, const struct rootfs_options *o, const char *name,
                     struct error *e)
 {
     struct image i = {0};
 
     (void)cli;
-    if (image_find(&i, &s->home, name, e) < 0)
+    if (image_find(&i, &host->home, name, e) < 0)
         return -1;
-    cleanup_free char *path = image_lock_path(&s->home, &i);
+    cleanup_free char *path = image_lock_path(&host->home, &i);
     int result =
         i.oci
             ? error_set(e, ERROR_USAGE,
                         "the image %s was imported; to import the same again, give from-docker the digest of "
                         "its manifest, which rootfs show tells",
                         name)
-            : put_record(s, o, path, &i, e);
+            : put_record(host, o, path, &i, e);
     image_done(&i);
     return result;
 }
 
-static int remove_image(struct cli *cli, struct supervisor *s, const struct rootfs_options *o,
-                        const char *name, struct error *e)
+static int remove_image(struct cli *cli, struct host *host, const struct rootfs_options *o, const char *name,
+                        struct error *e)
 {
     (void)o;
-    if (image_remove(&s->home, name, &s->cancel, e) < 0)
+    if (image_remove(&host->home, name, &cli->call.cancel, e) < 0)
         return -1;
     if (cli->json)
         return cli_print_json(json_pack("{s:s}", "removed", name), e);
@@ -444,7 +445,7 @@ enum takes_name { NO_NAME, MAY_NAME, MUST_NAME };
 static const struct action {
     const char *word;
     enum takes_name name;
-    int (*run)(struct cli *cli, struct supervisor *s, const struct rootfs_options *o, const char *name,
+    int (*run)(struct cli *cli, struct host *host, const struct rootfs_options *o, const char *name,
                struct error *e);
 } actions[] = {
     {"create", NO_NAME, create},     {"list", NO_NAME, list},       {"show", MUST_NAME, show},
@@ -474,12 +475,12 @@ static const struct action *find_action(int argc, char **argv, struct error *e)
 static int run(struct cli *cli, void *values, int argc, char **argv, struct error *e)
 {
     const struct action *a = find_action(argc, argv, e);
-    struct supervisor s;
+    struct host host;
 
-    if (!a || supervisor_open(&s, &cli->config, cli->cancel_fd, e) < 0)
+    if (!a || host_open(&host, &cli->config, e) < 0)
         return -1;
-    int status = a->run(cli, &s, values, argc > 1 ? argv[1] : NULL, e);
-    supervisor_close(&s);
+    int status = a->run(cli, &host, values, argc > 1 ? argv[1] : NULL, e);
+    host_close(&host);
     return status;
 }
 

@@ -218,10 +218,10 @@ static int report_raw(const struct run_result *r, const struct run_output *build
     for (int i = 0; last == &r->build && i < 2; i++)
         if (write_raw(cancel, i + 1, build->channel[i].data, build->channel[i].size, e) < 0)
             return -1;
-    if (result_is(last, "timed_out")) {
+    if (last->end == RUN_TIMED_OUT) {
         cleanup_free char *message = result_timeout_message(r);
         cli_say("%s\n", message);
-    } else if (result_is(last, "out_of_memory")) {
+    } else if (last->end == RUN_OUT_OF_MEMORY) {
         cli_say("Out of memory\n");
     } else if (r->note[0]) {
         cli_say("Error: %s\n", r->note);
@@ -252,23 +252,23 @@ static int run_here(struct cli *cli, const struct run_options *o, struct run_req
                     struct error *e)
 {
     struct run_result result;
-    struct supervisor s;
+    struct host host;
 
-    if (supervisor_open(&s, &cli->config, cli->cancel_fd, e) < 0)
+    if (host_open(&host, &cli->config, e) < 0)
         return -1;
-    size_t max = o->max_output ? o->max_output : s.config.max_output;
+    size_t max = o->max_output ? o->max_output : host.config.max_output;
     struct run_output outputs[2] = {{.max = max}, {.max = max}};
     request->on_output = o->raw ? write_raw : run_output_add;
-    request->context = o->raw ? (void *)&s.cancel : (void *)&outputs[0];
+    request->context = o->raw ? (void *)&cli->call.cancel : (void *)&outputs[0];
     request->on_build_output = run_output_add;
     request->build_context = &outputs[1];
-    int status = run_program(&s, request, &result, e);
+    int status = run_program(&host, &cli->call, request, &result, e);
     if (status == 0)
-        status = o->raw ? report_raw(&result, &outputs[1], &s.cancel, e)
-                        : cli_print_json(result_json(&result, outputs), e);
+        status = o->raw ? report_raw(&result, &outputs[1], &cli->call.cancel, e)
+                        : cli_print_json(result_json(&result, cli->call.trace_id, outputs), e);
     run_output_free(&outputs[0]);
     run_output_free(&outputs[1]);
-    supervisor_close(&s);
+    host_close(&host);
     return status < 0 ? -1 : run_last_phase(&result)->exit_code;
 }
 
@@ -292,7 +292,7 @@ static int run_there(struct cli *cli, const struct run_options *o, struct run_re
     struct client client = {.url = cli->config.api,
                             .token_file = cli->config.api_token_file,
                             .patience = cli->config.api_patience,
-                            .cancel = {.fd = cli->cancel_fd}};
+                            .cancel = cli->call.cancel};
     json_t *result;
 
     if (o->kernel)
@@ -323,7 +323,7 @@ static int take_settings(struct cli *cli, const struct run_options *o, struct er
 static int run(struct cli *cli, void *values, int argc, char **argv, struct error *e)
 {
     struct run_options *o = values;
-    const struct cancel cancel = {.fd = cli->cancel_fd};
+    const struct cancel cancel = cli->call.cancel;
     struct sources sources = {.cancel = &cancel};
     cleanup_fd int stdin_fd = -1;
 

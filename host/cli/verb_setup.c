@@ -109,7 +109,7 @@ static int check(const struct setup_options *o, struct error *e)
 static int run(struct cli *cli, void *values, int argc, char **argv, struct error *e)
 {
     struct options *o = values;
-    struct cancel cancel = {.fd = cli->cancel_fd};
+    struct cancel cancel = cli->call.cancel;
     cleanup_free char *fetch = text_format("%s/fetch", cli->config.data);
 
     if (argc > 0)

@@ -3,7 +3,7 @@
 
 #include "base/cleanup.h"
 #include "core/gc.h"
-#include "core/run.h"
+#include "core/target.h"
 #include "core/snapshot.h"
 #include "vmm/disk.h"
 
@@ -47,24 +47,22 @@ static json_t *describe(const struct snapshot *s)
 
 /* ---- create ------------------------------------------------------------------------------------- */
 
-static int create(struct cli *cli, struct supervisor *s, const struct snapshot_options *o, char **keys,
+static int create(struct cli *cli, struct host *host, const struct snapshot_options *o, char **keys,
                   struct error *e)
 {
-    struct run_target target = {0};
-    struct language l;
+    const struct target_wish wish = {o->language, o->shape, o->force ? TARGET_RESTORE_ANEW : TARGET_RESTORE};
+    struct run_target target;
 
     (void)keys;
     if (!o->language)
         return error_set(e, ERROR_USAGE, "--lang is required; see: capsid snapshot --help");
-    if (language_find(&l, s->config.data, o->language, e) < 0)
-        return -1;
-    int result = run_target_open(&target, s, &l, o->shape, o->force ? RUN_RESTORE_ANEW : RUN_RESTORE, e);
+    int result = target_open(&target, host, &cli->call, &wish, e);
     if (result == 0 && cli->json)
         result = cli_print_json(describe(&target.snapshot), e);
     else if (result == 0)
         cli_print("Snapshot %.16s of %s %s\n", target.snapshot.key, target.language.name,
                   target.made ? "is ready" : "was there already");
-    run_target_done(&target);
+    target_done(&target);
     return result;
 }
 
@@ -91,17 +89,17 @@ static int collect(const struct snapshot *s, void *context)
     return json_array_append_new(context, describe(s));
 }
 
-static int list(struct cli *cli, struct supervisor *s, const struct snapshot_options *o, char **keys,
+static int list(struct cli *cli, struct host *host, const struct snapshot_options *o, char **keys,
                 struct error *e)
 {
     (void)o, (void)keys;
     if (!cli->json) {
         cli_print("%-16s  %-12s %10s %3s  %-6s %9s  %s\n", "KEY", "LANGUAGE", "MEMORY", "CPU", "PRIMED",
                   "ON DISK", "CREATED");
-        return snapshot_each(s, print_row, NULL, e);
+        return snapshot_each(host, print_row, NULL, e);
     }
     json_t *all = json_array();
-    int result = snapshot_each(s, collect, all, e);
+    int result = snapshot_each(host, collect, all, e);
     if (result == 0)
         return cli_print_json(json_pack("{s:o}", "snapshots", all), e);
     json_decref(all);
@@ -171,7 +169,7 @@ static json_t *describe_all(const struct snapshot *s, int current, const char *r
     return j;
 }
 
-static int show(struct cli *cli, struct supervisor *s, const struct snapshot_options *o, char **keys,
+static int show(struct cli *cli, struct host *host, const struct snapshot_options *o, char **keys,
                 struct error *e)
 {
     struct snapshot snapshot = {0};
@@ -180,9 +178,9 @@ static int show(struct cli *cli, struct supervisor *s, const struct snapshot_opt
     int result = 0;
 
     (void)o;
-    if (snapshot_find(&snapshot, s, keys[0], e) < 0)
+    if (snapshot_find(&snapshot, host, keys[0], e) < 0)
         return -1;
-    int current = snapshot_is_current(s, &snapshot, &reason, &why);
+    int current = snapshot_is_current(host, &snapshot, &reason, &why);
     const char *said = current < 0 ? why.text : reason;
     if (cli->json)
         result = cli_print_json(describe_all(&snapshot, current, said), e);
@@ -224,16 +222,16 @@ static int verify_one(const struct snapshot *s, void *context)
     return 0;
 }
 
-static int verify(struct cli *cli, struct supervisor *s, const struct snapshot_options *o, char **keys,
+static int verify(struct cli *cli, struct host *host, const struct snapshot_options *o, char **keys,
                   struct error *e)
 {
-    struct verification v = {.all = cli->json ? json_array() : NULL, .cancel = &s->cancel, .error = e};
-    int result = keys[0] ? 0 : snapshot_each(s, verify_one, &v, e);
+    struct verification v = {.all = cli->json ? json_array() : NULL, .cancel = &cli->call.cancel, .error = e};
+    int result = keys[0] ? 0 : snapshot_each(host, verify_one, &v, e);
 
     (void)o;
     for (char **key = keys; *key && result == 0; key++) {
         struct snapshot snapshot = {0};
-        result = snapshot_find(&snapshot, s, *key, e);
+        result = snapshot_find(&snapshot, host, *key, e);
         if (result == 0)
             result = verify_one(&snapshot, &v);
         snapshot_done(&snapshot);
@@ -247,7 +245,7 @@ static int verify(struct cli *cli, struct supervisor *s, const struct snapshot_o
 
 /* ---- rm, gc ------------------------------------------------------------------------------------- */
 
-static int remove_one(struct cli *cli, struct supervisor *s, const struct snapshot_options *o, char **keys,
+static int remove_one(struct cli *cli, struct host *host, const struct snapshot_options *o, char **keys,
                       struct error *e)
 {
     struct snapshot snapshot = {0};
@@ -255,9 +253,9 @@ static int remove_one(struct cli *cli, struct supervisor *s, const struct snapsh
     char size[24];
 
     (void)o;
-    int result = snapshot_find(&snapshot, s, keys[0], e);
+    int result = snapshot_find(&snapshot, host, keys[0], e);
     if (result == 0)
-        result = snapshot_remove(s, &snapshot, &freed, e);
+        result = snapshot_remove(host, &cli->call, &snapshot, &freed, e);
     if (result == 0 && cli->json)
         result = cli_print_json(
             json_pack("{s:s, s:I}", "removed", snapshot.key, "freed_bytes", (json_int_t)freed), e);
@@ -288,7 +286,7 @@ static void report(const struct snapshot *s, const char *reason, bool removed, v
         cli_print("Kept %.16s: %s\n", s->key, reason);
 }
 
-static int gc(struct cli *cli, struct supervisor *s, const struct snapshot_options *o, char **keys,
+static int gc(struct cli *cli, struct host *host, const struct snapshot_options *o, char **keys,
               struct error *e)
 {
     struct sweep w = {.dry_run = o->dry_run};
@@ -302,7 +300,7 @@ static int gc(struct cli *cli, struct supervisor *s, const struct snapshot_optio
         w.removed = json_array();
         w.kept = json_array();
     }
-    int result = snapshot_collect(s, &request, &freed, e);
+    int result = snapshot_collect(host, &cli->call, &request, &freed, e);
     if (!cli->json) {
         if (result == 0)
             cli_print("%s: %s\n", o->dry_run ? "Would be freed" : "Freed", text_bytes(freed, size));
@@ -320,7 +318,7 @@ static int gc(struct cli *cli, struct supervisor *s, const struct snapshot_optio
 
 static const struct action {
     const char *name;
-    int (*run)(struct cli *cli, struct supervisor *s, const struct snapshot_options *o, char **keys,
+    int (*run)(struct cli *cli, struct host *host, const struct snapshot_options *o, char **keys,
                struct error *e);
     int keys_min, keys_max;
 } actions[] = {
@@ -331,7 +329,7 @@ static const struct action {
 static int run(struct cli *cli, void *values, int argc, char **argv, struct error *e)
 {
     const struct action *a = NULL;
-    struct supervisor s;
+    struct host host;
 
     for (size_t i = 0; argc > 0 && i < sizeof(actions) / sizeof(actions[0]); i++)
         if (strcmp(argv[0], actions[i].name) == 0)
@@ -343,10 +341,10 @@ static int run(struct cli *cli, void *values, int argc, char **argv, struct erro
         return error_set(e, ERROR_USAGE, "say which: capsid snapshot %s KEY", a->name);
     if (argc - 1 > a->keys_max)
         return error_set(e, ERROR_USAGE, "unexpected argument \"%.64s\"", argv[1 + a->keys_max]);
-    if (supervisor_open(&s, &cli->config, cli->cancel_fd, e) < 0)
+    if (host_open(&host, &cli->config, e) < 0)
         return -1;
-    int status = a->run(cli, &s, values, argv + 1, e);
-    supervisor_close(&s);
+    int status = a->run(cli, &host, values, argv + 1, e);
+    host_close(&host);
     return status;
 }
 

@@ -14,7 +14,7 @@ static const char *const additions[] = {"status",    "executionTime", "exception
 
 #define WAIT_MS 1000ll /* the longest wait of which all is counted */
 
-struct call {
+struct transfer {
     const struct client *client;
     const struct run_request *request;
     const struct curl_functions *lib;
@@ -55,14 +55,14 @@ static const char *said(const json_t *answer, char out[static 640])
     return text_make_plain_lines(out);
 }
 
-static int refuse_busy(const struct call *c, const char *why, long seconds, struct error *e)
+static int refuse_busy(const struct transfer *c, const char *why, long seconds, struct error *e)
 {
     return error_set(e, ERROR_BUSY, "the server %s is busy: %s; try again in %ld seconds", c->client->url,
                      why, seconds > 0 ? seconds : 1);
 }
 
 /* Turns an answer that is no result into an error. */
-static int judge_refusal(const struct call *c, const json_t *answer, struct error *e)
+static int judge_refusal(const struct transfer *c, const json_t *answer, struct error *e)
 {
     const char *code = json_string_value(json_object_get(answer, "code")), *url = c->client->url;
     char why[640];
@@ -85,7 +85,7 @@ static int judge_refusal(const struct call *c, const json_t *answer, struct erro
     return error_set(e, ERROR_GENERAL, "the server %s: %s (%.8s)", url, why, code);
 }
 
-static int take_output(struct call *c, int channel, const json_t *event)
+static int take_output(struct transfer *c, int channel, const json_t *event)
 {
     const json_t *data = json_object_get(event, "data");
     const char *encoding = json_string_value(json_object_get(event, "encoding")),
@@ -102,7 +102,7 @@ static int take_output(struct call *c, int channel, const json_t *event)
     return c->request->on_output(c->request->context, channel, text, size, &c->error);
 }
 
-static int take_event(struct call *c, const char *line, size_t size)
+static int take_event(struct transfer *c, const char *line, size_t size)
 {
     json_t *j = jsontext_parse(line, size, CLIENT_VALUES_MAX, JSON_ALLOW_NUL);
     const char *name = json_string_value(json_object_get(j, "event"));
@@ -121,7 +121,7 @@ static int take_event(struct call *c, const char *line, size_t size)
     return result;
 }
 
-static int take_lines(struct call *c)
+static int take_lines(struct transfer *c)
 {
     size_t start = 0, from = c->searched; /* or a line without end would be searched again and again */
     const char *newline;
@@ -141,7 +141,7 @@ static int take_lines(struct call *c)
 
 static size_t on_body(char *data, size_t unit, size_t count, void *context)
 {
-    struct call *c = context;
+    struct transfer *c = context;
     size_t size = unit * count;
     char *type = NULL;
 
@@ -166,7 +166,7 @@ static size_t on_body(char *data, size_t unit, size_t count, void *context)
 /* libcurl bounds a line of it, not how many there are. */
 static size_t on_head(char *data, size_t unit, size_t count, void *context)
 {
-    struct call *c = context;
+    struct transfer *c = context;
 
     (void)data;
     c->head_size += unit * count;
@@ -184,7 +184,7 @@ static size_t on_head(char *data, size_t unit, size_t count, void *context)
  * Time is counted while the server is waited for, and no more of a wait than was asked for: not the time in which this
  * process was stopped, or its own output waited for its reader.
  */
-static int wait_for_more(struct call *c, struct error *e)
+static int wait_for_more(struct transfer *c, struct error *e)
 {
     struct curl_waitfd cancel = {.fd = c->client->cancel.fd, .events = CURL_WAIT_POLLIN};
     int64_t most = c->patience < WAIT_MS * 1000000 ? c->patience : WAIT_MS * 1000000;
@@ -209,7 +209,7 @@ static int wait_for_more(struct call *c, struct error *e)
 }
 
 /* -1 with the error, also when the connection broke. */
-static int transfer(struct call *c, struct error *e)
+static int transfer(struct transfer *c, struct error *e)
 {
     int running = 1, left = 0, result = 0;
 
@@ -245,7 +245,7 @@ static int transfer(struct call *c, struct error *e)
     return error_set(e, ERROR_GENERAL, "cannot reach the server %s: %s", c->client->url, why);
 }
 
-static json_t *parse_answer(const struct call *c)
+static json_t *parse_answer(const struct transfer *c)
 {
     return jsontext_parse(c->answer.data, c->answer.size, CLIENT_VALUES_MAX, JSON_ALLOW_NUL);
 }
@@ -260,7 +260,7 @@ static bool is_result(const json_t *j)
 }
 
 /* The result in an answer; -1 with the error. */
-static int judge(struct call *c, json_t **ret, struct error *e)
+static int judge(struct transfer *c, json_t **ret, struct error *e)
 {
     json_t *j = c->streaming ? json_incref(c->end) : parse_answer(c);
     int result = 0;
@@ -279,7 +279,7 @@ static int judge(struct call *c, json_t **ret, struct error *e)
     return result;
 }
 
-static void forget_answer(struct call *c)
+static void forget_answer(struct transfer *c)
 {
     json_decref(c->end);
     buffer_free(&c->answer);
@@ -292,7 +292,7 @@ static void forget_answer(struct call *c)
 }
 
 /* A server that is busy says when to come again; so often that is done. Such a request has not run. */
-static int attempts(struct call *c, json_t **ret, struct error *e)
+static int attempts(struct transfer *c, json_t **ret, struct error *e)
 {
     for (int left = CLIENT_ATTEMPTS_MAX - 1;; left--) {
         curl_off_t after = 0;
@@ -326,7 +326,7 @@ static bool is_local(const char *base)
            (strncmp(host, "localhost", 9) == 0 && (!host[9] || host[9] == ':' || host[9] == '/'));
 }
 
-static void set_options(struct call *c, const char *url)
+static void set_options(struct transfer *c, const char *url)
 {
     const struct curl_functions *l = c->lib;
 
@@ -355,7 +355,7 @@ static void set_options(struct call *c, const char *url)
 
 static size_t read_input(char *out, size_t unit, size_t count, void *context)
 {
-    struct call *c = context;
+    struct transfer *c = context;
     size_t left = c->input.size - c->input_sent, room = unit * count, size = left < room ? left : room;
 
     memcpy(out, c->input.data + c->input_sent, size);
@@ -366,7 +366,7 @@ static size_t read_input(char *out, size_t unit, size_t count, void *context)
 /* For another attempt. */
 static int seek_input(void *context, curl_off_t offset, int from)
 {
-    struct call *c = context;
+    struct transfer *c = context;
 
     if (from != SEEK_SET || offset < 0 || (size_t)offset > c->input.size)
         return CURL_SEEKFUNC_CANTSEEK;
@@ -375,7 +375,7 @@ static int seek_input(void *context, curl_off_t offset, int from)
 }
 
 /* -1: out of memory. libcurl copies the JSON, but not the input. */
-static int make_parts(struct call *c)
+static int make_parts(struct transfer *c)
 {
     const struct curl_functions *l = c->lib;
 
@@ -393,7 +393,7 @@ static int make_parts(struct call *c)
                : -1;
 }
 
-static void add_header(struct call *c, const char *header)
+static void add_header(struct transfer *c, const char *header)
 {
     struct curl_slist *longer = c->lib->slist_append(c->headers, header);
 
@@ -401,7 +401,7 @@ static void add_header(struct call *c, const char *header)
         c->headers = longer;
 }
 
-static int prepare(struct call *c, uint64_t max_output, struct error *e)
+static int prepare(struct transfer *c, uint64_t max_output, struct error *e)
 {
     cleanup_free char *token = NULL, *url = NULL, *authorization = NULL;
 
@@ -438,7 +438,7 @@ static int prepare(struct call *c, uint64_t max_output, struct error *e)
     return 0;
 }
 
-static void call_done(struct call *c)
+static void call_done(struct transfer *c)
 {
     forget_answer(c);
     if (c->multi)
@@ -457,7 +457,7 @@ static void call_done(struct call *c)
 int client_run(const struct client *client, const struct run_request *request, uint64_t max_output,
                json_t **ret, struct error *e)
 {
-    struct call c = {.client = client, .request = request};
+    struct transfer c = {.client = client, .request = request};
     int result = prepare(&c, max_output, e);
 
     if (result == 0)

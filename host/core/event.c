@@ -131,7 +131,7 @@ void life_begin(struct vm_life *l, const char *driver, const char *accel, const 
     snprintf(l->id, sizeof(l->id), "%d-%u", (int)getpid(), atomic_fetch_add(&count, 1) + 1);
     snprintf(l->language, sizeof(l->language), "%.63s", language ? language : "");
     snprintf(l->snapshot, sizeof(l->snapshot), "%.16s", snapshot ? snapshot : "");
-    snprintf(l->trace_id, sizeof(l->trace_id), "%.31s", trace_id ? trace_id : "");
+    snprintf(l->trace_id, sizeof(l->trace_id), "%s", trace_id ? trace_id : "");
 }
 
 void life_event(struct event *v, const struct vm_life *l, const char *name)

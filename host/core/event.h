@@ -12,6 +12,7 @@
 #define CAPSID_EVENT_H
 
 #include "base/error.h"
+#include "core/call.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -35,14 +36,15 @@ void event_end(struct event *v);                             /* writes it */
 
 /* Who a VM is, and why it ends. {0}: there is none. */
 struct vm_life {
-    char id[24];        /* PID-NUMBER of the supervisor's process and of the VM in it */
-    char trace_id[32];  /* of the run that it serves, or "" */
-    const char *driver; /* borrowed, as accel */
+    char id[24];                     /* PID-NUMBER of the supervisor's process and of the VM in it */
+    char trace_id[TRACE_ID_MAX + 1]; /* of the call that it serves, or "" */
+    const char *driver;              /* borrowed, as accel */
     const char *accel;
     char language[64]; /* or "" */
     char snapshot[17]; /* the beginning of its key, or "" */
     pid_t pid;         /* of the VMM; 0: not known yet */
-    int64_t begun_ns;  /* CLOCK_MONOTONIC */
+    int64_t begun_ns;  /* CLOCK_MONOTONIC, as the next */
+    int64_t ready_ns;  /* when its guest was; 0: not yet */
     char why[24];      /* the first reason that was given */
     char detail[200];
 };

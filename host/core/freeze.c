@@ -154,33 +154,33 @@ static int finish_files(const struct machine_spec *spec, const char *directory, 
 }
 
 /* Lets an emulated guest do until then what it would otherwise do after each restore. */
-static int settle(struct supervisor *s, int64_t until, struct error *e)
+static int settle(const struct machine_spec *spec, const struct call *call, int64_t until, struct error *e)
 {
-    return s->accel.accel == ACCEL_TCG ? deadline_poll(NULL, 0, until, &s->cancel, e) : 0;
+    return spec->accelerator.choice == ACCEL_TCG ? deadline_poll(NULL, 0, until, &call->cancel, e) : 0;
 }
 
-int freeze_guest(struct supervisor *s, const struct language *l, const struct machine_spec *spec,
-                 const char *directory, uint32_t *ret_job, struct error *e)
+int freeze_guest(struct host *host, const struct call *call, const struct language *l,
+                 const struct machine_spec *spec, const char *directory, uint32_t *ret_job, struct error *e)
 {
     struct machine_spec named = *spec;
     struct machine m;
 
     named.language = l->name;
-    if (machine_boot(&m, s, &named, directory, e) < 0)
+    if (machine_boot(&m, host, call, &named, directory, e) < 0)
         return -1;
-    int64_t patience = config_patience_ms(&s->config, SETTLE_MS);
+    int64_t patience = config_patience_ms(&host->config, SETTLE_MS);
     int result = warm_up(&m, l, patience, e);
     if (result == 0)
         result = prime(&m, l, patience, ret_job, e);
     if (result == 0)
-        result = settle(s, m.life.begun_ns + BOOTED_MS * INT64_C(1000000), e);
-    int64_t deadline = deadline_in_ms((int64_t)s->config.boot_timeout * 1000);
+        result = settle(spec, call, m.life.begun_ns + BOOTED_MS * INT64_C(1000000), e);
+    int64_t deadline = deadline_in_ms((int64_t)host->config.boot_timeout * 1000);
     if (result == 0)
         result = guest_quiesce(&m.guest, deadline, e);
     if (result == 0)
-        result = settle(s, deadline_in_ms(QUIET_MS), e);
+        result = settle(spec, call, deadline_in_ms(QUIET_MS), e);
     if (result == 0)
-        result = s->driver->snapshot(&m.vm, deadline, &s->cancel, e);
+        result = host->driver->snapshot(&m.vm, deadline, &call->cancel, e);
     if (result < 0)
         life_because_error(&m.life, e);
     else

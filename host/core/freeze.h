@@ -11,7 +11,7 @@
  * holes. *ret_job is the waiting interpreter's job, 0 when there is none. On failure the caller removes what is in
  * the directory.
  */
-int freeze_guest(struct supervisor *s, const struct language *l, const struct machine_spec *spec,
-                 const char *directory, uint32_t *ret_job, struct error *e);
+int freeze_guest(struct host *host, const struct call *call, const struct language *l,
+                 const struct machine_spec *spec, const char *directory, uint32_t *ret_job, struct error *e);
 
 #endif

@@ -8,28 +8,28 @@
 #define DAY_S (24 * 60 * 60)
 
 /* 1: the language and its image are there and current; 0 with the reason. */
-static int find_subject(struct supervisor *s, const struct snapshot *snapshot, struct language *l,
+static int find_subject(struct host *host, const struct snapshot *snapshot, struct language *l,
                         struct image *image, char **ret, struct error *e)
 {
     struct error why = {0};
 
-    if (language_find(l, s->config.data, snapshot->language, &why) < 0 ||
+    if (language_find(l, host->config.data, snapshot->language, &why) < 0 ||
         strcmp(l->name, snapshot->language) != 0) {
         if (why.kind != ERROR_NONE && why.kind != ERROR_UNKNOWN_LANGUAGE)
             return error_set(e, why.kind, "%s", why.text);
         *ret = text_format("there is no language %s", snapshot->language);
         return 0;
     }
-    int current = image_is_current(&s->config, &s->home, l, e);
+    int current = image_is_current(&host->config, &host->home, l, e);
     if (current <= 0) {
         if (current == 0)
             *ret = text_format("the image of %s is missing or is to be built anew", l->name);
         return current;
     }
-    return image_find(image, &s->home, l->name, e) < 0 ? -1 : 1;
+    return image_find(image, &host->home, l->name, e) < 0 ? -1 : 1;
 }
 
-int snapshot_is_current(struct supervisor *s, const struct snapshot *snapshot, char **ret, struct error *e)
+int snapshot_is_current(struct host *host, const struct snapshot *snapshot, char **ret, struct error *e)
 {
     struct language l = {0};
     struct image image = {0};
@@ -38,11 +38,12 @@ int snapshot_is_current(struct supervisor *s, const struct snapshot *snapshot, c
     *ret = snapshot->problem ? text_copy(snapshot->problem) : NULL;
     if (snapshot->problem)
         return 0;
-    int result = find_subject(s, snapshot, &l, &image, ret, e);
+    int result = find_subject(host, snapshot, &l, &image, ret, e);
     if (result > 0) {
         struct machine_spec spec = {
-            .kernel = s->config.kernel, .image = image.path, .shape = snapshot->shape};
-        now = inputs_collect(s, &l, &image, &spec, e);
+            .kernel = host->config.kernel, .image = image.path, .shape = snapshot->shape};
+        now = host_accelerator(host, &spec.accelerator, e) < 0 ? NULL
+                                                               : inputs_collect(host, &l, &image, &spec, e);
         result = now ? json_equal(now, snapshot->inputs) : -1;
         if (result == 0)
             *ret = manifest_compare(snapshot->inputs, now);
@@ -54,7 +55,8 @@ int snapshot_is_current(struct supervisor *s, const struct snapshot *snapshot, c
 }
 
 struct collection {
-    struct supervisor *supervisor;
+    struct host *host;
+    const struct call *call;
     const struct snapshot_gc *gc;
     uint64_t freed;
     struct error *error;
@@ -65,9 +67,9 @@ static int collect_one(struct collection *c, const struct snapshot *snapshot, st
 {
     uint64_t freed = snapshot->allocated;
 
-    int result = snapshot_check_unused(c->supervisor, snapshot->key, e);
+    int result = snapshot_check_unused(c->host, snapshot->key, e);
     if (result == 0 && !c->gc->dry_run)
-        result = snapshot_remove(c->supervisor, snapshot, &freed, e);
+        result = snapshot_remove(c->host, c->call, snapshot, &freed, e);
     if (result == 0)
         c->freed += freed;
     return result;
@@ -80,7 +82,7 @@ static int consider(const struct snapshot *snapshot, void *context)
     cleanup_free char *reason = NULL;
     struct error why = {0};
 
-    int current = snapshot_is_current(c->supervisor, snapshot, &reason, c->error);
+    int current = snapshot_is_current(c->host, snapshot, &reason, c->error);
     if (current != 0)
         return current < 0 ? -1 : 0;
     if (c->gc->keep_days && age < (int64_t)(c->gc->keep_days * DAY_S))
@@ -90,11 +92,12 @@ static int consider(const struct snapshot *snapshot, void *context)
     return 0;
 }
 
-int snapshot_collect(struct supervisor *s, const struct snapshot_gc *gc, uint64_t *ret_freed, struct error *e)
+int snapshot_collect(struct host *host, const struct call *call, const struct snapshot_gc *gc,
+                     uint64_t *ret_freed, struct error *e)
 {
-    struct collection c = {.supervisor = s, .gc = gc, .error = e};
+    struct collection c = {.host = host, .call = call, .gc = gc, .error = e};
 
-    int result = snapshot_each(s, consider, &c, e);
+    int result = snapshot_each(host, consider, &c, e);
     *ret_freed = c.freed;
     return result;
 }

@@ -8,7 +8,7 @@
  * 1 when a run of its language with its memory and processors would use it today, otherwise 0 and the reason in *ret
  * (the caller frees it). -1: what today's inputs are cannot be said, because the kernel or the VMM is missing.
  */
-int snapshot_is_current(struct supervisor *s, const struct snapshot *snapshot, char **ret, struct error *e);
+int snapshot_is_current(struct host *host, const struct snapshot *snapshot, char **ret, struct error *e);
 
 struct snapshot_gc {
     bool dry_run;       /* only say what would be done */
@@ -19,7 +19,7 @@ struct snapshot_gc {
 };
 
 /* Removes the snapshots that are not current and not in use. *ret_freed: bytes on disk. */
-int snapshot_collect(struct supervisor *s, const struct snapshot_gc *gc, uint64_t *ret_freed,
-                     struct error *e);
+int snapshot_collect(struct host *host, const struct call *call, const struct snapshot_gc *gc,
+                     uint64_t *ret_freed, struct error *e);
 
 #endif

@@ -51,19 +51,19 @@ static void set_number(json_t *inputs, const char *name, uint64_t value)
     json_object_set_new(inputs, name, json_integer((json_int_t)value));
 }
 
-static int add_vmm(json_t *inputs, struct supervisor *s, struct error *e)
+static int add_vmm(json_t *inputs, const struct host *host, const struct accelerator *with, struct error *e)
 {
     cleanup_buffer struct buffer version = {0};
-    cleanup_free char *vmm = supervisor_find_vmm(s, e);
+    cleanup_free char *vmm = host_find_vmm(host, e);
     char digest[DIGEST_HEX_SIZE];
 
-    if (!vmm || supervisor_decide_accel(s, e) < 0 || home_digest(&s->home, vmm, digest, e) < 0 ||
-        find_version(&s->home, vmm, digest, &version, e) < 0)
+    if (!vmm || home_digest(&host->home, vmm, digest, e) < 0 ||
+        find_version(&host->home, vmm, digest, &version, e) < 0)
         return -1;
-    set_text(inputs, "vmm", s->driver->name);
+    set_text(inputs, "vmm", host->driver->name);
     set_text(inputs, "vmm_version", version.data);
     set_text(inputs, "vmm_sha256", digest);
-    set_text(inputs, "accelerator", config_accel_name(s->accel.accel));
+    set_text(inputs, "accelerator", config_accel_name(with->choice));
     return 0;
 }
 
@@ -85,15 +85,15 @@ static char *cpuinfo_value(const char *cpuinfo, const char *name)
 
 /* With KVM a guest sees the host's processor, so the snapshot is good for equal ones only, and for the same KVM; an
  * emulated guest knows its clock rate only. The first processor stands for all. */
-static int add_processor(json_t *inputs, const struct supervisor *s, struct error *e)
+static int add_processor(json_t *inputs, const struct accelerator *with, struct error *e)
 {
     cleanup_buffer struct buffer cpuinfo = {0};
     char digest[DIGEST_HEX_SIZE];
     struct utsname u = {0};
 
-    if (s->accel.accel != ACCEL_KVM) {
+    if (with->choice != ACCEL_KVM) {
         set_text(inputs, "cpu_model", "emulated");
-        set_number(inputs, "tsc_khz", s->tsc_khz);
+        set_number(inputs, "tsc_khz", with->tsc_khz);
         return 0;
     }
     if (file_read("/proc/cpuinfo", CPUINFO_MAX, &cpuinfo, e) < 0)
@@ -112,34 +112,35 @@ static int add_processor(json_t *inputs, const struct supervisor *s, struct erro
 
 /* The machine that the driver makes today: another version of this program may make another one. What is an input by
  * itself is left out of it, so that the reason is told once. */
-static void add_machine(json_t *inputs, const struct supervisor *s, const struct machine_spec *spec)
+static void add_machine(json_t *inputs, const struct host *host, const struct machine_spec *spec)
 {
     const struct vm_spec vm = {.kernel_args = "",
                                .shape.vcpus = spec->shape.vcpus,
-                               .tsc_khz = s->tsc_khz ? 1 : 0,
-                               .accel = s->accel.accel,
+                               .tsc_khz = spec->accelerator.tsc_khz ? 1 : 0,
+                               .accel = spec->accelerator.choice,
                                .disk_fd = spec->shape.disk_mib ? 0 : -1,
                                .disk = spec->shape.disk_mib ? SNAPSHOT_DISK : NULL};
     cleanup_buffer struct buffer machine = {0};
     char digest[DIGEST_HEX_SIZE];
 
-    s->driver->describe(&vm, &machine);
+    host->driver->describe(&vm, &machine);
     digest_bytes(machine.data, machine.size, digest);
     set_text(inputs, "machine_sha256", digest);
 }
 
-static int collect(json_t *inputs, struct supervisor *s, const struct language *l, const struct image *image,
-                   const struct machine_spec *spec, struct error *e)
+static int collect(json_t *inputs, const struct host *host, const struct language *l,
+                   const struct image *image, const struct machine_spec *spec, struct error *e)
 {
     char kernel[DIGEST_HEX_SIZE];
 
-    if (add_vmm(inputs, s, e) < 0 || add_processor(inputs, s, e) < 0 ||
-        home_digest(&s->home, spec->kernel, kernel, e) < 0)
+    if (add_vmm(inputs, host, &spec->accelerator, e) < 0 ||
+        add_processor(inputs, &spec->accelerator, e) < 0 ||
+        home_digest(&host->home, spec->kernel, kernel, e) < 0)
         return -1;
-    add_machine(inputs, s, spec);
+    add_machine(inputs, host, spec);
     set_number(inputs, "format", MANIFEST_FORMAT);
     set_text(inputs, "kernel_sha256", kernel);
-    set_text(inputs, "kernel_arguments", s->config.kernel_args);
+    set_text(inputs, "kernel_arguments", host->config.kernel_args);
     set_text(inputs, "image_sha256", image->digest);
     set_text(inputs, "initd", image->initd ? image->initd : "");
     set_number(inputs, "memory_mib", spec->shape.memory_mib);
@@ -154,12 +155,12 @@ static int collect(json_t *inputs, struct supervisor *s, const struct language *
     return 0;
 }
 
-json_t *inputs_collect(struct supervisor *s, const struct language *l, const struct image *image,
+json_t *inputs_collect(const struct host *host, const struct language *l, const struct image *image,
                        const struct machine_spec *spec, struct error *e)
 {
     json_t *inputs = json_object();
 
-    if (collect(inputs, s, l, image, spec, e) == 0)
+    if (collect(inputs, host, l, image, spec, e) == 0)
         return inputs;
     json_decref(inputs);
     return NULL;

@@ -13,7 +13,7 @@
  * reference. NULL with an error. Cheap: digests are remembered, and the VMM is asked for its version once for each
  * binary.
  */
-json_t *inputs_collect(struct supervisor *s, const struct language *l, const struct image *image,
+json_t *inputs_collect(const struct host *host, const struct language *l, const struct image *image,
                        const struct machine_spec *spec, struct error *e);
 
 #endif

@@ -61,15 +61,15 @@ void machine_explain(struct machine *m, struct error *e)
 }
 
 /* Connects and greets; a restored guest is also told to resume. */
-static int greet(struct machine *m, struct supervisor *s, bool restored, int64_t deadline,
+static int greet(struct machine *m, const struct call *call, bool restored, int64_t deadline,
                  int64_t *ret_connected, struct error *e)
 {
-    int fd = m->vm.driver->connect(&m->vm, deadline, &s->cancel, e);
+    int fd = m->vm.driver->connect(&m->vm, deadline, &call->cancel, e);
 
     if (fd < 0)
         return -1;
     *ret_connected = clock_monotonic_ns();
-    guest_open(&m->guest, fd, m->vm.vmm.pidfd, &s->cancel);
+    guest_open(&m->guest, fd, m->vm.vmm.pidfd, &call->cancel);
     m->guest.vmm_fd = m->vm.events_fd;
     m->guest.vmm_stopped = m->vm.driver->stopped;
     return restored ? guest_hello_again(&m->guest, deadline, e) : guest_hello(&m->guest, deadline, e);
@@ -80,15 +80,15 @@ static int greet(struct machine *m, struct supervisor *s, bool restored, int64_t
  * the reset of its transport (Firecracker's issue 5882): then this connection breaks or is never answered, and the next one
  * is good. So it is closed and made again; each time with more patience, since a guest may be slow for other reasons.
  */
-static int greet_restored(struct machine *m, struct supervisor *s, int64_t deadline, int64_t *ret_connected,
-                          struct error *e)
+static int greet_restored(struct machine *m, const struct call *call, int64_t deadline,
+                          int64_t *ret_connected, struct error *e)
 {
     struct error ignored = {0};
 
     for (int64_t patience = GREETING_MS;; patience *= 2) {
         int64_t until = deadline_in_ms(patience);
         bool last = until >= deadline || !m->vm.driver->connects_again;
-        if (greet(m, s, true, last ? deadline : until, ret_connected, e) == 0)
+        if (greet(m, call, true, last ? deadline : until, ret_connected, e) == 0)
             return 0;
         bool vmm_ended = deadline_wait_fd(m->vm.vmm.pidfd, POLLIN, 0, NULL, &ignored) != 0;
         if (last || vmm_ended || (e->kind != ERROR_VM_LOST && e->kind != ERROR_TIMEOUT))
@@ -98,12 +98,12 @@ static int greet_restored(struct machine *m, struct supervisor *s, int64_t deadl
     }
 }
 
-static int get_ready(struct machine *m, struct supervisor *s, bool restored, int64_t deadline,
+static int get_ready(struct machine *m, const struct call *call, bool restored, int64_t deadline,
                      struct error *e)
 {
     int64_t start = clock_monotonic_ns(), connected = start;
-    int result = restored ? greet_restored(m, s, deadline, &connected, e)
-                          : greet(m, s, false, deadline, &connected, e);
+    int result = restored ? greet_restored(m, call, deadline, &connected, e)
+                          : greet(m, call, false, deadline, &connected, e);
     int64_t greeted = clock_monotonic_ns();
     struct event v;
 
@@ -116,7 +116,7 @@ static int get_ready(struct machine *m, struct supervisor *s, bool restored, int
         machine_explain(m, e);
         return -1;
     }
-    int64_t now = clock_monotonic_ns();
+    int64_t now = m->life.ready_ns = clock_monotonic_ns();
     life_event(&v, &m->life, "ready");
     event_ms(&v, "connect_ms", connected - start);
     event_ms(&v, "hello_ms", greeted - connected);
@@ -128,33 +128,34 @@ static int get_ready(struct machine *m, struct supervisor *s, bool restored, int
 
 /* A new scratch disk, an fd or -1. made_in: where the snapshot that is made of its VM wants it; copy_of: the disk of the
  * snapshot that is restored. Of the two one at most. */
-static int open_disk(struct supervisor *s, uint64_t mib, const char *made_in, const char *copy_of,
-                     struct error *e)
+static int open_disk(const struct host *host, const struct call *call, uint64_t mib, const char *made_in,
+                     const char *copy_of, struct error *e)
 {
     if (copy_of)
-        return disk_copy_nameless(copy_of, s->home.scratch, e);
+        return disk_copy_nameless(copy_of, host->home.scratch, e);
     if (!made_in)
-        return disk_make_nameless(s->home.scratch, mib, &s->cancel, e);
-    if (disk_make(made_in, mib, &s->cancel, e) < 0)
+        return disk_make_nameless(host->home.scratch, mib, &call->cancel, e);
+    if (disk_make(made_in, mib, &call->cancel, e) < 0)
         return -1;
     int fd = open(made_in, O_RDWR | O_CLOEXEC);
     return fd < 0 ? error_errno(e, "cannot open %s", made_in) : fd;
 }
 
 /* The same for a driver that takes it by name, or NULL. The caller frees the name and removes the file. */
-static char *name_disk(struct supervisor *s, uint64_t mib, const char *made_in, const char *copy_of,
-                       struct error *e)
+static char *name_disk(const struct host *host, const struct call *call, uint64_t mib, const char *made_in,
+                       const char *copy_of, struct error *e)
 {
     if (copy_of)
-        return disk_copy_named(copy_of, s->home.scratch, e);
+        return disk_copy_named(copy_of, host->home.scratch, e);
     if (!made_in)
-        return disk_make_named(s->home.scratch, mib, &s->cancel, e);
-    return disk_make(made_in, mib, &s->cancel, e) == 0 ? text_copy(made_in) : NULL;
+        return disk_make_named(host->home.scratch, mib, &call->cancel, e);
+    return disk_make(made_in, mib, &call->cancel, e) == 0 ? text_copy(made_in) : NULL;
 }
 
 /* The VM's own scratch disk, as its driver takes it; -1 and NULL when it has none. */
-static int get_disk(struct supervisor *s, const struct machine_spec *spec, const char *snapshot_directory,
-                    bool restore, int *ret_fd, char **ret_name, struct error *e)
+static int get_disk(const struct host *host, const struct call *call, const struct machine_spec *spec,
+                    const char *snapshot_directory, bool restore, int *ret_fd, char **ret_name,
+                    struct error *e)
 {
     cleanup_free char *path =
         snapshot_directory ? text_format("%s/" SNAPSHOT_DISK, snapshot_directory) : NULL;
@@ -164,20 +165,19 @@ static int get_disk(struct supervisor *s, const struct machine_spec *spec, const
     *ret_name = NULL;
     if (spec->shape.disk_mib == 0)
         return 0;
-    if (s->driver->disk_by_name)
-        *ret_name = name_disk(s, spec->shape.disk_mib, made_in, copy_of, e);
+    if (host->driver->disk_by_name)
+        *ret_name = name_disk(host, call, spec->shape.disk_mib, made_in, copy_of, e);
     else
-        *ret_fd = open_disk(s, spec->shape.disk_mib, made_in, copy_of, e);
+        *ret_fd = open_disk(host, call, spec->shape.disk_mib, made_in, copy_of, e);
     return *ret_name || *ret_fd >= 0 ? 0 : -1;
 }
 
 /* A guest that KVM really runs is ready in a second; one that it does not run must not cost the whole patience. */
-static int64_t ready_deadline(const struct supervisor *s)
+static int64_t ready_deadline(const struct host *host, const struct accelerator *with)
 {
-    int64_t ms = (int64_t)s->config.boot_timeout * 1000;
+    int64_t ms = (int64_t)host->config.boot_timeout * 1000;
 
-    return deadline_in_ms(s->accel.open && s->accel.accel == ACCEL_KVM && ms > KVM_TRIAL_MS ? KVM_TRIAL_MS
-                                                                                            : ms);
+    return deadline_in_ms(with->on_trial && ms > KVM_TRIAL_MS ? KVM_TRIAL_MS : ms);
 }
 
 static void tell_created(const struct machine *m, const struct machine_spec *spec)
@@ -193,14 +193,14 @@ static void tell_created(const struct machine *m, const struct machine_spec *spe
 }
 
 /* The VMM runs, and a restored guest with it. */
-static int take_over(struct machine *m, struct supervisor *s, bool restore, struct error *e)
+static int take_over(struct machine *m, struct host *host, bool restore, struct error *e)
 {
     int64_t started = m->vm.vmm.started_ns;
     struct event v;
 
-    m->home = &s->home;
+    m->home = &host->home;
     m->life.pid = m->vm.vmm.pid;
-    if (home_record_child(&s->home, &m->vm.vmm, e) < 0)
+    if (home_record_child(&host->home, &m->vm.vmm, e) < 0)
         return -1;
     life_event(&v, &m->life, restore ? "restored" : "booted");
     event_ms(&v, "spawn_ms", started ? started - m->life.begun_ns : -1);
@@ -209,68 +209,69 @@ static int take_over(struct machine *m, struct supervisor *s, bool restore, stru
     return 0;
 }
 
-static int launch(struct machine *m, struct supervisor *s, const struct machine_spec *spec,
-                  const char *snapshot_directory, bool restore, struct error *e)
+static int launch(struct machine *m, struct host *host, const struct call *call,
+                  const struct machine_spec *spec, const char *snapshot_directory, bool restore,
+                  struct error *e)
 {
-    cleanup_free char *vmm = supervisor_find_vmm(s, e);
+    cleanup_free char *vmm = host_find_vmm(host, e);
     cleanup_free char *jailer = NULL;
 
     *m = MACHINE_NONE;
     cleanup_free char *disk_name = NULL;
     cleanup_fd int disk_fd = -1;
-    if (!vmm || supervisor_decide_accel(s, e) < 0 || supervisor_decide_confinement(s, e) < 0 ||
-        supervisor_find_jailer(s, vmm, &jailer, e) < 0 ||
-        get_disk(s, spec, snapshot_directory, restore, &disk_fd, &disk_name, e) < 0)
+    const struct confinement *confine = vmm ? host_confinement(host, e) : NULL;
+    if (!vmm || !confine || host_find_jailer(host, vmm, &jailer, e) < 0 ||
+        get_disk(host, call, spec, snapshot_directory, restore, &disk_fd, &disk_name, e) < 0)
         return -1;
-    int64_t deadline = ready_deadline(s);
+    int64_t deadline = ready_deadline(host, &spec->accelerator);
     struct vm_spec vm = {.vmm = vmm,
-                         .confine = &s->confinement,
+                         .confine = confine,
                          .kernel = spec->kernel,
-                         .kernel_args = s->config.kernel_args,
+                         .kernel_args = host->config.kernel_args,
                          .image = spec->image,
                          .shape = spec->shape,
-                         .accel = s->accel.accel,
-                         .tsc_khz = s->tsc_khz,
+                         .accel = spec->accelerator.choice,
+                         .tsc_khz = spec->accelerator.tsc_khz,
                          .disk_fd = disk_fd,
                          .disk = disk_name,
-                         .scratch = s->home.scratch,
-                         .data = s->config.data,
+                         .scratch = host->home.scratch,
+                         .data = host->config.data,
                          .jailer = jailer,
-                         .home = &s->home,
+                         .home = &host->home,
                          .template = spec->template};
-    life_begin(&m->life, s->driver->name, config_accel_name(s->accel.accel), spec->language, spec->snapshot,
-               spec->trace_id);
+    life_begin(&m->life, host->driver->name, config_accel_name(spec->accelerator.choice), spec->language,
+               spec->snapshot, call->trace_id);
     tell_created(m, spec);
-    int result = restore ? s->driver->restore(&m->vm, &vm, snapshot_directory, deadline, &s->cancel, e)
-                         : s->driver->start(&m->vm, &vm, snapshot_directory, deadline, &s->cancel, e);
+    int result = restore ? host->driver->restore(&m->vm, &vm, snapshot_directory, deadline, &call->cancel, e)
+                         : host->driver->start(&m->vm, &vm, snapshot_directory, deadline, &call->cancel, e);
     if (result < 0 && disk_name)
         unlink(disk_name); /* a driver that failed early has not taken it */
     if (result == 0)
-        result = take_over(m, s, restore, e);
+        result = take_over(m, host, restore, e);
     if (result == 0)
-        result = get_ready(m, s, restore, deadline, e);
+        result = get_ready(m, call, restore, deadline, e);
     if (result < 0) {
         life_because_error(&m->life, e);
         machine_destroy(m);
-        supervisor_accel_failed(s, e);
+        host_accelerator_failed(host, &spec->accelerator, e);
         return error_wrap(e, restore ? "the VM could not be restored" : "the VM could not be booted");
     }
-    supervisor_accel_works(s);
+    host_accelerator_works(host, &spec->accelerator);
     return 0;
 }
 
-int machine_boot(struct machine *m, struct supervisor *s, const struct machine_spec *spec,
-                 const char *snapshot_directory, struct error *e)
+int machine_boot(struct machine *m, struct host *host, const struct call *call,
+                 const struct machine_spec *spec, const char *snapshot_directory, struct error *e)
 {
     if (access(spec->kernel, R_OK) < 0) {
         *m = MACHINE_NONE;
         return error_errno(e, "cannot read the guest kernel %s (build it with: make kernel)", spec->kernel);
     }
-    return launch(m, s, spec, snapshot_directory, false, e);
+    return launch(m, host, call, spec, snapshot_directory, false, e);
 }
 
-int machine_restore(struct machine *m, struct supervisor *s, const struct machine_spec *spec,
-                    const char *snapshot_directory, struct error *e)
+int machine_restore(struct machine *m, struct host *host, const struct call *call,
+                    const struct machine_spec *spec, const char *snapshot_directory, struct error *e)
 {
-    return launch(m, s, spec, snapshot_directory, true, e);
+    return launch(m, host, call, spec, snapshot_directory, true, e);
 }

@@ -2,17 +2,18 @@
 #ifndef CAPSID_MACHINE_H
 #define CAPSID_MACHINE_H
 
+#include "core/call.h"
 #include "core/event.h"
-#include "core/supervisor.h"
+#include "core/host.h"
 #include "guest/guest.h"
 
 struct machine_spec {
     const char *kernel; /* borrowed, as all strings here */
     const char *image;  /* path of the image file */
     struct vm_shape shape;
+    struct accelerator accelerator;
     const char *language;               /* for events, as the next two; NULL: none */
     const char *snapshot;               /* its key */
-    const char *trace_id;               /* of the run that the VM is for */
     const struct vm_template *template; /* restores from it; NULL: from the files of the snapshot */
 };
 
@@ -26,18 +27,18 @@ struct machine {
 #define MACHINE_NONE ((struct machine){.vm = VM_NONE, .guest = {.fd = -1, .vmm_pidfd = -1}})
 
 /*
- * Both of the following tell the supervisor when a guest does not become ready with KVM, and fail; s->kvm_given_up
- * tells the caller that it can begin anew without. *s outlives the machine.
+ * Both of the following tell the host when a guest does not become ready with KVM, and fail; host_accelerator_changed()
+ * tells the caller that it can begin anew without. *host and *call outlive the machine.
  */
 
 /* Boots; with snapshot_directory, so that a snapshot can be made. Returns when the guest is ready and has
  * confirmed RESUME. */
-int machine_boot(struct machine *m, struct supervisor *s, const struct machine_spec *spec,
-                 const char *snapshot_directory, struct error *e);
+int machine_boot(struct machine *m, struct host *host, const struct call *call,
+                 const struct machine_spec *spec, const char *snapshot_directory, struct error *e);
 
 /* The same from a snapshot. */
-int machine_restore(struct machine *m, struct supervisor *s, const struct machine_spec *spec,
-                    const char *snapshot_directory, struct error *e);
+int machine_restore(struct machine *m, struct host *host, const struct call *call,
+                    const struct machine_spec *spec, const char *snapshot_directory, struct error *e);
 
 /* Says so in *e when the VMM was ended for a system call (confine_explain), and adds to an error of a VM that is lost, or
  * does not answer, what its VMM and its guest's console said last, which often is why. Once for an error. */

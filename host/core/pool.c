@@ -282,19 +282,24 @@ void pool_discard(struct pool *p, struct pool_vm *vm)
     pthread_mutex_unlock(&p->lock);
 }
 
-int pool_run(struct pool *p, struct pool_target *t, const struct run_request *r, int64_t wait_deadline,
-             const struct cancel *cancel, struct run_result *ret, struct error *e)
+int pool_run(struct pool *p, struct pool_target *t, const struct call *call, const struct run_request *r,
+             const struct pool_turn *turn, struct run_result *ret, struct error *e)
 {
     struct pool_vm *vm = NULL;
     int64_t start = clock_monotonic_ns();
 
-    run_result_init(ret);
-    if (run_check(r, &t->run.language, e) < 0 || pool_take(p, t, wait_deadline, cancel, &vm, e) < 0)
+    *ret = (struct run_result){0};
+    if (run_check(r, &t->run.language, e) < 0)
         return -1;
+    int result = pool_take(p, t, turn->deadline, &call->cancel, &vm, e);
     ret->load_ns = clock_monotonic_ns() - start;
-    int result = run_on_machine(&vm->machine, p->supervisor, &t->run, r, ret, e);
+    if (result < 0)
+        return -1;
+    if (turn->came)
+        turn->came(turn->context);
+    result = run_on_machine(&vm->machine, p->host, call, &t->run, r, ret, e);
     pool_discard(p, vm);
-    run_log(ret, t->run.language.name);
+    run_log(ret, call, t->run.language.name);
     return result;
 }
 
@@ -334,10 +339,6 @@ static int start_threads(struct pool *p, struct error *e)
     p->watched = true;
     for (unsigned i = 0; i < p->options.keepers; i++) {
         p->keepers[i].pool = p;
-        p->keepers[i].supervisor = *p->supervisor;
-        /* The template was made with this accelerator: no other can restore it, so none is tried. */
-        p->keepers[i].supervisor.accel.open = false;
-        p->keepers[i].supervisor.cancel = p->stop;
         if (pool_thread(&p->keepers[i].thread, pool_keep, &p->keepers[i], e) < 0)
             return -1;
         p->keeper_count++;
@@ -361,7 +362,7 @@ static void pool_free(struct pool *p)
 {
     for (struct pool_target *t = p->targets, *next; t; t = next) {
         next = t->next;
-        run_target_done(&t->run);
+        target_done(&t->run);
         template_unref(t->template);
         free(t);
     }
@@ -375,18 +376,20 @@ static void pool_free(struct pool *p)
     free(p);
 }
 
-int pool_open(struct pool **ret, struct supervisor *s, const struct pool_options *options, struct error *e)
+int pool_open(struct pool **ret, struct host *host, const struct pool_options *options, struct error *e)
 {
-    if (supervisor_decide_accel(s, e) < 0 || supervisor_decide_confinement(s, e) < 0)
+    struct accelerator accelerator;
+
+    if (host_accelerator(host, &accelerator, e) < 0 || !host_confinement(host, e))
         return -1;
     struct pool *p = memory_allocate(sizeof(*p));
-    p->options = complete(options, &s->config);
-    p->supervisor = s;
+    p->options = complete(options, &host->config);
+    p->host = host;
     p->vms = memory_allocate(p->options.max_vms * sizeof(struct pool_vm *));
     p->keepers = memory_allocate(p->options.keepers * sizeof(*p->keepers));
     p->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     p->watch_fd = epoll_create1(EPOLL_CLOEXEC);
-    p->stop.fd = p->stop_fd;
+    p->call = CALL(p->stop_fd);
     init_locks(p);
     int result =
         p->stop_fd < 0 || p->watch_fd < 0 ? error_errno(e, "cannot open the pool") : start_threads(p, e);
@@ -441,22 +444,23 @@ static struct template *find_template(struct pool *p, const struct snapshot *s)
     return found;
 }
 
-int pool_add(struct pool *p, struct run_target *target, unsigned size, struct pool_target **ret,
-             struct error *e)
+int pool_add(struct pool *p, const struct call *call, struct run_target *target, unsigned size,
+             struct pool_target **ret, struct error *e)
 {
     struct run_target run = *target;
 
     *target = (struct run_target){0};
+    /* The snapshot was made with this accelerator: no other can restore it, so none is tried. */
+    run.spec.accelerator.on_trial = false;
     if (!run.snapshot.directory) {
-        run_target_done(&run);
+        target_done(&run);
         return error_set(e, ERROR_USAGE, "a pool needs a snapshot to restore from");
     }
-    bool takes_template = p->supervisor->driver->takes_template;
+    bool takes_template = p->host->driver->takes_template;
     struct template *template = takes_template ? find_template(p, &run.snapshot) : NULL;
-    if (takes_template && !template &&
-        template_load(&template, &run.snapshot, &p->supervisor->cancel, e) < 0) {
+    if (takes_template && !template && template_load(&template, &run.snapshot, &call->cancel, e) < 0) {
         error_wrap(e, "the snapshot of %s cannot be used", run.language.name);
-        run_target_done(&run);
+        target_done(&run);
         return -1;
     }
     /* What is in no template is read anew for each VM, such as its scratch disk: it must stay. */
@@ -472,20 +476,6 @@ int pool_add(struct pool *p, struct run_target *target, unsigned size, struct po
     pthread_mutex_unlock(&p->lock);
     *ret = t;
     return 0;
-}
-
-struct pool_target *pool_find(struct pool *p, const char *language, uint64_t memory_mib, uint64_t vcpus)
-{
-    struct pool_target *t;
-
-    pthread_mutex_lock(&p->lock);
-    for (t = p->targets; t; t = t->next)
-        if (!t->retired && strcmp(t->run.language.name, language) == 0 &&
-            (memory_mib == 0 || t->run.spec.shape.memory_mib == memory_mib) &&
-            (vcpus == 0 || t->run.spec.shape.vcpus == vcpus))
-            break;
-    pthread_mutex_unlock(&p->lock);
-    return t;
 }
 
 void pool_retire(struct pool *p, struct pool_target *t)

@@ -16,7 +16,7 @@
 #define CAPSID_POOL_H
 
 #include "core/run.h"
-#include "core/supervisor.h"
+#include "core/host.h"
 
 #include <stdint.h>
 #include <sys/types.h>
@@ -42,7 +42,7 @@ struct pool_options {
 };
 
 /* s is borrowed. Decides the accelerator and the confinement. Starts the threads. */
-int pool_open(struct pool **ret, struct supervisor *s, const struct pool_options *options, struct error *e);
+int pool_open(struct pool **ret, struct host *host, const struct pool_options *options, struct error *e);
 
 /* Ends all VMs. Who waits is refused. Whatever was taken must be discarded by other threads; this waits for it. Accepts
  * NULL. */
@@ -50,16 +50,12 @@ void pool_close(struct pool *p);
 
 /* Keeps size VMs of the target ready from now on; takes the target over, which must have a snapshot. Loads the
  * snapshot into memory, after which others may remove its files, unless they hold a scratch disk. The pool owns what it returns. */
-int pool_add(struct pool *p, struct run_target *target, unsigned size, struct pool_target **ret,
-             struct error *e);
-
-/* The target of a language by its name, with that memory and number of processors (0: any). NULL: there is none. */
-struct pool_target *pool_find(struct pool *p, const char *language, uint64_t memory_mib, uint64_t vcpus);
+int pool_add(struct pool *p, const struct call *call, struct run_target *target, unsigned size,
+             struct pool_target **ret, struct error *e);
 
 /*
  * Keeps no VMs of the target ready any more, and gives its template back: its snapshot is not current. Those who wait
- * already, or come nevertheless, are served from the snapshot's files, if they are still there. pool_find() does not
- * find it.
+ * already, or come nevertheless, are served from the snapshot's files, if they are still there.
  */
 void pool_retire(struct pool *p, struct pool_target *t);
 
@@ -79,9 +75,16 @@ struct machine *pool_machine(struct pool_vm *vm);
 /* Gives a VM back, to be destroyed; does not wait for that. */
 void pool_discard(struct pool *p, struct pool_vm *vm);
 
-/* A run from taking a VM to giving it back. As run_program(); wait_deadline is for the taking. */
-int pool_run(struct pool *p, struct pool_target *t, const struct run_request *r, int64_t wait_deadline,
-             const struct cancel *cancel, struct run_result *ret, struct error *e);
+/* How long a run waits for its VM, and who wants to know that it has it. */
+struct pool_turn {
+    int64_t deadline;
+    void (*came)(void *context); /* may be NULL */
+    void *context;
+};
+
+/* A run from taking a VM to giving it back. As run_program(); load_ns of the result is how long it waited. */
+int pool_run(struct pool *p, struct pool_target *t, const struct call *call, const struct run_request *r,
+             const struct pool_turn *turn, struct run_result *ret, struct error *e);
 
 /* Counts of one target: what there is now, and what happened since it was added. */
 struct pool_stats {
@@ -102,7 +105,7 @@ struct pool_stats {
 
 /* Calls visit for each target in the order they were added, but those that were retired. */
 void pool_each(struct pool *p,
-               void (*visit)(const struct pool_target *t, const struct pool_stats *s, void *context),
+               void (*visit)(const struct pool_target *t, const struct pool_stats *host, void *context),
                void *context);
 
 void pool_stats(struct pool *p, const struct pool_target *t, struct pool_stats *ret);

@@ -205,8 +205,8 @@ static bool is_lost(int result, const struct error *e)
  * waiting interpreter starts nothing. A guest that refuses a step, an image without that program for one, is as warm
  * after failing.
  */
-static int warm(struct machine *m, const struct supervisor *s, int64_t deadline, const struct cancel *cancel,
-                struct error *e)
+static int warm(struct machine *m, const struct accelerator *with, int64_t deadline,
+                const struct cancel *cancel, struct error *e)
 {
     static const char program[] = "/bin/echo", file[] = "/tmp/.capsid-warm";
     const struct job_io io = {.stdin_fd = -1, .on_output = drop};
@@ -216,7 +216,7 @@ static int warm(struct machine *m, const struct supervisor *s, int64_t deadline,
                                   .gid = PROGRAM_UID};
     struct msg_exit end;
 
-    if (s->accel.accel != ACCEL_TCG)
+    if (with->choice != ACCEL_TCG)
         return 0;
     m->guest.cancel = cancel;
     if (is_lost(guest_write_file(&m->guest, file, S_IFREG | 0600, 0, PROGRAM_UID, PROGRAM_UID, "\n", 1,
@@ -242,11 +242,11 @@ static void restore(struct pool_keeper *k, struct pool_target *t)
     bool to_warm = !t->waiters && !t->unwarmed && t->run.snapshot.primed_job == 0, late = false;
     pthread_mutex_unlock(&p->lock);
     int result =
-        run_load(&vm->machine, &k->supervisor, &t->run, template ? template_files(template) : NULL, &e);
+        target_load(&vm->machine, p->host, &p->call, &t->run, template ? template_files(template) : NULL, &e);
     template_unref(template);
     if (result == 0 && to_warm) {
-        result = warm(&vm->machine, &k->supervisor, deadline_in_ms(p->options.warm_deadline_ms),
-                      &k->supervisor.cancel, &e);
+        result = warm(&vm->machine, &t->run.spec.accelerator, deadline_in_ms(p->options.warm_deadline_ms),
+                      &p->call.cancel, &e);
         late = result < 0 && e.kind == ERROR_TIMEOUT;
     }
     if (result < 0) {
@@ -268,7 +268,7 @@ static void restore(struct pool_keeper *k, struct pool_target *t)
     t->retry_at = 0;
     t->counts.restored++;
     vm->memory = memory;
-    vm->machine.guest.cancel = &p->stop;
+    vm->machine.guest.cancel = &p->call.cancel;
     if (p->closing)
         pool_doom(p, vm, "pool closed", NULL);
     else

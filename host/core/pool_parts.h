@@ -54,16 +54,15 @@ struct pool_target {
 
 struct pool_keeper {
     struct pool *pool;
-    struct supervisor supervisor; /* a copy, cancelled when the pool is closed */
     pthread_t thread;
 };
 
 struct pool {
     struct pool_options options;
-    struct supervisor *supervisor; /* borrowed */
-    int stop_fd;                   /* an eventfd, readable when the pool is closed */
-    int watch_fd;                  /* an epoll of all that is ready */
-    struct cancel stop;            /* stop_fd */
+    struct host *host; /* borrowed */
+    int stop_fd;       /* an eventfd, readable when the pool is closed */
+    int watch_fd;      /* an epoll of all that is ready */
+    struct call call;  /* nobody's; cancelled by stop_fd */
     pthread_t watcher;
     bool watched; /* it was started */
     struct pool_keeper *keepers;

@@ -89,7 +89,7 @@ void *pool_watch(void *pool)
     struct error e = {0};
 
     /* deadline_wait_fd() fails when the pool is closed. */
-    while (deadline_wait_fd(p->watch_fd, POLLIN, next, &p->stop, &e) >= 0) {
+    while (deadline_wait_fd(p->watch_fd, POLLIN, next, &p->call.cancel, &e) >= 0) {
         int n = epoll_wait(p->watch_fd, events, EVENTS, 0);
         pthread_mutex_lock(&p->lock);
         for (int i = 0; i < n; i++)

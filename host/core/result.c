@@ -5,11 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-bool result_is(const struct run_phase *p, const char *end)
-{
-    return p->end && strcmp(p->end, end) == 0;
-}
-
 json_t *result_duration(int64_t ns)
 {
     char text[32];
@@ -56,7 +51,7 @@ static void set_phase(json_t *j, const struct run_phase *p, struct run_output *o
     set_text(j, "stderr", &o->channel[1], o->truncated[1]);
     json_object_set_new(j, "exit_code", json_integer(p->exit_code));
     json_object_set_new(j, time_key, result_duration(p->ns));
-    json_object_set_new(j, "end", json_string(p->end));
+    json_object_set_new(j, "end", json_string(run_end_name(p->end)));
     if (p->signal)
         json_object_set_new(j, "signal",
                             json_sprintf("SIG%s", sigabbrev_np(p->signal) ? sigabbrev_np(p->signal) : "?"));
@@ -66,13 +61,13 @@ static void set_phase(json_t *j, const struct run_phase *p, struct run_output *o
         json_object_set_new(j, "memory_peak", json_integer((json_int_t)p->memory_peak));
 }
 
-json_t *result_json(const struct run_result *r, struct run_output outputs[static 2])
+json_t *result_json(const struct run_result *r, const char *trace_id, struct run_output outputs[static 2])
 {
     const struct run_phase *last = run_last_phase(r);
     struct run_output *output = &outputs[last == &r->run ? 0 : 1];
     json_t *j = json_object(), *compile = r->build.end ? json_object() : json_null();
 
-    if (result_is(last, "timed_out"))
+    if (last->end == RUN_TIMED_OUT)
         add_timeout_message(&output->channel[1], r);
     set_phase(j, last, output, "exec_time");
     json_object_set_new(j, "load_time", result_duration(r->load_ns));
@@ -83,6 +78,6 @@ json_t *result_json(const struct run_result *r, struct run_output outputs[static
     json_object_set_new(j, "primed", json_boolean(r->primed));
     if (r->note[0])
         json_object_set_new(j, "note", json_string(r->note));
-    json_object_set_new(j, "trace_id", json_string(r->trace_id));
+    json_object_set_new(j, "trace_id", json_string(trace_id));
     return j;
 }

@@ -6,8 +6,6 @@
 
 #include <jansson.h>
 
-bool result_is(const struct run_phase *p, const char *end);
-
 /* "Execution timeout exceeded (5s)"; the caller frees it. */
 char *result_timeout_message(const struct run_result *r);
 
@@ -18,6 +16,6 @@ json_t *result_duration(int64_t ns);
  * The whole result. outputs: of the program, of the build; what they hold may be cut at a character's beginning, and
  * gets the message of a timeout.
  */
-json_t *result_json(const struct run_result *r, struct run_output outputs[static 2]);
+json_t *result_json(const struct run_result *r, const char *trace_id, struct run_output outputs[static 2]);
 
 #endif

@@ -5,7 +5,6 @@
 #include "core/program.h"
 
 #include <fcntl.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,31 +33,34 @@ void run_output_free(struct run_output *o)
     buffer_free(&o->channel[1]);
 }
 
-static const char *end_name(uint8_t cause)
+const char *run_end_name(enum run_end end)
 {
-    switch (cause) {
-    case PROTO_CAUSE_EXITED:
-        return "exited";
-    case PROTO_CAUSE_SIGNALLED:
-        return "signalled";
-    case PROTO_CAUSE_TIMEOUT:
-        return "timed_out";
-    case PROTO_CAUSE_CPU:
-        return "cpu_time";
-    case PROTO_CAUSE_OUTPUT:
-        return "output_limit";
-    case PROTO_CAUSE_OOM:
-        return "out_of_memory";
-    case PROTO_CAUSE_CANCELLED:
-        return "cancelled";
-    default:
-        return NULL;
-    }
+    static const char *const names[RUN_ENDS_COUNT] = {
+#define E(name, text, cause) [RUN_##name] = text,
+        RUN_ENDS(E)
+#undef E
+    };
+
+    return names[end];
+}
+
+static enum run_end end_of(uint8_t cause)
+{
+    static const int causes[RUN_ENDS_COUNT] = {[RUN_NONE] = -1,
+#define E(name, text, cause) [RUN_##name] = cause,
+                                               RUN_ENDS(E)
+#undef E
+    };
+
+    for (enum run_end end = RUN_NONE; end < RUN_ENDS_COUNT; end++)
+        if (causes[end] == cause)
+            return end;
+    return RUN_NONE;
 }
 
 int run_phase_of(struct run_phase *ret, const struct msg_exit *m, struct error *e)
 {
-    ret->end = end_name(m->cause);
+    ret->end = end_of(m->cause);
     if (!ret->end)
         return error_set(e, ERROR_VM_LOST, "the guest named an unknown end cause, %u", m->cause);
     ret->signal = m->signal;
@@ -151,13 +153,13 @@ static int conclude(struct task *t, struct run_phase *phase, int result, const s
     if (result == 0 && run_phase_of(phase, exit, why) == 0)
         return 0;
     if (why->kind == ERROR_TIMEOUT) {
-        phase->end = "timed_out";
+        phase->end = RUN_TIMED_OUT;
         phase->exit_code = RUN_EXIT_TIMEOUT;
         return 0;
     }
     if (why->kind == ERROR_VM_LOST) {
         machine_explain(t->machine, why);
-        phase->end = "vm_lost";
+        phase->end = RUN_VM_LOST;
         phase->exit_code = RUN_EXIT_ERROR;
         snprintf(t->result->note, sizeof(t->result->note), "%.255s", why->text);
         return 0;
@@ -263,7 +265,7 @@ static int run_phases(struct task *t, struct error *e)
         const struct run_phase *b = &t->result->build;
         if (build(t, deadline, e) < 0)
             return -1;
-        if (strcmp(b->end, "exited") != 0 || b->exit_code != 0)
+        if (b->end != RUN_EXITED || b->exit_code != 0)
             return 0;
     }
     return start(t, deadline, e);
@@ -352,72 +354,10 @@ static char *find_entry(const struct run_request *r, const struct language *l, s
 
 /* ---- the steps of a run ---------------------------------------------------------------------- */
 
-void run_result_init(struct run_result *r)
-{
-    static atomic_llong last;
-    long long seen = atomic_load(&last), next;
-
-    do { /* several at the same time get different ids */
-        next = clock_realtime_ns();
-        next = next > seen ? next : seen + 1;
-    } while (!atomic_compare_exchange_weak(&last, &seen, next));
-    *r = (struct run_result){0};
-    snprintf(r->trace_id, sizeof(r->trace_id), "tr-%lld", next);
-}
-
-int run_find_language(struct language *ret, const struct supervisor *s, const struct run_request *r,
+int run_find_language(struct language *ret, const struct host *host, const struct run_request *r,
                       struct error *e)
 {
-    return find_language(ret, s->config.data, r, e);
-}
-
-int run_target_open(struct run_target *ret, struct supervisor *s, struct language *l, struct vm_shape wish,
-                    enum run_restore how, struct error *e)
-{
-    *ret = (struct run_target){.language = *l, .spec = {.kernel = s->config.kernel}};
-    *l = (struct language){0};
-    int result = image_ensure(&ret->image, &s->config, &s->home, &ret->language, false, &s->cancel, e);
-    ret->spec.image = ret->image.path;
-    ret->spec.shape =
-        shape_or(shape_or(wish, ret->language.shape), (struct vm_shape){.disk_mib = ret->image.disk_mib});
-    if (result == 0 && how != RUN_BOOT)
-        result = snapshot_ensure(&ret->snapshot, s, &ret->language, &ret->image, &ret->spec,
-                                 how == RUN_RESTORE_ANEW, &ret->made, e);
-    if (result < 0)
-        run_target_done(ret);
-    return result;
-}
-
-void run_target_done(struct run_target *t)
-{
-    snapshot_done(&t->snapshot);
-    image_done(&t->image);
-    language_done(&t->language);
-    *t = (struct run_target){0};
-}
-
-static int load(struct machine *m, struct supervisor *s, const struct run_target *t,
-                const struct vm_template *template, const char *trace_id, struct error *e)
-{
-    struct machine_spec spec = t->spec;
-
-    spec.template = template;
-    spec.language = t->language.name;
-    spec.snapshot = t->snapshot.key;
-    spec.trace_id = trace_id;
-    return t->snapshot.directory ? machine_restore(m, s, &spec, t->snapshot.directory, e)
-                                 : machine_boot(m, s, &spec, NULL, e);
-}
-
-int run_load(struct machine *m, struct supervisor *s, const struct run_target *t,
-             const struct vm_template *template, struct error *e)
-{
-    return load(m, s, t, template, NULL, e);
-}
-
-static bool ended(const struct run_phase *p, const char *end)
-{
-    return p->end && strcmp(p->end, end) == 0;
+    return find_language(ret, host->config.data, r, e);
 }
 
 /* What became of the run, and so of the VM. */
@@ -429,16 +369,16 @@ static void tell_job(struct vm_life *l, const struct run_result *r, int64_t star
 
     if (failure)
         life_because_error(l, failure);
-    else if (ended(last, "timed_out"))
+    else if (last->end == RUN_TIMED_OUT)
         life_because(l, "timeout", NULL);
-    else if (ended(last, "vm_lost"))
+    else if (last->end == RUN_VM_LOST)
         life_because(l, "lost", r->note);
-    else if (ended(last, "cancelled"))
+    else if (last->end == RUN_CANCELLED)
         life_because(l, "cancelled", NULL);
     else
         life_because(l, "run ended", NULL);
     life_event(&v, l, "job");
-    event_text(&v, "end", failure || !last->end ? "failed" : last->end);
+    event_text(&v, "end", run_end_name(failure || !last->end ? RUN_FAILED : last->end));
     event_text(&v, "primed", r->primed ? "yes" : "no");
     if (!failure) {
         event_number(&v, "exit_code", last->exit_code);
@@ -461,8 +401,9 @@ static int prepare_program(struct program *ret, const struct language *l, const 
     return -1;
 }
 
-int run_on_machine(struct machine *m, const struct supervisor *s, const struct run_target *target,
-                   const struct run_request *request, struct run_result *ret, struct error *e)
+int run_on_machine(struct machine *m, const struct host *host, const struct call *call,
+                   const struct run_target *target, const struct run_request *request, struct run_result *ret,
+                   struct error *e)
 {
     struct run_request r = *request;
     struct task t = {.machine = m,
@@ -474,9 +415,9 @@ int run_on_machine(struct machine *m, const struct supervisor *s, const struct r
     int64_t start = clock_monotonic_ns();
     int result = -1;
 
-    snprintf(m->life.trace_id, sizeof(m->life.trace_id), "%s", ret->trace_id);
+    snprintf(m->life.trace_id, sizeof(m->life.trace_id), "%s", call->trace_id);
     if (r.timeout == 0)
-        r.timeout = s->config.timeout;
+        r.timeout = host->config.timeout;
     if (r.build_timeout == 0)
         r.build_timeout = r.timeout;
     t.entry = find_entry(&r, t.language, e);
@@ -501,68 +442,50 @@ int run_check(const struct run_request *r, const struct language *l, struct erro
     return 0;
 }
 
-void run_log(const struct run_result *r, const char *language)
+void run_log(const struct run_result *r, const struct call *call, const char *language)
 {
     const struct run_phase *last = run_last_phase(r);
 
     struct event v;
 
     event_begin(&v, "run");
-    event_text(&v, "trace_id", r->trace_id);
+    event_text(&v, "trace_id", call->trace_id);
     event_text(&v, "language", language);
-    event_text(&v, "end", last->end ? last->end : "failed");
+    event_text(&v, "end", run_end_name(last->end ? last->end : RUN_FAILED));
     event_ms(&v, "load_ms", r->load_ns);
     event_ms(&v, "build_ms", r->build.ns);
     event_ms(&v, "exec_ms", r->run.ns);
     event_end(&v);
 }
 
-/* *ret_again: KVM did not run the VM and was given up, before the program was given to it; so all can begin anew. */
-static int load_and_run(struct supervisor *s, const struct run_target *target, const struct run_request *r,
-                        struct run_result *ret, bool *ret_again, struct error *e)
+static int load_and_run(struct host *host, const struct call *call, const char *language,
+                        const struct run_request *r, struct run_result *ret, struct error *e)
 {
-    struct machine m = MACHINE_NONE;
-    unsigned given_up = s->kvm_given_up;
-    int64_t start = clock_monotonic_ns();
-    int result = load(&m, s, target, NULL, ret->trace_id, e);
+    const struct target_wish wish = {language, r->shape, r->cold ? TARGET_BOOT : TARGET_RESTORE};
+    struct run_target target = {0};
+    struct machine m;
 
-    ret->load_ns = clock_monotonic_ns() - start;
-    *ret_again = result < 0 && s->kvm_given_up != given_up;
-    if (result < 0)
-        snapshot_explain(&target->snapshot, e);
-    else
-        result = run_on_machine(&m, s, target, r, ret, e);
+    if (target_open_and_load(&target, &m, host, call, &wish, e) < 0)
+        return -1;
+    ret->load_ns = m.life.ready_ns - m.life.begun_ns;
+    int result = run_on_machine(&m, host, call, &target, r, ret, e);
     machine_destroy(&m);
+    target_done(&target);
     return result;
 }
 
-static int run_once(struct supervisor *s, const struct run_request *request, struct run_result *ret,
-                    bool *ret_again, struct error *e)
+int run_program(struct host *host, const struct call *call, const struct run_request *request,
+                struct run_result *ret, struct error *e)
 {
-    struct run_target target = {0};
     struct language l;
 
-    *ret_again = false;
-    if (find_language(&l, s->config.data, request, e) < 0)
+    *ret = (struct run_result){0};
+    if (find_language(&l, host->config.data, request, e) < 0)
         return -1;
-    cleanup_free char *name = text_copy(l.name);
     int result = run_check(request, &l, e);
     if (result == 0)
-        result = run_target_open(&target, s, &l, request->shape, request->cold ? RUN_BOOT : RUN_RESTORE, e);
-    if (result == 0)
-        result = load_and_run(s, &target, request, ret, ret_again, e);
-    run_log(ret, name);
-    run_target_done(&target);
+        result = load_and_run(host, call, l.name, request, ret, e);
+    run_log(ret, call, l.name);
     language_done(&l);
     return result;
-}
-
-int run_program(struct supervisor *s, const struct run_request *request, struct run_result *ret,
-                struct error *e)
-{
-    bool again;
-
-    run_result_init(ret);
-    int result = run_once(s, request, ret, &again, e);
-    return result < 0 && again ? run_once(s, request, ret, &again, e) : result;
 }

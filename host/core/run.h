@@ -2,11 +2,8 @@
 #ifndef CAPSID_RUN_H
 #define CAPSID_RUN_H
 
-#include "core/machine.h"
-#include "core/snapshot.h"
 #include "core/sources.h"
-#include "core/supervisor.h"
-#include "language/language.h"
+#include "core/target.h"
 
 /* Exit codes that are not the program's own (timeout(1), sh(1)). */
 #define RUN_EXIT_ERROR 1
@@ -39,10 +36,32 @@ struct run_request {
     void *build_context;
 };
 
+/* How a phase can end: E(NAME, "as results and metrics say it", cause of the protocol's EXIT; -1: none, the host says so). */
+#define RUN_ENDS(E)                                                                                          \
+    E(EXITED, "exited", PROTO_CAUSE_EXITED)                                                                  \
+    E(SIGNALLED, "signalled", PROTO_CAUSE_SIGNALLED)                                                         \
+    E(TIMED_OUT, "timed_out", PROTO_CAUSE_TIMEOUT)                                                           \
+    E(CPU_TIME, "cpu_time", PROTO_CAUSE_CPU)                                                                 \
+    E(OUTPUT_LIMIT, "output_limit", PROTO_CAUSE_OUTPUT)                                                      \
+    E(OUT_OF_MEMORY, "out_of_memory", PROTO_CAUSE_OOM)                                                       \
+    E(CANCELLED, "cancelled", PROTO_CAUSE_CANCELLED)                                                         \
+    E(VM_LOST, "vm_lost", -1)                                                                                \
+    E(FAILED, "failed", -1) /* it did not get to run */
+
+enum run_end {
+    RUN_NONE, /* there was no such phase */
+#define E(name, text, cause) RUN_##name,
+    RUN_ENDS(E)
+#undef E
+        RUN_ENDS_COUNT
+};
+
+/* NULL for RUN_NONE. */
+const char *run_end_name(enum run_end end);
+
 /* How one phase ended. */
 struct run_phase {
-    const char *end;  /* why it ended: exited, signalled, timed_out, cpu_time, output_limit, out_of_memory,
-                         cancelled, vm_lost; NULL: there was no such phase */
+    enum run_end end;
     int exit_code;    /* the program's status; RUN_EXIT_TIMEOUT; RUN_EXIT_SIGNAL + signal; RUN_EXIT_ERROR when
                          the VM was lost */
     int signal;       /* that ended it, or 0 */
@@ -62,8 +81,7 @@ struct run_result {
     int64_t load_ns;        /* until the guest was ready */
     uint64_t timeout;       /* seconds; of the last phase, as it was limited */
     int64_t deadline;       /* when the host ends the program, if the guest did not; 0: it has not begun */
-    char trace_id[32];
-    char note[256]; /* with vm_lost: what happened */
+    char note[256];         /* with vm_lost: what happened */
 };
 
 /* The phase that says how it all ended: run, or a build that failed. */
@@ -77,56 +95,30 @@ static inline const struct run_phase *run_last_phase(const struct run_result *r)
  * user cancelled. The main file is entry; or the only file, under the name that the language wants; or the first
  * of several; or in a directory the file that has the language's source name.
  */
-int run_program(struct supervisor *s, const struct run_request *request, struct run_result *ret,
-                struct error *e);
+int run_program(struct host *host, const struct call *call, const struct run_request *request,
+                struct run_result *ret, struct error *e);
 
 /*
  * The steps of run_program(), for those who take the machine from elsewhere (core/pool.h). All of them may be called
- * by several threads, each with a copy of the supervisor of its own (core/supervisor.h).
+ * by several threads.
  */
 
-/* What programs run on: a language with its image and, unless booted, its snapshot. Serves any number of runs. */
-struct run_target {
-    struct language language;
-    struct image image;
-    struct snapshot snapshot; /* directory NULL: there is none, VMs are booted */
-    struct machine_spec spec; /* borrows from the image and from the supervisor's settings */
-    bool made;                /* the snapshot was made now */
-};
-
 /* The language that a request asks for, by its name or by the main file's extension. */
-int run_find_language(struct language *ret, const struct supervisor *s, const struct run_request *r,
+int run_find_language(struct language *ret, const struct host *host, const struct run_request *r,
                       struct error *e);
 
 /* Fails when a request names no main file, or one that is not there, or has more arguments or variables than a program can
  * be given. */
 int run_check(const struct run_request *r, const struct language *l, struct error *e);
 
-enum run_restore {
-    RUN_BOOT,         /* no snapshot: VMs are booted */
-    RUN_RESTORE,      /* from the snapshot, which is made where it is missing */
-    RUN_RESTORE_ANEW, /* from one that is made now, whatever there is */
-};
-
-/* Makes image and snapshot where they are missing; takes l over. What the wish leaves open is as language and image say. */
-int run_target_open(struct run_target *ret, struct supervisor *s, struct language *l, struct vm_shape wish,
-                    enum run_restore how, struct error *e);
-void run_target_done(struct run_target *t);
-
-/* Boots or restores a VM for one run; template as in struct vm_spec. The caller destroys the machine. */
-int run_load(struct machine *m, struct supervisor *s, const struct run_target *t,
-             const struct vm_template *template, struct error *e);
-
-/* A new result with its trace id. */
-void run_result_init(struct run_result *r);
-
-/* Runs the program of the request; the machine can only be destroyed afterwards. ret was made by run_result_init();
- * load_ns is the caller's to fill in. */
-int run_on_machine(struct machine *m, const struct supervisor *s, const struct run_target *target,
-                   const struct run_request *request, struct run_result *ret, struct error *e);
+/* Runs the program of the request; the machine can only be destroyed afterwards. *ret was {0}, and load_ns is the caller's to
+ * fill in. */
+int run_on_machine(struct machine *m, const struct host *host, const struct call *call,
+                   const struct run_target *target, const struct run_request *request, struct run_result *ret,
+                   struct error *e);
 
 /* One line about the run at debug level. */
-void run_log(const struct run_result *r, const char *language);
+void run_log(const struct run_result *r, const struct call *call, const char *language);
 
 /* Keeps the first max bytes of each output channel; an on_output for run_request. */
 struct run_output {

@@ -47,9 +47,9 @@ void snapshot_done(struct snapshot *s)
     *s = (struct snapshot){0};
 }
 
-static char *snapshot_directory(const struct supervisor *s, const char *key)
+static char *snapshot_directory(const struct host *host, const char *key)
 {
-    return home_path(&s->home, "snapshots/%s", key);
+    return home_path(&host->home, "snapshots/%s", key);
 }
 
 /* ---- reading ------------------------------------------------------------------------------------ */
@@ -80,9 +80,9 @@ static void adopt_manifest(struct snapshot *s, struct manifest *m)
     *m = (struct manifest){0};
 }
 
-static int read_snapshot(struct snapshot *ret, const struct supervisor *s, const char *key, struct error *e)
+static int read_snapshot(struct snapshot *ret, const struct host *host, const char *key, struct error *e)
 {
-    struct snapshot snapshot = {.key = text_copy(key), .directory = snapshot_directory(s, key)};
+    struct snapshot snapshot = {.key = text_copy(key), .directory = snapshot_directory(host, key)};
     struct manifest m;
 
     if (manifest_read(&m, snapshot.directory, key, e) < 0) {
@@ -96,15 +96,15 @@ static int read_snapshot(struct snapshot *ret, const struct supervisor *s, const
 }
 
 /* For lists: one that cannot be used is there all the same. */
-static void read_whatever(struct snapshot *ret, const struct supervisor *s, const char *key)
+static void read_whatever(struct snapshot *ret, const struct host *host, const char *key)
 {
     struct error why = {0};
     struct stat st;
 
-    if (read_snapshot(ret, s, key, &why) == 0)
+    if (read_snapshot(ret, host, key, &why) == 0)
         return;
     *ret = (struct snapshot){.key = text_copy(key),
-                             .directory = snapshot_directory(s, key),
+                             .directory = snapshot_directory(host, key),
                              .language = text_copy(""),
                              .problem = text_copy(why.text)};
     if (lstat(ret->directory, &st) == 0)
@@ -139,21 +139,21 @@ static int compute_digest(int fd, size_t number, const struct cancel *cancel,
     return number == MANIFEST_DISK ? digest_sparse_fd(fd, cancel, ret, e) : digest_fd(fd, cancel, ret, e);
 }
 
-static int remembered_digest(const struct supervisor *s, size_t number, const char *path,
+static int remembered_digest(const struct host *host, size_t number, const char *path,
                              char ret[static DIGEST_HEX_SIZE], struct error *e)
 {
-    return number == MANIFEST_DISK ? home_digest_sparse(&s->home, path, ret, e)
-                                   : home_digest(&s->home, path, ret, e);
+    return number == MANIFEST_DISK ? home_digest_sparse(&host->home, path, ret, e)
+                                   : home_digest(&host->home, path, ret, e);
 }
 
 /* Reads a file only when its inode, size or times changed since it was last read. */
-static int verify(const struct supervisor *s, const struct snapshot *snapshot, struct error *e)
+static int verify(const struct host *host, const struct snapshot *snapshot, struct error *e)
 {
     char digest[DIGEST_HEX_SIZE];
 
     for (size_t i = 0; i < manifest_file_count(snapshot->shape); i++) {
         cleanup_free char *path = text_format("%s/%s", snapshot->directory, manifest_files[i]);
-        if (check_shape(path, &snapshot->files[i], e) < 0 || remembered_digest(s, i, path, digest, e) < 0)
+        if (check_shape(path, &snapshot->files[i], e) < 0 || remembered_digest(host, i, path, digest, e) < 0)
             return -1;
         if (strcmp(digest, snapshot->files[i].sha256) != 0)
             return corrupt(path, "corrupt", e);
@@ -227,10 +227,10 @@ static int lock_directory(const char *directory, int operation, int *ret_fd, boo
 
 /* What is in snapshots/ is moved in and out by one process at a time, and never by one that makes a snapshot
  * meanwhile. */
-static int lock_store(const struct supervisor *s, struct error *e)
+static int lock_store(const struct host *host, const struct call *call, struct error *e)
 {
-    return home_lock(&s->home, "snapshots", "changing the snapshots", deadline_in_ms(STORE_DEADLINE_MS),
-                     &s->cancel, e);
+    return home_lock(&host->home, "snapshots", "changing the snapshots", deadline_in_ms(STORE_DEADLINE_MS),
+                     &call->cancel, e);
 }
 
 static int in_use(const char *key, struct error *e)
@@ -241,17 +241,17 @@ static int in_use(const char *key, struct error *e)
 }
 
 /* 1: it is there, sound and locked; 0: it is not there; -1: it is there, but not usable. */
-static int find_snapshot(struct snapshot *ret, const struct supervisor *s, const char *key, struct error *e)
+static int find_snapshot(struct snapshot *ret, const struct host *host, const char *key, struct error *e)
 {
-    cleanup_free char *directory = snapshot_directory(s, key);
+    cleanup_free char *directory = snapshot_directory(host, key);
     cleanup_lock int lock = -1;
     bool busy;
     int there = lock_directory(directory, LOCK_SH, &lock, &busy, e);
 
     if (there == 0) /* busy: it is about to go */
         return 0;
-    if (there > 0 && read_snapshot(ret, s, key, e) == 0) {
-        if (verify(s, ret, e) == 0) {
+    if (there > 0 && read_snapshot(ret, host, key, e) == 0) {
+        if (verify(host, ret, e) == 0) {
             ret->locked = true;
             ret->lock_fd = take_fd(&lock);
             return 1;
@@ -295,10 +295,10 @@ int snapshot_check(const struct snapshot *snapshot, const struct cancel *cancel,
 
 /* Moves snapshots/KEY, when it is there, into a new directory *ret_doomed (to be freed), so that nobody sees half a
  * snapshot. Under the store's lock. */
-static int move_away(struct supervisor *s, const char *key, char **ret_doomed, struct error *e)
+static int move_away(struct host *host, const char *key, char **ret_doomed, struct error *e)
 {
-    cleanup_free char *directory = snapshot_directory(s, key);
-    cleanup_free char *doomed = text_format("%s/removed-XXXXXX", s->home.scratch);
+    cleanup_free char *directory = snapshot_directory(host, key);
+    cleanup_free char *doomed = text_format("%s/removed-XXXXXX", host->home.scratch);
     cleanup_lock int lock = -1;
     bool busy;
     int there = lock_directory(directory, LOCK_EX, &lock, &busy, e);
@@ -309,7 +309,7 @@ static int move_away(struct supervisor *s, const char *key, char **ret_doomed, s
     if (there == 0)
         return 0;
     if (!mkdtemp(doomed))
-        return error_errno(e, "cannot create a directory in %s", s->home.scratch);
+        return error_errno(e, "cannot create a directory in %s", host->home.scratch);
     cleanup_free char *target = text_format("%s/%s", doomed, key);
     if (rename(directory, target) < 0)
         return error_errno(e, "cannot remove %s", directory);
@@ -317,9 +317,9 @@ static int move_away(struct supervisor *s, const char *key, char **ret_doomed, s
     return 0;
 }
 
-int snapshot_check_unused(const struct supervisor *s, const char *key, struct error *e)
+int snapshot_check_unused(const struct host *host, const char *key, struct error *e)
 {
-    cleanup_free char *directory = snapshot_directory(s, key);
+    cleanup_free char *directory = snapshot_directory(host, key);
     cleanup_lock int lock = -1;
     bool busy;
 
@@ -329,25 +329,25 @@ int snapshot_check_unused(const struct supervisor *s, const char *key, struct er
 }
 
 /* What was remembered of files that are gone. */
-static void forget(const struct supervisor *s, const struct snapshot *snapshot)
+static void forget(const struct host *host, const struct snapshot *snapshot)
 {
     for (size_t i = 0; i < MANIFEST_FILES; i++) {
         cleanup_free char *path = text_format("%s/%s", snapshot->directory, manifest_files[i]);
-        home_forget_digest(&s->home, path);
+        home_forget_digest(&host->home, path);
     }
 }
 
-int snapshot_remove(struct supervisor *s, const struct snapshot *snapshot, uint64_t *ret_freed,
-                    struct error *e)
+int snapshot_remove(struct host *host, const struct call *call, const struct snapshot *snapshot,
+                    uint64_t *ret_freed, struct error *e)
 {
-    cleanup_free char *doomed = NULL, *parent = home_path(&s->home, "snapshots");
-    cleanup_fd int store = lock_store(s, e);
+    cleanup_free char *doomed = NULL, *parent = home_path(&host->home, "snapshots");
+    cleanup_fd int store = lock_store(host, call, e);
 
-    if (store < 0 || move_away(s, snapshot->key, &doomed, e) < 0)
+    if (store < 0 || move_away(host, snapshot->key, &doomed, e) < 0)
         return -1;
     if (!doomed)
         return error_set(e, ERROR_NOT_FOUND, "snapshot %.*s is gone already", KEY_SHORT, snapshot->key);
-    forget(s, snapshot);
+    forget(host, snapshot);
     close_fd(&store);
     if (file_sync(parent, e) < 0 || file_remove_tree(doomed, e) < 0)
         return -1;
@@ -371,26 +371,28 @@ static int describe_file(struct manifest_file *ret, const char *directory, size_
 }
 
 /* Completes the manifest, whose inputs are set, and writes it. */
-static int write_manifest(struct supervisor *s, const char *directory, const char *key, struct manifest *m,
+static int write_manifest(struct host *host, const char *directory, const char *key, struct manifest *m,
                           struct error *e)
 {
     for (size_t i = 0; i < manifest_file_count(m->shape); i++)
         if (describe_file(&m->files[i], directory, i, e) < 0)
             return -1;
     m->created = clock_realtime_ns() / 1000000000;
-    return manifest_write(m, key, directory, s->home.scratch, e);
+    return manifest_write(m, key, directory, host->home.scratch, e);
 }
 
 /* Gives the finished directory its name, in place of a snapshot that had it. */
-static int move_in(struct supervisor *s, const char *made, const char *key, struct error *e)
+static int move_in(struct host *host, const struct call *call, const char *made, const char *key,
+                   struct error *e)
 {
-    cleanup_free char *directory = snapshot_directory(s, key), *parent = home_path(&s->home, "snapshots");
+    cleanup_free char *directory = snapshot_directory(host, key),
+                      *parent = home_path(&host->home, "snapshots");
     cleanup_free char *doomed = NULL;
 
     if (file_sync(made, e) < 0)
         return -1;
-    cleanup_fd int store = lock_store(s, e);
-    if (store < 0 || move_away(s, key, &doomed, e) < 0)
+    cleanup_fd int store = lock_store(host, call, e);
+    if (store < 0 || move_away(host, key, &doomed, e) < 0)
         return -1;
     if (rename(made, directory) < 0)
         return error_errno(e, "cannot create %s", directory);
@@ -408,43 +410,44 @@ struct order {
 };
 
 /* Made in scratch, which is locked for the user before anyone else can see it. */
-static int make_in(struct supervisor *s, const struct order *o, const char *scratch, int *ret_lock,
-                   struct error *e)
+static int make_in(struct host *host, const struct call *call, const struct order *o, const char *scratch,
+                   int *ret_lock, struct error *e)
 {
     struct manifest m = {.inputs = o->inputs, .shape = o->spec->shape};
     cleanup_lock int lock = -1;
     bool busy;
 
     /* A guest that writes to memory for which the disk has no room would take QEMU down with SIGBUS. */
-    if (file_require_space(s->home.path, (o->spec->shape.memory_mib + SPACE_MARGIN_MIB) << 20, e) < 0 ||
+    if (file_require_space(host->home.path, (o->spec->shape.memory_mib + SPACE_MARGIN_MIB) << 20, e) < 0 ||
         file_make_directories(scratch, e) < 0 ||
-        freeze_guest(s, o->language, o->spec, scratch, &m.primed_job, e) < 0 ||
-        write_manifest(s, scratch, o->key, &m, e) < 0 ||
-        lock_directory(scratch, LOCK_SH, &lock, &busy, e) < 0 || move_in(s, scratch, o->key, e) < 0)
+        freeze_guest(host, call, o->language, o->spec, scratch, &m.primed_job, e) < 0 ||
+        write_manifest(host, scratch, o->key, &m, e) < 0 ||
+        lock_directory(scratch, LOCK_SH, &lock, &busy, e) < 0 || move_in(host, call, scratch, o->key, e) < 0)
         return -1;
     *ret_lock = take_fd(&lock);
     return 0;
 }
 
 /* All that is seen of a disk that became full under a guest is that its VMM died. */
-static void tell_full_disk(const struct supervisor *s, struct error *e)
+static void tell_full_disk(const struct host *host, struct error *e)
 {
     struct error full = {0};
 
-    if (e->kind == ERROR_VM_LOST && file_require_space(s->home.path, SPACE_MARGIN_MIB << 20, &full) < 0)
+    if (e->kind == ERROR_VM_LOST && file_require_space(host->home.path, SPACE_MARGIN_MIB << 20, &full) < 0)
         *e = full;
 }
 
-static int make(struct snapshot *ret, struct supervisor *s, const struct order *o, struct error *e)
+static int make(struct snapshot *ret, struct host *host, const struct call *call, const struct order *o,
+                struct error *e)
 {
-    cleanup_free char *scratch = text_format("%s/snapshot-%.*s", s->home.scratch, KEY_SHORT, o->key);
+    cleanup_free char *scratch = text_format("%s/snapshot-%.*s", host->home.scratch, KEY_SHORT, o->key);
     int64_t start = clock_monotonic_ns();
     cleanup_lock int lock = -1;
 
     log_progress("Making the snapshot of %s (%llu MiB, %llu vCPU)", o->language->name,
                  (unsigned long long)o->spec->shape.memory_mib, (unsigned long long)o->spec->shape.vcpus);
-    if (make_in(s, o, scratch, &lock, e) < 0) {
-        tell_full_disk(s, e);
+    if (make_in(host, call, o, scratch, &lock, e) < 0) {
+        tell_full_disk(host, e);
         file_remove_tree(scratch, &(struct error){0});
         /* What a guest refuses or does not find here is no fault of the request that needs the snapshot. */
         if (e->kind == ERROR_REFUSED || e->kind == ERROR_NOT_FOUND)
@@ -453,60 +456,46 @@ static int make(struct snapshot *ret, struct supervisor *s, const struct order *
     }
     log_progress("  %s: snapshot %.*s done in %.1f s", o->language->name, KEY_SHORT, o->key,
                  (double)(clock_monotonic_ns() - start) / 1e9);
-    if (read_snapshot(ret, s, o->key, e) < 0)
+    if (read_snapshot(ret, host, o->key, e) < 0)
         return -1;
     ret->locked = lock >= 0;
     ret->lock_fd = take_fd(&lock);
     return 0;
 }
 
-static int ensure(struct snapshot *ret, struct supervisor *s, const struct order *o, bool force, bool *made,
-                  struct error *e)
+static int ensure(struct snapshot *ret, struct host *host, const struct call *call, const struct order *o,
+                  bool force, bool *made, struct error *e)
 {
     /* Replacing one that is used cannot succeed, so do not even begin. */
-    int found = force ? snapshot_check_unused(s, o->key, e) : find_snapshot(ret, s, o->key, e);
+    int found = force ? snapshot_check_unused(host, o->key, e) : find_snapshot(ret, host, o->key, e);
 
     if (found != 0)
         return found < 0 ? -1 : 0;
     cleanup_free char *lock = text_format("snapshot-%.*s", KEY_SHORT, o->key);
     cleanup_free char *waiting = text_format("making the snapshot of %s", o->language->name);
-    cleanup_fd int fd = home_lock(&s->home, lock, waiting, deadline_in_ms(MAKE_DEADLINE_MS), &s->cancel, e);
+    cleanup_fd int fd =
+        home_lock(&host->home, lock, waiting, deadline_in_ms(MAKE_DEADLINE_MS), &call->cancel, e);
     if (fd < 0)
         return -1;
-    found = force ? 0 : find_snapshot(ret, s, o->key, e);
+    found = force ? 0 : find_snapshot(ret, host, o->key, e);
     if (found != 0)
         return found < 0 ? -1 : 0;
     *made = true;
-    return make(ret, s, o, e);
+    return make(ret, host, call, o, e);
 }
 
-/* The key depends on the accelerator, so it is computed here and not before. */
-static int ensure_for(struct snapshot *ret, struct supervisor *s, const struct language *l,
-                      const struct image *image, const struct machine_spec *spec, bool force, bool *made,
-                      struct error *e)
+int snapshot_ensure(struct snapshot *ret, struct host *host, const struct call *call,
+                    const struct language *l, const struct image *image, const struct machine_spec *spec,
+                    bool force, bool *ret_made, struct error *e)
 {
-    struct order o = {.language = l, .spec = spec, .inputs = inputs_collect(s, l, image, spec, e)};
+    struct order o = {.language = l, .spec = spec, .inputs = inputs_collect(host, l, image, spec, e)};
 
+    *ret_made = false;
     if (!o.inputs)
         return -1;
     manifest_key(o.inputs, o.key);
-    int result = ensure(ret, s, &o, force, made, e);
+    int result = ensure(ret, host, call, &o, force, ret_made, e);
     json_decref(o.inputs);
-    return result;
-}
-
-int snapshot_ensure(struct snapshot *ret, struct supervisor *s, const struct language *l,
-                    const struct image *image, const struct machine_spec *spec, bool force, bool *ret_made,
-                    struct error *e)
-{
-    unsigned given_up = s->kvm_given_up;
-    bool made = false;
-    int result = ensure_for(ret, s, l, image, spec, force, &made, e);
-
-    if (result < 0 && s->kvm_given_up != given_up)
-        result = ensure_for(ret, s, l, image, spec, force, &made, e);
-    if (ret_made)
-        *ret_made = made;
     return result;
 }
 
@@ -517,10 +506,10 @@ static int is_key(const struct dirent *d)
     return digest_is_hex(d->d_name);
 }
 
-int snapshot_each(struct supervisor *s, int (*visit)(const struct snapshot *snapshot, void *context),
+int snapshot_each(const struct host *host, int (*visit)(const struct snapshot *snapshot, void *context),
                   void *context, struct error *e)
 {
-    cleanup_free char *directory = home_path(&s->home, "snapshots");
+    cleanup_free char *directory = home_path(&host->home, "snapshots");
     struct dirent **entries;
     int count = scandir(directory, &entries, is_key, alphasort), result = 0;
 
@@ -529,7 +518,7 @@ int snapshot_each(struct supervisor *s, int (*visit)(const struct snapshot *snap
     for (int i = 0; i < count; i++) {
         struct snapshot snapshot = {0};
         if (result == 0) {
-            read_whatever(&snapshot, s, entries[i]->d_name);
+            read_whatever(&snapshot, host, entries[i]->d_name);
             if (file_exists(snapshot.directory)) /* otherwise it was removed meanwhile */
                 result = visit(&snapshot, context);
         }
@@ -540,9 +529,9 @@ int snapshot_each(struct supervisor *s, int (*visit)(const struct snapshot *snap
     return result;
 }
 
-int snapshot_find(struct snapshot *ret, struct supervisor *s, const char *key, struct error *e)
+int snapshot_find(struct snapshot *ret, const struct host *host, const char *key, struct error *e)
 {
-    cleanup_free char *directory = home_path(&s->home, "snapshots");
+    cleanup_free char *directory = home_path(&host->home, "snapshots");
     cleanup_free char *match = NULL;
     struct dirent **entries;
     int count = scandir(directory, &entries, is_key, alphasort), matches = 0;
@@ -558,6 +547,6 @@ int snapshot_find(struct snapshot *ret, struct supervisor *s, const char *key, s
         return error_set(e, ERROR_NOT_FOUND,
                          "%s snapshot has a key beginning with \"%.64s\"; see: capsid snapshot list",
                          matches ? "more than one" : "no", key);
-    read_whatever(ret, s, match);
+    read_whatever(ret, host, match);
     return 0;
 }

@@ -35,18 +35,18 @@ struct snapshot {
 };
 
 /* Who has loaded the files needs them no more, and others may replace or remove them. */
-void snapshot_unlock(struct snapshot *s);
+void snapshot_unlock(struct snapshot *host);
 
 /* Also gives up the lock. */
-void snapshot_done(struct snapshot *s);
+void snapshot_done(struct snapshot *host);
 
 /*
  * The snapshot of that machine and language, verified and locked; made when it is missing, or always with force. Two
- * processes that want the same one make it once. *ret_made, when not NULL, tells whether it was made now.
+ * processes that want the same one make it once. *ret_made tells whether it was made now.
  */
-int snapshot_ensure(struct snapshot *ret, struct supervisor *s, const struct language *l,
-                    const struct image *image, const struct machine_spec *spec, bool force, bool *ret_made,
-                    struct error *e);
+int snapshot_ensure(struct snapshot *ret, struct host *host, const struct call *call,
+                    const struct language *l, const struct image *image, const struct machine_spec *spec,
+                    bool force, bool *ret_made, struct error *e);
 
 /* What the manifest says is the SHA-256 of a file of the snapshot, one of manifest_files. */
 int snapshot_read_digest(const struct snapshot *snapshot, const char *file, char ret[static DIGEST_HEX_SIZE],
@@ -56,20 +56,20 @@ int snapshot_read_digest(const struct snapshot *snapshot, const char *file, char
 void snapshot_explain(const struct snapshot *snapshot, struct error *e);
 
 /* Calls visit for each snapshot, in the order of their keys, also for those with a problem. */
-int snapshot_each(struct supervisor *s, int (*visit)(const struct snapshot *snapshot, void *context),
+int snapshot_each(const struct host *host, int (*visit)(const struct snapshot *snapshot, void *context),
                   void *context, struct error *e);
 
 /* Finds one by its key or an unambiguous beginning of it. */
-int snapshot_find(struct snapshot *ret, struct supervisor *s, const char *key, struct error *e);
+int snapshot_find(struct snapshot *ret, const struct host *host, const char *key, struct error *e);
 
 /* Compares every byte with the manifest; ERROR_CORRUPT: they differ. */
 int snapshot_check(const struct snapshot *snapshot, const struct cancel *cancel, struct error *e);
 
 /* Fails, naming the snapshot, when somebody uses it. One that is not there is fine. */
-int snapshot_check_unused(const struct supervisor *s, const char *key, struct error *e);
+int snapshot_check_unused(const struct host *host, const char *key, struct error *e);
 
 /* Removes it, unless somebody uses it: an error then. *ret_freed, when not NULL: bytes on disk. */
-int snapshot_remove(struct supervisor *s, const struct snapshot *snapshot, uint64_t *ret_freed,
-                    struct error *e);
+int snapshot_remove(struct host *host, const struct call *call, const struct snapshot *snapshot,
+                    uint64_t *ret_freed, struct error *e);
 
 #endif

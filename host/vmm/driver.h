@@ -84,7 +84,16 @@ struct vm {
                  .log_fd = -1})
 
 struct vm_driver {
-    const char *name;
+    const char *name;    /* as in the setting "vmm" */
+    const char *title;   /* for people */
+    const char *install; /* what to do where it is not installed, for people */
+    /* Its program, as the settings say: a name for PATH, or a path. */
+    const char *(*program)(const struct config *config);
+    /* What is known against a version, the first line of its --version: one line for people in *ret_fault, or NULL. Fails when it
+     * is not one that can be used. NULL: any will do. */
+    int (*judge)(const char *version, const char **ret_fault, struct error *e);
+    bool needs_kvm;
+    bool has_jailer;     /* a program that confines it, which root may start it with (struct vm_spec) */
     bool takes_template; /* it restores from spec->template; others read the snapshot's files each time */
     bool disk_by_name;   /* it wants spec->disk, which it moves away, and not disk_fd */
     bool connects_again; /* connect() can be called more than once */
@@ -124,5 +133,11 @@ struct vm_driver {
 };
 
 extern const struct vm_driver qemu_driver, firecracker_driver;
+
+/* All there are; ends with NULL. The settings' parser knows their names: config/config.c. */
+extern const struct vm_driver *const vm_drivers[];
+
+/* NULL: there is none of that name. */
+const struct vm_driver *vm_driver_find(const char *name);
 
 #endif

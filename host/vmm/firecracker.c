@@ -332,8 +332,34 @@ static void firecracker_describe(const struct vm_spec *spec, struct buffer *ret)
     buffer_add(ret, text, strlen(text));
 }
 
+static int firecracker_judge(const char *version, const char **ret_fault, struct error *e)
+{
+    struct firecracker_version v;
+
+    *ret_fault = NULL;
+    if (firecracker_version_parse(version, &v) < 0 || !firecracker_version_at_least(&v, 1, 7))
+        return error_set(e, ERROR_GENERAL, "1.7 or later is needed");
+    if (!firecracker_version_at_least(&v, 1, 16)) /* Firecracker's issue 5882 */
+        *ret_fault =
+            "before 1.16 the first connection after a restore may break, and another one takes seconds";
+    if (v.major == 1 && v.minor == 16 && v.patch == 0) /* 5958 */
+        *ret_fault = "restored guests may hang; 1.16.1 mends that";
+    return 0;
+}
+
+static const char *firecracker_program(const struct config *config)
+{
+    return config->firecracker;
+}
+
 const struct vm_driver firecracker_driver = {
     .name = "firecracker",
+    .title = "Firecracker",
+    .install = "put a release of Firecracker in PATH, or set CAPSID_FIRECRACKER",
+    .program = firecracker_program,
+    .judge = firecracker_judge,
+    .needs_kvm = true,
+    .has_jailer = true,
     .disk_by_name = true,
     .describe = firecracker_describe,
     .start = firecracker_start,

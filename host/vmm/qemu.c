@@ -521,8 +521,16 @@ static void qemu_diagnose(struct vm *vm, struct buffer *ret)
         add_console(vm, ret);
 }
 
+static const char *qemu_program(const struct config *config)
+{
+    return config->qemu;
+}
+
 const struct vm_driver qemu_driver = {
     .name = "qemu",
+    .title = "QEMU",
+    .install = "install the Debian package qemu-system-x86, or run: make deps",
+    .program = qemu_program,
     .takes_template = true,
     .describe = qemu_describe,
     .start = qemu_start,

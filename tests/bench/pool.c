@@ -34,7 +34,8 @@
 #define IDLE_SPAWNS 5
 #define PIDS_MAX 1024
 
-static struct supervisor supervisor;
+static struct host host;
+static const struct call nobody = {.cancel = {.fd = -1}};
 static struct error error;
 
 static void check(int result, const char *what)
@@ -96,16 +97,15 @@ static struct pool *open_pool(const char *language, bool unprimed, unsigned size
                               struct pool_target **ret)
 {
     const struct pool_options options = {.max_vms = max, .max_waiters = 1024};
+    const struct target_wish wish = {.language = language, .start = TARGET_RESTORE};
     struct run_target target;
-    struct language l;
     struct pool *p;
 
-    check(pool_open(&p, &supervisor, &options, &error), "pool");
-    check(language_find(&l, supervisor.config.data, language, &error), language);
-    check(run_target_open(&target, &supervisor, &l, (struct vm_shape){0}, RUN_RESTORE, &error), language);
+    check(pool_open(&p, &host, &options, &error), "pool");
+    check(target_open(&target, &host, &nobody, &wish, &error), language);
     if (unprimed)
         target.snapshot.primed_job = 0;
-    check(pool_add(p, &target, size, ret, &error), language);
+    check(pool_add(p, &nobody, &target, size, ret, &error), language);
     return p;
 }
 
@@ -266,11 +266,9 @@ static void round_trips(unsigned rounds)
 
 static void open_target(struct run_target *ret, bool cold)
 {
-    struct language l;
+    const struct target_wish wish = {.language = "python", .start = cold ? TARGET_BOOT : TARGET_RESTORE};
 
-    check(language_find(&l, supervisor.config.data, "python", &error), "python");
-    check(run_target_open(ret, &supervisor, &l, (struct vm_shape){0}, cold ? RUN_BOOT : RUN_RESTORE, &error),
-          "python");
+    check(target_open(ret, &host, &nobody, &wish, &error), "python");
 }
 
 /* From nothing to RESUME confirmed, which both wait for. */
@@ -279,7 +277,7 @@ static double load_once(const struct run_target *target, const struct vm_templat
     struct machine m;
     int64_t start = clock_monotonic_ns();
 
-    check(run_load(&m, &supervisor, target, template, &error), "load");
+    check(target_load(&m, &host, &nobody, target, template, &error), "load");
     double took = since(start);
     machine_destroy(&m);
     return took;
@@ -306,8 +304,8 @@ static void restores(unsigned rounds)
     double pooled = row("restored, from a template in memory (pool)", &memory);
     printf("  restored / cold boot: files %.3f, template %.3f\n", one / all, pooled / all);
     template_unref(template);
-    run_target_done(&warm);
-    run_target_done(&cold);
+    target_done(&warm);
+    target_done(&cold);
 }
 
 /* ---- many clients -------------------------------------------------------------------------------- */
@@ -334,11 +332,13 @@ static int run_token(struct load *l, unsigned number, struct error *e)
 
     buffer_add_text(&code, "print('token', %u, %d)\n", number, (int)getpid());
     sources_add_code(&sources, &code, NULL, e);
-    int status = pool_run(l->pool, l->target, &request, deadline_in_ms(WAIT_MS), NULL, &result, e);
+    int status = pool_run(l->pool, l->target, &nobody, &request,
+                          &(struct pool_turn){.deadline = deadline_in_ms(WAIT_MS)}, &result, e);
     double took = since(start);
     if (status == 0 && (!output.channel[0].data || strcmp(output.channel[0].data, wanted) != 0))
-        status = error_set(e, ERROR_GENERAL, "run %u printed \"%.100s\" (%s)", number,
-                           output.channel[0].data ? output.channel[0].data : "", result.run.end);
+        status =
+            error_set(e, ERROR_GENERAL, "run %u printed \"%.100s\" (%s)", number,
+                      output.channel[0].data ? output.channel[0].data : "", run_end_name(result.run.end));
     pthread_mutex_lock(&l->lock);
     put(&l->took, took);
     put(&l->waited, (double)result.load_ns / 1e6);
@@ -485,7 +485,7 @@ int main(int argc, char **argv)
     }
     log_set_level(LOG_PROGRESS);
     check(config_load(&config, &error), "configuration");
-    check(supervisor_open(&supervisor, &config, -1, &error), "supervisor");
+    check(host_open(&host, &config, &error), "host");
     if (!tokens && rounds) {
         restores(rounds);
         round_trips(rounds);
@@ -499,6 +499,6 @@ int main(int argc, char **argv)
                SETTLE_S, seconds);
         each(idles, visit_idle, seconds);
     }
-    supervisor_close(&supervisor);
+    host_close(&host);
     return failed ? 1 : 0;
 }

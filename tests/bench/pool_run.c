@@ -15,7 +15,8 @@
 
 #define WAIT_MS 120000
 
-static struct supervisor supervisor;
+static struct host host;
+static const struct call nobody = {.cancel = {.fd = -1}};
 static struct error error;
 
 static void check(int result, const char *what)
@@ -53,7 +54,9 @@ static void run(struct pool *p, struct pool_target *t, const char *code)
 
     buffer_add(&text, code, strlen(code));
     sources_add_code(&sources, &text, NULL, &error);
-    check(pool_run(p, t, &request, deadline_in_ms(WAIT_MS), NULL, &result, &error), "run");
+    check(pool_run(p, t, &nobody, &request, &(struct pool_turn){.deadline = deadline_in_ms(WAIT_MS)}, &result,
+                   &error),
+          "run");
     double ms = (double)(clock_monotonic_ns() - start) / 1e6;
     if (!result.run.end || result.run.exit_code != 0) {
         fprintf(stderr, "Error: the program ended otherwise\n");
@@ -70,7 +73,6 @@ int main(int argc, char **argv)
     struct config config;
     struct run_target target;
     struct pool_target *t;
-    struct language l;
     struct pool *p;
     char line[16];
 
@@ -79,11 +81,12 @@ int main(int argc, char **argv)
     setvbuf(stdout, NULL, _IOLBF, 0);
     log_set_level(LOG_QUIET);
     check(config_load(&config, &error), "configuration");
-    check(supervisor_open(&supervisor, &config, -1, &error), "supervisor");
-    check(pool_open(&p, &supervisor, &options, &error), "pool");
-    check(language_find(&l, supervisor.config.data, argv[1], &error), argv[1]);
-    check(run_target_open(&target, &supervisor, &l, (struct vm_shape){0}, RUN_RESTORE, &error), argv[1]);
-    check(pool_add(p, &target, (unsigned)atoi(argv[2]), &t, &error), argv[1]);
+    check(host_open(&host, &config, &error), "host");
+    check(pool_open(&p, &host, &options, &error), "pool");
+    check(target_open(&target, &host, &nobody,
+                      &(struct target_wish){.language = argv[1], .start = TARGET_RESTORE}, &error),
+          argv[1]);
+    check(pool_add(p, &nobody, &target, (unsigned)atoi(argv[2]), &t, &error), argv[1]);
     while (fgets(line, sizeof(line), stdin)) {
         if (strcmp(line, "fill\n") == 0)
             fill(p, t);
@@ -91,6 +94,6 @@ int main(int argc, char **argv)
             run(p, t, argv[3]);
     }
     pool_close(p);
-    supervisor_close(&supervisor);
+    host_close(&host);
     return 0;
 }

@@ -30,19 +30,17 @@ static int held[2], go[2]; /* pipes, see hold() */
 
 /* ---- doubles ------------------------------------------------------------------------------------- */
 
-int backend_session(struct backend *b, const struct run_request *request, int cancel_fd,
-                    struct supervisor *ret_supervisor, struct machine *ret, struct run_target *ret_target,
-                    struct error *e)
+int backend_session(struct backend *b, const struct call *call, const struct run_request *request,
+                    struct machine *ret, struct run_target *ret_target, struct error *e)
 {
-    struct cancel cancel = {cancel_fd};
     int pair[2];
 
-    (void)b, (void)request, (void)ret_supervisor;
+    (void)b, (void)request;
     *ret = MACHINE_NONE;
     *ret_target = (struct run_target){0};
     thread = pthread_self();
     if (vm == WAITS_FOR_CANCEL)
-        return deadline_wait_fd(-1, 0, deadline_in_ms(WAIT_MS), &cancel, e);
+        return deadline_wait_fd(-1, 0, deadline_in_ms(WAIT_MS), &call->cancel, e);
     if (vm == FAILS)
         return error_set(e, ERROR_GENERAL, "there is no kernel");
     if (vm == STARTS_LATE)
@@ -54,6 +52,12 @@ int backend_session(struct backend *b, const struct run_request *request, int ca
     if (vm == STARTS_AND_DIES)
         close_fd(&peer);
     return 0;
+}
+
+const struct host *backend_host(const struct backend *b)
+{
+    (void)b;
+    return NULL;
 }
 
 int refuse_error(struct api_server *s, const struct error *e, const char *trace_id, struct refusal *r)

@@ -139,7 +139,14 @@ static void fake_destroy(struct vm *vm)
     atomic_fetch_sub(&alive, 1);
 }
 
+static const char *fake_program(const struct config *config)
+{
+    return config->firecracker;
+}
+
 static const struct vm_driver driver = {.name = "fake",
+                                        .title = "Fake",
+                                        .program = fake_program,
                                         .takes_template = true,
                                         .start = fake_start,
                                         .restore = fake_restore,
@@ -149,7 +156,8 @@ static const struct vm_driver driver = {.name = "fake",
 
 /* ---- a pool of them ------------------------------------------------------------------------------ */
 
-static struct supervisor supervisor;
+static struct host host;
+static const struct call nobody = {.cancel = {.fd = -1}};
 static struct pool *pool;
 static struct pool_target *first, *second;
 static struct error e;
@@ -191,20 +199,19 @@ static void setup(void)
     snprintf(directory, sizeof(directory), "%.40s/pool-XXXXXX", base ? base : "/tmp");
     ck_assert_ptr_nonnull(mkdtemp(directory));
     e = (struct error){0};
-    supervisor = (struct supervisor){.config = {.firecracker = text_copy("/bin/true"),
-                                                .jailer = text_copy("none"),
-                                                .kernel = text_copy("/dev/null"),
-                                                .kernel_args = text_copy(""),
-                                                .boot_timeout = 20,
-                                                .timeout = 20},
-                                     .cancel = {.fd = -1},
-                                     .driver = &driver,
-                                     .accel = {.accel = ACCEL_KVM},
-                                     .accel_decided = true,
-                                     .confinement = {.off = true},
-                                     .confinement_decided = true};
+    host = (struct host){.config = {.firecracker = text_copy("/bin/true"),
+                                    .jailer = text_copy("none"),
+                                    .kernel = text_copy("/dev/null"),
+                                    .kernel_args = text_copy(""),
+                                    .boot_timeout = 20,
+                                    .timeout = 20},
+                         .driver = &driver,
+                         .verdict = {.accel = ACCEL_KVM},
+                         .accel_decided = true,
+                         .confinement = {.off = true},
+                         .confinement_decided = true};
     cleanup_free char *home = text_format("%s/home", directory);
-    ck_assert_int_eq(home_open(&supervisor.home, home, &e), 0);
+    ck_assert_int_eq(home_open(&host.home, home, &e), 0);
     make_snapshot();
 }
 
@@ -213,27 +220,29 @@ static void teardown(void)
     pool_close(pool);
     pool = NULL;
     ck_assert_uint_eq(alive, 0);
-    home_close(&supervisor.home);
-    config_done(&supervisor.config);
+    home_close(&host.home);
+    config_done(&host.config);
     ck_assert_int_eq(file_remove_tree(directory, &e), 0);
 }
 
 static struct pool_target *add(const char *name, unsigned size)
 {
-    struct run_target t = {
-        .language = {.name = text_copy(name)},
-        .snapshot = describe_snapshot(name),
-        .spec = {.kernel = "/dev/null", .image = "/dev/null", .shape.memory_mib = 1, .shape.vcpus = 1}};
+    struct run_target t = {.language = {.name = text_copy(name)},
+                           .snapshot = describe_snapshot(name),
+                           .spec = {.kernel = "/dev/null",
+                                    .image = "/dev/null",
+                                    .shape = {.memory_mib = 1, .vcpus = 1},
+                                    .accelerator.choice = host.verdict.accel}};
     struct pool_target *ret = NULL;
 
-    ck_assert_msg(pool_add(pool, &t, size, &ret, &e) == 0, "%s", e.text);
+    ck_assert_msg(pool_add(pool, &nobody, &t, size, &ret, &e) == 0, "%s", e.text);
     return ret;
 }
 
 static void open_pool(struct pool_options o, unsigned size)
 {
     o.keepers = o.keepers ? o.keepers : 4;
-    ck_assert_msg(pool_open(&pool, &supervisor, &o, &e) == 0, "%s", e.text);
+    ck_assert_msg(pool_open(&pool, &host, &o, &e) == 0, "%s", e.text);
     first = add("first", size);
 }
 
@@ -257,7 +266,7 @@ static struct pool_stats stats(const struct pool_target *t)
 /* What would be ended, were this process killed. */
 static unsigned count_records(void)
 {
-    cleanup_free char *path = text_format("%s/records", supervisor.home.scratch);
+    cleanup_free char *path = text_format("%s/records", host.home.scratch);
     cleanup_dir DIR *dir = opendir(path);
     unsigned count = 0;
 
@@ -518,7 +527,7 @@ END_TEST
 START_TEST(a_guest_that_is_slow_to_be_warmed_is_given_out_as_it_is)
 {
     /* The guests here know nothing of files and programs. */
-    supervisor.accel.accel = ACCEL_TCG;
+    host.verdict.accel = ACCEL_TCG;
     open_pool((struct pool_options){.warm_deadline_ms = 50, .keepers = 1}, 2);
     EVENTUALLY(stats(first).ready == 2);
     ck_assert_uint_eq(restores, 4); /* every other one was tried to be warmed */
@@ -678,9 +687,9 @@ START_TEST(an_interpreter_may_take_as_long_as_a_boot)
         .kernel = "/dev/null", .image = "/dev/null", .shape.memory_mib = 1, .shape.vcpus = 1};
     uint32_t job;
 
-    supervisor.config.boot_timeout = _i == 0 ? 5 : 90;
+    host.config.boot_timeout = _i == 0 ? 5 : 90;
     knows_files = true;
-    ck_assert_int_lt(freeze_guest(&supervisor, &l, &spec, directory, &job, &e), 0);
+    ck_assert_int_lt(freeze_guest(&host, &nobody, &l, &spec, directory, &job, &e), 0);
     ck_assert_msg(strstr(e.text, "could not be primed"), "%s", e.text);
     ck_assert_uint_eq(settle_ms, _i == 0 ? 30000 : 90000);
 }

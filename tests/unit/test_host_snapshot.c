@@ -473,7 +473,7 @@ END_TEST
 #define KEY "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 
 static char home[] = "/tmp/capsid-locks-XXXXXX";
-static struct supervisor supervisor;
+static struct host host;
 
 /* An open snapshots/KEY below a new home. */
 static int open_directory(void)
@@ -481,8 +481,8 @@ static int open_directory(void)
     cleanup_free char *directory = NULL;
 
     ck_assert_ptr_nonnull(mkdtemp(home));
-    supervisor.home.path = home;
-    directory = home_path(&supervisor.home, "snapshots/" KEY);
+    host.home.path = home;
+    directory = home_path(&host.home, "snapshots/" KEY);
     ck_assert_int_eq(file_make_directories(directory, &e), 0);
     int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     ck_assert_int_ge(fd, 0);
@@ -516,7 +516,7 @@ START_TEST(a_lock_that_was_given_back_is_held_by_no_child)
     ck_assert_int_eq(flock(s.lock_fd, LOCK_SH), 0);
     pid_t child = start_child(20000);
     snapshot_unlock(&s);
-    ck_assert_msg(snapshot_check_unused(&supervisor, KEY, &e) == 0, "%s", e.text);
+    ck_assert_msg(snapshot_check_unused(&host, KEY, &e) == 0, "%s", e.text);
     end_child(child);
 }
 END_TEST
@@ -528,7 +528,7 @@ START_TEST(a_lock_that_outlasts_its_holder_is_waited_for)
     ck_assert_int_eq(flock(fd, LOCK_SH), 0);
     pid_t child = start_child(50);
     close(fd); /* as when the process is killed */
-    ck_assert_msg(snapshot_check_unused(&supervisor, KEY, &e) == 0, "%s", e.text);
+    ck_assert_msg(snapshot_check_unused(&host, KEY, &e) == 0, "%s", e.text);
     end_child(child);
 }
 END_TEST
@@ -539,7 +539,7 @@ START_TEST(a_lock_that_is_held_is_told)
 
     ck_assert_int_eq(flock(fd, LOCK_SH), 0);
     pid_t child = start_child(20000);
-    ck_assert_int_lt(snapshot_check_unused(&supervisor, KEY, &e), 0);
+    ck_assert_int_lt(snapshot_check_unused(&host, KEY, &e), 0);
     ck_assert_ptr_nonnull(strstr(e.text, "is used by another process"));
     close(fd);
     end_child(child);

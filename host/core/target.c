@@ -1,0 +1,87 @@
+#include "core/target.h"
+
+/* With the accelerator as it is now. */
+static int open_once(struct run_target *t, struct host *host, const struct call *call,
+                     const struct target_wish *wish, struct error *e)
+{
+    *t = (struct run_target){.spec = {.kernel = host->config.kernel}};
+    if (host_accelerator(host, &t->spec.accelerator, e) < 0 ||
+        language_find(&t->language, host->config.data, wish->language, e) < 0)
+        return -1;
+    int result = image_ensure(&t->image, &host->config, &host->home, &t->language, false, &call->cancel, e);
+    t->spec.language = t->language.name;
+    t->spec.image = t->image.path;
+    t->spec.shape =
+        shape_or(shape_or(wish->shape, t->language.shape), (struct vm_shape){.disk_mib = t->image.disk_mib});
+    if (result == 0 && wish->start != TARGET_BOOT)
+        result = snapshot_ensure(&t->snapshot, host, call, &t->language, &t->image, &t->spec,
+                                 wish->start == TARGET_RESTORE_ANEW, &t->made, e);
+    t->spec.snapshot = t->snapshot.key;
+    return result;
+}
+
+/* Whether KVM was given up since the target was opened, so that everything is to be done once more. Closes it if so. */
+static bool again(struct run_target *t, struct host *host, struct error *e)
+{
+    if (e->kind == ERROR_CANCELLED || !host_accelerator_changed(host, &t->spec.accelerator))
+        return false;
+    target_done(t);
+    *e = (struct error){0};
+    return true;
+}
+
+int target_open(struct run_target *ret, struct host *host, const struct call *call,
+                const struct target_wish *wish, struct error *e)
+{
+    int result = open_once(ret, host, call, wish, e);
+
+    if (result < 0 && again(ret, host, e))
+        result = open_once(ret, host, call, wish, e);
+    if (result < 0)
+        target_done(ret);
+    return result;
+}
+
+static int load_first(struct machine *m, struct host *host, const struct call *call,
+                      const struct run_target *t, struct error *e)
+{
+    if (target_load(m, host, call, t, NULL, e) == 0)
+        return 0;
+    snapshot_explain(&t->snapshot, e);
+    return -1;
+}
+
+int target_open_and_load(struct run_target *ret, struct machine *ret_machine, struct host *host,
+                         const struct call *call, const struct target_wish *wish, struct error *e)
+{
+    *ret_machine = MACHINE_NONE;
+    if (target_open(ret, host, call, wish, e) < 0)
+        return -1;
+    int result = load_first(ret_machine, host, call, ret, e);
+    if (result < 0 && again(ret, host, e)) {
+        result = target_open(ret, host, call, wish, e);
+        if (result == 0)
+            result = load_first(ret_machine, host, call, ret, e);
+    }
+    if (result < 0)
+        target_done(ret);
+    return result;
+}
+
+void target_done(struct run_target *t)
+{
+    snapshot_done(&t->snapshot);
+    image_done(&t->image);
+    language_done(&t->language);
+    *t = (struct run_target){0};
+}
+
+int target_load(struct machine *m, struct host *host, const struct call *call, const struct run_target *t,
+                const struct vm_template *template, struct error *e)
+{
+    struct machine_spec spec = t->spec;
+
+    spec.template = template;
+    return t->snapshot.directory ? machine_restore(m, host, call, &spec, t->snapshot.directory, e)
+                                 : machine_boot(m, host, call, &spec, NULL, e);
+}

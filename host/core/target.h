@@ -1,0 +1,49 @@
+/*
+ * target: what VMs are launched from: a language with its image and, unless they are booted, its snapshot. One serves any number
+ * of VMs, of any threads.
+ */
+#ifndef CAPSID_TARGET_H
+#define CAPSID_TARGET_H
+
+#include "core/machine.h"
+#include "core/snapshot.h"
+#include "language/language.h"
+
+struct run_target {
+    struct language language;
+    struct image image;
+    struct snapshot snapshot; /* directory NULL: there is none, VMs are booted */
+    struct machine_spec spec; /* borrows from the image, the snapshot and the host's settings */
+    bool made;                /* the snapshot was made now */
+};
+
+enum target_start {
+    TARGET_BOOT,         /* no snapshot: VMs are booted */
+    TARGET_RESTORE,      /* from the snapshot, which is made where it is missing */
+    TARGET_RESTORE_ANEW, /* from one that is made now, whatever there is */
+};
+
+/* What VMs of a language are wanted. */
+struct target_wish {
+    const char *language;  /* a name or an alias; borrowed */
+    struct vm_shape shape; /* what is 0 is as language and image say */
+    enum target_start start;
+};
+
+/* Makes image and snapshot where they are missing. */
+int target_open(struct run_target *ret, struct host *host, const struct call *call,
+                const struct target_wish *wish, struct error *e);
+
+/* The same, and a VM of it. Where KVM turns out not to run guests, both begin anew without it. The caller destroys the machine
+ * before it closes the target. */
+int target_open_and_load(struct run_target *ret, struct machine *ret_machine, struct host *host,
+                         const struct call *call, const struct target_wish *wish, struct error *e);
+
+/* Accepts {0}. */
+void target_done(struct run_target *t);
+
+/* Boots or restores one more VM; template as in struct vm_spec. The caller destroys the machine. */
+int target_load(struct machine *m, struct host *host, const struct call *call, const struct run_target *t,
+                const struct vm_template *template, struct error *e);
+
+#endif
