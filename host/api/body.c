@@ -334,6 +334,7 @@ int body_create_parse(struct body_create *ret, const char *data, size_t size,
         {snapshot ? "memory_mib" : NULL, FIELD_NUMBER, &ret->shape.memory_mib, BODY_MEMORY_MIN,
          limits->shape.memory_mib},
         {"vcpus", FIELD_NUMBER, &ret->shape.vcpus, 1, limits->shape.vcpus},
+        {"disk_mib", FIELD_NUMBER, &ret->shape.disk_mib, DISK_MIB_MIN, limits->shape.disk_mib},
         {0},
     };
     json_t *j = fields_parse(data, size, r);

@@ -283,6 +283,13 @@ def test_operations(s):
     wait_for("it ends", lambda: s.call("GET", path)[2]["finished"])
     value = s.call("GET", path)[2]
     expect("with the snapshot", (value["status"], value["result"]["language"]), ("succeeded", "python"))
+    keys = set()
+    for disk in 20, 30, 32:
+        _, headers, _ = s.call("POST", "/api/v1/snapshots", {"language": "sh", "disk_mib": disk})
+        wait_for(f"one with a disk of {disk} MiB", lambda: s.call("GET", headers["Location"])[2]["finished"])
+        keys.add(s.call("GET", headers["Location"])[2]["result"]["key"])
+    shown = [i for i in s.call("GET", "/api/v1/snapshots")[2]["snapshots"] if i["key"] in keys]
+    expect("clients choose among few sizes of disks", [i["disk_mib"] for i in shown], [32])
     _, _, value = s.call("POST", "/api/v1/rootfs", {"language": "klingon"})
     path = "/api/v1/operations/" + value["id"]
     wait_for("one that fails ends", lambda: s.call("GET", path)[2]["finished"])
@@ -294,7 +301,7 @@ def test_operations(s):
     expect("DELETE", s.call("DELETE", path)[0], 200)
     wait_for("it is cancelled", lambda: s.call("GET", path)[2]["status"] == "cancelled")
     expect("DELETE again", s.call("DELETE", path)[2]["status"], "cancelled")
-    expect("all operations", s.call("GET", "/api/v1/operations")[2]["count"], 3)
+    expect("all operations", s.call("GET", "/api/v1/operations")[2]["count"], 6)
     s.error("an operation that is not", 404, "E007", "GET", "/api/v1/operations/op-0")
 
 
