@@ -286,8 +286,10 @@ $(B)/test/vmlinux-newer: $(wildcard kernel-config/*)
 		--output $@ --discard-tree
 	@touch $@
 
-# Of use only where KVM is paravirtual; elsewhere KVM runs the product's kernel, or there is none.
+# Of use only where KVM is paravirtual; elsewhere KVM runs the product's kernel, or there is none. In a directory that capsid
+# made nobody but its user could read the kernel, and tests run guests as other users, too.
 kvm-kernel: all
+	@mkdir -p $(B)/test
 	+$(Q)if CAPSID_HOME=$(abspath $(B))/test/home $(B)/capsid doctor --accel auto | grep -q '/dev/kvm is paravirtual'; then \
 		$(MAKE) --no-print-directory $(B)/test/vmlinux-kvm; fi
 $(B)/test/vmlinux-kvm: $(wildcard kernel-config/*)
