@@ -94,6 +94,8 @@ def refused(a, method, path, body, wanted):
     if REAL and PAIR == (1, 7):
         wanted = in_debug(wanted)
     status, text = a.send(method, path, body)
+    if REAL:
+        text = str(text).replace("Address already in use", "Address in use")  # it may be built for glibc
     expect("%s %s %s" % (method, path, json.dumps(body) if not isinstance(body, bytes) else body), (status, wanted in str(text) or text), (400, True))
 
 
@@ -157,7 +159,7 @@ def test_values(a):
     refused(a, "PUT", "/vsock", {**VSOCK, "uds_path": "x" * 120}, "path must be shorter than SUN_LEN")
     refused(a, "PUT", "/boot-source", {**BOOT, "boot_args": "x" * 2048}, "The kernel command line is invalid: Invalid cmdline capacity provided.")
     expect("the longest command line", a.send("PUT", "/boot-source", {**BOOT, "boot_args": "x" * 2047}), (204, None))
-    refused(a, "PUT", "/vsock", {**VSOCK, "uds_path": "image"}, "Error binding to the host-side Unix socket: Address already in use (os error 98)")
+    refused(a, "PUT", "/vsock", {**VSOCK, "uds_path": "image"}, "Error binding to the host-side Unix socket: Address in use (os error 98)")
 
 
 def test_second_drive(a):
