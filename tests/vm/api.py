@@ -784,6 +784,17 @@ def test_activation():
         p.stdout.close()
 
 
+def test_trace_of_vms():
+    for options in ("--pool", "off"), ("--pool", "sh=1"):
+        with Server("-v", *options) as s:
+            expect(f"{options}: a program", s.execute("echo 1", "sh", {"X-Request-Id": "asked-for.1"})[0], 200)
+            s.stop()
+            s.log.seek(0)
+            events = [line for line in s.log.read().decode().splitlines() if " trace_id=asked-for.1 " in f"{line} "]
+        names = {word for line in events for word in line.split() if word.startswith("event=")}
+        expect(f"{options}: events have the request's trace id", {"event=job", "event=destroyed", "event=run"} - names, set())
+
+
 def main():
     with Server("--workers", "2", "--grace", "1") as s:
         for test in (test_simple, test_execute, test_streams, test_client_gone, test_operations, test_idempotency,
@@ -792,7 +803,7 @@ def main():
     test_tokens()
     test_overload("--pool-max", "1")
     test_overload("--pool", "off")
-    for test in test_pool, test_pool_waits, test_reload, test_shutdown_and_socket, test_slow_clients, test_activation:
+    for test in test_pool, test_pool_waits, test_reload, test_shutdown_and_socket, test_slow_clients, test_activation, test_trace_of_vms:
         test()
     sys.exit(failures > 0)
 
