@@ -140,13 +140,19 @@ server() { # WHAT
 said() { grep -q "$1" "$TMPDIR/out" "$TMPDIR/err"; }
 saving() { [ -n "$(find "$CAPSID_HOME/run" -name memory -size +0 2>/dev/null)" ]; }
 
+# start COMMAND...: sets run. What the one before said is gone already, when it is asked what this one has said.
+start() {
+	: >"$TMPDIR/out"
+	: >"$TMPDIR/err"
+	"$CAPSID" "$@" </dev/null >"$TMPDIR/out" 2>"$TMPDIR/err" &
+	run=$!
+}
+
 # strike VICTIM WHAT CONDITION COMMAND...: kills the supervisor or the VMM as soon as the condition holds.
 strike() {
 	local victim=$1 what="$2, $1 killed" condition=$3 run vmm left
 	shift 3
-	: >"$TMPDIR/out"
-	"$CAPSID" "$@" </dev/null >"$TMPDIR/out" 2>"$TMPDIR/err" &
-	run=$!
+	start "$@"
 	until $condition || ! kill -0 "$run" 2>/dev/null; do
 		sleep 0.02
 	done
@@ -170,11 +176,10 @@ kills() { # WHAT
 	for victim in supervisor VMM; do
 		strike "$victim" "$1: a guest boots" "said event=booted" run -q -v --no-snapshot -l sh -c 'echo 1'
 		strike "$victim" "$1: a guest is restored" "said event=restored" run -q -v -l sh -c 'echo 1'
-		strike "$victim" "$1: a program runs" "said up" run -q -v --raw -l sh -c 'echo up; sleep 600'
+		strike "$victim" "$1: a program runs" "said ^up" run -q -v --raw -l sh -c 'echo up; sleep 600'
 	done
-	"$CAPSID" run --raw -l sh -c 'echo up; sleep 600' </dev/null >"$TMPDIR/out" 2>"$TMPDIR/err" &
-	run=$!
-	until said up || ! kill -0 "$run" 2>/dev/null; do
+	start run --raw -l sh -c 'echo up; sleep 600'
+	until said ^up || ! kill -0 "$run" 2>/dev/null; do
 		sleep 0.02
 	done
 	kill -SEGV "$(recorded_children | head -n 1 | cut -d ' ' -f 1)"

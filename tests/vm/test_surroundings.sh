@@ -58,6 +58,7 @@ CAPSID_HOME=$home
 # ---- stopped past the timeout ----------------------------------------------------------------------
 
 # The program ends in its time; capsid, which was stopped, looks much later than it would have waited (timeout and 3 s).
+: >"$TMPDIR/out" # of the command before
 "$CAPSID" run -r -t 5 -l sh -c 'echo early; sleep 0.3; echo late; exit 3' </dev/null >"$TMPDIR/out" 2>"$TMPDIR/err" &
 stopped=$!
 until [ -s "$TMPDIR/out" ] || ! kill -0 $stopped 2>/dev/null; do sleep 0.05; done
