@@ -83,18 +83,28 @@ START_TEST(signals_reach_the_first_process_or_the_whole_job)
 }
 END_TEST
 
-/* As when a child of initd, forked while the host's file was being written, has not closed it yet. */
-START_TEST(a_program_that_is_still_being_written_is_waited_for)
+/* Starts a job that makes a program, and has it open for writing for so long; comes back when it has. */
+static void write_program(char path[static 128], const char *seconds)
 {
-    char path[128], command[384];
+    char command[384];
 
-    setup();
-    snprintf(path, sizeof(path), "%s/program", guest.dir);
-    snprintf(command, sizeof(command), "cp /bin/true %s && exec 3>>%s && echo open && sleep 0.2", path, path);
+    snprintf(path, 128, "%s/program", guest.dir);
+    snprintf(command, sizeof(command), "cp /bin/true %s && exec 3>>%s && echo open && sleep %s", path, path,
+             seconds);
     struct msg_exec m = ns_sh(command);
     ns_exec(&conn, &m);
     while (ns_receive(&conn).type != MSG_DATA) {
     }
+}
+
+/* As when a child of initd, forked while the host's file was being written, has not closed it yet. */
+START_TEST(a_program_that_is_still_being_written_is_waited_for)
+{
+    char path[128];
+
+    setup();
+    write_program(path, "0.2");
+    struct msg_exec m = ns_sh("");
     m.argv = NS_STRS(path);
     ns_run(&conn, m, &result);
     ck_assert_uint_eq(result.exit.cause, PROTO_CAUSE_EXITED);
@@ -105,15 +115,11 @@ END_TEST
 
 START_TEST(a_program_that_stays_open_for_writing_is_an_error)
 {
-    char path[128], command[384];
+    char path[128];
 
     setup();
-    snprintf(path, sizeof(path), "%s/program", guest.dir);
-    snprintf(command, sizeof(command), "cp /bin/true %s && exec 3>>%s && echo open && sleep 100", path, path);
-    struct msg_exec m = ns_sh(command);
-    ns_exec(&conn, &m);
-    while (ns_receive(&conn).type != MSG_DATA) {
-    }
+    write_program(path, "100");
+    struct msg_exec m = ns_sh("");
     m.argv = NS_STRS(path);
     ck_assert_uint_eq(ns_expect_error(&conn, ns_exec(&conn, &m), PROTO_ERR_EXEC), ETXTBSY);
     ns_stop(&guest);
