@@ -55,8 +55,12 @@ int host_accelerator(struct host *host, struct accelerator *ret, struct error *e
     *ret = (struct accelerator){0};
     pthread_mutex_lock(&host->lock);
     int result = decide(host, e);
-    if (result == 0 && host->verdict.accel == ACCEL_TCG)
-        result = tsc_khz(&ret->tsc_khz, &host->home, e);
+    bool emulated = host->verdict.accel == ACCEL_TCG;
+    if (result == 0 && emulated && !host->tsc_known) {
+        result = tsc_khz(&host->tsc_khz, &host->home, e);
+        host->tsc_known = result == 0;
+    }
+    ret->tsc_khz = emulated ? host->tsc_khz : 0;
     ret->choice = host->verdict.accel;
     ret->on_trial = host->verdict.open && host->verdict.accel == ACCEL_KVM;
     ret->given_up = host->kvm_given_up;

@@ -27,6 +27,8 @@ struct host {
     struct accel_verdict verdict;
     bool accel_decided;
     unsigned kvm_given_up; /* how often */
+    uint64_t tsc_khz;      /* once tsc_known; only emulation asks for it */
+    bool tsc_known;
     struct confinement confinement;
     bool confinement_decided;
 };
