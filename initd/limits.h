@@ -130,6 +130,9 @@
  * room, and reads it again, and no more: unpacking it keeps initd from its turn, with 5 MiB for up to 250 ms where the guest is
  * emulated. */
 #define MEMORY_LEAST (8ull << 20)
+/* With so much free, what can be freed makes no difference. Asking for it takes a text of 50 lines, which costs the first program
+ * after a restore, where the guest is emulated, a tenth of its time. */
+#define MEMORY_FREE_PLENTY (32ull << 20)
 /* A job with less is left alone: its end would not help, and after others have filled the files in memory there have to be
  * jobs that tidy up. */
 #define MEMORY_VICTIM_MIN (1ull << 20)

@@ -50,9 +50,11 @@ static bool anything_runs(void)
 /* How much more there may be used before somebody has to go; 0: no more. */
 static uint64_t room(void)
 {
-    uint64_t available = sys_memory_available();
+    uint64_t available = sys_memory_free();
     uint64_t jobs = cgroup_jobs_room();
 
+    if (available < MEMORY_FREE_PLENTY)
+        available = sys_memory_available();
     available = available > MEMORY_LEAST ? available - MEMORY_LEAST : 0;
     jobs = jobs > MEMORY_SHORT ? jobs - MEMORY_SHORT : 0;
     return jobs < available ? jobs : available;

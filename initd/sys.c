@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -46,6 +47,13 @@ int sys_limit(pid_t pid, int which, uint64_t value)
         limit.rlim_max++;
     /* Not setrlimit(), which looks after the other threads of a process in the libc. */
     return prlimit(pid, which, &limit, NULL) < 0 ? -errno : 0;
+}
+
+uint64_t sys_memory_free(void)
+{
+    struct sysinfo info;
+
+    return sysinfo(&info) == 0 ? (uint64_t)info.freeram * info.mem_unit : 0;
 }
 
 uint64_t sys_memory_available(void)

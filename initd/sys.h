@@ -30,6 +30,9 @@ uint64_t sys_earlier(uint64_t a, uint64_t b);
 /* CLOCK_REALTIME in ns since 1970. */
 uint64_t sys_wall_clock(void);
 
+/* Memory that holds nothing, sysinfo(2), in bytes: less than the following, and sooner known. 0: unknown. */
+uint64_t sys_memory_free(void);
+
 /* MemAvailable of proc_meminfo(5) in bytes, 0: unknown. */
 uint64_t sys_memory_available(void);
 
