@@ -89,7 +89,7 @@ $(UNIT_HOST_BIN): $(T)/%: $(T)/san/tests/%.o $(T)/san/host.a $(SAN_PROTO)
 	$(Q)$(FUZZ_CC) $(SANITIZE) $(LDFLAGS) -Wl,--trace -o $@ $^ $(IMPORT_LIBS) $(CHECK_LIBS) >$@.links
 
 # The thread sanitizer and the others exclude each other.
-THREADS_HOST := $(filter-out host/cli/% host/oci/% host/api/%,$(HOST_LIB_SRC)) host/api/gate.c
+THREADS_HOST := $(filter-out host/cli/% host/oci/% host/api/%,$(HOST_LIB_SRC))
 
 $(T)/threads/obj/%.o: %.c tests/tests.mk
 	$(call say,CC threads,$<)

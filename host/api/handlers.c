@@ -5,35 +5,45 @@
 
 #include <string.h>
 
-static void add_ready(const struct pool_target *t, const struct pool_stats *stats, void *context)
+/* VMs that are ready, by language, as the broker said last. */
+static json_t *pool_ready(struct backend *b)
 {
-    json_object_set_new(context, pool_run_target(t)->language.name, json_integer(stats->ready));
+    json_t *state = backend_last_state(b), *ready = json_object(), *one;
+    size_t i;
+
+    json_array_foreach(json_object_get(state, "pools"), i, one) json_object_set(
+        ready, json_string_value(json_object_get(one, "language")), json_object_get(one, "ready"));
+    json_decref(state);
+    return ready;
 }
 
 static int get_health(struct exchange *x)
 {
     struct api_server *s = x->server;
-    struct pool *p = backend_pool(s->backend);
-    json_t *ready = json_object();
     bool stopping = s->stopping;
     unsigned running, waiting;
 
-    backend_state(s->backend, &running, &waiting);
-    if (p)
-        pool_each(p, add_ready, ready);
+    backend_count(s->backend, &running, &waiting);
     exchange_answer(x, stopping ? 503 : 200,
                     json_pack("{s:s, s:s, s:I, s:{s:I, s:I, s:I, s:I}, s:o}", "status",
                               stopping ? "stopping" : "ok", "version", CAPSID_VERSION, "uptime_seconds",
                               (json_int_t)((clock_monotonic_ns() - s->started_ns) / 1000000000), "queue",
                               "workers", (json_int_t)backend_places(s->backend), "busy", (json_int_t)running,
                               "waiting", (json_int_t)waiting, "limit", (json_int_t)s->options->queue, "pool",
-                              ready));
+                              pool_ready(s->backend)));
     return 0;
 }
 
+/* Here a thread that speaks HTTP waits, for as long as the broker takes to count; or else tells what it said last. */
 static int get_metrics(struct exchange *x)
 {
-    metrics_write(x->server, &x->answer.body);
+    struct error e = {0};
+    json_t *state = backend_ask_state(x->server->backend, &e);
+
+    if (!state)
+        state = backend_last_state(x->server->backend);
+    metrics_write(x->server, state, &x->answer.body);
+    json_decref(state);
     x->answer.status = 200;
     x->answer.type = "text/plain; version=0.0.4; charset=utf-8";
     return 0;
@@ -53,13 +63,13 @@ static int list_languages(struct exchange *x, struct backend *b)
 {
     struct error e = {0};
 
-    return answer_or_fail(x, backend_languages(b, &e), &e);
+    return answer_or_fail(x, backend_languages(b, &x->call, &e), &e);
 }
 
 static int show_language(struct exchange *x, struct backend *b)
 {
     struct error e = {0};
-    json_t *j = backend_language(b, x->argument, &e);
+    json_t *j = backend_language(b, &x->call, x->argument, &e);
 
     if (!j && e.kind == ERROR_UNKNOWN_LANGUAGE)
         return refuse(&x->refusal, REFUSAL_NOT_FOUND, "%.600s", e.text);
@@ -70,14 +80,14 @@ static int list_images(struct exchange *x, struct backend *b)
 {
     struct error e = {0};
 
-    return answer_or_fail(x, backend_images(b, &e), &e);
+    return answer_or_fail(x, backend_images(b, &x->call, &e), &e);
 }
 
 static int list_snapshots(struct exchange *x, struct backend *b)
 {
     struct error e = {0};
 
-    return answer_or_fail(x, backend_snapshots(b, &e), &e);
+    return answer_or_fail(x, backend_snapshots(b, &x->call, &e), &e);
 }
 
 /* ---- what takes minutes -------------------------------------------------------------------------- */
@@ -86,7 +96,7 @@ static int make_image(struct exchange *x, struct backend *b)
 {
     struct error e = {0};
 
-    x->result = backend_create_image(b, &x->call, &x->create, &e);
+    x->result = backend_create_image(b, &x->call, x->client_name, &x->create, &e);
     return x->result ? 0 : exchange_fail(x, &e);
 }
 
@@ -94,7 +104,7 @@ static int make_snapshot(struct exchange *x, struct backend *b)
 {
     struct error e = {0};
 
-    x->result = backend_create_snapshot(b, &x->call, &x->create, &e);
+    x->result = backend_create_snapshot(b, &x->call, x->client_name, &x->create, &e);
     return x->result ? 0 : exchange_fail(x, &e);
 }
 

@@ -118,7 +118,7 @@ static void write_lanes(struct api_server *s, struct buffer *out)
         {.name = "run"}, {.name = "make"}, {.name = "list"}, {.name = "session"}};
     unsigned waiting;
 
-    backend_state(s->backend, &rows[0].busy, &waiting);
+    backend_count(s->backend, &rows[0].busy, &waiting);
     rows[0].waiting = waiting;
     rows[0].limit = s->options->queue;
     rows[0].workers = backend_places(s->backend);
@@ -158,7 +158,7 @@ static double resident_bytes(void)
     return (double)resident * (double)sysconf(_SC_PAGESIZE);
 }
 
-void metrics_write(struct api_server *s, struct buffer *out)
+void metrics_write(struct api_server *s, const json_t *state, struct buffer *out)
 {
     struct metrics *m = &s->metrics;
     unsigned pending, finished;
@@ -180,7 +180,7 @@ void metrics_write(struct api_server *s, struct buffer *out)
     histogram(out, "capsid_queue_wait_seconds", "How long programs waited for a VM or a worker.",
               &m->queue_wait);
     write_lanes(s, out);
-    metrics_pool(backend_pool(s->backend), out);
+    metrics_pool(json_object_get(state, "pools"), out);
     operations_count(&s->operations, &pending, &finished);
     metrics_head(out, "capsid_operations", "gauge", "Operations that are remembered.");
     buffer_add_text(out,

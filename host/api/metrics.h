@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "core/run.h"
 
+#include <jansson.h>
 #include <stdatomic.h>
 #include <stdint.h>
 
@@ -25,19 +26,19 @@ struct metrics {
 };
 
 struct api_server;
-struct pool;
 
 void metrics_observe(struct histogram *h, int64_t ns);
 /* route: its number in api_routes, or METRICS_ROUTES. */
 void metrics_request(struct metrics *m, unsigned route, int status, int64_t ns);
 void metrics_run(struct metrics *m, enum run_end end, int64_t load_ns, int64_t exec_ns, int primed);
 
-void metrics_write(struct api_server *s, struct buffer *out);
+/* state: the broker's (broker/state.h). */
+void metrics_write(struct api_server *s, const json_t *state, struct buffer *out);
 
 /* The lines before those of a metric. */
 void metrics_head(struct buffer *out, const char *name, const char *type, const char *help);
 
-/* Those of the pool; NULL: there is none yet. */
-void metrics_pool(struct pool *p, struct buffer *out);
+/* Those of the pool, of which the broker's state has an object for each language. */
+void metrics_pool(const json_t *pools, struct buffer *out);
 
 #endif

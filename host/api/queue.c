@@ -2,10 +2,7 @@
 
 #include "api/server.h"
 #include "base/cleanup.h"
-
-#include <signal.h>
-
-#define STACK_SIZE (8u << 20) /* bytes, as of the program's first thread; only what is used takes memory */
+#include "base/thread.h"
 
 static struct exchange *take(struct queue *q)
 {
@@ -37,19 +34,12 @@ static void *work(void *argument)
     return NULL;
 }
 
-/* With the lock held. Signals are for the program's first thread. */
+/* With the lock held. */
 static bool start_thread(struct queue *q)
 {
-    pthread_attr_t attributes;
-    sigset_t all, before;
+    struct error e = {0};
+    bool started = thread_start(&q->threads[q->thread_count], work, q, &e) == 0;
 
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, STACK_SIZE);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    bool started = pthread_create(&q->threads[q->thread_count], &attributes, work, q) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attributes);
     q->thread_count += started;
     return started;
 }

@@ -175,18 +175,15 @@ const char **words_of(char *const *first, const char *const *then)
 static int session_execute(struct exchange *x, struct session_user *u, struct run_request *request,
                            struct run_result *ret, struct error *e)
 {
-    char why[200];
+    const struct run_site site = session_site(u);
 
     cleanup_free const char **env = words_of(session_env(u->session), request->env);
     request->env = env;
     request->argv = (const char *const *)x->exec.argv;
     request->keep_processes = x->exec.keep;
     *ret = (struct run_result){0};
-    int result = run_on_machine(&u->machine, session_host(u->session), &x->call, session_target(u->session),
-                                request, ret, e);
-    if (result == 0 && run_last_phase(ret)->end == RUN_VM_LOST && session_ended(u->session, why, sizeof(why)))
-        snprintf(ret->note, sizeof(ret->note), "%s", why);
-    return result;
+    const struct run_request r = run_with_times(request, backend_timeout(x->server->backend));
+    return run_in(&site, &x->call, &r, ret, e);
 }
 
 /* Until now the answer could have been that there is no room. */
@@ -228,8 +225,11 @@ static json_t *run_one(struct exchange *x, struct backend *b, struct session_use
         .on_build_output = run_output_add,
         .build_context = &o.outputs[1],
     };
-    struct backend_run run = {
-        .request = &request, .call = &x->call, .on_turn = x->stream ? on_turn : NULL, .context = x};
+    struct backend_run run = {.request = &request,
+                              .call = &x->call,
+                              .owner = x->client_name,
+                              .on_turn = x->stream ? on_turn : NULL,
+                              .context = x};
     struct error e = {0};
     json_t *j = NULL;
     int result = open_stdin(x, which, &request.stdin_fd, &e);

@@ -18,6 +18,7 @@
 #define SIGNAL_ID 0          /* in the events of watch_fd: the signals' pipe; exchanges begin at 1 */
 #define TICK_MS 500          /* how often queues are looked through */
 #define MAKE_QUEUE 16        /* images and snapshots that wait to be made */
+#define MAKERS 2             /* and that are made at a time: each takes a processor */
 #define LIST_QUEUE 512       /* lists that wait to be read */
 #define SESSION_THREADS 16   /* programs and files of sessions that are worked on at a time */
 #define SESSION_QUEUE 256    /* and those that wait */
@@ -298,10 +299,16 @@ int api_serve(const struct api_options *options, const struct config *config, st
     keys_open(&s->keys);
     sessions_open(&s->sessions, options->sessions, options->client_sessions);
     s->tokens = tokens_open(options->tokens, &options->limits, e);
-    const struct backend_options how = {.workers = workers(options),
-                                        .max_waiting = (unsigned)options->queue,
-                                        .shape_max = s->limits.shape,
-                                        .wait_ms = (int64_t)options->queue_seconds * 1000};
+    const struct backend_options how = {
+        .broker = {.bounds = {.vms = {[ADMISSION_POOLED] = broker_pool_max(config),
+                                      [ADMISSION_OWN] = workers(options),
+                                      [ADMISSION_SESSION] = (unsigned)options->sessions},
+                              .waiting = (unsigned)options->queue},
+                   .shared = options->tokens != NULL,
+                   .shape_max = s->limits.shape,
+                   .makers = MAKERS,
+                   .makers_waiting = MAKE_QUEUE},
+        .wait_ms = (int64_t)options->queue_seconds * 1000};
     if (s->tokens && backend_open(&s->backend, config, &how, e) == 0 &&
         listen_open(options, fds, &count, e) == 0) {
         result = check_safety(s, fds, count, e);

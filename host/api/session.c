@@ -44,8 +44,7 @@ struct session {
 
     int wake_fd;      /* readable: look at what changed; while starting: stop */
     struct call call; /* of the request that made it; nobody can cancel it any more once the VM is there */
-    struct machine machine;
-    struct run_target target;
+    struct lease lease;
 };
 
 static void wake(struct session *s)
@@ -141,7 +140,7 @@ static int start(struct session *s, struct error *e)
         .language = s->body.language, .sources = NULL, .shape = s->body.shape, .stdin_fd = -1};
 
     s->call.cancel.fd = s->wake_fd;
-    int result = backend_session(s->server->backend, &s->call, &request, &s->machine, &s->target, e);
+    int result = backend_session(s->server->backend, &s->call, s->client, &request, &s->lease, e);
     s->call.cancel.fd = -1;
     return result;
 }
@@ -190,11 +189,11 @@ static void serve(struct session *s)
     struct mux m;
     int64_t next;
 
-    mux_open(&m, &s->machine.guest);
+    mux_open(&m, &s->lease.guest);
     while ((next = look(s, &m)) != 0) {
         if (mux_step(&m, s->wake_fd, next, &e) == 0)
             continue;
-        machine_explain(&s->machine, &e);
+        lease_explain(&s->lease, &e);
         pthread_mutex_lock(&s->all->lock);
         set_end(s, "lost", &e);
         pthread_mutex_unlock(&s->all->lock);
@@ -233,9 +232,8 @@ static void *session_thread(void *argument)
     pthread_mutex_unlock(&all->lock);
     if (result == 0)
         serve(s);
-    machine_destroy(&s->machine);
     wait_for_users(s);
-    target_done(&s->target);
+    lease_end(&s->lease);
     log_progress("session %s: %s%s%s trace_id=%s client=%s", s->id, s->end, s->why.text[0] ? ": " : "",
                  s->why.text, s->call.trace_id, s->client);
     pthread_mutex_lock(&all->lock);
@@ -295,8 +293,7 @@ static struct session *begin(struct api_server *server, const char *client, stru
     struct session *s = memory_allocate(sizeof(*s));
     pthread_t thread;
 
-    *s = (struct session){
-        .all = all, .server = server, .machine = MACHINE_NONE, .body = *body, .call = CALL(-1)};
+    *s = (struct session){.all = all, .server = server, .lease = LEASE_NONE, .body = *body, .call = CALL(-1)};
     s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     s->created = clock_realtime_ns() / 1000000000;
     snprintf(s->client, sizeof(s->client), "%s", client);
@@ -499,11 +496,11 @@ int session_enter(struct session *s, int cancel_fd, enum session_use use, struct
         close(pair[1]);
         return -1;
     }
-    ret->machine = MACHINE_NONE;
     ret->cancel = (struct cancel){cancel_fd};
-    guest_open(&ret->machine.guest, pair[0], -1, &ret->cancel);
-    ret->machine.guest.features = s->machine.guest.features; /* known since before anybody could enter */
-    snprintf(ret->machine.guest.build, sizeof(ret->machine.guest.build), "%s", s->machine.guest.build);
+    ret->life = (struct vm_life){0};
+    guest_open(&ret->guest, pair[0], -1, &ret->cancel);
+    ret->guest.features = s->lease.guest.features; /* known since before anybody could enter */
+    snprintf(ret->guest.build, sizeof(ret->guest.build), "%s", s->lease.guest.build);
     return 0;
 }
 
@@ -524,7 +521,7 @@ void session_leave(struct session_user *u)
 {
     struct session *s = u->session;
 
-    guest_close(&u->machine.guest);
+    guest_close(&u->guest);
     pthread_mutex_lock(&s->all->lock);
     forget_newcomer_locked(s, u);
     s->users--;
@@ -560,14 +557,22 @@ int session_fail(struct session *s, const struct error *e, struct refusal *r)
     return refuse_error(s->server, e, s->call.trace_id, r);
 }
 
-const struct run_target *session_target(const struct session *s)
+static void explain_session(void *user, struct error *e)
 {
-    return &s->target;
+    const struct session_user *u = user;
+    char why[200];
+
+    if (e->kind == ERROR_VM_LOST && session_ended(u->session, why, sizeof(why)))
+        snprintf(e->text, sizeof(e->text), "%s", why);
 }
 
-const struct host *session_host(const struct session *s)
+struct run_site session_site(struct session_user *u)
 {
-    return backend_host(s->server->backend);
+    return (struct run_site){.guest = &u->guest,
+                             .life = &u->life,
+                             .language = &u->session->lease.language,
+                             .explain = explain_session,
+                             .context = u};
 }
 
 char *const *session_env(const struct session *s)

@@ -17,7 +17,7 @@
 
 #include "api/body.h"
 #include "api/refusal.h"
-#include "core/run.h"
+#include "broker/lease.h"
 
 #include <jansson.h>
 #include <pthread.h>
@@ -80,7 +80,8 @@ enum session_use {
 struct session_user {
     struct session *session; /* owned reference */
     enum session_use use;
-    struct machine machine; /* of which there is only the guest */
+    struct guest guest;
+    struct vm_life life; /* for what programs say of it; of nobody's VM */
     struct cancel cancel;
 };
 
@@ -97,9 +98,8 @@ void sessions_count_terminal(struct sessions *all, int change);
 /* Sets the refusal for an error that came while the session was used; always -1. */
 int session_fail(struct session *s, const struct error *e, struct refusal *r);
 
-/* Only while the session is in use: what its VM was made from, and the settings. */
-const struct run_target *session_target(const struct session *s);
-const struct host *session_host(const struct session *s);
+/* Where programs run, for one that is in use. */
+struct run_site session_site(struct session_user *u);
 
 /* Variables of all its programs, ends with NULL; NULL: none. */
 char *const *session_env(const struct session *s);

@@ -82,7 +82,7 @@ int handle_session_execute(struct exchange *x)
 
 static int start_background(struct exchange *x, struct session_user *u)
 {
-    const struct run_target *t = session_target(u->session);
+    const struct run_site site = session_site(u);
     cleanup_free const char **env = words_of(session_env(u->session), (const char *const *)x->run.env);
     cleanup_free char *cwd = x->run.cwd && x->run.cwd[0] == '/'
                                  ? text_copy(x->run.cwd)
@@ -91,7 +91,7 @@ static int start_background(struct exchange *x, struct session_user *u)
     struct program p;
     struct error e = {0};
 
-    if (program_init(&p, &t->language, t->language.source, NULL, env, &e) < 0)
+    if (program_init(&p, site.language, site.language->source, NULL, env, &e) < 0)
         return exchange_fail(x, &e);
     if (program_command(&p, (const char *const *)x->exec.argv, &e) < 0) {
         program_done(&p);
@@ -103,7 +103,7 @@ static int start_background(struct exchange *x, struct session_user *u)
                                .uid = PROGRAM_UID,
                                .gid = PROGRAM_UID,
                                .flags = x->exec.keep ? PROTO_JOB_KEEP : 0};
-    int result = guest_start_job(&u->machine.guest, &m, &started, deadline_in_ms(START_MS), &e);
+    int result = guest_start_job(&u->guest, &m, &started, deadline_in_ms(START_MS), &e);
     program_done(&p);
     if (result < 0)
         return session_fail(u->session, &e, &x->refusal);

@@ -207,7 +207,7 @@ static int with_guest(struct exchange *x,
 
     if (session_enter(x->used_session, x->call.cancel.fd, SESSION_CALL, &u, &x->refusal) < 0)
         return -1;
-    int result = call(x, &u.machine.guest, deadline_in_ms(FILE_MS), &e);
+    int result = call(x, &u.guest, deadline_in_ms(FILE_MS), &e);
     if (result < 0 && !x->refusal.kind)
         session_fail(u.session, &e, &x->refusal);
     session_leave(&u);

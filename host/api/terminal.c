@@ -293,7 +293,7 @@ static int on_output(void *context, int channel, const void *data, size_t size, 
 static int run(struct terminal *t, struct session_user *u, struct msg_exit *ret, struct error *e)
 {
     static const char shell[] = "if [ -x /bin/bash ]; then exec /bin/bash -i; else exec /bin/sh -i; fi";
-    const struct run_target *target = session_target(u->session);
+    const struct run_site site = session_site(u);
     const char *const own[] = {"TERM=xterm-256color", NULL};
     const char *const argv[] = {"/bin/sh", "-c", t->query.command ? t->query.command : shell, NULL};
     cleanup_free const char **env =
@@ -301,7 +301,7 @@ static int run(struct terminal *t, struct session_user *u, struct msg_exit *ret,
     const struct job_io io = {.stdin_fd = -1, .on_output = on_output, .context = t, .terminal = &t->job};
     struct program p;
 
-    if (program_init(&p, &target->language, target->language.source, NULL, env, e) < 0)
+    if (program_init(&p, site.language, site.language->source, NULL, env, e) < 0)
         return -1;
     int result = program_command(&p, argv, e);
     const struct msg_exec m = {.argv = {.data = p.argv.data, .size = (uint32_t)p.argv.size},
@@ -313,7 +313,7 @@ static int run(struct terminal *t, struct session_user *u, struct msg_exit *ret,
                                .rows = t->query.rows,
                                .cols = t->query.cols};
     if (result == 0)
-        result = guest_run_job(&u->machine.guest, &m, NULL, &io, DEADLINE_NEVER, ret, e);
+        result = guest_run_job(&u->guest, &m, NULL, &io, DEADLINE_NEVER, ret, e);
     program_done(&p);
     return result;
 }

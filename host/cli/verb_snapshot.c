@@ -50,7 +50,8 @@ static json_t *describe(const struct snapshot *s)
 static int create(struct cli *cli, struct host *host, const struct snapshot_options *o, char **keys,
                   struct error *e)
 {
-    const struct target_wish wish = {o->language, o->shape, o->force ? TARGET_RESTORE_ANEW : TARGET_RESTORE};
+    const struct target_wish wish = {
+        .language = o->language, .shape = o->shape, .start = o->force ? TARGET_RESTORE_ANEW : TARGET_RESTORE};
     struct run_target target;
 
     (void)keys;

@@ -2,10 +2,10 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "base/thread.h"
 #include "core/usage.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -30,15 +30,6 @@ unsigned pool_count(const struct pool *p, const struct pool_target *t, enum pool
     return count;
 }
 
-unsigned pool_count_waiters(const struct pool_target *t)
-{
-    unsigned count = 0;
-
-    for (const struct pool_waiter *w = t->waiters; w; w = w->next)
-        count++;
-    return count;
-}
-
 /* ---- VMs that become ready, and those who wait for them ------------------------------------------ */
 
 /* Both what the guest says and the end of the VMM wake the watcher. */
@@ -60,33 +51,22 @@ static void unwatch(struct pool *p, const struct pool_vm *vm)
         epoll_ctl(p->watch_fd, EPOLL_CTL_DEL, vm->machine.guest.vmm_pidfd, NULL);
 }
 
-static void take_waiter(struct pool *p, struct pool_target *t, struct pool_waiter *w)
+/* The first of the line, which it leaves: it has been served. */
+static struct pool_waiter *serve_first(struct pool_target *t)
 {
-    struct pool_waiter **place = &t->waiters;
+    struct waiter *first = t->line.first;
 
-    while (*place != w)
-        place = &(*place)->next;
-    *place = w->next;
-    p->waiting--;
-}
-
-static void wake(struct pool_waiter *w)
-{
-    w->done = true;
-    if (eventfd_write(w->fd, 1) < 0)
-        abort(); /* an eventfd that nobody wrote to takes this, unless the program is broken */
+    waiter_serve(&t->line, first);
+    return (struct pool_waiter *)first; /* of which it is the first member; it runs when the lock is free */
 }
 
 void pool_offer(struct pool *p, struct pool_vm *vm)
 {
     struct pool_target *t = vm->target;
-    struct pool_waiter *w = t->waiters;
 
-    if (w) {
-        take_waiter(p, t, w);
+    if (t->line.first) {
         vm->state = POOL_TAKEN;
-        w->given = vm;
-        wake(w);
+        serve_first(t)->given = vm;
         return;
     }
     vm->state = POOL_READY;
@@ -109,12 +89,9 @@ void pool_doom(struct pool *p, struct pool_vm *vm, const char *why, const char *
 
 void pool_refuse(struct pool *p, struct pool_target *t, const struct error *e)
 {
-    while (t->waiters) {
-        struct pool_waiter *w = t->waiters;
-        take_waiter(p, t, w);
-        w->error = *e;
-        wake(w);
-    }
+    (void)p;
+    while (t->line.first)
+        serve_first(t)->error = *e;
 }
 
 /* The oldest, so that none gets old. */
@@ -151,18 +128,6 @@ static int refuse_at_once(const struct pool *p, struct pool_target *t, struct er
     return 0;
 }
 
-static void enqueue(struct pool *p, struct pool_target *t, struct pool_waiter *w, bool in_front)
-{
-    struct pool_waiter **place = &t->waiters;
-
-    while (*place && !in_front)
-        place = &(*place)->next;
-    w->next = *place;
-    *place = w;
-    p->waiting++;
-    pthread_cond_signal(&p->work);
-}
-
 static int too_late(const struct pool *p, const struct pool_target *t, struct error *e)
 {
     return error_set(e, ERROR_BUSY, "no VM became free in time%s",
@@ -175,31 +140,20 @@ static int too_late(const struct pool *p, const struct pool_target *t, struct er
 static int wait_turn(struct pool *p, struct pool_target *t, bool in_front, int64_t deadline,
                      const struct cancel *cancel, struct pool_vm **ret, struct error *e)
 {
-    cleanup_fd int fd = eventfd(0, EFD_CLOEXEC);
-    struct pool_waiter w = {.fd = fd};
+    struct pool_waiter w = {.given = NULL};
 
-    if (fd < 0)
-        return error_errno(e, "eventfd");
-    enqueue(p, t, &w, in_front);
-    pthread_mutex_unlock(&p->lock);
-    int n = deadline_wait_fd(fd, POLLIN, deadline, cancel, e);
-    pthread_mutex_lock(&p->lock);
-    if (!w.done)
-        take_waiter(p, t, &w);
-    if (n < 0) {
-        if (w.given)
-            pool_offer(p, w.given);
-        return -1;
-    }
-    if (w.given) {
-        *ret = w.given;
-        return 0;
-    }
-    if (w.done) {
+    p->waiting++;
+    pthread_cond_signal(&p->work);
+    int n = waiter_wait(&t->line, &w.waiter, in_front, &p->lock, deadline, cancel, e);
+    p->waiting--;
+    if (n < 0 && w.given)
+        pool_offer(p, w.given);
+    if (n <= 0)
+        return n < 0 ? -1 : too_late(p, t, e);
+    *ret = w.given;
+    if (!w.given)
         *e = w.error;
-        return -1;
-    }
-    return too_late(p, t, e);
+    return w.given ? 0 : -1;
 }
 
 /* A VM that is the caller's, but may have died. */
@@ -208,7 +162,7 @@ static int acquire(struct pool *p, struct pool_target *t, bool in_front, int64_t
 {
     if (p->closing)
         return error_set(e, ERROR_CANCELLED, "the pool was closed");
-    if ((in_front || !t->waiters) && (*ret = take_ready(p, t)))
+    if ((in_front || !t->line.first) && (*ret = take_ready(p, t)))
         return 0;
     if (refuse_at_once(p, t, e) < 0)
         return -1;
@@ -320,26 +274,14 @@ static struct pool_options complete(const struct pool_options *given, const stru
     return o;
 }
 
-int pool_thread(pthread_t *ret, void *(*run)(void *), void *context, struct error *e)
-{
-    sigset_t all, before;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(ret, NULL, run, context);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    errno = failed;
-    return failed ? error_errno(e, "cannot start a thread") : 0;
-}
-
 static int start_threads(struct pool *p, struct error *e)
 {
-    if (pool_thread(&p->watcher, pool_watch, p, e) < 0)
+    if (thread_start(&p->watcher, pool_watch, p, e) < 0)
         return -1;
     p->watched = true;
     for (unsigned i = 0; i < p->options.keepers; i++) {
         p->keepers[i].pool = p;
-        if (pool_thread(&p->keepers[i].thread, pool_keep, &p->keepers[i], e) < 0)
+        if (thread_start(&p->keepers[i].thread, pool_keep, &p->keepers[i], e) < 0)
             return -1;
         p->keeper_count++;
     }
@@ -415,7 +357,7 @@ void pool_close(struct pool *p)
         if (p->vms[i]->state == POOL_READY)
             pool_doom(p, p->vms[i], "pool closed", NULL);
     if (p->stop_fd >= 0 && eventfd_write(p->stop_fd, 1) < 0)
-        abort(); /* see wake() */
+        abort(); /* see waiter_serve() */
     pthread_cond_broadcast(&p->work);
     pthread_mutex_unlock(&p->lock);
     if (p->watched)
@@ -509,7 +451,7 @@ static void count(const struct pool *p, const struct pool_target *t, struct pool
     ret->warming = pool_count(p, t, POOL_WARMING);
     ret->taken = pool_count(p, t, POOL_TAKEN);
     ret->ending = pool_count(p, t, POOL_DOOMED) + pool_count(p, t, POOL_ENDING);
-    ret->waiting = pool_count_waiters(t);
+    ret->waiting = t->line.count;
     ret->template_size = t->template ? template_size(t->template) : 0;
     ret->retry_ms = t->retry_at && retry > 0 ? retry / 1000000 + 1 : 0;
     ret->memory_bound = p->memory_bound;

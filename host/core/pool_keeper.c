@@ -58,7 +58,7 @@ static unsigned postponed(const struct pool *p, const struct pool_target *t, int
 {
     unsigned count = 0;
 
-    if (t->waiters || pool_count(p, t, POOL_READY) == 0)
+    if (t->line.first || pool_count(p, t, POOL_READY) == 0)
         return 0;
     for (unsigned i = 0; i < p->vm_count; i++) {
         const struct pool_vm *vm = p->vms[i];
@@ -74,7 +74,7 @@ static unsigned postponed(const struct pool *p, const struct pool_target *t, int
 static bool wants(const struct pool *p, const struct pool_target *t, int64_t now, bool *ret_waited_for,
                   int64_t *wake)
 {
-    unsigned waiters = pool_count_waiters(t), warming = pool_count(p, t, POOL_WARMING);
+    unsigned waiters = t->line.count, warming = pool_count(p, t, POOL_WARMING);
 
     *ret_waited_for = waiters > warming;
     return (waiters > t->size ? waiters : t->size) >
@@ -239,7 +239,7 @@ static void restore(struct pool_keeper *k, struct pool_target *t)
     *vm = (struct pool_vm){.machine = MACHINE_NONE, .target = t, .state = POOL_WARMING, .id = ++p->last_id};
     p->vms[p->vm_count++] = vm;
     t->filled = vm->id;
-    bool to_warm = !t->waiters && !t->unwarmed && t->run.snapshot.primed_job == 0, late = false;
+    bool to_warm = !t->line.first && !t->unwarmed && t->run.snapshot.primed_job == 0, late = false;
     pthread_mutex_unlock(&p->lock);
     int result =
         target_load(&vm->machine, p->host, &p->call, &t->run, template ? template_files(template) : NULL, &e);

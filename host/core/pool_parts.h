@@ -2,6 +2,7 @@
 #ifndef CAPSID_POOL_PARTS_H
 #define CAPSID_POOL_PARTS_H
 
+#include "base/waiter.h"
 #include "core/pool.h"
 #include "core/template.h"
 
@@ -31,11 +32,9 @@ struct pool_vm {
 
 /* Someone in pool_take(), on the stack there. */
 struct pool_waiter {
-    int fd; /* an eventfd, readable once done */
-    bool done;
+    struct waiter waiter;
     struct pool_vm *given; /* or error says why not */
     struct error error;
-    struct pool_waiter *next;
 };
 
 struct pool_target {
@@ -43,9 +42,9 @@ struct pool_target {
     struct template *template; /* NULL once retired */
     unsigned size;
     bool retired;
-    struct pool_waiter *waiters; /* the first is next */
-    uint64_t filled;             /* when its last restore began, in restores of the pool */
-    unsigned failed;             /* restores in a row */
+    struct waiter_line line; /* of struct pool_waiter */
+    uint64_t filled;         /* when its last restore began, in restores of the pool */
+    unsigned failed;         /* restores in a row */
     int64_t retry_at;
     bool unwarmed; /* the last one took too long to be warmed, so the next is given out as restored */
     struct pool_stats counts; /* those that only grow, and failure */
@@ -84,7 +83,6 @@ struct pool {
 
 /* With the lock held: counts the VMs of a target (NULL: of all) in that state. */
 unsigned pool_count(const struct pool *p, const struct pool_target *t, enum pool_vm_state state);
-unsigned pool_count_waiters(const struct pool_target *t);
 
 /* With the lock held: a VM has become usable; it goes to who waits, or is kept. */
 void pool_offer(struct pool *p, struct pool_vm *vm);
@@ -100,8 +98,5 @@ void pool_refuse(struct pool *p, struct pool_target *t, const struct error *e);
 
 void *pool_keep(void *keeper);
 void *pool_watch(void *pool);
-
-/* Starts a thread that gets no signals; their handlers belong to the program's first thread. */
-int pool_thread(pthread_t *ret, void *(*run)(void *), void *context, struct error *e);
 
 #endif

@@ -77,8 +77,8 @@ int run_phase_of(struct run_phase *ret, const struct msg_exit *m, struct error *
 
 /* A run, once it is known what and where. */
 struct task {
-    struct machine *machine;
-    struct guest *guest; /* the machine's */
+    const struct run_site *site;
+    struct guest *guest; /* the site's */
     const struct run_request *request;
     const struct language *language;
     struct program program;
@@ -158,7 +158,7 @@ static int conclude(struct task *t, struct run_phase *phase, int result, const s
         return 0;
     }
     if (why->kind == ERROR_VM_LOST) {
-        machine_explain(t->machine, why);
+        t->site->explain(t->site->context, why);
         phase->end = RUN_VM_LOST;
         phase->exit_code = RUN_EXIT_ERROR;
         snprintf(t->result->note, sizeof(t->result->note), "%.255s", why->text);
@@ -354,10 +354,9 @@ static char *find_entry(const struct run_request *r, const struct language *l, s
 
 /* ---- the steps of a run ---------------------------------------------------------------------- */
 
-int run_find_language(struct language *ret, const struct host *host, const struct run_request *r,
-                      struct error *e)
+int run_find_language(struct language *ret, const char *data, const struct run_request *r, struct error *e)
 {
-    return find_language(ret, host->config.data, r, e);
+    return find_language(ret, data, r, e);
 }
 
 /* What became of the run, and so of the VM. */
@@ -401,34 +400,57 @@ static int prepare_program(struct program *ret, const struct language *l, const 
     return -1;
 }
 
-int run_on_machine(struct machine *m, const struct host *host, const struct call *call,
-                   const struct run_target *target, const struct run_request *request, struct run_result *ret,
-                   struct error *e)
+int run_in(const struct run_site *site, const struct call *call, const struct run_request *request,
+           struct run_result *ret, struct error *e)
 {
-    struct run_request r = *request;
-    struct task t = {.machine = m,
-                     .guest = &m->guest,
-                     .request = &r,
-                     .language = &target->language,
-                     .primed_job = target->snapshot.primed_job,
+    struct task t = {.site = site,
+                     .guest = site->guest,
+                     .request = request,
+                     .language = site->language,
+                     .primed_job = site->primed_job,
                      .result = ret};
     int64_t start = clock_monotonic_ns();
     int result = -1;
 
-    snprintf(m->life.trace_id, sizeof(m->life.trace_id), "%s", call->trace_id);
-    if (r.timeout == 0)
-        r.timeout = host->config.timeout;
-    if (r.build_timeout == 0)
-        r.build_timeout = r.timeout;
-    t.entry = find_entry(&r, t.language, e);
+    snprintf(site->life->trace_id, sizeof(site->life->trace_id), "%s", call->trace_id);
+    t.entry = find_entry(request, t.language, e);
     if (t.entry)
-        result = prepare_program(&t.program, t.language, t.entry, &r, e);
+        result = prepare_program(&t.program, t.language, t.entry, request, e);
     if (result == 0)
         result = run_phases(&t, e);
-    tell_job(&m->life, ret, start, result < 0 ? e : NULL);
+    tell_job(site->life, ret, start, result < 0 ? e : NULL);
     program_done(&t.program);
     free(t.entry);
     return result;
+}
+
+static void explain_machine(void *machine, struct error *e)
+{
+    machine_explain(machine, e);
+}
+
+int run_on_machine(struct machine *m, const struct host *host, const struct call *call,
+                   const struct run_target *target, const struct run_request *request, struct run_result *ret,
+                   struct error *e)
+{
+    const struct run_site site = {.guest = &m->guest,
+                                  .life = &m->life,
+                                  .language = &target->language,
+                                  .primed_job = target->snapshot.primed_job,
+                                  .explain = explain_machine,
+                                  .context = m};
+    const struct run_request r = run_with_times(request, host->config.timeout);
+
+    return run_in(&site, call, &r, ret, e);
+}
+
+struct run_request run_with_times(const struct run_request *request, uint64_t timeout)
+{
+    struct run_request r = *request;
+
+    r.timeout = r.timeout ? r.timeout : timeout;
+    r.build_timeout = r.build_timeout ? r.build_timeout : r.timeout;
+    return r;
 }
 
 int run_check(const struct run_request *r, const struct language *l, struct error *e)
@@ -461,7 +483,8 @@ void run_log(const struct run_result *r, const struct call *call, const char *la
 static int load_and_run(struct host *host, const struct call *call, const char *language,
                         const struct run_request *r, struct run_result *ret, struct error *e)
 {
-    const struct target_wish wish = {language, r->shape, r->cold ? TARGET_BOOT : TARGET_RESTORE};
+    const struct target_wish wish = {
+        .language = language, .shape = r->shape, .start = r->cold ? TARGET_BOOT : TARGET_RESTORE};
     struct run_target target = {0};
     struct machine m;
 
@@ -480,7 +503,7 @@ int run_program(struct host *host, const struct call *call, const struct run_req
     struct language l;
 
     *ret = (struct run_result){0};
-    if (find_language(&l, host->config.data, request, e) < 0)
+    if (run_find_language(&l, host->config.data, request, e) < 0)
         return -1;
     int result = run_check(request, &l, e);
     if (result == 0)

@@ -103,16 +103,34 @@ int run_program(struct host *host, const struct call *call, const struct run_req
  * by several threads.
  */
 
-/* The language that a request asks for, by its name or by the main file's extension. */
-int run_find_language(struct language *ret, const struct host *host, const struct run_request *r,
-                      struct error *e);
+/* The language that a request asks for, by its name or by the main file's extension. data: where definitions are. */
+int run_find_language(struct language *ret, const char *data, const struct run_request *r, struct error *e);
 
 /* Fails when a request names no main file, or one that is not there, or has more arguments or variables than a program can
  * be given. */
 int run_check(const struct run_request *r, const struct language *l, struct error *e);
 
-/* Runs the program of the request; the machine can only be destroyed afterwards. *ret was {0}, and load_ns is the caller's to
- * fill in. */
+/* Where a program runs: a guest that has answered, of this process or of another (broker/lease.h). All borrowed. */
+struct run_site {
+    struct guest *guest;
+    struct vm_life *life;
+    const struct language *language;
+    uint32_t primed_job;                             /* the waiting interpreter; 0: there is none */
+    void (*explain)(void *context, struct error *e); /* says in *e what became of a VM that is lost */
+    void *context;
+};
+
+/* The request with the times that it leaves open: the program's, as given, and for the build phase the program's. */
+struct run_request run_with_times(const struct run_request *request, uint64_t timeout);
+
+/*
+ * Runs the program of the request, whose times are set; the VM can only be destroyed afterwards. *ret was {0}, and load_ns is
+ * the caller's to fill in.
+ */
+int run_in(const struct run_site *site, const struct call *call, const struct run_request *request,
+           struct run_result *ret, struct error *e);
+
+/* The same on a machine of this process. */
 int run_on_machine(struct machine *m, const struct host *host, const struct call *call,
                    const struct run_target *target, const struct run_request *request, struct run_result *ret,
                    struct error *e);

@@ -499,6 +499,21 @@ int snapshot_ensure(struct snapshot *ret, struct host *host, const struct call *
     return result;
 }
 
+int snapshot_lookup(struct snapshot *ret, const struct host *host, const struct language *l,
+                    const struct image *image, const struct machine_spec *spec, struct error *e)
+{
+    json_t *inputs = inputs_collect(host, l, image, spec, e);
+    char key[DIGEST_HEX_SIZE];
+
+    if (!inputs)
+        return -1;
+    manifest_key(inputs, key);
+    json_decref(inputs);
+    int found = find_snapshot(ret, host, key, e);
+    return found ? (found < 0 ? -1 : 0)
+                 : error_set(e, ERROR_NOT_MADE, "the snapshot of %s is not there", l->name);
+}
+
 /* ---- lists -------------------------------------------------------------------------------------- */
 
 static int is_key(const struct dirent *d)

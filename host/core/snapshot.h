@@ -48,6 +48,10 @@ int snapshot_ensure(struct snapshot *ret, struct host *host, const struct call *
                     const struct language *l, const struct image *image, const struct machine_spec *spec,
                     bool force, bool *ret_made, struct error *e);
 
+/* The same when it is there; ERROR_NOT_MADE: it is not. */
+int snapshot_lookup(struct snapshot *ret, const struct host *host, const struct language *l,
+                    const struct image *image, const struct machine_spec *spec, struct error *e);
+
 /* What the manifest says is the SHA-256 of a file of the snapshot, one of manifest_files. */
 int snapshot_read_digest(const struct snapshot *snapshot, const char *file, char ret[static DIGEST_HEX_SIZE],
                          struct error *e);

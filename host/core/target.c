@@ -1,5 +1,13 @@
 #include "core/target.h"
 
+static int check_image(const struct run_target *t, const struct host *host, struct error *e)
+{
+    int current = image_is_current(&host->config, &host->home, &t->language, e);
+
+    return current != 0 ? (current < 0 ? -1 : 0)
+                        : error_set(e, ERROR_NOT_MADE, "the image of %s is not there", t->language.name);
+}
+
 /* With the accelerator as it is now. */
 static int open_once(struct run_target *t, struct host *host, const struct call *call,
                      const struct target_wish *wish, struct error *e)
@@ -8,12 +16,16 @@ static int open_once(struct run_target *t, struct host *host, const struct call 
     if (host_accelerator(host, &t->spec.accelerator, e) < 0 ||
         language_find(&t->language, host->config.data, wish->language, e) < 0)
         return -1;
-    int result = image_ensure(&t->image, &host->config, &host->home, &t->language, false, &call->cancel, e);
+    int result = wish->make_nothing ? check_image(t, host, e) : 0;
+    if (result == 0)
+        result = image_ensure(&t->image, &host->config, &host->home, &t->language, false, &call->cancel, e);
     t->spec.language = t->language.name;
     t->spec.image = t->image.path;
     t->spec.shape =
         shape_or(shape_or(wish->shape, t->language.shape), (struct vm_shape){.disk_mib = t->image.disk_mib});
-    if (result == 0 && wish->start != TARGET_BOOT)
+    if (result == 0 && wish->make_nothing && wish->start != TARGET_BOOT)
+        result = snapshot_lookup(&t->snapshot, host, &t->language, &t->image, &t->spec, e);
+    else if (result == 0 && wish->start != TARGET_BOOT)
         result = snapshot_ensure(&t->snapshot, host, call, &t->language, &t->image, &t->spec,
                                  wish->start == TARGET_RESTORE_ANEW, &t->made, e);
     t->spec.snapshot = t->snapshot.key;
@@ -42,13 +54,28 @@ int target_open(struct run_target *ret, struct host *host, const struct call *ca
     return result;
 }
 
-static int load_first(struct machine *m, struct host *host, const struct call *call,
-                      const struct run_target *t, struct error *e)
+static int load_once(struct machine *m, struct host *host, const struct call *call,
+                     const struct run_target *t, struct error *e)
 {
     if (target_load(m, host, call, t, NULL, e) == 0)
         return 0;
     snapshot_explain(&t->snapshot, e);
     return -1;
+}
+
+int target_load_first(struct run_target *t, struct machine *ret_machine, struct host *host,
+                      const struct call *call, const struct target_wish *wish, struct error *e)
+{
+    int result = load_once(ret_machine, host, call, t, e);
+
+    if (result < 0 && again(t, host, e)) {
+        result = open_once(t, host, call, wish, e);
+        if (result == 0)
+            result = load_once(ret_machine, host, call, t, e);
+    }
+    if (result < 0)
+        target_done(t);
+    return result;
 }
 
 int target_open_and_load(struct run_target *ret, struct machine *ret_machine, struct host *host,
@@ -57,15 +84,7 @@ int target_open_and_load(struct run_target *ret, struct machine *ret_machine, st
     *ret_machine = MACHINE_NONE;
     if (target_open(ret, host, call, wish, e) < 0)
         return -1;
-    int result = load_first(ret_machine, host, call, ret, e);
-    if (result < 0 && again(ret, host, e)) {
-        result = target_open(ret, host, call, wish, e);
-        if (result == 0)
-            result = load_first(ret_machine, host, call, ret, e);
-    }
-    if (result < 0)
-        target_done(ret);
-    return result;
+    return target_load_first(ret, ret_machine, host, call, wish, e);
 }
 
 void target_done(struct run_target *t)

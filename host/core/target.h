@@ -28,14 +28,19 @@ struct target_wish {
     const char *language;  /* a name or an alias; borrowed */
     struct vm_shape shape; /* what is 0 is as language and image say */
     enum target_start start;
+    bool make_nothing; /* image and snapshot must be there: ERROR_NOT_MADE */
 };
 
 /* Makes image and snapshot where they are missing. */
 int target_open(struct run_target *ret, struct host *host, const struct call *call,
                 const struct target_wish *wish, struct error *e);
 
-/* The same, and a VM of it. Where KVM turns out not to run guests, both begin anew without it. The caller destroys the machine
- * before it closes the target. */
+/* The first VM of a target that was opened so. Where KVM turns out not to run guests, the target is opened anew without it. The
+ * caller destroys the machine before it closes the target; after a failure the target is closed. */
+int target_load_first(struct run_target *t, struct machine *ret_machine, struct host *host,
+                      const struct call *call, const struct target_wish *wish, struct error *e);
+
+/* Both. */
 int target_open_and_load(struct run_target *ret, struct machine *ret_machine, struct host *host,
                          const struct call *call, const struct target_wish *wish, struct error *e);
 

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 /* Adds the values, in kB, of the lines of path that begin with one of the names; false: it cannot be read. */
@@ -32,6 +33,18 @@ uint64_t usage_memory_available(void)
     return sum_kib("/proc/meminfo", (const char *const[]){"MemAvailable:", NULL}, &bytes) && bytes
                ? bytes
                : UINT64_MAX;
+}
+
+uint64_t usage_memory_total(void)
+{
+    return (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+uint64_t usage_disk_available(const char *path)
+{
+    struct statvfs v;
+
+    return statvfs(path, &v) == 0 ? (uint64_t)v.f_bavail * v.f_frsize : 0;
 }
 
 uint64_t usage_anonymous(pid_t pid)

@@ -8,6 +8,10 @@
 /* Bytes that a new process can have without swapping: MemAvailable of /proc/meminfo. UINT64_MAX: unknown. */
 uint64_t usage_memory_available(void);
 
+/* Bytes of memory that this machine has, and bytes of the filesystem of a path that are free for this user (0: there is no such path). */
+uint64_t usage_memory_total(void);
+uint64_t usage_disk_available(const char *path);
+
 /* Bytes that only this process has: resident anonymous memory. Cheap, from counters that the kernel keeps. 0: it is
  * gone. */
 uint64_t usage_anonymous(pid_t pid);

@@ -71,14 +71,31 @@ static void parse_done(struct parse *p)
     free(p->keep);
 }
 
+static void free_env(struct language *l)
+{
+    while (l->env_count > 0)
+        free(l->env[--l->env_count]);
+}
+
+int language_replace_env(struct language *l, const char *env, size_t size, struct error *e)
+{
+    free_env(l);
+    for (size_t at = 0; at < size; at += strlen(env + at) + 1) {
+        if (!memchr(env + at, '\0', size - at) || l->env_count == LANGUAGE_ENV_MAX)
+            return error_set(e, ERROR_GENERAL, "the variables of %s are more than %d, or cut off", l->name,
+                             LANGUAGE_ENV_MAX);
+        l->env[l->env_count++] = text_copy(env + at);
+    }
+    return 0;
+}
+
 void language_done(struct language *l)
 {
     struct parse p = {.l = *l};
 
     for (size_t i = 0; i < KEY_COUNT; i++)
         free(*field_at(&p, i));
-    for (unsigned i = 0; i < l->env_count; i++)
-        free(l->env[i]);
+    free_env(l);
     free(l->digest);
     *l = (struct language){0};
 }

@@ -55,6 +55,9 @@ struct language {
 int language_read(struct language *ret, const char *path, struct error *e);
 void language_done(struct language *l);
 
+/* Variables instead of those it has: size bytes of NAME=VALUE strings with their NULs. */
+int language_replace_env(struct language *l, const char *env, size_t size, struct error *e);
+
 /* Finds the language that is called name, or has that alias. ERROR_UNKNOWN_LANGUAGE names those there are. */
 int language_find(struct language *ret, const char *data, const char *name, struct error *e);
 

@@ -30,14 +30,13 @@ static int held[2], go[2]; /* pipes, see hold() */
 
 /* ---- doubles ------------------------------------------------------------------------------------- */
 
-int backend_session(struct backend *b, const struct call *call, const struct run_request *request,
-                    struct machine *ret, struct run_target *ret_target, struct error *e)
+int backend_session(struct backend *b, const struct call *call, const char *owner,
+                    const struct run_request *request, struct lease *ret, struct error *e)
 {
     int pair[2];
 
-    (void)b, (void)request;
-    *ret = MACHINE_NONE;
-    *ret_target = (struct run_target){0};
+    (void)b, (void)owner, (void)request;
+    *ret = LEASE_NONE;
     thread = pthread_self();
     if (vm == WAITS_FOR_CANCEL)
         return deadline_wait_fd(-1, 0, deadline_in_ms(WAIT_MS), &call->cancel, e);
@@ -52,12 +51,6 @@ int backend_session(struct backend *b, const struct call *call, const struct run
     if (vm == STARTS_AND_DIES)
         close_fd(&peer);
     return 0;
-}
-
-const struct host *backend_host(const struct backend *b)
-{
-    (void)b;
-    return NULL;
 }
 
 int refuse_error(struct api_server *s, const struct error *e, const char *trace_id, struct refusal *r)
@@ -175,7 +168,7 @@ static uint32_t expect_all_served(void)
     uint32_t stream = 0;
 
     for (unsigned i = 0; i < SESSION_USERS_MAX; i++) {
-        put(users[i].machine.guest.fd, MSG_PING, 1);
+        put(users[i].guest.fd, MSG_PING, 1);
         stream = take(peer, MSG_PING, WAIT_MS);
         ck_assert_msg(stream != 0, "user %u is not served", i);
     }
@@ -271,7 +264,7 @@ END_TEST
 /* Stops the session's thread after it has seen what happened to the users, and before it looks who is new. */
 static void hold_between(uint32_t stream)
 {
-    const int fd = users[SESSION_USERS_MAX - 1].machine.guest.fd;
+    const int fd = users[SESSION_USERS_MAX - 1].guest.fd;
 
     for (int i = 0; i < 100; i++) {
         pthread_mutex_lock(&all->lock);
@@ -343,7 +336,7 @@ START_TEST(users_of_a_lost_session_are_told)
     expect_all_served();
     close_fd(&peer);
     for (unsigned i = 0; i < SESSION_USERS_MAX; i++) {
-        struct pollfd p = {.fd = users[i].machine.guest.fd, .events = POLLIN};
+        struct pollfd p = {.fd = users[i].guest.fd, .events = POLLIN};
         char byte;
         ck_assert_int_eq(poll(&p, 1, WAIT_MS), 1);
         ck_assert_int_eq(recv(p.fd, &byte, 1, 0), 0);

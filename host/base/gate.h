@@ -2,20 +2,18 @@
  * gate: so many may be inside at a time; the others wait in a line, first come first served, until their deadline,
  * their cancel, or for ever behind a bound of those who wait.
  */
-#ifndef CAPSID_API_GATE_H
-#define CAPSID_API_GATE_H
+#ifndef CAPSID_GATE_H
+#define CAPSID_GATE_H
 
-#include "base/deadline.h"
+#include "base/waiter.h"
 
 #include <pthread.h>
-
-struct gate_waiter;
 
 struct gate {
     pthread_mutex_t lock;
     unsigned places, busy;
-    unsigned waiting, max_waiting;
-    struct gate_waiter *first;
+    struct waiter_line line;
+    unsigned max_waiting;
     const char *what; /* what is waited for, for messages; lives as long */
 };
 

@@ -1,6 +1,6 @@
-#include "api/warm.h"
+#include "broker/warm.h"
 
-#include "api/gate.h"
+#include "base/gate.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 

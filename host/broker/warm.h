@@ -5,8 +5,8 @@
  * A language's image and snapshot are made by one thread at a time; other languages do not wait for that. Once a
  * second at most it is looked whether they are still the current ones; a new snapshot replaces the old one in the pool.
  */
-#ifndef CAPSID_API_WARM_H
-#define CAPSID_API_WARM_H
+#ifndef CAPSID_WARM_H
+#define CAPSID_WARM_H
 
 #include "core/pool.h"
 

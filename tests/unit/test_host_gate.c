@@ -1,6 +1,6 @@
-/* api/gate: order, bound, deadline and cancel of those who wait. */
+/* base/gate: order, bound, deadline and cancel of those who wait. */
 /* also: threads */
-#include "api/gate.h"
+#include "base/gate.h"
 
 #include "unit.h"
 
@@ -24,7 +24,7 @@ struct guest_of {
 static unsigned waiting(struct gate *g)
 {
     pthread_mutex_lock(&g->lock);
-    unsigned count = g->waiting;
+    unsigned count = g->line.count;
     pthread_mutex_unlock(&g->lock);
     return count;
 }
@@ -113,7 +113,7 @@ END_TEST
 
 int main(void)
 {
-    struct unit u = unit_begin("api_gate");
+    struct unit u = unit_begin("gate");
 
     unit_add(&u, first_come_first_served);
     unit_add(&u, who_gives_up_leaves_the_line);

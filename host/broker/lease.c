@@ -1,0 +1,200 @@
+#include "broker/lease.h"
+
+#include "base/cleanup.h"
+#include "base/file.h"
+
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define JSON_MAX (64u << 20) /* bytes of an answer */
+#define WORDS_MS 5000        /* for what became of a VM: the broker only looks */
+#define HAND_OVER_MS                                                                                         \
+    60000 /* beyond what the wish allows to wait; the broker has deadlines of its own for all it does */
+
+/* The broker's end goes over the line; ours is returned, or -1. */
+static int ask(int line_fd, const struct line_request *r, struct error *e)
+{
+    int pair[2];
+
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+        error_errno(e, "socketpair");
+        e->kind = ERROR_BUSY; /* no file descriptors are left; later there may be */
+        return -1;
+    }
+    int result = line_send_request(line_fd, r, pair[1], e);
+    close_fd(&pair[1]);
+    if (result < 0)
+        close_fd(&pair[0]);
+    return result < 0 ? -1 : pair[0];
+}
+
+static struct line_request request_of(enum line_kind kind, const struct call *call,
+                                      const struct lease_wish *w, bool force)
+{
+    struct line_request r = {.kind = kind,
+                             .start = w->start,
+                             .shape = w->shape,
+                             .wait_ms = w->wait_ms,
+                             .session = w->session,
+                             .force = force};
+
+    snprintf(r.language, sizeof(r.language), "%s", w->language ? w->language : "");
+    snprintf(r.owner, sizeof(r.owner), "%s", w->owner ? w->owner : "");
+    snprintf(r.trace_id, sizeof(r.trace_id), "%s", call->trace_id);
+    return r;
+}
+
+/* ---- VMs ----------------------------------------------------------------------------------------- */
+
+/* The definition, with the image's variables in place of its own. */
+static int adopt_language(struct lease *l, const char *data, const char *name, const char *env,
+                          struct error *e)
+{
+    if (language_find(&l->language, data, name, e) < 0)
+        return -1;
+    return language_replace_env(&l->language, env, l->vm.env_size, e);
+}
+
+static int adopt(struct lease *l, const struct line_reply *reply, int guest_fd, const struct call *call)
+{
+    l->vm = reply->vm;
+    l->life = reply->vm.life;
+    l->life.driver = l->vm.driver;
+    l->life.accel = l->vm.accel;
+    guest_open(&l->guest, guest_fd, -1, &call->cancel);
+    l->guest.vmm_fd = -1;
+    l->guest.features = l->vm.features;
+    memcpy(l->guest.build, l->vm.build, sizeof(l->guest.build));
+    return 0;
+}
+
+/* Until the VM is there. *ret_fd is the guest's connection. */
+static int wait_for_vm(struct lease *l, const struct call *call, const struct lease_wish *wish,
+                       struct line_reply *reply, void *env, int *ret_fd, struct error *e)
+{
+    int64_t start = clock_monotonic_ns();
+    bool turn = false;
+
+    for (;;) {
+        if (line_receive_reply(l->fd, reply, env, ret_fd, DEADLINE_NEVER, &call->cancel, e) < 0)
+            return -1;
+        if (!turn && (reply->answer == LINE_TURN || reply->answer == LINE_HAVE)) {
+            turn = true;
+            l->wait_ns = clock_monotonic_ns() - start;
+            if (wish->turn_came)
+                wish->turn_came(wish->context);
+        }
+        if (reply->answer == LINE_HAVE && *ret_fd >= 0)
+            return 0;
+        close_fd(ret_fd);
+        if (reply->answer == LINE_FAILED) {
+            *e = reply->error;
+            return -1;
+        }
+        if (reply->answer != LINE_TURN)
+            return error_set(e, ERROR_GENERAL, "the server's other part gave an answer to something else");
+    }
+}
+
+int lease_take(struct lease *ret, int line_fd, const char *data, const struct call *call,
+               const struct lease_wish *wish, struct error *e)
+{
+    const struct line_request r = request_of(LINE_VM, call, wish, false);
+    cleanup_free char *env = memory_allocate(LINE_ENV_MAX);
+    cleanup_fd int guest_fd = -1;
+    struct line_reply reply;
+
+    *ret = LEASE_NONE;
+    ret->fd = ask(line_fd, &r, e);
+    if (ret->fd < 0)
+        return -1;
+    if (wait_for_vm(ret, call, wish, &reply, env, &guest_fd, e) < 0) {
+        close_fd(&ret->fd);
+        return -1;
+    }
+    adopt(ret, &reply, take_fd(&guest_fd), call);
+    if (adopt_language(ret, data, wish->language, env, e) < 0) {
+        lease_end(ret);
+        return -1;
+    }
+    return 0;
+}
+
+void lease_explain(struct lease *l, struct error *e)
+{
+    cleanup_free char *env = memory_allocate(LINE_ENV_MAX);
+    cleanup_fd int passed = -1;
+    struct line_reply reply;
+    struct error gone = {0};
+
+    if (e->kind != ERROR_VM_LOST && e->kind != ERROR_TIMEOUT)
+        return;
+    if (line_send_note(l->fd, &(struct line_note){.explain = 1, .error = *e}, &gone) == 0 &&
+        line_receive_reply(l->fd, &reply, env, &passed, deadline_in_ms(WORDS_MS), NULL, &gone) == 0 &&
+        reply.answer == LINE_WORDS && reply.error.kind)
+        *e = reply.error;
+}
+
+static void explain(void *lease, struct error *e)
+{
+    lease_explain(lease, e);
+}
+
+struct run_site lease_site(struct lease *l)
+{
+    return (struct run_site){.guest = &l->guest,
+                             .life = &l->life,
+                             .language = &l->language,
+                             .primed_job = l->vm.primed_job,
+                             .explain = explain,
+                             .context = l};
+}
+
+void lease_end(struct lease *l)
+{
+    struct line_note note = {0};
+    struct error gone = {0};
+
+    memcpy(note.why, l->life.why, sizeof(note.why));
+    memcpy(note.detail, l->life.detail, sizeof(note.detail));
+    if (l->fd >= 0 && note.why[0])
+        line_send_note(l->fd, &note, &gone); /* who is gone needs to know nothing */
+    guest_close(&l->guest);
+    close_fd(&l->fd);
+    language_done(&l->language);
+    *l = LEASE_NONE;
+}
+
+/* ---- JSON ---------------------------------------------------------------------------------------- */
+
+static json_t *read_json(int fd, struct error *e)
+{
+    cleanup_buffer struct buffer text = {0};
+
+    if (lseek(fd, 0, SEEK_SET) < 0 || file_read_fd(fd, "the answer", JSON_MAX, &text, e) < 0)
+        return NULL;
+    json_t *j = json_loadb(text.data ? text.data : "", text.size, 0, NULL);
+    if (!j)
+        error_set(e, ERROR_GENERAL, "the server's other part gave no JSON");
+    return j;
+}
+
+json_t *lease_ask(int line_fd, const struct call *call, enum line_kind kind, const struct lease_wish *wish,
+                  bool force, struct error *e)
+{
+    const struct line_request r = request_of(kind, call, wish, force);
+    cleanup_free char *env = memory_allocate(LINE_ENV_MAX);
+    cleanup_fd int passed = -1;
+    struct line_reply reply;
+
+    cleanup_fd int lease = ask(line_fd, &r, e);
+    if (lease < 0 || line_receive_reply(lease, &reply, env, &passed, DEADLINE_NEVER, &call->cancel, e) < 0)
+        return NULL;
+    if (reply.answer == LINE_JSON && passed >= 0)
+        return read_json(passed, e);
+    *e = reply.error;
+    if (!e->kind)
+        error_set(e, ERROR_GENERAL, "the server's other part gave an answer to something else");
+    return NULL;
+}

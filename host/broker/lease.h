@@ -1,0 +1,55 @@
+/*
+ * lease: the client's end of the line (broker/line.h): what a server's faces ask the broker for. All functions may be called
+ * by any thread.
+ */
+#ifndef CAPSID_LEASE_H
+#define CAPSID_LEASE_H
+
+#include "broker/line.h"
+#include "core/run.h"
+
+#include <jansson.h>
+
+/* A VM of the broker's, for as long as it is wanted. {0} with fd -1 is none. */
+struct lease {
+    int fd; /* owned */
+    struct guest guest;
+    struct vm_life life;      /* borrows driver and accel from below */
+    struct language language; /* with the variables of its image */
+    struct line_vm vm;
+    int64_t wait_ns; /* from asking for it until the turn came */
+};
+
+#define LEASE_NONE ((struct lease){.fd = -1, .guest = {.fd = -1, .vmm_pidfd = -1, .vmm_fd = -1}})
+
+/* What is wanted; strings are borrowed. */
+struct lease_wish {
+    const char *language;
+    struct vm_shape shape;
+    enum target_start start;
+    bool session;
+    const char *owner;
+    int64_t wait_ms;
+    void (*turn_came)(void *context); /* may be NULL */
+    void *context;
+};
+
+/* data: the directory with the languages' definitions. *call outlives the lease: what it cancels is cancelled. Errors are the
+ * broker's (core/pool.h, core/admission.h). */
+int lease_take(struct lease *ret, int line_fd, const char *data, const struct call *call,
+               const struct lease_wish *wish, struct error *e);
+
+/* Where to run programs; borrows from the lease. */
+struct run_site lease_site(struct lease *l);
+
+/* Says in *e what became of a VM that is lost. */
+void lease_explain(struct lease *l, struct error *e);
+
+/* Gives it back, with what life_because() said. Accepts LEASE_NONE. */
+void lease_end(struct lease *l);
+
+/* Asks for one of the JSON answers; language and shape as the kind wants them. NULL with an error. */
+json_t *lease_ask(int line_fd, const struct call *call, enum line_kind kind, const struct lease_wish *wish,
+                  bool force, struct error *e);
+
+#endif

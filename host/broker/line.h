@@ -1,0 +1,105 @@
+/*
+ * line: what the process that reads requests of clients (HTTP, JSON, tokens) asks of the one that holds VMs, images and
+ * snapshots, the broker. The first has no rights of its own and may be taken over: so what it says is short, of fixed form,
+ * and checked whole before anything is done.
+ *
+ * There is one control socket. For each thing that is wanted, one datagram goes over it: a struct line_request, with one end
+ * of a new socket pair, the lease. The rest is said on the lease, a struct line_reply at a time; closing it cancels what is
+ * under way, or gives back what was had. All are SOCK_SEQPACKET of unix(7). Both ends are one program, so the structs are sent
+ * as they are.
+ */
+#ifndef CAPSID_LINE_H
+#define CAPSID_LINE_H
+
+#include "base/error.h"
+#include "base/shape.h"
+#include "core/admission.h"
+#include "core/call.h"
+#include "core/event.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define LINE_LANGUAGE_SIZE 65                        /* bytes of a language's name, with its NUL */
+#define LINE_WAIT_MAX_MS (7 * 86400 * INT64_C(1000)) /* far above what a server is told to let wait */
+#define LINE_ENV_MAX 65536                           /* bytes of an image's variables */
+
+/* L(NAME, whether a language is named) */
+#define LINE_KINDS(L)                                                                                        \
+    L(VM, true)       /* a VM: LINE_TURN, then LINE_VM with its guest's connection; the lease holds it */    \
+    L(IMAGE, true)    /* makes an image: LINE_JSON, as the following */                                      \
+    L(SNAPSHOT, true) /* makes a snapshot */                                                                 \
+    L(IMAGES, false)  /* lists */                                                                            \
+    L(SNAPSHOTS, false)                                                                                      \
+    L(LANGUAGES, false)                                                                                      \
+    L(LANGUAGE, true)                                                                                        \
+    L(STATE, false) /* VMs, pools, memory, as they are now */
+
+enum line_kind {
+#define L(name, language) LINE_##name,
+    LINE_KINDS(L)
+#undef L
+        LINE_KINDS_COUNT
+};
+
+struct line_request {
+    uint32_t kind;  /* enum line_kind */
+    uint32_t start; /* enum target_start */
+    struct vm_shape shape;
+    int64_t wait_ms;
+    bool
+        session; /* of VM: it serves several programs, so no interpreter waits in it, and the pool is not asked */
+    bool force; /* of IMAGE */
+    char language[LINE_LANGUAGE_SIZE];
+    char owner[ADMISSION_OWNER_SIZE];
+    char trace_id[TRACE_ID_MAX + 1];
+};
+
+enum line_answer {
+    LINE_FAILED, /* error says why; the last */
+    LINE_TURN,   /* the turn has come: from here on it does not fail for want of room */
+    LINE_HAVE,   /* of VM: vm, with the connection and env behind the struct */
+    LINE_JSON,   /* with a sealed memory file that holds it; the last */
+    LINE_WORDS,  /* of LINE_EXPLAIN: error is what became of the VM */
+};
+
+struct line_vm {
+    struct vm_life life; /* its two borrowed strings are not sent */
+    char driver[16], accel[8];
+    uint64_t features; /* as in struct guest, as the next */
+    char build[64];
+    uint32_t primed_job; /* the waiting interpreter; 0: there is none */
+    int64_t load_ns;     /* what it took until it was there */
+    uint32_t env_size;   /* bytes behind the struct: variables of its image, strings with their NULs */
+};
+
+struct line_reply {
+    uint32_t answer; /* enum line_answer */
+    struct error error;
+    struct line_vm vm;
+};
+
+/* What the holder of a VM says before it closes the lease. */
+struct line_note {
+    uint32_t explain; /* 1: asks for LINE_WORDS; 0: says why it gives the VM back */
+    struct error error;
+    char why[24], detail[200];
+};
+
+/*
+ * Of all: -1 with an error when the other end is gone, and of those that receive when what came is not what it should be. fd is
+ * borrowed; what comes with a message is the caller's to close, -1: nothing came.
+ */
+int line_send_request(int fd, const struct line_request *r, int lease, struct error *e);
+int line_receive_request(int fd, struct line_request *ret, int *ret_lease, struct error *e);
+int line_send_reply(int fd, const struct line_reply *r, const void *env, int passed, struct error *e);
+/* Waits until the deadline or cancel. env has room for LINE_ENV_MAX bytes. */
+int line_receive_reply(int fd, struct line_reply *ret, void *env, int *ret_passed, int64_t deadline,
+                       const struct cancel *cancel, struct error *e);
+int line_send_note(int fd, const struct line_note *n, struct error *e);
+int line_receive_note(int fd, struct line_note *ret, struct error *e);
+
+/* Whether bytes that came are a request that makes sense; pure. */
+bool line_check_request(const void *data, size_t size, struct line_request *ret);
+
+#endif

@@ -1,0 +1,65 @@
+#include "broker/state.h"
+
+static json_t *number(uint64_t n)
+{
+    return json_integer((json_int_t)n);
+}
+
+static void add_target(const struct pool_target *t, const struct pool_stats *s, void *pools)
+{
+    json_t *j = json_object();
+
+    json_object_set_new(j, "language", json_string(pool_run_target(t)->language.name));
+    json_object_set_new(j, "ready", number(s->ready));
+    json_object_set_new(j, "warming", number(s->warming));
+    json_object_set_new(j, "taken", number(s->taken));
+    json_object_set_new(j, "ending", number(s->ending));
+    json_object_set_new(j, "size", number(s->size));
+    json_object_set_new(j, "waiting", number(s->waiting));
+    json_object_set_new(j, "memory_bytes", number(s->memory));
+    json_object_set_new(j, "template_bytes", number(s->template_size));
+    json_object_set_new(j, "restored_total", number(s->restored));
+    json_object_set_new(j, "destroyed_total", number(s->destroyed));
+    json_object_set_new(j, "served_total", number(s->served));
+    json_object_set_new(j, "refused_total", number(s->refused));
+    json_object_set_new(j, "failures_total", number(s->failures));
+    json_object_set_new(j, "lost_total", number(s->lost));
+    json_object_set_new(j, "unanswered_total", number(s->unanswered));
+    json_object_set_new(j, "evicted_total", number(s->evicted));
+    if (s->retry_ms)
+        json_object_set_new(j, "failure", json_string(s->failure.text));
+    json_array_append_new(pools, j);
+}
+
+/* {"pooled": N, ...} */
+static json_t *vms_json(const unsigned vms[static ADMISSION_KINDS_COUNT])
+{
+    json_t *j = json_object();
+
+    for (enum admission_kind k = 0; k < ADMISSION_KINDS_COUNT; k++)
+        json_object_set_new(j, admission_kind_name(k), number(vms[k]));
+    return j;
+}
+
+static void add_owner(const char *name, const struct admission_use *use, void *owners)
+{
+    json_array_append_new(owners, json_pack("{s:s, s:o, s:o, s:o, s:o}", "owner", name, "vms",
+                                            vms_json(use->vms), "waiting", number(use->waiting), "memory_mib",
+                                            number(use->memory_mib), "disk_mib", number(use->disk_mib)));
+}
+
+json_t *state_json(struct pool *pool, struct admission *admission)
+{
+    struct admission_use all = admission_used(admission, NULL);
+    struct admission_bounds bounds = admission_bounds_of(admission);
+    json_t *pools = json_array(), *owners = json_array();
+
+    if (pool)
+        pool_each(pool, add_target, pools);
+    admission_each(admission, add_owner, owners);
+    return json_pack("{s:{s:o, s:o, s:o, s:o}, s:{s:o, s:o, s:o, s:o}, s:o, s:o}", "used", "vms",
+                     vms_json(all.vms), "waiting", number(all.waiting), "memory_mib", number(all.memory_mib),
+                     "disk_mib", number(all.disk_mib), "bounds", "vms", vms_json(bounds.vms), "waiting",
+                     number(bounds.waiting), "memory_mib", number(bounds.memory_mib), "disk_mib",
+                     number(bounds.disk_mib), "owners", owners, "pools", pools);
+}

@@ -1,0 +1,28 @@
+/* state: VMs, pools, owners and memory as they are at the moment, as JSON: for metrics and for people. */
+#ifndef CAPSID_STATE_H
+#define CAPSID_STATE_H
+
+#include "core/admission.h"
+#include "core/pool.h"
+
+#include <jansson.h>
+
+/* C(member of struct pool_stats, kind of metric, "what it is"), of each language; the names are those of JSON too. */
+#define STATE_POOL_COUNTS(C)                                                                                 \
+    C(size, "gauge", "VMs that are kept ready.")                                                             \
+    C(waiting, "gauge", "Programs that wait for a VM.")                                                      \
+    C(memory_bytes, "gauge", "What the VMs have for themselves.")                                            \
+    C(template_bytes, "gauge", "The snapshot in memory.")                                                    \
+    C(restored_total, "counter", "VMs that were restored.")                                                  \
+    C(destroyed_total, "counter", "VMs that were destroyed.")                                                \
+    C(served_total, "counter", "VMs that were given to programs.")                                           \
+    C(refused_total, "counter", "Programs that got no VM in time.")                                          \
+    C(failures_total, "counter", "Restores that failed.")                                                    \
+    C(lost_total, "counter", "Idle VMs that ended.")                                                         \
+    C(unanswered_total, "counter", "Idle VMs that did not answer.")                                          \
+    C(evicted_total, "counter", "Idle VMs that made room.")
+
+/* pool NULL: there is none yet. A new reference. */
+json_t *state_json(struct pool *pool, struct admission *admission);
+
+#endif
