@@ -56,7 +56,7 @@ tool-programs: $(TOOL_BIN)
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
 # What fuzzers run millions of times is optimised; of the rest half of a compiler's time would go into that.
 SAN_OPTIMIZE := -O0
-FUZZED := proto initd host/api host/base host/guest host/oci tests/fuzz
+FUZZED := proto initd host/api host/base host/guest host/oci host/service tests/fuzz
 $(FUZZED:%=$(T)/san/%/%.o): SAN_OPTIMIZE := -O1
 SAN_FLAGS = $(SANITIZE) -fsanitize=fuzzer-no-link -fno-omit-frame-pointer $(SAN_OPTIMIZE) -g
 SAN_COMPILE = $(FUZZ_CC) $(CFLAGS_ALL) $(HOST_CFLAGS) $(TEST_CFLAGS) $(CHECK_CFLAGS) $(SAN_FLAGS)
@@ -102,7 +102,7 @@ $(THREADS_BIN): $(T)/threads/%: $(T)/threads/obj/tests/unit/%.o $(THREADS_HOST:%
 	$(Q)$(CC) -fsanitize=thread $(LDFLAGS) -o $@ $^ $(HOST_LIBS) $(CHECK_LIBS)
 
 # It has doubles for what session.c needs of the rest of the server.
-$(T)/threads/test_host_api_session: $(patsubst %,$(T)/threads/obj/host/api/%.o,body fields refusal session)
+$(T)/threads/test_host_api_session: $(patsubst %,$(T)/threads/obj/host/api/%.o,body fields session)
 
 # ---- ns and tools: plain objects ------------------------------------------------------------------
 

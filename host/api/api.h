@@ -2,7 +2,7 @@
 #ifndef CAPSID_API_H
 #define CAPSID_API_H
 
-#include "api/tokens.h"
+#include "service/tokens.h"
 #include "config/config.h"
 
 struct api_options {

@@ -5,7 +5,7 @@
 #ifndef CAPSID_API_BODY_H
 #define CAPSID_API_BODY_H
 
-#include "api/refusal.h"
+#include "service/refusal.h"
 #include "base/shape.h"
 #include "core/sources.h"
 #include "messages.h"

@@ -5,7 +5,7 @@
 #ifndef CAPSID_API_FIELDS_H
 #define CAPSID_API_FIELDS_H
 
-#include "api/refusal.h"
+#include "service/refusal.h"
 #include "base/text.h"
 
 #include <stdbool.h>

@@ -7,7 +7,7 @@
 #ifndef CAPSID_API_KEYS_H
 #define CAPSID_API_KEYS_H
 
-#include "api/refusal.h"
+#include "service/refusal.h"
 #include "base/file.h"
 
 #include <pthread.h>

@@ -2,7 +2,7 @@
 #ifndef CAPSID_API_OPERATIONS_H
 #define CAPSID_API_OPERATIONS_H
 
-#include "api/refusal.h"
+#include "service/refusal.h"
 
 #include <pthread.h>
 #include <stdbool.h>

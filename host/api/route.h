@@ -2,7 +2,7 @@
 #ifndef CAPSID_API_ROUTE_H
 #define CAPSID_API_ROUTE_H
 
-#include "api/refusal.h"
+#include "service/refusal.h"
 
 #include <stdbool.h>
 #include <stddef.h>

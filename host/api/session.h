@@ -16,7 +16,7 @@
 #define CAPSID_API_SESSION_H
 
 #include "api/body.h"
-#include "api/refusal.h"
+#include "service/refusal.h"
 #include "broker/lease.h"
 
 #include <jansson.h>

@@ -7,10 +7,10 @@
  *
  * SHA256 is that of the token, in hex: who reads the file cannot use the API by it.
  */
-#ifndef CAPSID_API_TOKENS_H
-#define CAPSID_API_TOKENS_H
+#ifndef CAPSID_SERVICE_TOKENS_H
+#define CAPSID_SERVICE_TOKENS_H
 
-#include "api/refusal.h"
+#include "service/refusal.h"
 #include "base/error.h"
 #include "base/text.h"
 

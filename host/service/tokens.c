@@ -1,4 +1,4 @@
-#include "api/tokens.h"
+#include "service/tokens.h"
 
 #include "base/cleanup.h"
 #include "base/file.h"

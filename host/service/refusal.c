@@ -1,4 +1,4 @@
-#include "api/refusal.h"
+#include "service/refusal.h"
 
 #include "base/text.h"
 

@@ -3,8 +3,8 @@
  *
  * E001 to E006 are the codes that clients of older servers know; further ones stand where none of them fits.
  */
-#ifndef CAPSID_API_REFUSAL_H
-#define CAPSID_API_REFUSAL_H
+#ifndef CAPSID_SERVICE_REFUSAL_H
+#define CAPSID_SERVICE_REFUSAL_H
 
 #include <jansson.h>
 
