@@ -122,7 +122,7 @@ libclang-rt-dev    | sanitizer and fuzzer runtimes
 clang-format       | layout
 shellcheck         | shell scripts
 file               | asserts that initd is static
-mandoc             | checks the manual page
+mandoc             | checks the manual
 chromium           | drives the page of the HTTP server
 patch              | changes the source of the test kernel for a paravirtual KVM
 git                | tells which files are the project's
@@ -324,15 +324,37 @@ $(SHARE)/programs/.done: $(wildcard rootfs/programs/*)
 
 # ---- manual --------------------------------------------------------------------------------------
 
-# The list of settings is that of CONFIG_SETTINGS, with what each means and its default.
-MAN := host/man/capsid.1 $(B)/man/capsid.conf.5
+# What a verb's options are is asked of the verb, and the list of settings is that of CONFIG_SETTINGS; the pages have the rest.
+# "man -M build/man capsid-run" shows one.
+MAN_DIR := $(B)/man
+MAN := $(patsubst host/man/%.1.in,$(MAN_DIR)/man1/%.1,$(wildcard host/man/*.1.in)) $(MAN_DIR)/man5/capsid.conf.5
+MAN_HELP := $(patsubst host/man/%.1.in,$(MAN_DIR)/help/%,$(wildcard host/man/*.1.in))
 man: $(MAN)
-$(B)/man/capsid.conf.5: host/man/capsid.conf.5.in host/config/config.h
+
+# A file that is made whole, or not.
+define make_page
+@mkdir -p $(@D)
+$(Q)awk -v tables=$(MAN_DIR)/tables -f host/man/page.awk $(1) $< >$@.new && mv $@.new $@
+endef
+$(MAN_DIR)/man1/%.1: host/man/%.1.in $(MAN_DIR)/help/% host/man/page.awk
+	$(call make_page,$(MAN_DIR)/help/$*)
+$(MAN_DIR)/man5/%.5: host/man/%.5.in $(MAN_DIR)/tables/settings host/man/page.awk
+	$(call make_page,/dev/null)
+
+$(MAN_DIR)/help/capsid: $(B)/capsid
+	@mkdir -p $(@D)
+	$(Q){ $< --help && $< doctor --help; } >$@.new && mv $@.new $@
+$(MAN_DIR)/help/capsid-api: $(SHARE)/capsid-api
+	@mkdir -p $(@D)
+	$(Q)$< --help >$@.new && mv $@.new $@
+$(filter-out %/capsid %/capsid-api,$(MAN_HELP)): $(MAN_DIR)/help/capsid-%: $(B)/capsid
+	@mkdir -p $(@D)
+	$(Q)$< $(subst rootfs-,rootfs ,$*) --help >$@.new && mv $@.new $@
+$(MAN_DIR)/tables/settings: host/config/config.h
 	@mkdir -p $(@D)
 	$(Q)printf '#include "config/config.h"\n#define S(key, kind, fallback, help) @key fallback @@ help\nCONFIG_SETTINGS(S)\n' | \
 		$(CC) -E -P -Ihost - | sed -n '/^@/{s/ @\([a-z_]* \)/\n@\1/g;p}' | \
-		sed -E 's/^@([a-z_]*) (NULL|"") @@ "(.*)"$$/.It Va \1\n\3/; s/^@([a-z_]*) "(.*)" @@ "(.*)"$$/.It Va \1 Pq Li \2\n\3/' >$@.list
-	$(Q)sed -e '/^@SETTINGS@$$/{r $@.list' -e 'd}' $< >$@
+		sed -E 's/^@([a-z_]*) (NULL|"") @@ "(.*)"$$/\1\t\3/; s/^@([a-z_]*) "(.*)" @@ "(.*)"$$/\1\t\3\t\2/' >$@.new && mv $@.new $@
 
 # ---- demo ----------------------------------------------------------------------------------------
 
@@ -421,7 +443,7 @@ bench: all kernel guest-programs bench-programs
 # ---- install, clean ------------------------------------------------------------------------------
 
 install: all $(SHARE)/vmlinux man
-	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin lib/capsid/languages lib/capsid/programs share/man/man1 share/man/man5 \
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin lib/capsid/languages lib/capsid/programs share/man/man1 share/man/man5 share/doc/capsid \
 		lib/systemd/system share/bash-completion/completions share/zsh/site-functions)
 	install -m 755 $(B)/capsid $(DESTDIR)$(PREFIX)/bin/
 	install -m 755 $(SHARE_PROGRAMS) $(DESTDIR)$(PREFIX)/lib/capsid/
@@ -430,6 +452,7 @@ install: all $(SHARE)/vmlinux man
 	install -m 644 $(SHARE)/programs/* $(DESTDIR)$(PREFIX)/lib/capsid/programs/
 	install -m 644 $(filter %.1,$(MAN)) $(DESTDIR)$(PREFIX)/share/man/man1/
 	install -m 644 $(filter %.5,$(MAN)) $(DESTDIR)$(PREFIX)/share/man/man5/
+	install -m 644 proto/PROTOCOL.md $(DESTDIR)$(PREFIX)/share/doc/capsid/
 	install -m 644 host/completion/capsid.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/capsid
 	install -m 644 host/completion/_capsid $(DESTDIR)$(PREFIX)/share/zsh/site-functions/
 	install -m 644 host/api/capsid-api.service host/api/capsid-api.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/

@@ -128,6 +128,7 @@ int cli_fail(const struct error *e)
     return RUN_EXIT_ERROR; /* RUN_EXIT_TIMEOUT is a program's, whose result is no error */
 }
 
+/* An option, at least two blanks, what it is: the manual is made of this (host/man/page.awk). */
 static void print_options(const struct cli_option *options)
 {
     for (const struct cli_option *o = options; o && o->name; o++) {
@@ -137,7 +138,7 @@ static void print_options(const struct cli_option *options)
             snprintf(letter, sizeof(letter), "-%c, ", o->letter);
         snprintf(left, sizeof(left), "%s--%s%s%s", letter, o->name, o->argument ? " " : "",
                  o->argument ? o->argument : "");
-        printf("  %-26s %s\n", left, o->help);
+        printf("  %-25s  %s\n", left, o->help);
     }
 }
 
