@@ -324,7 +324,8 @@ $(SHARE)/programs/.done: $(wildcard rootfs/programs/*)
 
 # ---- manual --------------------------------------------------------------------------------------
 
-# What a verb's options are is asked of the verb, and the list of settings is that of CONFIG_SETTINGS; the pages have the rest.
+# What a verb's options are is asked of the verb, settings are those of CONFIG_SETTINGS, errors those of REFUSALS; the pages have
+# the rest.
 # "man -M build/man capsid-run" shows one.
 MAN_DIR := $(B)/man
 MAN := $(patsubst host/man/%.1.in,$(MAN_DIR)/man1/%.1,$(wildcard host/man/*.1.in)) $(MAN_DIR)/man5/capsid.conf.5
@@ -338,6 +339,7 @@ $(Q)awk -v tables=$(MAN_DIR)/tables -f host/man/page.awk $(1) $< >$@.new && mv $
 endef
 $(MAN_DIR)/man1/%.1: host/man/%.1.in $(MAN_DIR)/help/% host/man/page.awk
 	$(call make_page,$(MAN_DIR)/help/$*)
+$(MAN_DIR)/man1/capsid-api.1: $(MAN_DIR)/tables/errors
 $(MAN_DIR)/man5/%.5: host/man/%.5.in $(MAN_DIR)/tables/settings host/man/page.awk
 	$(call make_page,/dev/null)
 
@@ -350,6 +352,9 @@ $(MAN_DIR)/help/capsid-api: $(SHARE)/capsid-api
 $(filter-out %/capsid %/capsid-api,$(MAN_HELP)): $(MAN_DIR)/help/capsid-%: $(B)/capsid
 	@mkdir -p $(@D)
 	$(Q)$< $(subst rootfs-,rootfs ,$*) --help >$@.new && mv $@.new $@
+$(MAN_DIR)/tables/errors: host/service/refusal.h
+	@mkdir -p $(@D)
+	$(Q)sed -nE 's|^ *R\([A-Z_]+, ("E[0-9]+"), ([0-9]+)\) +/\* (.*[^ ]) +\*/.*|\1\t\3\tstatus \2|p' $< | tr -d '"' >$@.new && mv $@.new $@
 $(MAN_DIR)/tables/settings: host/config/config.h
 	@mkdir -p $(@D)
 	$(Q)printf '#include "config/config.h"\n#define S(key, kind, fallback, help) @key fallback @@ help\nCONFIG_SETTINGS(S)\n' | \
