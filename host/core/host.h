@@ -23,7 +23,7 @@ struct host {
     struct home home;
     const struct vm_driver *driver;
 
-    pthread_mutex_t lock; /* of what follows; a leaf */
+    pthread_mutex_t lock; /* of what follows; files are locked under it (vmm/accel.h, vmm/tsc.h) */
     struct accel_verdict verdict;
     bool accel_decided;
     unsigned kvm_given_up; /* how often */
