@@ -1,6 +1,7 @@
 #include "confine/calls.h"
 
 #include "base/cleanup.h"
+#include "confine/plan.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -32,10 +32,20 @@ static int write_file(const char *directory, const char *name, const char *text)
     return fd >= 0 && write(fd, text, size) == (ssize_t)size ? 0 : -1;
 }
 
+bool cgroup_may_pass(int code)
+{
+    static const int passing[] = {EAGAIN, ENOMEM, EMFILE, ENFILE, EBUSY, EINTR};
+
+    for (size_t i = 0; i < sizeof(passing) / sizeof(passing[0]); i++)
+        if (code == passing[i])
+            return true;
+    return false;
+}
+
 /* What cannot be opened or made is not there: 0. Unless errno says that the host is short of something: -1. */
 static int unreadable(void)
 {
-    return confine_may_pass(errno) ? -1 : 0;
+    return cgroup_may_pass(errno) ? -1 : 0;
 }
 
 /* A word of a file such as cgroup.controllers: 1 it is there, 0 it is not, -1 with errno. */
@@ -116,7 +126,7 @@ static int probe_controllers(struct confinement *c, const char *above)
             miss(c, part, "cgroup v2 has no controller %s here; cgroup v1 may hold it", name);
             continue;
         }
-        if (pass_on(c, name) < 0 && errno != EBUSY && confine_may_pass(errno))
+        if (pass_on(c, name) < 0 && errno != EBUSY && cgroup_may_pass(errno))
             return -1;
         there = has_word(c->cgroups, "cgroup.subtree_control", name);
         if (there < 0)

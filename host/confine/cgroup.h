@@ -2,10 +2,10 @@
 #ifndef CAPSID_CONFINE_CGROUP_H
 #define CAPSID_CONFINE_CGROUP_H
 
-#include "confine/confine.h"
+#include "confine/confinement.h"
 
 /* Whether errno says that the host is short of something now, and nothing about what it can do. */
-bool confine_may_pass(int code);
+bool cgroup_may_pass(int code);
 
 /* Finds where cgroups can be made and which controllers they get: c->cgroups and the have[] and reason[] of
  * CONFINE_CGROUP and the controllers. -1 with errno: nobody knows, for the host is short of something. */

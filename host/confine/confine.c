@@ -291,16 +291,6 @@ int confine_spawn(struct child *child, struct confined *ret, const struct confin
 
 /* ---- what there is --------------------------------------------------------------------------------- */
 
-bool confine_may_pass(int code)
-{
-    static const int passing[] = {EAGAIN, ENOMEM, EMFILE, ENFILE, EBUSY, EINTR};
-
-    for (size_t i = 0; i < sizeof(passing) / sizeof(passing[0]); i++)
-        if (code == passing[i])
-            return true;
-    return false;
-}
-
 /* -1 with errno, too. */
 static int rehearse(const struct confinement *c, struct error *e)
 {
@@ -327,7 +317,7 @@ static int try_parts(const struct confinement *c, struct error *e)
             deadline_pause(REHEARSAL_PAUSE_MS);
         if (rehearse(c, e) == 0)
             return 1;
-        if (!confine_may_pass(errno))
+        if (!cgroup_may_pass(errno))
             return 0;
     }
     return -1;

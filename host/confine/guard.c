@@ -3,7 +3,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "confine/confine.h"
+#include "confine/confinement.h"
 #include "confine/filter.h"
 
 #include <errno.h>

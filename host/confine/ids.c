@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "config/config.h"
 
 #include <errno.h>
 #include <fcntl.h>
