@@ -2,7 +2,8 @@
 #ifndef CAPSID_GUEST_CHANNEL_H
 #define CAPSID_GUEST_CHANNEL_H
 
-#include "guest/guest.h"
+#include "guest/connection.h"
+#include "messages.h"
 
 /* Sends a whole frame (size from a msg_X_frame(); 0 is an error: the message does not fit). */
 int channel_send(struct guest *g, const void *frame, size_t size, int64_t deadline, struct error *e);

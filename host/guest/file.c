@@ -1,5 +1,6 @@
 /* What a guest's files are and hold. */
 #include "guest/channel.h"
+#include "guest/guest.h"
 
 #include <string.h>
 

@@ -1,7 +1,8 @@
-#include "guest/channel.h"
+#include "guest/guest.h"
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "guest/channel.h"
 
 #include <ctype.h>
 #include <errno.h>

@@ -2,41 +2,14 @@
  * guest: the host's end of the protocol (proto/PROTOCOL.md) with one guest, over one connection.
  *
  * The guest is hostile: every frame from it is bounded and checked, every wait has a deadline, and whatever
- * breaks the rules ends the connection with ERROR_VM_LOST. A struct guest belongs to one thread.
+ * breaks the rules ends the connection with ERROR_VM_LOST. A struct guest (guest/connection.h) belongs to one thread.
  */
 #ifndef CAPSID_GUEST_H
 #define CAPSID_GUEST_H
 
-#include "base/deadline.h"
-#include "base/error.h"
 #include "base/text.h"
+#include "guest/connection.h"
 #include "messages.h"
-
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
-struct guest {
-    int fd;        /* owned; the connection */
-    int vmm_pidfd; /* borrowed; readable when the VMM has ended, -1: unknown */
-    int vmm_fd;    /* borrowed; readable when the VMM says something unasked, -1: it never does */
-    bool (*vmm_stopped)(int fd); /* takes what vmm_fd has: whether the VMM stopped the guest, or has ended */
-    const struct cancel *cancel; /* borrowed */
-    struct frame_reader reader;
-    uint8_t *buffer; /* owned; FRAME_MAX bytes */
-    uint32_t last_stream;
-    uint8_t state;              /* of WELCOME: PROTO_STATE_... */
-    uint64_t features;          /* of WELCOME: PROTO_FEATURE_... */
-    uint64_t init_ns, ready_ns; /* of WELCOME */
-    char build[64];             /* of WELCOME */
-    uint32_t resume;            /* stream of a RESUME under way; 0: none */
-    uint32_t ping;              /* the same of a PING */
-    unsigned late;              /* how often what had arrived was taken after a deadline */
-};
-
-/* Takes fd over and makes it non-blocking. */
-void guest_open(struct guest *g, int fd, int vmm_pidfd, const struct cancel *cancel);
-void guest_close(struct guest *g);
 
 /* HELLO and WELCOME. Also waits for a guest that is still booting. */
 int guest_hello(struct guest *g, int64_t deadline, struct error *e);

@@ -1,5 +1,6 @@
 /* One job's life on a connection: input, output, windows and the end. */
 #include "guest/channel.h"
+#include "guest/guest.h"
 
 #include "base/cleanup.h"
 #include "base/text.h"
