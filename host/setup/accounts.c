@@ -1,5 +1,5 @@
 /* Users, groups and ranges of ids. The files are changed by Debian's own tools (package passwd), which lock them. */
-#include "setup/internal.h"
+#include "setup/steps.h"
 
 #include "base/accounts.h"
 #include "base/child.h"

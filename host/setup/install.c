@@ -1,5 +1,5 @@
 /* Files that setup installs below the state directory: fetched, compared with their SHA-256, then named. */
-#include "setup/internal.h"
+#include "setup/steps.h"
 
 #include "base/child.h"
 #include "base/cleanup.h"

@@ -1,5 +1,5 @@
 /* Settings in /etc/capsid/capsid.conf. All other lines stay as they are. */
-#include "setup/internal.h"
+#include "setup/steps.h"
 
 #include "base/cleanup.h"
 #include "base/file.h"

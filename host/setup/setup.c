@@ -1,7 +1,8 @@
-#include "setup/internal.h"
+#include "setup/setup.h"
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "setup/steps.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,8 +11,6 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
-#define RECORD "setup.json"
-#define RECORD_MAX (1 << 20)
 #define STATE "state directory"
 #define UNFINISHED ".setup-unfinished" /* suffix of the state directory while it is being made */
 
@@ -20,73 +19,6 @@ static const struct step *const steps[] = {&setup_step_group,  &setup_step_user,
                                            &setup_step_kvm,    &setup_step_kernel,  &setup_step_firecracker,
                                            &setup_step_jailer, &setup_step_settings};
 #define STEP_COUNT (sizeof(steps) / sizeof(steps[0]))
-
-/* ---- what the steps share ---------------------------------------------------------------------- */
-
-char *setup_path(const struct setup *s, const char *path)
-{
-    return text_format("%s%s", s->options->root, path);
-}
-
-json_t *setup_noted(const struct setup *s, const char *step)
-{
-    return json_object_get(s->record, step);
-}
-
-int setup_make_parents(const char *path, struct error *e)
-{
-    cleanup_free char *copy = text_copy(path);
-
-    for (char *p = strchr(copy + 1, '/'); p; p = strchr(p + 1, '/')) {
-        *p = '\0';
-        if (mkdir(copy, 0755) < 0 && errno != EEXIST)
-            return error_errno(e, "cannot create directory %s", copy);
-        *p = '/';
-    }
-    return 0;
-}
-
-static int sync_directory(const char *path, struct error *e)
-{
-    cleanup_fd int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-    return fd < 0 || fsync(fd) < 0 ? error_errno(e, "cannot sync %s", path) : 0;
-}
-
-static int write_record(const struct setup *s, const char *directory, struct error *e)
-{
-    cleanup_free char *path = text_format("%s/" RECORD, directory);
-    cleanup_free char *text = json_dumps(s->record, JSON_INDENT(2) | JSON_SORT_KEYS);
-
-    return file_replace(path, directory, text, strlen(text), 0600, e) < 0 ? -1 : sync_directory(directory, e);
-}
-
-int setup_note(struct setup *s, const char *step, json_t *note, struct error *e)
-{
-    json_object_set_new(s->record, step, note);
-    return write_record(s, s->home, e);
-}
-
-static int read_record(struct setup *s, struct error *e)
-{
-    cleanup_free char *path = text_format("%s/" RECORD, s->home);
-    cleanup_buffer struct buffer text = {0};
-
-    s->record = NULL;
-    if (access(path, F_OK) < 0 && errno == ENOENT)
-        s->record = json_object();
-    else if (file_read(path, RECORD_MAX, &text, e) < 0)
-        return -1;
-    else
-        s->record = json_loads(text.data, 0, NULL);
-    if (!json_is_object(s->record)) {
-        json_decref(s->record);
-        s->record = NULL;
-        return error_set(e, ERROR_CORRUPT, "%s is corrupt; what setup made here must be removed by hand",
-                         path);
-    }
-    return 0;
-}
 
 static void tell(const struct setup *s, const char *verdict, const char *step, const char *what)
 {
@@ -126,22 +58,19 @@ static int make_state(struct setup *s, struct error *e)
         return -1;
     if (mkdir(unfinished, 0700) < 0)
         return error_errno(e, "cannot create %s", unfinished);
-    if (write_record(s, unfinished, e) < 0)
+    if (setup_write_record(s, unfinished, e) < 0)
         return -1;
     if (rename(unfinished, s->home) < 0)
         return error_errno(e, "cannot create %s", s->home);
-    return sync_directory(parent[0] ? parent : "/", e);
+    return setup_sync_directory(parent[0] ? parent : "/", e);
 }
 
 /* Directories that hold nothing are not worth keeping; images and snapshots are not setup's to remove. */
 static int remove_state(struct setup *s, struct error *e)
 {
-    cleanup_free char *record = text_format("%s/" RECORD, s->home);
-    bool made = setup_noted(s, STATE);
-
-    if (unlink(record) < 0 && errno != ENOENT)
-        return error_errno(e, "cannot remove %s", record);
-    if (!made)
+    if (setup_remove_record(s, e) < 0)
+        return -1;
+    if (!setup_noted(s, STATE))
         return 0;
     if (rmdir(s->home) == 0 || errno == ENOENT)
         tell(s, "removed", STATE, s->home);
@@ -189,7 +118,7 @@ static int open_setup(struct setup *s, const struct setup_options *o, const stru
     if (require_root(o, e) < 0)
         return -1;
     s->home = setup_path(s, o->home);
-    if (read_record(s, e) == 0)
+    if (setup_read_record(s, e) == 0)
         return 0;
     free(s->home);
     return -1;
@@ -263,7 +192,7 @@ static int undo_step(struct setup *s, const struct step *step, struct error *e)
         return error_wrap(e, "%s", step->name);
     tell(s, undone ? "removed" : "kept", step->name, what.data ? what.data : "");
     json_object_del(s->record, step->name);
-    return write_record(s, s->home, e);
+    return setup_write_record(s, s->home, e);
 }
 
 static int undo_all(struct setup *s, struct error *e)

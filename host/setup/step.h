@@ -1,10 +1,13 @@
-/* internal: what the steps of setup share. Private to setup/. */
-#ifndef CAPSID_SETUP_INTERNAL_H
-#define CAPSID_SETUP_INTERNAL_H
+/* step: what a step of setup is, and what every step needs: where things are on the system that is set up, and the record
+ * of what setup made. Private to setup/. */
+#ifndef CAPSID_SETUP_STEP_H
+#define CAPSID_SETUP_STEP_H
 
 #include "base/accounts.h"
+#include "base/deadline.h"
+#include "base/error.h"
 #include "base/text.h"
-#include "setup/setup.h"
+#include "setup/options.h"
 
 #define SETUP_USER ACCOUNTS_SERVICE /* and its group */
 #define SETUP_FILE_MAX (1ull << 30)
@@ -31,11 +34,20 @@ struct step {
     int (*undo)(struct setup *s, json_t *note, struct buffer *what, struct error *e);
 };
 
-extern const struct step setup_step_group, setup_step_user, setup_step_range, setup_step_kvm,
-    setup_step_kernel, setup_step_firecracker, setup_step_jailer, setup_step_settings;
-
 /* Path of a file of the system that is set up, such as /etc/passwd; the caller frees it. */
 char *setup_path(const struct setup *s, const char *path);
+
+/* Reads the record, an empty one where there is none; the caller drops s->record. */
+int setup_read_record(struct setup *s, struct error *e);
+
+/* Writes the record, durably, into a directory: s->home, or the one that is to become it. */
+int setup_write_record(const struct setup *s, const char *directory, struct error *e);
+
+/* Removes it. */
+int setup_remove_record(const struct setup *s, struct error *e);
+
+/* Brings names in a directory to the disk. */
+int setup_sync_directory(const char *path, struct error *e);
 
 /* Makes the directory that path is in, and those above it, for all to read; not path itself. */
 int setup_make_parents(const char *path, struct error *e);
@@ -45,15 +57,5 @@ int setup_note(struct setup *s, const char *step, json_t *note, struct error *e)
 
 /* The note of a step, NULL when it never began; borrowed. */
 json_t *setup_noted(const struct setup *s, const char *step);
-
-/* A row of a file such as /etc/passwd whose first field is name; false when there is none. The caller frees the
- * row. */
-bool setup_find_row(const struct setup *s, const char *path, const char *name, char **ret);
-
-/* The range that VMs get their user ids of: as noted, as asked for, or a free one. */
-int setup_choose_range(struct setup *s, uint64_t *first, uint64_t *last, struct error *e);
-
-/* Where a source is installed, as seen from within root; the caller frees it. */
-char *setup_installed_path(const struct setup *s, int source);
 
 #endif
