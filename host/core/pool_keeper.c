@@ -1,5 +1,6 @@
 /* The keepers: threads that restore and destroy VMs. */
 #include "core/pool_parts.h"
+#include "core/pool_threads.h"
 
 #include "base/text.h"
 #include "core/program.h"

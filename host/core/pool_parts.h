@@ -1,9 +1,13 @@
-/* pool_parts: what the files of the pool share. Private to them. */
+/* pool_parts: a pool's VMs and those who wait for them, under its lock: what those who take, its keepers and its watcher share.
+ * Private to them. */
 #ifndef CAPSID_POOL_PARTS_H
 #define CAPSID_POOL_PARTS_H
 
 #include "base/waiter.h"
-#include "core/pool.h"
+#include "core/host.h"
+#include "core/machine.h"
+#include "core/pool_figures.h"
+#include "core/target.h"
 #include "core/template.h"
 
 #include <pthread.h>
@@ -87,6 +91,9 @@ unsigned pool_count(const struct pool *p, const struct pool_target *t, enum pool
 /* With the lock held: a VM has become usable; it goes to who waits, or is kept. */
 void pool_offer(struct pool *p, struct pool_vm *vm);
 
+/* With the lock held: a ready VM is the watcher's no more. */
+void pool_unwatch(struct pool *p, const struct pool_vm *vm);
+
 /* With the lock held: sets when an idle VM is to be asked whether it is alive. */
 void pool_check_later(struct pool *p, struct pool_vm *vm);
 
@@ -95,8 +102,5 @@ void pool_doom(struct pool *p, struct pool_vm *vm, const char *why, const char *
 
 /* With the lock held: everyone who waits for the target gets the error. */
 void pool_refuse(struct pool *p, struct pool_target *t, const struct error *e);
-
-void *pool_keep(void *keeper);
-void *pool_watch(void *pool);
 
 #endif

@@ -1,19 +1,12 @@
 /* The watcher: a thread that sees when an idle VM ends or does not answer any more. It never waits for a guest. */
 #include "core/pool_parts.h"
+#include "core/pool_threads.h"
 
 #include "core/usage.h"
 
 #include <sys/epoll.h>
 
 #define EVENTS 32
-#define CHECKED_AT_FULL_RATE 16 /* VMs; more of them share the rate */
-
-void pool_check_later(struct pool *p, struct pool_vm *vm)
-{
-    int64_t share = p->vm_count > CHECKED_AT_FULL_RATE ? p->vm_count : CHECKED_AT_FULL_RATE;
-
-    vm->next_check = deadline_in_ms(p->options.check_interval_ms * share / CHECKED_AT_FULL_RATE);
-}
 
 static struct pool_vm *find_ready(const struct pool *p, uint64_t id)
 {
