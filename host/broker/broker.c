@@ -13,6 +13,7 @@
 #include "core/program.h"
 #include "core/target.h"
 #include "core/usage.h"
+#include "image/ensure.h"
 
 #include <fcntl.h>
 #include <stdlib.h>

@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "image/ensure.h"
 #include "image/image.h"
 #include "language/language.h"
 

@@ -2,7 +2,7 @@
 #include "cli/cli.h"
 
 #include "base/cleanup.h"
-#include "image/image.h"
+#include "image/ensure.h"
 
 #include <stdio.h>
 #include <string.h>

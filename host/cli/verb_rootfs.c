@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/process.h"
+#include "image/ensure.h"
 #include "image/image.h"
 #include "vmm/disk.h"
 

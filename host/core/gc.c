@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "core/inputs.h"
+#include "image/ensure.h"
 
 #include <string.h>
 

@@ -1,5 +1,7 @@
 #include "core/target.h"
 
+#include "image/ensure.h"
+
 static int check_image(const struct run_target *t, const struct host *host, struct error *e)
 {
     int current = image_is_current(&host->config, &host->home, &t->language, e);

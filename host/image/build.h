@@ -2,7 +2,11 @@
 #ifndef CAPSID_IMAGE_BUILD_H
 #define CAPSID_IMAGE_BUILD_H
 
-#include "image/image.h"
+#include "base/deadline.h"
+#include "base/error.h"
+#include "config/config.h"
+#include "language/language.h"
+#include "store/home.h"
 
 #define ARGUMENTS_MAX 64
 

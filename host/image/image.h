@@ -11,8 +11,9 @@
 #include "base/error.h"
 #include "config/config.h"
 #include "image/packages.h"
-#include "language/language.h"
 #include "store/home.h"
+
+#include <jansson.h>
 
 struct image {
     char *name;        /* owned, as all strings here */
@@ -38,28 +39,6 @@ int image_parse_manifest(struct image *ret, const char *text, struct error *e);
  * change since the last time. */
 int image_verify(const struct image *i, const struct home *h, struct error *e);
 
-/*
- * The image of a language, built when it is missing or its inputs changed, or always with force. Says what it
- * does on stderr. Two processes that want the same image build it once.
- *
- * A language with an OCI image uses the imported one of its name, which is not made here: ERROR_NOT_FOUND says how
- * to import it. Variables of that image's ENV that the language does not set are added to l->env.
- */
-int image_ensure(struct image *ret, const struct config *config, struct home *h, struct language *l,
-                 bool force, const struct cancel *cancel, struct error *e);
-
-/* 1 when the language's image is there and made from its definition as it is, 0 when not. Does not read the image
- * file. */
-int image_is_current(const struct config *config, const struct home *h, const struct language *l,
-                     struct error *e);
-
-/*
- * Builds the definition l anew and gives the image that name. lock: a file of image/packages.h to build from, or NULL.
- * A failure leaves the image that had the name before.
- */
-int image_create(struct image *ret, const struct config *config, struct home *h, const struct language *l,
-                 const char *name, const char *lock, const struct cancel *cancel, struct error *e);
-
 /* Changes disk_mib of a named image, and in *i. Images of that name which are built later keep it. */
 int image_set_disk(struct image *i, const struct home *h, uint64_t disk_mib, const struct cancel *cancel,
                    struct error *e);
@@ -80,5 +59,12 @@ int image_remove(const struct home *h, const char *name, const struct cancel *ca
 /* Calls visit for every named image, sorted by name. */
 int image_each(const struct home *h, int (*visit)(const struct image *i, void *context), void *context,
                struct error *e);
+
+/* Takes what was built, image and record of packages, into the store and points the name at it; oci: NULL, or the
+ * member "oci" of its reference. Private to image/. */
+struct build_paths;
+int image_adopt(const struct config *config, const struct home *h, const char *name, const char *inputs,
+                const struct build_paths *built, const json_t *oci, const struct cancel *cancel,
+                struct error *e);
 
 #endif

@@ -6,6 +6,7 @@
 #define CAPSID_IMPORT_H
 
 #include "image/image.h"
+#include "language/language.h"
 
 #include <jansson.h>
 
@@ -25,12 +26,5 @@ int image_import(struct image *ret, const struct config *config, struct home *h,
 
 /* The imported image that a language with l->oci uses; completes l->env from it. See image_ensure(). */
 int image_find_imported(struct image *ret, const struct home *h, struct language *l, struct error *e);
-
-/* Takes what was built, image and record of packages, into the store and points the name at it; oci: NULL, or the
- * member "oci" of its reference. Private to image/. */
-struct build_paths;
-int image_adopt(const struct config *config, const struct home *h, const char *name, const char *inputs,
-                const struct build_paths *built, const json_t *oci, const struct cancel *cancel,
-                struct error *e);
 
 #endif
