@@ -673,8 +673,8 @@ def test_pool_waits():
         with Running(s, "sh"):
             wait_for("it runs", lambda: metric(s, 'capsid_workers_busy{lane="run"}') == 1)
             with Running(s, "sh"):
-                wait_for("one waits", lambda: pool(s, "waiting") == 1)
-            wait_for("a client that goes away leaves the line", lambda: pool(s, "waiting") == 0)
+                wait_for("one waits", lambda: metric(s, 'capsid_queue_length{lane="run"}') == 1)
+            wait_for("a client that goes away leaves the line", lambda: metric(s, 'capsid_queue_length{lane="run"}') == 0)
             status, headers, value = s.execute("echo 3", "sh", timeout=100)
             expect("who waits too long", (status, value["code"], "Retry-After" in headers), (503, "E010", True))
             expect("a language beyond the pool's bound", s.execute("print(4)")[2]["stdout"], "4\n")
