@@ -41,13 +41,15 @@ $(shell mkdir -p $(B)/obj && printf '%s\n' '$(VERSION)' | cmp -s - $(VERSION_FIL
 PROTO_SRC := $(wildcard proto/*.c)
 INITD_SRC := $(wildcard initd/*.c)
 TETHER_SRC := host/firecracker-tether.c host/confine/seal.c
-HOST_SRC := $(filter-out host/firecracker-tether.c,$(wildcard host/*.c host/*/*.c))
+HOST_SRC := $(filter-out host/firecracker-tether.c host/describe.c,$(wildcard host/*.c host/*/*.c))
 HOST_LIB_SRC := $(filter-out host/main.c host/import-oci.c host/fetch.c host/capsid-api.c,$(HOST_SRC))
 # capsid itself reads no archive and no URL and serves no HTTP, and starts faster without the libraries for them.
 CAPSID_SRC := $(filter-out host/import-oci.c host/fetch.c host/oci/% host/capsid-api.c host/api/% host/cli/verb_api.c,$(HOST_SRC))
 API_SRC := $(filter-out host/main.c host/import-oci.c host/fetch.c host/oci/%,$(HOST_SRC))
 IMPORT_SRC := host/import-oci.c $(wildcard host/oci/*.c host/base/*.c)
 FETCH_SRC := host/fetch.c $(wildcard host/base/*.c)
+# Runs while the others are built.
+DESCRIBE_SRC := host/describe.c host/service/schema.c host/service/schema_describe.c $(wildcard host/base/*.c)
 
 HOST_PKGS := jansson libcrypto libmicrohttpd
 HOST_LIBS := -Wl,--as-needed $(shell pkg-config --libs $(HOST_PKGS) 2>/dev/null) -linih
@@ -176,7 +178,7 @@ HOST_OBJ := $(HOST_SRC:%.c=$(B)/obj/%.o)
 PROTO_OBJ := $(PROTO_SRC:%.c=$(B)/obj/%.o)
 
 # Files that are part of the program, see host/api/assets.h.
-API_ASSETS := host/api/openapi.json $(filter-out %.png,$(wildcard host/api/page/*))
+API_ASSETS := $(B)/obj/api/openapi.json $(filter-out %.png,$(wildcard host/api/page/*))
 API_ASSETS_OBJ := $(B)/obj/api_assets.o
 
 # A file that went away has no time to compare, so the list is a file, too.
@@ -187,14 +189,23 @@ $(shell mkdir -p $(B)/obj && printf '%s\n' '$(API_ASSETS)' | cmp -s - $(API_ASSE
 $(B)/obj/api_assets.S: $(API_ASSETS) $(API_ASSETS_LIST) Makefile
 	@mkdir -p $(@D)
 	$(Q){ n=0; for file in $(API_ASSETS); do \
+		name=$${file#host/api/}; \
 		printf '.section .rodata\nname%d: .asciz "%s"\ndata%d: .incbin "%s"\nend%d:\n' \
-			$$n "$${file#host/api/}" $$n "$$file" $$n; \
+			$$n "$${name#$(B)/obj/api/}" $$n "$$file" $$n; \
 		printf '.section .data.rel.ro,"aw"\n.quad name%d, data%d, end%d\n' $$n $$n $$n; n=$$((n + 1)); done; \
 	printf '.quad 0, 0, 0\n.section .note.GNU-stack,"",%%progbits\n'; } | \
 	sed '1i .section .data.rel.ro,"aw"\n.balign 8\n.globl api_assets\napi_assets:' >$@
 $(API_ASSETS_OBJ): $(B)/obj/api_assets.S
 	$(call say,AS,$<)
 	$(Q)$(CC) -c -o $@ $<
+
+# What schema.def says, in the OpenAPI description and in tables for the manual.
+$(B)/obj/describe: $(DESCRIBE_SRC:%.c=$(B)/obj/%.o)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(HOST_LIBS)
+$(B)/obj/api/openapi.json: host/api/openapi.json.in $(B)/obj/describe
+	@mkdir -p $(@D)
+	$(Q)$(B)/obj/describe openapi <$< >$@ || { rm -f $@; exit 1; }
 
 $(B)/capsid: $(CAPSID_SRC:%.c=$(B)/obj/%.o) $(PROTO_OBJ)
 	$(call say,LD,$@)
@@ -324,8 +335,8 @@ $(SHARE)/programs/.done: $(wildcard rootfs/programs/*)
 
 # ---- manual --------------------------------------------------------------------------------------
 
-# What a verb's options are is asked of the verb, settings are those of CONFIG_SETTINGS, errors those of REFUSALS; the pages have
-# the rest.
+# What a verb's options are is asked of the verb, fields are those of schema.def, settings those of CONFIG_SETTINGS, errors those of
+# REFUSALS; the pages have the rest.
 # "man -M build/man capsid-run" shows one.
 MAN_DIR := $(B)/man
 MAN := $(patsubst host/man/%.1.in,$(MAN_DIR)/man1/%.1,$(wildcard host/man/*.1.in)) $(MAN_DIR)/man5/capsid.conf.5
@@ -339,7 +350,8 @@ $(Q)awk -v tables=$(MAN_DIR)/tables -f host/man/page.awk $(1) $< >$@.new && mv $
 endef
 $(MAN_DIR)/man1/%.1: host/man/%.1.in $(MAN_DIR)/help/% host/man/page.awk
 	$(call make_page,$(MAN_DIR)/help/$*)
-$(MAN_DIR)/man1/capsid-api.1: $(MAN_DIR)/tables/errors
+$(MAN_DIR)/man1/capsid-api.1: $(MAN_DIR)/tables/errors $(MAN_DIR)/tables/request
+$(MAN_DIR)/man1/capsid-run.1: $(MAN_DIR)/tables/result
 $(MAN_DIR)/man5/%.5: host/man/%.5.in $(MAN_DIR)/tables/settings host/man/page.awk
 	$(call make_page,/dev/null)
 
@@ -352,6 +364,9 @@ $(MAN_DIR)/help/capsid-api: $(SHARE)/capsid-api
 $(filter-out %/capsid %/capsid-api,$(MAN_HELP)): $(MAN_DIR)/help/capsid-%: $(B)/capsid
 	@mkdir -p $(@D)
 	$(Q)$< $(subst rootfs-,rootfs ,$*) --help >$@.new && mv $@.new $@
+$(MAN_DIR)/tables/request $(MAN_DIR)/tables/result: $(B)/obj/describe
+	@mkdir -p $(@D)
+	$(Q)$< table $(@F) >$@.new && mv $@.new $@
 $(MAN_DIR)/tables/errors: host/service/refusal.h
 	@mkdir -p $(@D)
 	$(Q)sed -nE 's|^ *R\([A-Z_]+, ("E[0-9]+"), ([0-9]+)\) +/\* (.*[^ ]) +\*/.*|\1\t\3\tstatus \2|p' $< | tr -d '"' >$@.new && mv $@.new $@
@@ -480,4 +495,4 @@ clean:
 distclean:
 	$(Q)rm -rf $(B)
 
--include $(HOST_OBJ:.o=.d) $(PROTO_OBJ:.o=.d) $(INITD_OBJ:.o=.d)
+-include $(HOST_OBJ:.o=.d) $(B)/obj/host/describe.d $(PROTO_OBJ:.o=.d) $(INITD_OBJ:.o=.d)

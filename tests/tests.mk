@@ -102,7 +102,7 @@ $(THREADS_BIN): $(T)/threads/%: $(T)/threads/obj/tests/unit/%.o $(THREADS_HOST:%
 	$(Q)$(CC) -fsanitize=thread $(LDFLAGS) -o $@ $^ $(HOST_LIBS) $(CHECK_LIBS)
 
 # It has doubles for what session.c needs of the rest of the server.
-$(T)/threads/test_host_api_session: $(patsubst %,$(T)/threads/obj/host/api/%.o,body fields session)
+$(T)/threads/test_host_api_session: $(patsubst %,$(T)/threads/obj/host/api/%.o,session)
 
 # ---- ns and tools: plain objects ------------------------------------------------------------------
 

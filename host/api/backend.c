@@ -273,10 +273,10 @@ json_t *backend_snapshots(struct backend *b, const struct call *call, struct err
 }
 
 static json_t *create(struct backend *b, const struct call *call, const char *owner,
-                      const struct body_create *what, enum line_kind kind, struct error *e)
+                      const struct request *what, enum line_kind kind, struct error *e)
 {
-    const struct lease_wish wish = {.language = what->language,
-                                    .shape = what->shape,
+    const struct lease_wish wish = {.language = what->run.language,
+                                    .shape = what->run.shape,
                                     .start = what->force ? TARGET_RESTORE_ANEW : TARGET_RESTORE,
                                     .owner = owner,
                                     .wait_ms = b->options.wait_ms};
@@ -285,13 +285,13 @@ static json_t *create(struct backend *b, const struct call *call, const char *ow
 }
 
 json_t *backend_create_image(struct backend *b, const struct call *call, const char *owner,
-                             const struct body_create *what, struct error *e)
+                             const struct request *what, struct error *e)
 {
     return create(b, call, owner, what, LINE_IMAGE, e);
 }
 
 json_t *backend_create_snapshot(struct backend *b, const struct call *call, const char *owner,
-                                const struct body_create *what, struct error *e)
+                                const struct request *what, struct error *e)
 {
     return create(b, call, owner, what, LINE_SNAPSHOT, e);
 }

@@ -5,9 +5,9 @@
 #ifndef CAPSID_API_BACKEND_H
 #define CAPSID_API_BACKEND_H
 
-#include "api/body.h"
 #include "broker/broker.h"
 #include "broker/lease.h"
+#include "service/request.h"
 
 #include <jansson.h>
 
@@ -78,8 +78,8 @@ json_t *backend_snapshots(struct backend *b, const struct call *call, struct err
 
 /* Make one, and describe it. These take seconds to minutes. */
 json_t *backend_create_image(struct backend *b, const struct call *call, const char *owner,
-                             const struct body_create *what, struct error *e);
+                             const struct request *what, struct error *e);
 json_t *backend_create_snapshot(struct backend *b, const struct call *call, const char *owner,
-                                const struct body_create *what, struct error *e);
+                                const struct request *what, struct error *e);
 
 #endif

@@ -48,10 +48,7 @@ void exchange_unref(struct exchange *x)
     buffer_free(&x->body);
     buffer_free(&x->answer.body);
     buffer_free(&x->out);
-    body_run_done(&x->run);
-    body_create_done(&x->create);
-    body_session_done(&x->session);
-    body_exec_done(&x->exec);
+    request_done(&x->request);
     if (x->used_session)
         session_unref(x->used_session);
     free(x->guest_path);
@@ -277,6 +274,13 @@ static bool queue_twin(struct exchange *x, struct exchange *twin, enum route_lan
     return true;
 }
 
+int exchange_parse(struct exchange *x, enum schema_object object, const char *language)
+{
+    const struct request_limits limits = server_limits(x->server);
+
+    return request_parse(&x->request, object, x->body.data, x->body.size, language, &limits, &x->refusal);
+}
+
 int exchange_detach(struct exchange *x, const char *kind, enum route_lane lane,
                     int (*work)(struct exchange *, struct backend *))
 {
@@ -288,10 +292,8 @@ int exchange_detach(struct exchange *x, const char *kind, enum route_lane lane,
     twin->trace = x->trace;
     twin->client = x->client;
     memcpy(twin->client_name, x->client_name, sizeof(twin->client_name));
-    twin->run = x->run;
-    twin->create = x->create;
-    x->run = (struct body_run){0};
-    x->create = (struct body_create){0};
+    twin->request = x->request;
+    x->request = (struct request){0};
     twin->stdin_fd = x->stdin_fd;
     x->stdin_fd = -1;
     /* What was read from the body is held until the twin is done. */

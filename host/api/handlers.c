@@ -96,7 +96,7 @@ static int make_image(struct exchange *x, struct backend *b)
 {
     struct error e = {0};
 
-    x->result = backend_create_image(b, &x->call, x->client_name, &x->create, &e);
+    x->result = backend_create_image(b, &x->call, x->client_name, &x->request, &e);
     return x->result ? 0 : exchange_fail(x, &e);
 }
 
@@ -104,15 +104,13 @@ static int make_snapshot(struct exchange *x, struct backend *b)
 {
     struct error e = {0};
 
-    x->result = backend_create_snapshot(b, &x->call, x->client_name, &x->create, &e);
+    x->result = backend_create_snapshot(b, &x->call, x->client_name, &x->request, &e);
     return x->result ? 0 : exchange_fail(x, &e);
 }
 
 static int create(struct exchange *x, bool snapshot)
 {
-    const struct body_limits limits = server_limits(x->server);
-
-    if (body_create_parse(&x->create, x->body.data, x->body.size, &limits, snapshot, &x->refusal) < 0)
+    if (exchange_parse(x, snapshot ? SCHEMA_OBJECT_SNAPSHOT : SCHEMA_OBJECT_IMAGE, NULL) < 0)
         return -1;
     return exchange_detach(x, snapshot ? "snapshot" : "rootfs", LANE_MAKE,
                            snapshot ? make_snapshot : make_image);

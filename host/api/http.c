@@ -225,7 +225,7 @@ static int check_body_head(struct exchange *x)
 {
     const char *type = header(x, "Content-Type"), *length = header(x, "Content-Length");
     bool parts = x->route->body == ROUTE_PROGRAM && is_type(type, "multipart/form-data");
-    uint64_t size = 0, max = BODY_SIZE_MAX + (parts ? BODY_STDIN_PART_MAX + BODY_PARTS_MAX : 0);
+    uint64_t size = 0, max = REQUEST_SIZE_MAX + (parts ? REQUEST_STDIN_PART_MAX + BODY_PARTS_MAX : 0);
 
     if (length && x->route->body && text_to_u64(length, 0, UINT64_MAX, &size) && size > max)
         return refuse(&x->refusal, REFUSAL_TOO_LARGE, "the body is larger than %llu MiB",
@@ -322,8 +322,9 @@ static int take_body(struct exchange *x, const char *data, size_t size)
         return 0; /* of a GET or DELETE: of no meaning */
     if (x->parts)
         return parts_take(x, data, size);
-    if (x->body.size + size > BODY_SIZE_MAX)
-        return refuse(&x->refusal, REFUSAL_TOO_LARGE, "the body is larger than %u MiB", BODY_SIZE_MAX >> 20);
+    if (x->body.size + size > REQUEST_SIZE_MAX)
+        return refuse(&x->refusal, REFUSAL_TOO_LARGE, "the body is larger than %u MiB",
+                      REQUEST_SIZE_MAX >> 20);
     if (exchange_hold(x, size) < 0)
         return -1;
     buffer_add(&x->body, data, size);

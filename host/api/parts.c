@@ -11,9 +11,9 @@
 
 static int take_request(struct exchange *x, const char *data, size_t size)
 {
-    if (x->body.size + size > BODY_SIZE_MAX)
+    if (x->body.size + size > REQUEST_SIZE_MAX)
         return refuse(&x->refusal, REFUSAL_TOO_LARGE, "the part \"request\" is larger than %u MiB",
-                      BODY_SIZE_MAX >> 20);
+                      REQUEST_SIZE_MAX >> 20);
     if (exchange_hold(x, size) < 0)
         return -1;
     buffer_add(&x->body, data, size);
@@ -26,9 +26,9 @@ static int take_stdin(struct exchange *x, const char *data, size_t size)
         x->stdin_fd = memfd_create("stdin", MFD_CLOEXEC);
     if (x->stdin_fd < 0)
         return refuse(&x->refusal, REFUSAL_OVERLOAD, "the server has too many files open");
-    if (x->stdin_size + size > BODY_STDIN_PART_MAX)
+    if (x->stdin_size + size > REQUEST_STDIN_PART_MAX)
         return refuse(&x->refusal, REFUSAL_TOO_LARGE, "the part \"stdin\" is larger than %u MiB",
-                      BODY_STDIN_PART_MAX >> 20);
+                      REQUEST_STDIN_PART_MAX >> 20);
     if (exchange_hold(x, size) < 0)
         return -1;
     if (file_write_fd(x->stdin_fd, data, size) < 0)
@@ -94,17 +94,10 @@ int parts_end(struct exchange *x)
 
 int parts_check(struct exchange *x, bool possible)
 {
-    struct body_run *b = &x->run;
-
     if (x->stdin_fd < 0)
         return 0;
     if (!possible)
         return refuse(&x->refusal, REFUSAL_INVALID, "a command in the background has no standard input");
-    for (size_t i = 0; i < b->stdin_count; i++)
-        buffer_free(&b->stdins[i]);
-    b->stdin_count = 0;
-    json_decref(b->stdin_echo);
-    b->stdin_echo = NULL;
-    b->batch = false;
+    request_drop_stdins(&x->request);
     return 0;
 }

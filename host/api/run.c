@@ -3,7 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/jsontext.h"
-#include "core/result.h"
+#include "service/result_json.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -82,79 +82,38 @@ static void send_rest(struct one_run *o)
             send_text(x, i + 1, "compile", o->outputs[1].channel[i].data, o->outputs[1].channel[i].size);
 }
 
-/* How it ended. */
-static void end_stream(struct one_run *o, json_t *j)
-{
-    const struct run_result *r = &o->result;
-    struct exchange *x = o->exchange;
-    cleanup_free char *message = NULL;
-
-    for (int i = 0; i < 4; i++)
-        json_object_del(j, (const char *[]){"stdout", "stderr", "stdout_encoding", "stderr_encoding"}[i]);
-    if (run_last_phase(r)->end == RUN_TIMED_OUT)
-        message = result_timeout_message(r);
-    else if (r->note[0])
-        message = text_copy(r->note);
-    json_object_set_new(j, "message", message ? json_string(message) : json_null());
-    stream_event(x, "end", j);
-}
-
 /* ---- one run ------------------------------------------------------------------------------------- */
 
 /* An fd with the bytes to be read, -1 for none; the caller closes it. */
-static int open_stdin(const struct exchange *x, size_t which, int *ret, struct error *e)
+static int open_stdin(const struct exchange *x, int *ret, struct error *e)
 {
-    const struct body_run *b = &x->run;
+    const struct request_stdins *all = &x->request.stdins;
 
     *ret = x->stdin_fd >= 0 ? fcntl(x->stdin_fd, F_DUPFD_CLOEXEC, 3) : -1;
     if (x->stdin_fd >= 0)
         return *ret < 0 || lseek(*ret, 0, SEEK_SET) < 0 ? error_errno(e, "cannot hold the standard input")
                                                         : 0;
-    if (which >= b->stdin_count)
+    if (all->which >= all->count)
         return 0;
-    const struct buffer *s = &b->stdins[which];
+    const struct buffer *s = &all->list[all->which];
     *ret = memfd_create("stdin", MFD_CLOEXEC);
     if (*ret < 0 || file_write_fd(*ret, s->data ? s->data : "", s->size) < 0 || lseek(*ret, 0, SEEK_SET) < 0)
         return error_errno(e, "cannot hold the standard input");
     return 0;
 }
 
-static const char *status_of(const struct run_phase *p)
-{
-    if (p->end == RUN_TIMED_OUT)
-        return "timeout";
-    return p->end == RUN_EXITED && p->exit_code == 0 ? "success" : "error";
-}
-
-static json_t *describe(struct one_run *o, size_t which)
+static json_t *describe(struct one_run *o)
 {
     struct exchange *x = o->exchange;
-    const struct run_result *r = &o->result;
-    const struct run_phase *last = run_last_phase(r);
-    bool timed_out = last->end == RUN_TIMED_OUT;
-    cleanup_free char *message = timed_out ? result_timeout_message(r) : NULL;
+    enum schema_object as = x->streaming ? SCHEMA_OBJECT_STREAM_END : SCHEMA_OBJECT_API_RESULT;
 
     if (x->streaming) /* before the result adds words of its own to the output */
         send_rest(o);
-    json_t *j = result_json(r, x->trace.id, o->outputs);
-    json_object_set_new(j, "status", json_string(status_of(last)));
-    /* The names that POST /run had in older documents. */
-    json_object_set_new(j, "executionTime", json_integer((json_int_t)((last->ns + 500000) / 1000000)));
-    json_object_set_new(j, "exception",
-                        message      ? json_string(message)
-                        : r->note[0] ? json_string(r->note)
-                                     : json_null());
-    json_object_set_new(j, "timed_out", json_boolean(timed_out));
-    json_object_set_new(j, "state",
-                        json_string(strcmp(status_of(last), "success") == 0 ? "SUCCESS" : "FAILED"));
-    if (x->run.stdin_echo)
-        json_object_set(j, "stdin",
-                        x->run.batch ? json_array_get(x->run.stdin_echo, which) : x->run.stdin_echo);
-    return j;
+    return result_json(as, &x->request, &o->result, x->trace.id, o->outputs);
 }
 
 /* Both lists, which may be NULL, in one; the caller frees the list alone. */
-const char **words_of(char *const *first, const char *const *then)
+const char **words_of(const char *const *first, const char *const *then)
 {
     size_t count = 0;
 
@@ -179,8 +138,6 @@ static int session_execute(struct exchange *x, struct session_user *u, struct ru
 
     cleanup_free const char **env = words_of(session_env(u->session), request->env);
     request->env = env;
-    request->argv = (const char *const *)x->exec.argv;
-    request->keep_processes = x->exec.keep;
     *ret = (struct run_result){0};
     const struct run_request r = run_with_times(request, backend_timeout(x->server->backend));
     return run_in(&site, &x->call, &r, ret, e);
@@ -203,28 +160,11 @@ static bool is_refusal(const struct error *e)
 }
 
 /* NULL: the refusal is set. */
-static json_t *run_one(struct exchange *x, struct backend *b, struct session_user *u, size_t which)
+static json_t *run_one(struct exchange *x, struct backend *b, struct session_user *u)
 {
-    const struct body_run *body = &x->run;
-    size_t max = body->max_output ? body->max_output : x->server->max_output;
+    size_t max = x->request.max_output ? x->request.max_output : x->server->max_output;
     struct one_run o = {.exchange = x, .outputs = {{.max = max}, {.max = max}}};
-    struct run_request request = {
-        .language = body->language,
-        .sources = &body->sources,
-        .entry = body->entry,
-        .args = (const char *const *)body->args,
-        .env = (const char *const *)body->env,
-        .cwd = body->cwd,
-        .timeout = body->timeout,
-        .build_timeout = body->build_timeout,
-        .shape = body->shape,
-        .cold = body->cold,
-        .unprimed = body->unprimed,
-        .on_output = x->stream ? on_output : run_output_add,
-        .context = x->stream ? (void *)&o : (void *)&o.outputs[0],
-        .on_build_output = run_output_add,
-        .build_context = &o.outputs[1],
-    };
+    struct run_request request = x->request.run;
     struct backend_run run = {.request = &request,
                               .call = &x->call,
                               .owner = x->client_name,
@@ -232,14 +172,19 @@ static json_t *run_one(struct exchange *x, struct backend *b, struct session_use
                               .context = x};
     struct error e = {0};
     json_t *j = NULL;
-    int result = open_stdin(x, which, &request.stdin_fd, &e);
 
+    request.sources = &x->request.sources;
+    request.on_output = x->stream ? on_output : run_output_add;
+    request.context = x->stream ? (void *)&o : (void *)&o.outputs[0];
+    request.on_build_output = run_output_add;
+    request.build_context = &o.outputs[1];
+    int result = open_stdin(x, &request.stdin_fd, &e);
     if (result == 0)
         result = u ? session_execute(x, u, &request, &o.result, &e) : backend_execute(b, &run, &o.result, &e);
     if (run.turn)
         metrics_observe(&x->server->metrics.queue_wait, run.wait_ns);
     if (result == 0)
-        j = describe(&o, which);
+        j = describe(&o);
     else if (u)
         session_fail(u->session, &e, &x->refusal);
     else
@@ -252,7 +197,7 @@ static json_t *run_one(struct exchange *x, struct backend *b, struct session_use
                                                 : RUN_FAILED,
                     o.result.load_ns, last->ns, o.result.primed);
     if (j && x->streaming)
-        end_stream(&o, json_incref(j));
+        stream_event(x, "end", json_incref(j));
     close_fd(&request.stdin_fd);
     one_run_done(&o);
     return j;
@@ -275,7 +220,7 @@ static int run_and_answer(struct exchange *x, struct backend *b, struct session_
 {
     if (u && x->stream)
         on_turn(x);
-    json_t *j = run_one(x, b, u, 0);
+    json_t *j = run_one(x, b, u);
     if (j)
         finish(x, j);
     else if (x->streaming)
@@ -327,11 +272,12 @@ static void finish_batch(struct exchange *x, json_t *all)
 
 int work_run(struct exchange *x, struct backend *b)
 {
-    if (!x->run.batch)
+    if (!x->request.stdins.batch)
         return work_execute(x, b);
     json_t *all = json_array();
-    for (size_t i = 0; i < x->run.stdin_count; i++) {
-        json_t *j = run_one(x, b, NULL, i);
+    for (size_t i = 0; i < x->request.stdins.count; i++) {
+        x->request.stdins.which = i;
+        json_t *j = run_one(x, b, NULL);
         if (!j || add_to_batch(x, all, j) < 0) {
             json_decref(all);
             return -1;
@@ -343,18 +289,15 @@ int work_run(struct exchange *x, struct backend *b)
 
 static int prepare(struct exchange *x, int (*work)(struct exchange *, struct backend *))
 {
-    const struct body_limits limits = server_limits(x->server);
-
-    if (body_run_parse(&x->run, x->body.data, x->body.size, &limits, &x->refusal) < 0 ||
-        parts_check(x, true) < 0)
+    if (exchange_parse(x, SCHEMA_OBJECT_RUN, NULL) < 0 || parts_check(x, true) < 0)
         return -1;
-    if (x->run.batch && (x->stream || work == work_execute))
+    if (x->request.stdins.batch && (x->stream || work == work_execute))
         return refuse(&x->refusal, REFUSAL_INVALID,
                       "\"stdin\" as a list is for POST /api/v1/run without a stream");
-    if (x->run.detached && x->stream)
+    if (x->request.detached && x->stream)
         return refuse(&x->refusal, REFUSAL_INVALID,
                       "\"wait\": false cannot be streamed; ask for application/json");
-    if (x->run.detached)
+    if (x->request.detached)
         return exchange_detach(x, "run", LANE_RUN, work);
     x->work = work;
     return 0;

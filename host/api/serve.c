@@ -160,19 +160,19 @@ static unsigned workers(const struct api_options *o)
     return processors > 32 ? 64 : processors * 2;
 }
 
-static struct body_limits limits_of(const struct api_options *o)
+static struct request_limits limits_of(const struct api_options *o)
 {
     long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
     uint64_t half = pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size / 2 >> 20 : MEMORY_MAX_MIB;
-    struct body_limits ret = {.timeout = o->timeout_max,
-                              .shape.memory_mib = o->memory_max,
-                              .shape.vcpus = o->vcpus_max,
-                              .shape.disk_mib = BODY_DISK_MAX};
+    struct request_limits ret = {.timeout = o->timeout_max,
+                                 .shape.memory_mib = o->memory_max,
+                                 .shape.vcpus = o->vcpus_max,
+                                 .shape.disk_mib = REQUEST_DISK_MAX};
 
     if (ret.shape.memory_mib == 0)
-        ret.shape.memory_mib = half < BODY_MEMORY_MIN  ? BODY_MEMORY_MIN
-                               : half < MEMORY_MAX_MIB ? half
-                                                       : MEMORY_MAX_MIB;
+        ret.shape.memory_mib = half < REQUEST_MEMORY_MIN ? REQUEST_MEMORY_MIN
+                               : half < MEMORY_MAX_MIB   ? half
+                                                         : MEMORY_MAX_MIB;
     if (ret.shape.vcpus == 0)
         ret.shape.vcpus = usage_processors();
     return ret;

@@ -10,7 +10,6 @@
 
 #include "api/api.h"
 #include "api/backend.h"
-#include "api/body.h"
 #include "api/connections.h"
 #include "api/keys.h"
 #include "api/metrics.h"
@@ -19,12 +18,14 @@
 #include "api/route.h"
 #include "api/session.h"
 #include "api/trace.h"
+#include "service/request_parse.h"
 
 #include <microhttpd.h>
 #include <stdatomic.h>
 
-#define BODIES_MAX (256u << 20)   /* bytes of all bodies and large answers that are held at a time */
-#define STREAM_HELD_MAX (1 << 20) /* bytes of a stream that wait for its client; then the program waits */
+#define BODIES_MAX (256u << 20)    /* bytes of all bodies and large answers that are held at a time */
+#define BODY_PARTS_MAX (64u << 10) /* bytes between the parts of a body */
+#define STREAM_HELD_MAX (1 << 20)  /* bytes of a stream that wait for its client; then the program waits */
 
 struct answer {
     int status;
@@ -81,10 +82,7 @@ struct exchange {
     struct answer answer;
     char key[256]; /* Idempotency-Key that this request holds; "": none */
 
-    struct body_run run;
-    struct body_create create;
-    struct body_session session;
-    struct body_exec exec;
+    struct request request;
     struct session *used_session; /* owned reference; that the path names */
     char *guest_path;             /* owned; of one of its files */
     struct file_query file;
@@ -114,8 +112,8 @@ struct exchange {
 struct api_server {
     const struct api_options *options;
     struct backend *backend;
-    struct body_limits limits; /* but for output */
-    atomic_ullong max_output;  /* bytes; a reload may change it */
+    struct request_limits limits; /* but for output */
+    atomic_ullong max_output;     /* bytes; a reload may change it */
     struct connections connections;
     struct tokens *tokens;
     struct queue lanes[LANE_COUNT];
@@ -136,9 +134,9 @@ struct api_server {
 };
 
 /* The limits as they are now. */
-static inline struct body_limits server_limits(struct api_server *s)
+static inline struct request_limits server_limits(struct api_server *s)
 {
-    struct body_limits now = s->limits;
+    struct request_limits now = s->limits;
 
     now.output = s->max_output;
     return now;
@@ -173,11 +171,14 @@ int exchange_answer(struct exchange *x, int status, json_t *j);
 int refuse_error(struct api_server *s, const struct error *e, const char *trace_id, struct refusal *r);
 int exchange_fail(struct exchange *x, const struct error *e);
 
+/* Takes the body apart as such a request; language: of the session that it is for, or NULL. -1 with a refusal. */
+int exchange_parse(struct exchange *x, enum schema_object object, const char *language);
+
 /* Counts bytes that it holds, until its end; -1 with a refusal: all exchanges hold too many, or its client's do. */
 int exchange_hold(struct exchange *x, size_t size);
 
 /*
- * Queues x's twin without a connection, which takes over run and create, as an operation of that kind; answers 202.
+ * Queues x's twin without a connection, which takes over its request, as an operation of that kind; answers 202.
  */
 int exchange_detach(struct exchange *x, const char *kind, enum route_lane lane,
                     int (*work)(struct exchange *, struct backend *));
@@ -254,7 +255,7 @@ const char *http_header(struct exchange *x, const char *name);
 const char *http_query(struct exchange *x, const char *name);
 
 /* Both lists, which may be NULL, in one; the caller frees the list alone. */
-const char **words_of(char *const *first, const char *const *then);
+const char **words_of(const char *const *first, const char *const *then);
 
 /* Runs an exchange's program in its session, as POST /execute does. */
 int session_run(struct exchange *x, struct session_user *u);

@@ -26,7 +26,7 @@ struct session {
     char id[SESSION_ID_MAX];
     char client[65];
     char language[64];
-    struct body_session body;
+    struct request body;
 
     /* Under all->lock. */
     enum session_state state;
@@ -74,7 +74,7 @@ static void unref_locked(struct session *s)
 {
     if (--s->references > 0)
         return;
-    body_session_done(&s->body);
+    request_done(&s->body);
     close_fd(&s->wake_fd);
     free(s);
 }
@@ -137,7 +137,7 @@ static void set_end(struct session *s, const char *end, const struct error *why)
 static int start(struct session *s, struct error *e)
 {
     const struct run_request request = {
-        .language = s->body.language, .sources = NULL, .shape = s->body.shape, .stdin_fd = -1};
+        .language = s->body.run.language, .sources = NULL, .shape = s->body.run.shape, .stdin_fd = -1};
 
     s->call.cancel.fd = s->wake_fd;
     int result = backend_session(s->server->backend, &s->call, s->client, &request, &s->lease, e);
@@ -164,7 +164,7 @@ static void take_in_locked(struct session *s, struct mux *m)
 /* Takes in those who came, and says what is due: the time of the next limit, or 0 when the session has to end. */
 static int64_t look(struct session *s, struct mux *m)
 {
-    int64_t now = clock_monotonic_ns(), age = s->ready + (int64_t)s->body.timeout * 1000000000;
+    int64_t now = clock_monotonic_ns(), age = s->ready + (int64_t)s->body.run.timeout * 1000000000;
     uint64_t drop;
 
     if (read(s->wake_fd, &drop, sizeof(drop)) < 0 && errno != EAGAIN)
@@ -286,7 +286,7 @@ static int check_room_locked(struct sessions *all, const char *client, struct re
 }
 
 /* With the thread's, the table's and the caller's reference. */
-static struct session *begin(struct api_server *server, const char *client, struct body_session *body,
+static struct session *begin(struct api_server *server, const char *client, struct request *body,
                              const char *trace_id, struct refusal *r)
 {
     struct sessions *all = &server->sessions;
@@ -297,9 +297,9 @@ static struct session *begin(struct api_server *server, const char *client, stru
     s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     s->created = clock_realtime_ns() / 1000000000;
     snprintf(s->client, sizeof(s->client), "%s", client);
-    snprintf(s->language, sizeof(s->language), "%s", body->language);
+    snprintf(s->language, sizeof(s->language), "%s", body->run.language);
     snprintf(s->call.trace_id, sizeof(s->call.trace_id), "%s", trace_id);
-    *body = (struct body_session){0};
+    *body = (struct request){0};
     pthread_mutex_lock(&all->lock);
     forget_locked(all);
     s->references = 3;
@@ -328,7 +328,7 @@ static struct timespec soon(void)
     return (struct timespec){.tv_sec = at / 1000000000, .tv_nsec = at % 1000000000};
 }
 
-struct session *session_create(struct api_server *server, const char *client, struct body_session *body,
+struct session *session_create(struct api_server *server, const char *client, struct request *body,
                                const atomic_bool *cancelled, const char *trace_id, struct refusal *r)
 {
     struct sessions *all = &server->sessions;
@@ -407,13 +407,14 @@ static json_t *show_locked(const struct session *s)
             idle = s->ready ? (now - s->last) / 1000000000 : 0;
     json_t *j = json_pack(
         "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "id", s->id, "language", s->language, "state", state,
-        "created", (json_int_t)s->created, "expires", (json_int_t)(s->created + (int64_t)s->body.timeout),
-        "timeout", (json_int_t)s->body.timeout, "idle_timeout", (json_int_t)s->body.idle, "in_use",
+        "created", (json_int_t)s->created, "expires", (json_int_t)(s->created + (int64_t)s->body.run.timeout),
+        "timeout", (json_int_t)s->body.run.timeout, "idle_timeout", (json_int_t)s->body.idle, "in_use",
         (json_int_t)s->users, "idle_seconds", (json_int_t)(s->users > s->terminals || s->end ? 0 : idle));
 
     if (s->ready && !s->end) /* by the clock that ends it */
-        json_object_set_new(j, "expires",
-                            json_integer(clock_realtime_ns() / 1000000000 + (int64_t)s->body.timeout - age));
+        json_object_set_new(
+            j, "expires",
+            json_integer(clock_realtime_ns() / 1000000000 + (int64_t)s->body.run.timeout - age));
     if (s->why.text[0] && !s->server->options->tokens)
         json_object_set_new(j, "reason", json_string(s->why.text));
     return j;
@@ -575,9 +576,9 @@ struct run_site session_site(struct session_user *u)
                              .context = u};
 }
 
-char *const *session_env(const struct session *s)
+const char *const *session_env(const struct session *s)
 {
-    return s->body.env;
+    return s->body.run.env;
 }
 
 const char *session_language(const struct session *s)

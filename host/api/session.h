@@ -8,16 +8,15 @@
  * A session belongs to the client that made it; for all others it does not exist. Ended ones are kept for a while, so that
  * their client can learn why.
  *
- * Limits, in seconds: idle_timeout from 1 to SESSION_IDLE_MAX, by default SESSION_IDLE; timeout, from when the session is
- * ready to its end, from 1 to SESSION_AGE_MAX, by default SESSION_AGE. A session is not idle while a request is being worked
- * on, or bytes of a terminal come or go.
+ * It ends after its idle_timeout, and its timeout after it was ready (service/schema.def). It is not idle while a request is
+ * being worked on, or bytes of a terminal come or go.
  */
 #ifndef CAPSID_API_SESSION_H
 #define CAPSID_API_SESSION_H
 
-#include "api/body.h"
-#include "service/refusal.h"
 #include "broker/lease.h"
+#include "service/refusal.h"
+#include "service/request.h"
 
 #include <jansson.h>
 #include <pthread.h>
@@ -53,7 +52,7 @@ void sessions_close(struct sessions *all);
  * Makes one and waits until it is ready; takes what body holds over. NULL with a refusal. cancelled: whoever wants it has gone
  * away. The caller gets a reference.
  */
-struct session *session_create(struct api_server *s, const char *client, struct body_session *body,
+struct session *session_create(struct api_server *s, const char *client, struct request *body,
                                const atomic_bool *cancelled, const char *trace_id, struct refusal *r);
 
 /* A reference; NULL with a refusal: this client has no such one. */
@@ -102,7 +101,7 @@ int session_fail(struct session *s, const struct error *e, struct refusal *r);
 struct run_site session_site(struct session_user *u);
 
 /* Variables of all its programs, ends with NULL; NULL: none. */
-char *const *session_env(const struct session *s);
+const char *const *session_env(const struct session *s);
 const char *session_language(const struct session *s);
 
 /* Why it ended, for people; copies. False: it has not. */

@@ -10,17 +10,17 @@
 
 int handle_create_session(struct exchange *x)
 {
-    return body_session_parse(&x->session, x->body.data, x->body.size, &x->server->limits, &x->refusal);
+    return exchange_parse(x, SCHEMA_OBJECT_SESSION, NULL);
 }
 
 int work_create_session(struct exchange *x, struct backend *b)
 {
     struct error e = {0};
 
-    if (backend_check_language(b, x->session.language, &e) < 0)
+    if (backend_check_language(b, x->request.run.language, &e) < 0)
         return exchange_fail(x, &e);
     struct session *s =
-        session_create(x->server, x->client_name, &x->session, &x->cancelled, x->trace.id, &x->refusal);
+        session_create(x->server, x->client_name, &x->request, &x->cancelled, x->trace.id, &x->refusal);
     if (!s)
         return -1;
     json_t *j = session_show(s);
@@ -64,36 +64,36 @@ int handle_close_session(struct exchange *x)
 
 int handle_session_execute(struct exchange *x)
 {
+    struct request *q = &x->request;
+
     if (handle_session(x) < 0 ||
-        body_exec_parse(&x->exec, x->body.data, x->body.size, session_language(x->used_session),
-                        &x->server->limits, &x->refusal) < 0)
+        exchange_parse(x, SCHEMA_OBJECT_EXECUTE, session_language(x->used_session)) < 0)
         return -1;
-    if (x->exec.background && x->stream)
+    if (q->background && x->stream)
         return refuse(&x->refusal, REFUSAL_INVALID, "a command in the background has no stream");
-    x->run = x->exec.run;
-    x->exec.run = (struct body_run){0};
-    if (parts_check(x, !x->exec.background) < 0)
+    if (parts_check(x, !q->background) < 0)
         return -1;
     /* A single file keeps its name, too: it stays there. */
-    if (!x->run.entry && !x->exec.argv && x->run.sources.files[0].name)
-        x->run.entry = text_copy(x->run.sources.files[0].name);
+    if (!q->run.entry && !q->run.argv && q->sources.files[0].name)
+        q->run.entry = text_copy(q->sources.files[0].name);
     return 0;
 }
 
 static int start_background(struct exchange *x, struct session_user *u)
 {
     const struct run_site site = session_site(u);
-    cleanup_free const char **env = words_of(session_env(u->session), (const char *const *)x->run.env);
-    cleanup_free char *cwd = x->run.cwd && x->run.cwd[0] == '/'
-                                 ? text_copy(x->run.cwd)
-                                 : text_format(PROGRAM_DIRECTORY "/%s", x->run.cwd ? x->run.cwd : "");
+    const struct run_request *run = &x->request.run;
+    cleanup_free const char **env = words_of(session_env(u->session), run->env);
+    cleanup_free char *cwd = run->cwd && run->cwd[0] == '/'
+                                 ? text_copy(run->cwd)
+                                 : text_format(PROGRAM_DIRECTORY "/%s", run->cwd ? run->cwd : "");
     struct msg_started started;
     struct program p;
     struct error e = {0};
 
     if (program_init(&p, site.language, site.language->source, NULL, env, &e) < 0)
         return exchange_fail(x, &e);
-    if (program_command(&p, (const char *const *)x->exec.argv, &e) < 0) {
+    if (program_command(&p, run->argv, &e) < 0) {
         program_done(&p);
         return exchange_fail(x, &e);
     }
@@ -102,7 +102,7 @@ static int start_background(struct exchange *x, struct session_user *u)
                                .cwd = cwd,
                                .uid = PROGRAM_UID,
                                .gid = PROGRAM_UID,
-                               .flags = x->exec.keep ? PROTO_JOB_KEEP : 0};
+                               .flags = run->keep_processes ? PROTO_JOB_KEEP : 0};
     int result = guest_start_job(&u->guest, &m, &started, deadline_in_ms(START_MS), &e);
     program_done(&p);
     if (result < 0)
@@ -119,9 +119,9 @@ int work_session_execute(struct exchange *x, struct backend *b)
 
     (void)b;
     if (session_enter(x->used_session, x->call.cancel.fd,
-                      x->exec.background ? SESSION_BACKGROUND : SESSION_CALL, &u, &x->refusal) < 0)
+                      x->request.background ? SESSION_BACKGROUND : SESSION_CALL, &u, &x->refusal) < 0)
         return -1;
-    int result = x->exec.background ? start_background(x, &u) : session_run(x, &u);
+    int result = x->request.background ? start_background(x, &u) : session_run(x, &u);
     session_leave(&u);
     return result;
 }

@@ -16,7 +16,6 @@
 #include "base/jsontext.h"
 #include "base/log.h"
 #include "core/program.h"
-#include "core/result.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -296,8 +295,7 @@ static int run(struct terminal *t, struct session_user *u, struct msg_exit *ret,
     const struct run_site site = session_site(u);
     const char *const own[] = {"TERM=xterm-256color", NULL};
     const char *const argv[] = {"/bin/sh", "-c", t->query.command ? t->query.command : shell, NULL};
-    cleanup_free const char **env =
-        words_of((char *const *)own, (const char *const *)session_env(u->session));
+    cleanup_free const char **env = words_of((const char *const *)own, session_env(u->session));
     const struct job_io io = {.stdin_fd = -1, .on_output = on_output, .context = t, .terminal = &t->job};
     struct program p;
 

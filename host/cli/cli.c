@@ -48,6 +48,43 @@ static const struct cli_option common[] = {
     {0},
 };
 
+/* Those of a request to run, made from schema.def; ends with an empty name. */
+static struct cli_option request_options[CLI_OPTIONS_MAX + 1];
+
+static enum cli_kind kind_of(const struct schema_field *f)
+{
+    switch (f->kind) {
+    case SCHEMA_TEXT:
+        return CLI_KIND_TEXT;
+    case SCHEMA_NUMBER:
+        return CLI_KIND_NUMBER;
+    case SCHEMA_SIZE:
+        return CLI_KIND_SIZE;
+    case SCHEMA_BOOL:
+    case SCHEMA_UNLESS:
+        return CLI_KIND_SWITCH;
+    case SCHEMA_VARIABLES:
+        return CLI_KIND_PAIR;
+    default:
+        return CLI_KIND_FIELD;
+    }
+}
+
+static void make_request_options(void)
+{
+    struct cli_option *next = request_options;
+
+    schema_each(SCHEMA_OBJECT_RUN, f) if (f->flag) *next++ = (struct cli_option){.name = f->flag,
+                                                                                 .letter = f->letter,
+                                                                                 .argument = f->argument,
+                                                                                 .help = schema_help(f),
+                                                                                 .kind = kind_of(f),
+                                                                                 .offset = f->offset,
+                                                                                 .min = f->min,
+                                                                                 .max = f->max,
+                                                                                 .field = f};
+}
+
 static int cancel_write_fd = -1;
 static volatile sig_atomic_t cancel_signal;
 
@@ -142,15 +179,25 @@ static void print_options(const struct cli_option *options)
     }
 }
 
+static void print_result_fields(void)
+{
+    printf("\nFields of the result:\n");
+    schema_each(SCHEMA_OBJECT_RESULT, f) printf("  %-12s %s\n", f->name, f->words);
+}
+
 static int print_help(const struct cli_verb *verb)
 {
     printf("capsid %s: %s\n\nUsage: capsid %s [options]%s%s\n\n", verb->name, verb->summary, verb->name,
            verb->arguments[0] ? " " : "", verb->arguments);
+    if (verb->requests)
+        print_options(request_options);
     print_options(verb->options);
     printf("\n");
     print_options(common);
     if (verb->details)
         printf("\n%s", verb->details);
+    if (verb->requests)
+        print_result_fields();
     return 0;
 }
 
@@ -192,7 +239,8 @@ static int find_option(const struct parser *p, int value)
 }
 
 /* Puts the value where the option's row says. */
-static int store(const struct cli_option *o, void *values, const char *value, struct error *e)
+static int store(const struct cli_verb *verb, const struct cli_option *o, void *values, const char *value,
+                 struct error *e)
 {
     void *target = (char *)values + o->offset;
 
@@ -207,6 +255,10 @@ static int store(const struct cli_option *o, void *values, const char *value, st
         return cli_number(o->name, value, o->min, o->max, target, e);
     case CLI_KIND_SIZE:
         return cli_mebibytes(o->name, value, o->min, o->max, target, e);
+    case CLI_KIND_PAIR:
+        return schema_add_pair(o->field, target, value, e);
+    case CLI_KIND_FIELD:
+        return verb->take_field(values, o->field, value, e);
     case CLI_KIND_CALL:
         break;
     }
@@ -221,6 +273,8 @@ static int parse(const struct cli_verb *verb, struct cli *cli, int argc, char **
     /* A dash in front makes getopt return an argument before "--" as option 1. */
     strcpy(p.letters, strncmp(verb->arguments, "[--", 3) == 0 ? "-:" : ":");
     add_options(&p, common, cli);
+    if (verb->requests)
+        add_options(&p, request_options, verb->values);
     add_options(&p, verb->options, verb->values);
     opterr = 0;
     while (!cli->help) {
@@ -242,7 +296,7 @@ static int parse(const struct cli_verb *verb, struct cli *cli, int argc, char **
         const struct cli_option *o = p.found[i].option;
         if (verb->no_empty_values && p.found[i].values == verb->values && o->argument && !optarg[0])
             return error_set(e, ERROR_USAGE, "--%s is empty", o->name);
-        if (store(o, p.found[i].values, optarg, e) < 0)
+        if (store(verb, o, p.found[i].values, optarg, e) < 0)
             return -1;
     }
     return 1;
@@ -266,6 +320,7 @@ int cli_run_verb(const struct cli_verb *verb, int argc, char **argv)
     int parsed = -1, status = -1;
 
     log_set_level(LOG_PROGRESS);
+    make_request_options();
     if (config_load(&cli.config, &e) == 0)
         parsed = parse(verb, &cli, argc, argv, &e);
     if (parsed == 1)

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "core/call.h"
 #include "core/host.h"
+#include "service/schema.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -23,6 +24,8 @@ enum cli_kind {
     CLI_KIND_NUMBER, /* uint64_t: see cli_number() */
     CLI_KIND_SIZE,   /* uint64_t: MiB, see cli_mebibytes() */
     CLI_KIND_CALL,   /* whatever the option's own function makes of it */
+    CLI_KIND_PAIR,   /* of a request: schema_add_pair() */
+    CLI_KIND_FIELD,  /* of a request: the verb's take_field() */
 };
 
 /* Stores an option's value, NULL for a switch, in the target that its row names. */
@@ -35,17 +38,19 @@ struct cli_option {
     const char *help;
     /* From here on one of the macros below. */
     enum cli_kind kind;
-    size_t offset;     /* of the target in the verb's values */
-    uint64_t min, max; /* of numbers and sizes */
-    cli_call *call;    /* of CLI_KIND_CALL */
+    size_t offset;                    /* of the target in the verb's values */
+    uint64_t min, max;                /* of numbers and sizes */
+    cli_call *call;                   /* of CLI_KIND_CALL */
+    const struct schema_field *field; /* of a request */
 };
 
 /* The end of an option's row: the target is a member of the struct that the verb's values are. */
-#define CLI_SWITCH(of, member) CLI_KIND_SWITCH, CLI_OFFSET(bool, of, member), 0, 0, NULL
-#define CLI_TEXT(of, member) CLI_KIND_TEXT, CLI_OFFSET(const char *, of, member), 0, 0, NULL
-#define CLI_NUMBER(of, member, min, max) CLI_KIND_NUMBER, CLI_OFFSET(uint64_t, of, member), min, max, NULL
-#define CLI_SIZE(of, member, min, max) CLI_KIND_SIZE, CLI_OFFSET(uint64_t, of, member), min, max, NULL
-#define CLI_CALL(of, member, function) CLI_KIND_CALL, offsetof(of, member), 0, 0, function
+#define CLI_SWITCH(of, member) CLI_KIND_SWITCH, CLI_OFFSET(bool, of, member), 0, 0, NULL, NULL
+#define CLI_TEXT(of, member) CLI_KIND_TEXT, CLI_OFFSET(const char *, of, member), 0, 0, NULL, NULL
+#define CLI_NUMBER(of, member, min, max)                                                                     \
+    CLI_KIND_NUMBER, CLI_OFFSET(uint64_t, of, member), min, max, NULL, NULL
+#define CLI_SIZE(of, member, min, max) CLI_KIND_SIZE, CLI_OFFSET(uint64_t, of, member), min, max, NULL, NULL
+#define CLI_CALL(of, member, function) CLI_KIND_CALL, offsetof(of, member), 0, 0, function, NULL
 
 /* A member of another type does not compile. Versions of clang-format want the colon in different places. */
 /* clang-format off */
@@ -65,7 +70,11 @@ struct cli_verb {
     const char *summary;              /* one line */
     const char *details;              /* further help, or NULL */
     const struct cli_option *options; /* ends with an empty name */
-    bool no_empty_values;             /* an option's empty value is an error */
+    /* Its values begin with a struct request, for which it has the options of one to run; those that are no plain members go to
+     * take_field. */
+    bool requests;
+    int (*take_field)(void *values, const struct schema_field *f, const char *value, struct error *e);
+    bool no_empty_values; /* an option's empty value is an error */
     /* Runs the verb with the arguments that are not options; returns the exit status, or -1 with an error. */
     int (*run)(struct cli *cli, void *values, int argc, char **argv, struct error *e);
     void *values; /* the verb's own, static; NULL: it has no options */

@@ -5,9 +5,7 @@
 #include "base/file.h"
 #include "base/process.h"
 #include "client/client.h"
-#include "core/result.h"
-#include "core/run.h"
-#include "vmm/disk.h"
+#include "service/result_json.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,73 +16,44 @@
 #include <unistd.h>
 
 #define WRITE_CHUNK 4096 /* PIPE_BUF: what a writable pipe takes without blocking, pipe(7) */
-#define FILES_MAX 100    /* --file and --env, each */
-
-struct values {
-    const char *list[FILES_MAX + 1]; /* ends with NULL */
-    size_t count;
-};
+#define FILES_MAX 100    /* --file */
 
 struct run_options {
-    const char *language, *code, *entry, *cwd, *input, *kernel, *api, *token_file;
-    struct values files, env;
-    uint64_t timeout, build_timeout, max_output;
-    struct vm_shape shape;
-    bool raw, cold, unprimed, host_verb, snapshot;
+    struct request request; /* its texts are those of the command line */
+    const char *files[FILES_MAX];
+    size_t file_count;
+    const char *code, *input, *kernel, *api, *token_file;
+    bool raw;
 };
 
-static int add_value(void *target, const char *name, const char *value, struct error *e)
+/* What is read before it is a part of the request. */
+static int take_field(void *values, const struct schema_field *f, const char *value, struct error *e)
 {
-    struct values *v = target;
+    struct run_options *o = values;
 
-    if (v->count == FILES_MAX)
-        return error_set(e, ERROR_USAGE, "--%s more than %d times%s", name, FILES_MAX,
-                         strcmp(name, "file") == 0 ? "; put the files in a directory" : "");
-    v->list[v->count++] = value;
+    if (f->kind == SCHEMA_BYTES)
+        o->code = value;
+    else if (f->kind == SCHEMA_STDINS)
+        o->input = value;
+    else if (o->file_count == FILES_MAX)
+        return error_set(e, ERROR_USAGE, "--%s more than %d times; put the files in a directory", f->flag,
+                         FILES_MAX);
+    else
+        o->files[o->file_count++] = value;
     return 0;
 }
 
-static int add_variable(void *target, const char *option, const char *value, struct error *e)
+/* Of capsid host, which boots otherwise. */
+static int restore(void *cold, const char *name, const char *value, struct error *e)
 {
-    cleanup_free char *name = text_copy(value);
-    char *equals = strchr(name, '=');
-
-    if (equals)
-        *equals = '\0';
-    if (!equals || !language_is_variable(name))
-        return error_set(e, ERROR_USAGE, "--env %.64s: must be NAME=VALUE, NAME of letters, digits and _",
-                         value);
-    return add_value(target, option, value, e);
+    (void)name, (void)value, (void)e;
+    *(bool *)cold = false;
+    return 0;
 }
 
 #define RUN_OPTIONS                                                                                          \
-    {"lang", 'l', "NAME", "language, or an alias of it (default: by the file's extension or #! line)",       \
-     CLI_TEXT(struct run_options, language)},                                                                \
-        {"code", 'c', "TEXT", "the program", CLI_TEXT(struct run_options, code)},                            \
-        {"file", 'f', "PATH", "file that holds the program, -: standard input; or a directory; repeatable",  \
-         CLI_CALL(struct run_options, files, add_value)},                                                    \
-        {"entry", 0, "FILE", "which of several files is the main one", CLI_TEXT(struct run_options, entry)}, \
-        {"timeout", 't', "SECONDS", "how long the program may run, its compilation included",                \
-         CLI_NUMBER(struct run_options, timeout, 1, 86400)},                                                 \
-        {"build-timeout", 0, "SECONDS", "how long the compilation may take of that",                         \
-         CLI_NUMBER(struct run_options, build_timeout, 1, 86400)},                                           \
-        {"stdin", 0, "PATH", "the program's standard input; -: that of capsid",                              \
-         CLI_TEXT(struct run_options, input)},                                                               \
-        {"env", 'e', "NAME=VALUE", "environment variable; repeatable",                                       \
-         CLI_CALL(struct run_options, env, add_variable)},                                                   \
-        {"cwd", 0, "DIR", "where the program starts (default: the directory of its files)",                  \
-         CLI_TEXT(struct run_options, cwd)},                                                                 \
-        {"mem", 0, "MB", "memory of the VM in MiB (default: as the language says)",                          \
-         CLI_NUMBER(struct run_options, shape.memory_mib, 32, 1 << 20)},                                     \
-        {"vcpus", 0, "N", "processors of the VM", CLI_NUMBER(struct run_options, shape.vcpus, 1, 32)},       \
-        {"disk", 0, "MB", "scratch disk for all that is written, in MiB or with M or G (default: memory)",   \
-         CLI_SIZE(struct run_options, shape.disk_mib, DISK_MIB_MIN, DISK_MIB_MAX)},                          \
-        {"max-output", 0, "BYTES", "how much of each output the JSON holds",                                 \
-         CLI_NUMBER(struct run_options, max_output, 1, 1 << 30)},                                            \
-        {"raw", 'r', NULL, "stream the program's own output instead of JSON",                                \
-         CLI_SWITCH(struct run_options, raw)},                                                               \
-        {"no-prime", 0, NULL, "start the interpreter anew instead of using the waiting one",                 \
-         CLI_SWITCH(struct run_options, unprimed)},                                                          \
+    {"raw", 'r', NULL, "stream the program's own output instead of JSON",                                    \
+     CLI_SWITCH(struct run_options, raw)},                                                                   \
         {"api", 0, "URL",                                                                                    \
          "run on that server: http://HOST:PORT, https://HOST:PORT, unix:/PATH (CAPSID_API)",                 \
          CLI_TEXT(struct run_options, api)},                                                                 \
@@ -95,16 +64,12 @@ static int add_variable(void *target, const char *option, const char *value, str
         "kernel", 0, "PATH", "guest kernel (CAPSID_KERNEL)", CLI_TEXT(struct run_options, kernel)            \
     }
 
-static const struct cli_option run_options[] = {
-    RUN_OPTIONS,
-    {"no-snapshot", 0, NULL, "boot a new VM instead of restoring a snapshot",
-     CLI_SWITCH(struct run_options, cold)},
-    {0},
-};
+static const struct cli_option run_options[] = {RUN_OPTIONS, {0}};
 
 static const struct cli_option host_options[] = {
     RUN_OPTIONS,
-    {"snapshot", 0, NULL, "restore a snapshot instead of booting", CLI_SWITCH(struct run_options, snapshot)},
+    {"snapshot", 0, NULL, "restore a snapshot instead of booting",
+     CLI_CALL(struct run_options, request.run.cold, restore)},
     {0},
 };
 
@@ -121,11 +86,7 @@ static const char details[] =
     "unless\n"
     "--stdin names one. Otherwise the program gets capsid's standard input, except when that is a terminal.\n"
     "\n"
-    "Result: one JSON object with stdout, stderr, exit_code, phase, load_time, exec_time, end, trace_id,\n"
-    "truncated and compile, which is null where nothing is compiled. When compiling fails, phase is "
-    "\"compile\" and\n"
-    "the output and status are the compiler's. Output that is not UTF-8 is given as base64, and then\n"
-    "stdout_encoding or stderr_encoding is \"base64\".\n"
+    "Result: one JSON object, with the fields below. When compiling fails, it is about the compiler.\n"
     "\n"
     "Exit status: the program's own, or the failed compiler's. 124: it ran into the timeout. 128 + N: signal "
     "N\n"
@@ -142,17 +103,18 @@ static const char details[] =
 
 static bool from_stdin(const struct run_options *o)
 {
-    return o->files.count == 1 && strcmp(o->files.list[0], "-") == 0;
+    return o->file_count == 1 && strcmp(o->files[0], "-") == 0;
 }
 
 static int read_sources(const struct run_options *o, struct sources *ret, struct error *e)
 {
     cleanup_buffer struct buffer code = {0};
+    const char *entry = o->request.run.entry;
 
-    if (!o->code == !o->files.count)
+    if (!o->code == !o->file_count)
         return error_set(e, ERROR_USAGE, "give either --code or --file%s; see: capsid run --help",
                          o->code ? ", not both" : "");
-    if (o->entry && (o->code || from_stdin(o)))
+    if (entry && (o->code || from_stdin(o)))
         return error_set(e, ERROR_USAGE, "--entry is for programs in files; see: capsid run --help");
     if (o->code) {
         buffer_add(&code, o->code, strlen(o->code));
@@ -163,10 +125,10 @@ static int read_sources(const struct run_options *o, struct sources *ret, struct
             return -1;
         return sources_add_code(ret, &code, NULL, e);
     }
-    for (size_t i = 0; i < o->files.count; i++) {
-        if (strcmp(o->files.list[i], "-") == 0)
+    for (size_t i = 0; i < o->file_count; i++) {
+        if (strcmp(o->files[i], "-") == 0)
             return error_set(e, ERROR_USAGE, "-f -, standard input, cannot be one of several files");
-        if (sources_add_path(ret, o->files.list[i], o->files.count == 1, e) < 0)
+        if (sources_add_path(ret, o->files[i], o->file_count == 1, e) < 0)
             return -1;
     }
     return 0;
@@ -229,34 +191,15 @@ static int report_raw(const struct run_result *r, const struct run_output *build
     return 0;
 }
 
-static struct run_request request_of(const struct run_options *o, const struct sources *sources,
-                                     const char *const *args, int stdin_fd)
+static int run_here(struct cli *cli, const struct run_options *o, struct request *q, struct error *e)
 {
-    return (struct run_request){
-        .language = o->language,
-        .sources = sources,
-        .entry = o->entry,
-        .args = args,
-        .env = o->env.list,
-        .cwd = o->cwd,
-        .stdin_fd = stdin_fd,
-        .timeout = o->timeout,
-        .build_timeout = o->build_timeout,
-        .shape = o->shape,
-        .cold = o->host_verb ? !o->snapshot : o->cold,
-        .unprimed = o->unprimed,
-    };
-}
-
-static int run_here(struct cli *cli, const struct run_options *o, struct run_request *request,
-                    struct error *e)
-{
+    struct run_request *request = &q->run;
     struct run_result result;
     struct host host;
 
     if (host_open(&host, &cli->config, e) < 0)
         return -1;
-    size_t max = o->max_output ? o->max_output : host.config.max_output;
+    size_t max = q->max_output ? q->max_output : host.config.max_output;
     struct run_output outputs[2] = {{.max = max}, {.max = max}};
     request->on_output = o->raw ? write_raw : run_output_add;
     request->context = o->raw ? (void *)&cli->call.cancel : (void *)&outputs[0];
@@ -265,7 +208,8 @@ static int run_here(struct cli *cli, const struct run_options *o, struct run_req
     int status = run_program(&host, &cli->call, request, &result, e);
     if (status == 0)
         status = o->raw ? report_raw(&result, &outputs[1], &cli->call.cancel, e)
-                        : cli_print_json(result_json(&result, cli->call.trace_id, outputs), e);
+                        : cli_print_json(
+                              result_json(SCHEMA_OBJECT_RESULT, q, &result, cli->call.trace_id, outputs), e);
     run_output_free(&outputs[0]);
     run_output_free(&outputs[1]);
     host_close(&host);
@@ -273,40 +217,37 @@ static int run_here(struct cli *cli, const struct run_options *o, struct run_req
 }
 
 /* As report_raw(), of a server's result. */
-static void report_there(const json_t *result)
+static void report_there(const struct result *r)
 {
-    const char *end = json_string_value(json_object_get(result, "end"));
-    const char *message = json_string_value(json_object_get(result, "message"));
-
-    if (strcmp(end, "timed_out") == 0 && message)
-        cli_say("%s\n", message);
-    else if (strcmp(end, "out_of_memory") == 0)
+    if (r->last.end == RUN_TIMED_OUT && r->problem)
+        cli_say("%s\n", r->problem);
+    else if (r->last.end == RUN_OUT_OF_MEMORY)
         cli_say("Out of memory\n");
-    else if (message)
-        cli_say("Error: %s\n", message);
+    else if (r->problem)
+        cli_say("Error: %s\n", r->problem);
 }
 
-static int run_there(struct cli *cli, const struct run_options *o, struct run_request *request,
-                     struct error *e)
+static int run_there(struct cli *cli, const struct run_options *o, struct request *q, struct error *e)
 {
     struct client client = {.url = cli->config.api,
                             .token_file = cli->config.api_token_file,
                             .patience = cli->config.api_patience,
                             .cancel = cli->call.cancel};
-    json_t *result;
+    struct result result;
+    json_t *j;
 
     if (o->kernel)
         return error_set(e, ERROR_USAGE, "--kernel is for runs on this machine; the server has its own");
-    request->on_output = o->raw ? write_raw : NULL;
-    request->context = &client.cancel;
-    if (client_run(&client, request, o->max_output, &result, e) < 0)
+    q->run.on_output = o->raw ? write_raw : NULL;
+    q->run.context = &client.cancel;
+    if (client_run(&client, q, &j, e) < 0)
         return -1;
-    int exit_code = (int)json_integer_value(json_object_get(result, "exit_code"));
+    result_read(o->raw ? SCHEMA_OBJECT_STREAM_END : SCHEMA_OBJECT_RESULT, j, &result);
     if (!o->raw)
-        return cli_print_json(result, e) < 0 ? -1 : exit_code;
-    report_there(result);
-    json_decref(result);
-    return exit_code;
+        return cli_print_json(j, e) < 0 ? -1 : result.last.exit_code;
+    report_there(&result);
+    json_decref(j);
+    return result.last.exit_code;
 }
 
 static int take_settings(struct cli *cli, const struct run_options *o, struct error *e)
@@ -323,25 +264,28 @@ static int take_settings(struct cli *cli, const struct run_options *o, struct er
 static int run(struct cli *cli, void *values, int argc, char **argv, struct error *e)
 {
     struct run_options *o = values;
+    struct request *q = &o->request;
     const struct cancel cancel = cli->call.cancel;
-    struct sources sources = {.cancel = &cancel};
     cleanup_fd int stdin_fd = -1;
 
     (void)argc;
+    q->sources.cancel = &cancel;
     int status = take_settings(cli, o, e);
     if (status == 0)
-        status = read_sources(o, &sources, e);
+        status = read_sources(o, &q->sources, e);
     if (status == 0)
         status = open_input(o, &stdin_fd, e);
     if (status == 0) {
-        struct run_request request = request_of(o, &sources, (const char *const *)argv, stdin_fd);
-        status = (cli->config.api[0] ? run_there : run_here)(cli, o, &request, e);
+        q->run.sources = &q->sources;
+        q->run.args = (const char *const *)argv;
+        q->run.stdin_fd = stdin_fd;
+        status = (cli->config.api[0] ? run_there : run_here)(cli, o, q, e);
     }
-    sources_done(&sources);
+    sources_done(&q->sources);
     return status;
 }
 
-static struct run_options run_values, host_values = {.host_verb = true};
+static struct run_options run_values, host_values = {.request.run.cold = true};
 
 const struct cli_verb verb_run = {
     .name = "run",
@@ -349,6 +293,8 @@ const struct cli_verb verb_run = {
     .summary = "run a program in a microVM of its own",
     .details = details,
     .options = run_options,
+    .requests = true,
+    .take_field = take_field,
     .run = run,
     .values = &run_values,
 };
@@ -359,6 +305,8 @@ const struct cli_verb verb_host = {
     .summary = "as run, but boots a new VM unless --snapshot is given",
     .details = details,
     .options = host_options,
+    .requests = true,
+    .take_field = take_field,
     .run = run,
     .values = &host_values,
 };

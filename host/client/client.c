@@ -4,19 +4,16 @@
 #include "base/curl.h"
 #include "base/jsontext.h"
 #include "base/log.h"
+#include "service/result_json.h"
 
 #include <stdio.h>
 #include <string.h>
-
-/* What a server adds to a result for clients of older servers. */
-static const char *const additions[] = {"status",    "executionTime", "exception",
-                                        "timed_out", "state",         "stdin"};
 
 #define WAIT_MS 1000ll /* the longest wait of which all is counted */
 
 struct transfer {
     const struct client *client;
-    const struct run_request *request;
+    const struct request *request;
     const struct curl_functions *lib;
     CURL *curl;
     CURLM *multi;
@@ -99,7 +96,7 @@ static int take_output(struct transfer *c, int channel, const json_t *event)
         text = bytes.data ? bytes.data : "";
         size = bytes.size;
     }
-    return c->request->on_output(c->request->context, channel, text, size, &c->error);
+    return c->request->run.on_output(c->request->run.context, channel, text, size, &c->error);
 }
 
 static int take_event(struct transfer *c, const char *line, size_t size)
@@ -148,7 +145,7 @@ static size_t on_body(char *data, size_t unit, size_t count, void *context)
     if (!c->status) {
         c->lib->easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &c->status);
         c->lib->easy_getinfo(c->curl, CURLINFO_CONTENT_TYPE, &type);
-        c->streaming = c->status == 200 && c->request->on_output && type &&
+        c->streaming = c->status == 200 && c->request->run.on_output && type &&
                        strncmp(type, "application/x-ndjson", 20) == 0;
     }
     if (size == 0)
@@ -250,33 +247,27 @@ static json_t *parse_answer(const struct transfer *c)
     return jsontext_parse(c->answer.data, c->answer.size, CLIENT_VALUES_MAX, JSON_ALLOW_NUL);
 }
 
-/* An exit status is what a process can end with. */
-static bool is_result(const json_t *j)
-{
-    const json_t *code = json_object_get(j, "exit_code");
-
-    return json_is_integer(code) && json_integer_value(code) >= 0 && json_integer_value(code) <= 255 &&
-           json_is_string(json_object_get(j, "end"));
-}
-
 /* The result in an answer; -1 with the error. */
 static int judge(struct transfer *c, json_t **ret, struct error *e)
 {
+    enum schema_object object = c->streaming ? SCHEMA_OBJECT_STREAM_END : SCHEMA_OBJECT_API_RESULT;
     json_t *j = c->streaming ? json_incref(c->end) : parse_answer(c);
+    struct result seen;
     int result = 0;
 
     if (c->streaming && !j)
         return error_set(e, ERROR_GENERAL, "the server %s went away before the program's end",
                          c->client->url);
-    if (c->status != 200 || c->refused || !is_result(j) || (c->request->on_output && !c->streaming))
+    if (c->status != 200 || c->refused || result_read(object, j, &seen) < 0 ||
+        (c->request->run.on_output && !c->streaming))
         result = judge_refusal(c, j, e);
-    for (size_t i = 0; result == 0 && i < sizeof(additions) / sizeof(additions[0]); i++)
-        json_object_del(j, additions[i]);
-    if (result < 0)
+    if (result < 0) {
         json_decref(j);
-    else
-        *ret = j;
-    return result;
+        return -1;
+    }
+    result_trim(j);
+    *ret = j;
+    return 0;
 }
 
 static void forget_answer(struct transfer *c)
@@ -401,20 +392,21 @@ static void add_header(struct transfer *c, const char *header)
         c->headers = longer;
 }
 
-static int prepare(struct transfer *c, uint64_t max_output, struct error *e)
+static int prepare(struct transfer *c, struct error *e)
 {
     cleanup_free char *token = NULL, *url = NULL, *authorization = NULL;
 
-    uint64_t run = c->request->timeout ? c->request->timeout : CLIENT_RUN_SECONDS;
+    uint64_t run = c->request->run.timeout ? c->request->run.timeout : CLIENT_RUN_SECONDS;
 
     c->patience = (int64_t)(run + c->client->patience) * 1000000000;
-    c->size_max = CLIENT_ANSWER_MAX + (size_t)max_output * 12; /* two outputs, each byte as \u0000 */
+    c->size_max =
+        CLIENT_ANSWER_MAX + (size_t)c->request->max_output * 12; /* two outputs, each byte as \u0000 */
     if (client_address(c->client->url, &c->base, &c->socket, e) < 0 || client_token(c->client, &token, e) < 0)
         return -1;
     c->lib = curl_open("--api", e);
     if (!c->lib)
         return -1;
-    json_t *j = client_body(c->client, c->request, max_output, &c->input, e);
+    json_t *j = client_body(c->client, c->request, &c->input, e);
     if (!j)
         return -1;
     c->body = json_dumps(j, JSON_COMPACT);
@@ -425,7 +417,7 @@ static int prepare(struct transfer *c, uint64_t max_output, struct error *e)
         return error_set(e, ERROR_GENERAL, "libcurl: out of memory");
     if (token && !c->socket && strncmp(c->base, "http:", 5) == 0 && !is_local(c->base))
         log_warning("the token goes to %s without encryption; prefer https://", c->client->url);
-    add_header(c, c->request->on_output ? "Accept: application/x-ndjson" : "Accept: application/json");
+    add_header(c, c->request->run.on_output ? "Accept: application/x-ndjson" : "Accept: application/json");
     if (!c->parts)
         add_header(c, "Content-Type: application/json");
     add_header(c, "Expect:");
@@ -454,11 +446,10 @@ static void call_done(struct transfer *c)
     free(c->body);
 }
 
-int client_run(const struct client *client, const struct run_request *request, uint64_t max_output,
-               json_t **ret, struct error *e)
+int client_run(const struct client *client, const struct request *request, json_t **ret, struct error *e)
 {
     struct transfer c = {.client = client, .request = request};
-    int result = prepare(&c, max_output, e);
+    int result = prepare(&c, e);
 
     if (result == 0)
         result = attempts(&c, ret, e);

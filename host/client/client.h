@@ -1,21 +1,19 @@
 /*
- * client: runs a program on a server of the HTTP API instead of here, with the same requests and results as
- * core/run.h and core/result.h (host/api/openapi.json describes what goes over the wire).
+ * client: runs a program on a server of the HTTP API instead of here, with the same requests and results
+ * (service/schema.def).
  */
 #ifndef CAPSID_CLIENT_H
 #define CAPSID_CLIENT_H
 
 #include "base/deadline.h"
-#include "core/run.h"
+#include "service/request.h"
 
 #include <jansson.h>
 
-#define CLIENT_STDIN_MAX (64u << 20)     /* bytes of standard input that a server takes, */
-#define CLIENT_STDIN_JSON_MAX (1u << 20) /* and of one that is in the JSON */
-#define CLIENT_ATTEMPTS_MAX 5            /* requests in all, when the server is busy */
-#define CLIENT_RETRY_SECONDS_MAX 30      /* the longest that is waited before the next */
-#define CLIENT_CONNECT_SECONDS 10        /* until the server takes the connection */
-#define CLIENT_IDLE_SECONDS 60           /* the longest pause within an answer that is no stream */
+#define CLIENT_ATTEMPTS_MAX 5       /* requests in all, when the server is busy */
+#define CLIENT_RETRY_SECONDS_MAX 30 /* the longest that is waited before the next */
+#define CLIENT_CONNECT_SECONDS 10   /* until the server takes the connection */
+#define CLIENT_IDLE_SECONDS 60      /* the longest pause within an answer that is no stream */
 #define CLIENT_RUN_SECONDS 300 /* what a server lets a program run at most, unless it was started otherwise */
 #define CLIENT_ANSWER_MAX                                                                                    \
     (64u << 20) /* bytes of an answer, or a line of a stream, beside what max_output allows */
@@ -30,23 +28,21 @@ struct client {
 };
 
 /*
- * As run_program(), there. The program's standard input is read to its end first. Without request->on_output *ret is
- * the whole result, as result_json() makes it, with at most max_output bytes of each output (0: as the server is
- * configured). With it, the output goes there as it comes, also that of a failed compiler, and *ret has no stdout
+ * As run_program(), there. The program's standard input is read to its end first. Without run.on_output *ret is
+ * the whole result, as result_json() makes it. With it, the output goes there as it comes, also that of a failed compiler, and *ret has no stdout
  * and stderr but a "message", a string or null, about a timeout and the like. on_build_output is not called.
  *
  * Fails with the server's words when it refuses, ERROR_UNKNOWN_LANGUAGE, ERROR_BUSY when it still is after several
  * attempts, ERROR_CANCELLED.
  */
-int client_run(const struct client *c, const struct run_request *request, uint64_t max_output, json_t **ret,
-               struct error *e);
+int client_run(const struct client *c, const struct request *request, json_t **ret, struct error *e);
 
 /* ---- for client/ and its tests --------------------------------------------------------------------- */
 
 /* The JSON body of the request; the caller's reference, NULL with an error. A standard input that is too large for it is in
  * *ret_input, to be sent as a part of its own. */
-json_t *client_body(const struct client *c, const struct run_request *request, uint64_t max_output,
-                    struct buffer *ret_input, struct error *e);
+json_t *client_body(const struct client *c, const struct request *request, struct buffer *ret_input,
+                    struct error *e);
 
 /* Where the requests go. base is the caller's to free; socket points into url, or is NULL. */
 int client_address(const char *url, char **base, const char **socket, struct error *e);

@@ -1,6 +1,5 @@
 /* links: host */
 /* What a client may send as a body, a path or an id: the first byte chooses. */
-#include "api/body.h"
 #include "api/server.h"
 #include "api/trace.h"
 
@@ -14,40 +13,44 @@ static void check(bool fine)
 }
 
 /* Whatever was accepted keeps to the limits, and leads nowhere but below the program's directory. */
-static void check_run(const struct body_run *b, const struct body_limits *limits)
+static void check_run(const struct request *b, const struct request_limits *limits)
 {
     check(b->sources.count > 0 && b->sources.count <= SOURCES_FILES_MAX &&
           b->sources.size <= SOURCES_SIZE_MAX);
-    check(b->timeout <= limits->timeout && b->shape.memory_mib <= limits->shape.memory_mib &&
-          b->shape.vcpus <= limits->shape.vcpus);
-    check(b->stdin_count <= BODY_BATCH_MAX);
+    check(b->run.timeout <= limits->timeout && b->run.shape.memory_mib <= limits->shape.memory_mib &&
+          b->run.shape.vcpus <= limits->shape.vcpus);
+    check(b->stdins.count <= REQUEST_BATCH_MAX);
     for (size_t i = 0; i < b->sources.count; i++) {
         const char *name = b->sources.files[i].name;
         check(!name || (name[0] != '/' && strncmp(name, "../", 3) != 0 && !strstr(name, "/../")));
     }
-    for (size_t i = 0; i < b->stdin_count; i++)
-        check(b->stdins[i].size <= BODY_STDIN_MAX);
+    for (size_t i = 0; i < b->stdins.count; i++)
+        check(b->stdins.list[i].size <= REQUEST_STDIN_MAX);
 }
 
 static void parse(const char *text, size_t size)
 {
-    const struct body_limits limits = {
+    const struct request_limits limits = {
         .timeout = 300, .shape.memory_mib = 1024, .shape.vcpus = 4, .shape.disk_mib = 100, .output = 1000};
-    struct body_create create;
     struct refusal r = {0};
-    struct body_run run;
+    struct request q;
 
-    if (body_run_parse(&run, text, size, &limits, &r) == 0) {
-        check_run(&run, &limits);
-        body_run_done(&run);
+    if (request_parse(&q, SCHEMA_OBJECT_RUN, text, size, NULL, &limits, &r) == 0) {
+        check_run(&q, &limits);
+        request_done(&q);
     } else {
         json_t *j = refusal_json(&r, "t");
         check(r.kind && j && !strchr(r.text, '\n'));
         json_decref(j);
     }
-    if (body_create_parse(&create, text, size, &limits, size % 2, &r) == 0) {
-        check(create.language != NULL);
-        body_create_done(&create);
+    if (request_parse(&q, SCHEMA_OBJECT_EXECUTE, text, size, "c", &limits, &r) == 0) {
+        check(q.run.argv || q.sources.count > 0);
+        request_done(&q);
+    }
+    if (request_parse(&q, size % 2 ? SCHEMA_OBJECT_SNAPSHOT : SCHEMA_OBJECT_SESSION, text, size, NULL,
+                      &limits, &r) == 0) {
+        check(q.run.language != NULL);
+        request_done(&q);
     }
 }
 

@@ -106,7 +106,7 @@ static void teardown(void)
 
 static struct session *create(uint64_t seconds, bool cancelled, struct refusal *r)
 {
-    struct body_session body = {.language = text_copy("sh"), .idle = 300, .timeout = seconds};
+    struct request body = {.run = {.language = text_copy("sh"), .timeout = seconds}, .idle = 300};
     const atomic_bool gone = cancelled;
 
     return session_create(&server, "client", &body, &gone, "trace", r);

@@ -116,21 +116,19 @@ END_TEST
 static size_t sent_apart; /* bytes of standard input that are not in the body */
 
 /* The body of a request for code of size bytes, as text. */
-static char *body_of(struct run_request r, const void *code, size_t size)
+static char *body_of(struct request r, const void *code, size_t size)
 {
-    struct sources s = {0};
     struct buffer b = {0};
 
     buffer_add(&b, code, size);
-    ck_assert_int_eq(sources_add_code(&s, &b, NULL, &e), 0);
-    r.sources = &s;
+    ck_assert_int_eq(sources_add_code(&r.sources, &b, NULL, &e), 0);
     struct buffer input = {0};
-    json_t *j = client_body(&client, &r, 0, &input, &e);
+    json_t *j = client_body(&client, &r, &input, &e);
     ck_assert_uint_eq(input.size, sent_apart);
     buffer_free(&input);
     char *text = j ? json_dumps(j, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     json_decref(j);
-    sources_done(&s);
+    sources_done(&r.sources);
     return text;
 }
 
@@ -138,25 +136,25 @@ START_TEST(bodies)
 {
     const char *const args[] = {"a", "", NULL}, *const env[] = {"A=b=c", "A=d", NULL},
                       *const bad[] = {"\xff", NULL};
-    struct run_request r = {.language = "sh", .stdin_fd = -1};
+    struct request r = {.run.language = "sh", .run.stdin_fd = -1};
     char *text = body_of(r, "1\n", 2);
 
-    ck_assert_str_eq(text, "{\"args\":[],\"code\":\"1\\n\",\"env\":{},\"language\":\"sh\"}");
+    ck_assert_str_eq(text, "{\"code\":\"1\\n\",\"language\":\"sh\"}");
     free(text);
-    r.args = args;
-    r.env = env;
-    r.cwd = "/";
-    r.timeout = 3;
-    r.shape.disk_mib = 16;
-    r.cold = r.unprimed = true;
+    r.run.args = args;
+    r.run.env = env;
+    r.run.cwd = "/";
+    r.run.timeout = 3;
+    r.run.shape.disk_mib = 16;
+    r.run.cold = r.run.unprimed = true;
     text = body_of(r, "\xff", 1);
     ck_assert_str_eq(text, "{\"args\":[\"a\",\"\"],\"code\":\"/w==\",\"code_encoding\":\"base64\",\"cwd\":\"/"
                            "\",\"disk_mib\":16,\"env\":{\"A\":\"d\"},\"language\":\"sh\",\"prime\":false,"
                            "\"snapshot\":false,\"timeout\":3}");
     free(text);
-    r = (struct run_request){.language = "sh", .stdin_fd = -1, .args = bad};
+    r = (struct request){.run = {.language = "sh", .stdin_fd = -1, .args = bad}};
     ck_assert_ptr_null(body_of(r, "", 0));
-    r = (struct run_request){.stdin_fd = -1};
+    r = (struct request){.run.stdin_fd = -1};
     ck_assert_ptr_null(body_of(r, "", 0));
 }
 END_TEST
@@ -164,7 +162,7 @@ END_TEST
 START_TEST(what_escapes_blow_up_is_base64)
 {
     char *code = memory_allocate(300000);
-    struct run_request r = {.language = "sh", .stdin_fd = -1};
+    struct request r = {.run.language = "sh", .run.stdin_fd = -1};
 
     memset(code, 1, 300000);
     char *text = body_of(r, code, 300000);
@@ -186,30 +184,28 @@ END_TEST
 
 START_TEST(files)
 {
-    struct run_request r = {.stdin_fd = -1, .entry = "b"};
-    struct sources s = {0};
+    struct request r = {.run = {.stdin_fd = -1, .entry = "b"}, .max_output = 7};
+    struct sources *s = &r.sources;
     struct buffer content = {0};
 
     buffer_add(&content, "x", 1);
-    ck_assert_int_eq(sources_add_named(&s, "a/b", true, &content, &e), 0);
-    ck_assert_int_eq(sources_add_named_directory(&s, "a", &e), 0); /* is there */
-    ck_assert_int_eq(sources_add_named_directory(&s, "a/c", &e), 0);
-    ck_assert_int_eq(sources_add_named_directory(&s, "a/b", &e), -1);
-    ck_assert_int_eq(sources_add_named_directory(&s, "a/b/c", &e), -1);
-    ck_assert_int_eq(sources_add_named_directory(&s, "../c", &e), -1);
-    ck_assert_int_eq(sources_add_named_link(&s, "l", "a/b", &e), 0);
-    s.tree = true;
-    r.sources = &s;
-    json_t *j = client_body(&client, &r, 7, NULL, &e);
+    ck_assert_int_eq(sources_add_named(s, "a/b", true, &content, &e), 0);
+    ck_assert_int_eq(sources_add_named_directory(s, "a", &e), 0); /* is there */
+    ck_assert_int_eq(sources_add_named_directory(s, "a/c", &e), 0);
+    ck_assert_int_eq(sources_add_named_directory(s, "a/b", &e), -1);
+    ck_assert_int_eq(sources_add_named_directory(s, "a/b/c", &e), -1);
+    ck_assert_int_eq(sources_add_named_directory(s, "../c", &e), -1);
+    ck_assert_int_eq(sources_add_named_link(s, "l", "a/b", &e), 0);
+    s->tree = true;
+    json_t *j = client_body(&client, &r, NULL, &e);
     char *text = json_dumps(j, JSON_COMPACT | JSON_SORT_KEYS);
-    ck_assert_str_eq(text,
-                     "{\"args\":[],\"entry\":\"b\",\"env\":{},\"files\":[{\"directory\":true,\"name\":\"a\"},"
-                     "{\"content\":\"x\",\"executable\":true,\"name\":\"a/b\"},"
-                     "{\"directory\":true,\"name\":\"a/c\"},{\"link\":\"a/b\",\"name\":\"l\"}],"
-                     "\"max_output\":7,\"tree\":true}");
+    ck_assert_str_eq(text, "{\"entry\":\"b\",\"files\":[{\"directory\":true,\"name\":\"a\"},"
+                           "{\"content\":\"x\",\"executable\":true,\"name\":\"a/b\"},"
+                           "{\"directory\":true,\"name\":\"a/c\"},{\"link\":\"a/b\",\"name\":\"l\"}],"
+                           "\"max_output\":7,\"tree\":true}");
     free(text);
     json_decref(j);
-    sources_done(&s);
+    sources_done(s);
 }
 END_TEST
 
@@ -229,13 +225,13 @@ static int input_of(size_t size)
 
 START_TEST(standard_input_is_bounded)
 {
-    const size_t sizes[] = {0, CLIENT_STDIN_JSON_MAX, CLIENT_STDIN_JSON_MAX + 1, CLIENT_STDIN_MAX,
-                            CLIENT_STDIN_MAX + 1};
+    const size_t sizes[] = {0, REQUEST_STDIN_MAX, REQUEST_STDIN_MAX + 1, REQUEST_STDIN_PART_MAX,
+                            REQUEST_STDIN_PART_MAX + 1};
 
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         int fd = input_of(sizes[i]);
         sent_apart = i == 2 || i == 3 ? sizes[i] : 0;
-        char *text = body_of((struct run_request){.language = "sh", .stdin_fd = fd}, "", 0);
+        char *text = body_of((struct request){.run = {.language = "sh", .stdin_fd = fd}}, "", 0);
         ck_assert_int_eq(text != NULL, i < 4);
         ck_assert_int_eq(text && strstr(text, "\"stdin\""), i < 2);
         free(text);

@@ -1,23 +1,23 @@
-/* api/body: requests that are right, and all the ways in which they are not. */
-#include "api/body.h"
+/* service/request: requests that are right, and all the ways in which they are not. */
+#include "service/request_parse.h"
 #include "base/cleanup.h"
 
 #include "unit.h"
 
 #include <string.h>
 
-static const struct body_limits limits = {
+static const struct request_limits limits = {
     .timeout = 300, .shape.memory_mib = 1024, .shape.vcpus = 4, .shape.disk_mib = 100, .output = 1000};
 
 static enum refusal_kind parse(const char *text)
 {
     struct refusal r = {0};
-    struct body_run b;
+    struct request b;
     size_t size = strlen(text);
     char *exact = unit_exact(text, size);
 
-    if (body_run_parse(&b, exact, size, &limits, &r) == 0)
-        body_run_done(&b);
+    if (request_parse(&b, SCHEMA_OBJECT_RUN, exact, size, NULL, &limits, &r) == 0)
+        request_done(&b);
     free(exact);
     ck_assert_msg(r.kind == REFUSAL_NONE || (r.text[0] && !strchr(r.text, '\n')), "message of %s", text);
     return r.kind;
@@ -34,23 +34,24 @@ START_TEST(a_whole_request_is_taken_apart)
         "64, \"vcpus\": "
         "2, \"max_output\": 10, \"snapshot\": false, \"prime\": true, \"wait\": false, \"cwd\": null}";
     struct refusal r = {0};
-    struct body_run b;
+    struct request b;
 
-    ck_assert_msg(body_run_parse(&b, text, strlen(text), &limits, &r) == 0, "%s", r.text);
-    ck_assert_str_eq(b.language, "py");
+    ck_assert_msg(request_parse(&b, SCHEMA_OBJECT_RUN, text, strlen(text), NULL, &limits, &r) == 0, "%s",
+                  r.text);
+    ck_assert_str_eq(b.run.language, "py");
     ck_assert_uint_eq(b.sources.count, 3); /* with the directory */
     ck_assert_str_eq(b.sources.files[0].name, "src");
-    ck_assert_str_eq(b.entry, "src/main.py");
+    ck_assert_str_eq(b.run.entry, "src/main.py");
     const struct source_file *f = sources_find(&b.sources, "run");
     ck_assert(f && f->content.size == 2 && memcmp(f->content.data, "\0\1", 2) == 0 && (f->mode & 0111));
-    ck_assert(b.batch && b.stdin_count == 2 && b.stdins[1].size == 2);
-    ck_assert_str_eq(b.args[1], "y z");
-    ck_assert_str_eq(b.env[0], "A=b");
-    ck_assert(!b.args[2] && !b.env[1] && !b.cwd);
-    ck_assert(b.timeout == 7 && b.build_timeout == 3 && b.shape.memory_mib == 64 && b.shape.vcpus == 2 &&
-              b.max_output == 10);
-    ck_assert(b.cold && !b.unprimed && b.detached);
-    body_run_done(&b);
+    ck_assert(b.stdins.batch && b.stdins.count == 2 && b.stdins.list[1].size == 2);
+    ck_assert_str_eq(b.run.args[1], "y z");
+    ck_assert_str_eq(b.run.env[0], "A=b");
+    ck_assert(!b.run.args[2] && !b.run.env[1] && !b.run.cwd);
+    ck_assert(b.run.timeout == 7 && b.run.build_timeout == 3 && b.run.shape.memory_mib == 64 &&
+              b.run.shape.vcpus == 2 && b.max_output == 10);
+    ck_assert(b.run.cold && !b.run.unprimed && b.detached);
+    request_done(&b);
 }
 END_TEST
 
@@ -58,11 +59,11 @@ START_TEST(one_file_gets_the_name_of_its_language)
 {
     static const char text[] = "{\"language\": \"c\", \"files\": {\"x.c\": \"int x;\"}}";
     struct refusal r = {0};
-    struct body_run b;
+    struct request b;
 
-    ck_assert(body_run_parse(&b, text, strlen(text), &limits, &r) == 0);
-    ck_assert(!b.entry && b.sources.count == 1 && !b.batch && b.stdin_count == 0);
-    body_run_done(&b);
+    ck_assert(request_parse(&b, SCHEMA_OBJECT_RUN, text, strlen(text), NULL, &limits, &r) == 0);
+    ck_assert(!b.run.entry && b.sources.count == 1 && !b.stdins.batch && b.stdins.count == 0);
+    request_done(&b);
 }
 END_TEST
 
@@ -164,7 +165,7 @@ static char *long_body(const char *field, size_t size)
 
 START_TEST(standard_input_has_a_limit)
 {
-    char *fits = long_body("stdin", BODY_STDIN_MAX), *over = long_body("stdin", BODY_STDIN_MAX + 1);
+    char *fits = long_body("stdin", REQUEST_STDIN_MAX), *over = long_body("stdin", REQUEST_STDIN_MAX + 1);
 
     ck_assert_int_eq(parse(fits), REFUSAL_NONE);
     ck_assert_int_eq(parse(over), REFUSAL_TOO_LARGE);
@@ -193,7 +194,7 @@ START_TEST(values_are_counted_before_they_are_parsed)
     struct buffer text = {0};
 
     buffer_add_text(&text, "{\"args\": [");
-    for (int i = 0; i < BODY_VALUES_MAX; i++)
+    for (int i = 0; i < REQUEST_VALUES_MAX; i++)
         buffer_add_text(&text, "1,");
     ck_assert_int_eq(parse(text.data),
                      REFUSAL_INVALID); /* and not "unexpected end": it did not get that far */
@@ -204,21 +205,21 @@ END_TEST
 START_TEST(what_is_made_needs_a_language)
 {
     struct refusal r = {0};
-    struct body_create b;
+    struct request b;
     const char *good = "{\"language\": \"c\", \"force\": true, \"vcpus\": 2}", *bad = "{\"force\": true}";
 
-    ck_assert(body_create_parse(&b, good, strlen(good), &limits, true, &r) == 0);
-    ck_assert(b.force && b.shape.vcpus == 2);
-    body_create_done(&b);
-    ck_assert(body_create_parse(&b, good, strlen(good), &limits, false, &r) <
+    ck_assert(request_parse(&b, SCHEMA_OBJECT_SNAPSHOT, good, strlen(good), NULL, &limits, &r) == 0);
+    ck_assert(b.force && b.run.shape.vcpus == 2);
+    request_done(&b);
+    ck_assert(request_parse(&b, SCHEMA_OBJECT_IMAGE, good, strlen(good), NULL, &limits, &r) <
               0); /* an image has no processors */
-    ck_assert(body_create_parse(&b, bad, strlen(bad), &limits, true, &r) < 0);
+    ck_assert(request_parse(&b, SCHEMA_OBJECT_SNAPSHOT, bad, strlen(bad), NULL, &limits, &r) < 0);
 }
 END_TEST
 
 int main(void)
 {
-    struct unit u = unit_begin("api_body");
+    struct unit u = unit_begin("host_request");
 
     unit_add(&u, a_whole_request_is_taken_apart);
     unit_add(&u, one_file_gets_the_name_of_its_language);

@@ -1,0 +1,105 @@
+#include "service/schema.h"
+
+#include "messages.h"
+#include "service/request.h"
+#include "service/result.h"
+#include "vmm/disk.h"
+
+#include <stdlib.h>
+
+/* ---- the tables ----------------------------------------------------------------------------------- */
+
+#define NAME(id, name, ...) name,
+static const char *const run_ends[] = {"", RUN_ENDS(NAME)};
+static const char *const result_phases[] = {RESULT_PHASES(NAME)};
+static const char *const result_statuses[] = {RESULT_STATUSES(NAME)};
+static const char *const result_states[] = {RESULT_STATES(NAME)};
+#undef NAME
+
+/* The types of members, as names that a row can be compared with. */
+#define SCHEMA_TYPE(kind, type) typedef type schema_type_##kind;
+SCHEMA_KINDS(SCHEMA_TYPE)
+
+/* A member of another type than its kind has does not compile. */
+/* clang-format off */
+#define OFFSET(kind, of, member) _Generic(((struct of *)0)->member, schema_type_##kind: offsetof(struct of, member))
+/* clang-format on */
+#define FIELD(struct_id, of_struct, field_kind, field_name, member, in, field_words, ...)                    \
+    {.kind = SCHEMA_##field_kind,                                                                            \
+     .of = SCHEMA_OF_##struct_id,                                                                            \
+     .offset = OFFSET(field_kind, of_struct, member),                                                        \
+     .name = field_name,                                                                                     \
+     .objects = in,                                                                                          \
+     .words = field_words,                                                                                   \
+     __VA_ARGS__},
+
+#define REQUEST(kind, name, member, ...) FIELD(REQUEST, request, kind, name, member, __VA_ARGS__)
+#define SOURCE(kind, name, member, ...) FIELD(SOURCE, request_source, kind, name, member, __VA_ARGS__)
+#define RESULT(kind, name, member, ...) FIELD(RESULT, result, kind, name, member, __VA_ARGS__)
+#define PHASE(kind, name, member, in, ...)                                                                   \
+    FIELD(RESULT, result, kind, name, last.member, (in) & ~IN(COMPILE), __VA_ARGS__)                         \
+    FIELD(PHASE, result_phase, kind, name, member, (in)&IN(COMPILE), __VA_ARGS__)
+
+#define ALSO(other) .also = other
+#define BETWEEN(least, most) .min = least, .max = most
+#define ENTRIES(most) .entries = most
+#define LIMIT(member) .limited = true, .limit = offsetof(struct request_limits, member)
+#define DEFAULT(number) .fallback = number
+#define FLAG(long_name, short_name, value) .flag = long_name, .letter = short_name, .argument = value
+#define HELP(text) .help = text
+#define REQUIRED .required = true
+#define LEFT_OUT .left_out = true
+#define OR_NULL .or_null = true
+#define NAMES(table, count) .names = table, .names_count = count
+
+const struct schema_field schema_fields[] = {
+#include "service/schema.def"
+    {0}};
+
+static const struct object {
+    const char *name, *words;
+    bool taken, many;
+} objects[] = {
+#define TAKEN true
+#define GIVEN false
+#define MANY .many = true
+#define OBJECT(id, object_name, how, object_words, ...)                                                      \
+    [SCHEMA_OBJECT_##id] = {.name = object_name, .taken = how, .words = object_words, __VA_ARGS__},
+#include "service/schema.def"
+};
+
+/* ---- looking things up ---------------------------------------------------------------------------- */
+
+const struct schema_field *schema_next(enum schema_object object, const struct schema_field *f)
+{
+    for (f = f ? f + 1 : schema_fields; f->name; f++)
+        if (f->objects >> object & 1)
+            return f;
+    return NULL;
+}
+
+const struct schema_field *schema_find(enum schema_object object, enum schema_struct of, size_t offset)
+{
+    schema_each(object, f) if (f->of == of && f->offset == offset) return f;
+    abort();
+}
+
+const char *schema_object_name(enum schema_object object)
+{
+    return objects[object].name;
+}
+
+const char *schema_object_words(enum schema_object object)
+{
+    return objects[object].words;
+}
+
+bool schema_is_taken(enum schema_object object)
+{
+    return objects[object].taken;
+}
+
+bool schema_has_many(enum schema_object object)
+{
+    return objects[object].many;
+}
