@@ -61,7 +61,7 @@ PROTO_COMPILE = $(CC) $(CFLAGS_ALL) $(CFLAGS)
 INITD_COMPILE = $(MUSL_CC) $(CFLAGS_ALL) $(INITD_CFLAGS)
 
 .PHONY: all help demo check chosen-tests bench lint install clean deps deps-check format kernel protocol-tables \
-        distclean share man deb newer-kernel loopback-kernel kvm-kernel check-all quick coverage
+        distclean share man install-man deb newer-kernel loopback-kernel kvm-kernel check-all quick coverage
 all: $(B)/capsid $(B)/initd share
 
 help:
@@ -462,21 +462,24 @@ bench: all kernel guest-programs bench-programs
 
 # ---- install, clean ------------------------------------------------------------------------------
 
-install: all $(SHARE)/vmlinux man
-	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin lib/capsid/languages lib/capsid/programs share/man/man1 share/man/man5 share/doc/capsid \
+install: all $(SHARE)/vmlinux install-man
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin lib/capsid/languages lib/capsid/programs share/doc/capsid \
 		lib/systemd/system share/bash-completion/completions share/zsh/site-functions)
 	install -m 755 $(B)/capsid $(DESTDIR)$(PREFIX)/bin/
 	install -m 755 $(SHARE_PROGRAMS) $(DESTDIR)$(PREFIX)/lib/capsid/
 	install -m 644 $(SHARE)/vmlinux $(DESTDIR)$(PREFIX)/lib/capsid/
 	install -m 644 $(SHARE)/languages/*.ini $(DESTDIR)$(PREFIX)/lib/capsid/languages/
 	install -m 644 $(SHARE)/programs/* $(DESTDIR)$(PREFIX)/lib/capsid/programs/
-	install -m 644 $(filter %.1,$(MAN)) $(DESTDIR)$(PREFIX)/share/man/man1/
-	install -m 644 $(filter %.5,$(MAN)) $(DESTDIR)$(PREFIX)/share/man/man5/
 	install -m 644 proto/PROTOCOL.md $(DESTDIR)$(PREFIX)/share/doc/capsid/
 	install -m 644 host/completion/capsid.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/capsid
 	install -m 644 host/completion/_capsid $(DESTDIR)$(PREFIX)/share/zsh/site-functions/
 	install -m 644 host/api/capsid-api.service host/api/capsid-api.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/
 	sed -i 's|/usr/local|$(PREFIX)|' $(DESTDIR)$(PREFIX)/lib/systemd/system/capsid-api.service
+
+install-man: man
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/man/,man1 man5)
+	install -m 644 $(filter %.1,$(MAN)) $(DESTDIR)$(PREFIX)/share/man/man1/
+	install -m 644 $(filter %.5,$(MAN)) $(DESTDIR)$(PREFIX)/share/man/man5/
 
 # The package's version is VERSION, its day that of the last commit. Compiled anew, with Debian's flags; what is compiled stays.
 deb: deps
