@@ -44,7 +44,7 @@ TETHER_SRC := host/firecracker-tether.c host/confine/seal.c
 HOST_SRC := $(filter-out host/firecracker-tether.c host/describe.c,$(wildcard host/*.c host/*/*.c))
 HOST_LIB_SRC := $(filter-out host/main.c host/import-oci.c host/fetch.c host/capsid-api.c,$(HOST_SRC))
 # capsid itself reads no archive and no URL and serves no HTTP, and starts faster without the libraries for them.
-CAPSID_SRC := $(filter-out host/import-oci.c host/fetch.c host/oci/% host/capsid-api.c host/api/% host/cli/verb_api.c,$(HOST_SRC))
+CAPSID_SRC := $(filter-out host/import-oci.c host/fetch.c host/oci/% host/capsid-api.c host/api/% host/server/% host/cli/verb_api.c,$(HOST_SRC))
 API_SRC := $(filter-out host/main.c host/import-oci.c host/fetch.c host/oci/%,$(HOST_SRC))
 IMPORT_SRC := host/import-oci.c $(wildcard host/oci/*.c host/base/*.c)
 FETCH_SRC := host/fetch.c $(wildcard host/base/*.c)
@@ -473,7 +473,7 @@ install: all $(SHARE)/vmlinux install-man
 	install -m 644 proto/PROTOCOL.md $(DESTDIR)$(PREFIX)/share/doc/capsid/
 	install -m 644 host/completion/capsid.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/capsid
 	install -m 644 host/completion/_capsid $(DESTDIR)$(PREFIX)/share/zsh/site-functions/
-	install -m 644 host/api/capsid-api.service host/api/capsid-api.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/
+	install -m 644 host/server/capsid-api.service host/server/capsid-api.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/
 	sed -i 's|/usr/local|$(PREFIX)|' $(DESTDIR)$(PREFIX)/lib/systemd/system/capsid-api.service
 
 install-man: man

@@ -1,23 +1,19 @@
 #include "api/backend.h"
 
 #include "base/cleanup.h"
-#include "base/log.h"
 #include "base/thread.h"
 
 #include <stdatomic.h>
-#include <string.h>
+#include <stdlib.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 
 #define STATE_MS 500 /* how often the broker is asked how it is */
 
 struct backend {
     struct backend_options options;
-    struct config config;
-    struct broker *broker;
-    int line[2]; /* ours, the broker's */
-    pthread_t broker_thread, state_thread;
-    bool serving, asking;
+    char *data; /* owned */
+    pthread_t state_thread;
+    bool asking;
     int stop_fd; /* an eventfd: the state is asked for no more */
     atomic_ullong timeout;
     atomic_uint running, waiting;
@@ -27,14 +23,6 @@ struct backend {
 };
 
 /* ---- opening ------------------------------------------------------------------------------------- */
-
-static void *serve_line(void *backend)
-{
-    struct backend *b = backend;
-
-    broker_serve(b->broker, b->line[1]);
-    return NULL;
-}
 
 static void *ask_again_and_again(void *backend)
 {
@@ -55,36 +43,23 @@ static void *ask_again_and_again(void *backend)
     return NULL;
 }
 
-static int start(struct backend *b, struct error *e)
-{
-    b->stop_fd = eventfd(0, EFD_CLOEXEC);
-    if (b->stop_fd < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, b->line) < 0)
-        return error_errno(e, "the broker cannot be reached");
-    if (thread_start(&b->broker_thread, serve_line, b, e) < 0)
-        return -1;
-    b->serving = true;
-    if (thread_start(&b->state_thread, ask_again_and_again, b, e) < 0)
-        return -1;
-    b->asking = true;
-    return 0;
-}
-
-int backend_open(struct backend **ret, const struct config *config, const struct backend_options *options,
-                 struct error *e)
+int backend_open(struct backend **ret, const struct backend_options *options, struct error *e)
 {
     struct backend *b = memory_allocate(sizeof(*b));
 
     b->options = *options;
-    b->line[0] = b->line[1] = b->stop_fd = -1;
-    b->timeout = config->timeout;
+    b->data = text_copy(options->data);
+    b->timeout = options->timeout;
     pthread_mutex_init(&b->lock, NULL);
-    config_copy(&b->config, config);
-    if (broker_open(&b->broker, config, &options->broker, e) < 0 || start(b, e) < 0) {
+    b->stop_fd = eventfd(0, EFD_CLOEXEC);
+    int result = b->stop_fd < 0 ? error_errno(e, "the broker cannot be reached")
+                                : thread_start(&b->state_thread, ask_again_and_again, b, e);
+    b->asking = result == 0;
+    if (result == 0)
+        *ret = b;
+    else
         backend_close(b);
-        return -1;
-    }
-    *ret = b;
-    return 0;
+    return result;
 }
 
 void backend_close(struct backend *b)
@@ -93,34 +68,16 @@ void backend_close(struct backend *b)
         return;
     if (b->asking && eventfd_write(b->stop_fd, 1) == 0)
         pthread_join(b->state_thread, NULL);
-    close_fd(&b->line[0]); /* which ends the broker's serving */
-    if (b->serving)
-        pthread_join(b->broker_thread, NULL);
-    close_fd(&b->line[1]);
     close_fd(&b->stop_fd);
-    broker_close(b->broker);
     json_decref(b->state);
-    config_done(&b->config);
+    free(b->data);
     pthread_mutex_destroy(&b->lock);
     free(b);
 }
 
-void backend_warm(struct backend *b, int cancel_fd)
+void backend_set_timeout(struct backend *b, uint64_t seconds)
 {
-    broker_warm(b->broker, cancel_fd);
-}
-
-static void warn_of(const char *key, void *context)
-{
-    (void)context;
-    if (strcmp(key, "timeout") != 0 && strcmp(key, "max_output") != 0)
-        log_warning("the setting \"%s\" has changed; that takes a restart", key);
-}
-
-void backend_reload(struct backend *b, const struct config *fresh)
-{
-    b->timeout = fresh->timeout;
-    config_compare(&b->config, fresh, warn_of, NULL);
+    b->timeout = seconds;
 }
 
 uint64_t backend_timeout(const struct backend *b)
@@ -159,7 +116,7 @@ static int run_leased(struct backend *b, struct backend_run *run, const char *la
                                     .context = &turn};
     struct lease lease;
 
-    int result = lease_take(&lease, b->line[0], b->config.data, run->call, &wish, e);
+    int result = lease_take(&lease, b->options.line, b->data, run->call, &wish, e);
     run->wait_ns = lease.wait_ns;
     if (result < 0)
         return -1;
@@ -179,7 +136,7 @@ int backend_execute(struct backend *b, struct backend_run *run, struct run_resul
     *ret = (struct run_result){0};
     run->wait_ns = 0;
     run->turn = false;
-    if (run_find_language(&l, b->config.data, &r, e) < 0)
+    if (run_find_language(&l, b->data, &r, e) < 0)
         return -1;
     b->waiting++;
     int result = run_check(&r, &l, e);
@@ -201,9 +158,7 @@ void backend_count(struct backend *b, unsigned *ret_running, unsigned *ret_waiti
 
 unsigned backend_places(const struct backend *b)
 {
-    const unsigned *vms = b->options.broker.bounds.vms;
-
-    return vms[ADMISSION_POOLED] + vms[ADMISSION_OWN];
+    return b->options.places;
 }
 
 int backend_session(struct backend *b, const struct call *call, const char *owner,
@@ -216,14 +171,14 @@ int backend_session(struct backend *b, const struct call *call, const char *owne
                                     .owner = owner,
                                     .wait_ms = b->options.wait_ms};
 
-    return lease_take(ret, b->line[0], b->config.data, call, &wish, e);
+    return lease_take(ret, b->options.line, b->data, call, &wish, e);
 }
 
 int backend_check_language(struct backend *b, const char *language, struct error *e)
 {
     struct language l;
 
-    if (language_find(&l, b->config.data, language, e) < 0)
+    if (language_find(&l, b->data, language, e) < 0)
         return -1;
     language_done(&l);
     return 0;
@@ -235,7 +190,7 @@ json_t *backend_ask_state(struct backend *b, struct error *e)
 {
     const struct call call = CALL(b->stop_fd);
 
-    return lease_ask(b->line[0], &call, LINE_STATE, &(struct lease_wish){0}, false, e);
+    return lease_ask(b->options.line, &call, LINE_STATE, &(struct lease_wish){0}, false, e);
 }
 
 json_t *backend_last_state(struct backend *b)
@@ -249,7 +204,7 @@ json_t *backend_last_state(struct backend *b)
 static json_t *ask(struct backend *b, const struct call *call, enum line_kind kind, const char *language,
                    struct error *e)
 {
-    return lease_ask(b->line[0], call, kind, &(struct lease_wish){.language = language}, false, e);
+    return lease_ask(b->options.line, call, kind, &(struct lease_wish){.language = language}, false, e);
 }
 
 json_t *backend_languages(struct backend *b, const struct call *call, struct error *e)
@@ -281,7 +236,7 @@ static json_t *create(struct backend *b, const struct call *call, const char *ow
                                     .owner = owner,
                                     .wait_ms = b->options.wait_ms};
 
-    return lease_ask(b->line[0], call, kind, &wish, what->force, e);
+    return lease_ask(b->options.line, call, kind, &wish, what->force, e);
 }
 
 json_t *backend_create_image(struct backend *b, const struct call *call, const char *owner,

@@ -5,7 +5,6 @@
 #ifndef CAPSID_API_BACKEND_H
 #define CAPSID_API_BACKEND_H
 
-#include "broker/broker.h"
 #include "broker/lease.h"
 #include "service/request.h"
 
@@ -14,19 +13,17 @@
 struct backend;
 
 struct backend_options {
-    struct broker_options broker;
-    int64_t wait_ms; /* how long a program waits for its VM; making image and snapshot is not counted */
+    int line;         /* to the broker (broker/line.h); borrowed */
+    const char *data; /* directory with the languages' definitions; copied */
+    uint64_t timeout; /* seconds that a program may run where its request does not say */
+    unsigned places;  /* VMs that programs may have at a time, those of the pool and others */
+    int64_t wait_ms;  /* how long a program waits for its VM; making image and snapshot is not counted */
 };
 
-/* Copies config. Languages of the pool are not made before backend_warm(). */
-int backend_open(struct backend **ret, const struct config *config, const struct backend_options *options,
-                 struct error *e);
+int backend_open(struct backend **ret, const struct backend_options *options, struct error *e);
 
-/* Ends the VMs of the pool. Accepts NULL. */
+/* Accepts NULL. */
 void backend_close(struct backend *b);
-
-/* Makes the languages that the settings want in the pool; says in the log what became of each. Takes minutes. */
-void backend_warm(struct backend *b, int cancel_fd);
 
 /* A VM for a session. Of the request only language and shape count. Its program's directory is empty. The caller ends the lease
  * before the backend is closed. */
@@ -36,8 +33,8 @@ int backend_session(struct backend *b, const struct call *call, const char *owne
 /* Fails with ERROR_UNKNOWN_LANGUAGE, without starting anything. */
 int backend_check_language(struct backend *b, const char *language, struct error *e);
 
-/* For programs that begin from now on. Other settings stay as they were; their names are told in a warning. */
-void backend_reload(struct backend *b, const struct config *fresh);
+/* For programs that begin from now on. */
+void backend_set_timeout(struct backend *b, uint64_t seconds);
 
 struct backend_run {
     const struct run_request *request;

@@ -89,7 +89,8 @@ static void add(struct MHD_Response *r, const char *name, const char *value)
 
 static void add_cors(struct exchange *x, struct MHD_Response *r)
 {
-    const char *allowed = x->server->options->cors, *origin = header(x, "Origin");
+    const char *allowed = x->server->options->cors[0] ? x->server->options->cors : NULL;
+    const char *origin = header(x, "Origin");
 
     if (!allowed)
         return;
@@ -205,7 +206,8 @@ static int check_host(struct exchange *x)
 
 int http_check_origin(struct exchange *x)
 {
-    const char *origin = header(x, "Origin"), *host = header(x, "Host"), *allowed = x->server->options->cors;
+    const char *origin = header(x, "Origin"), *host = header(x, "Host");
+    const char *allowed = x->server->options->cors[0] ? x->server->options->cors : NULL;
     const char *rest = origin ? strstr(origin, "://") : NULL;
 
     if (!origin || (allowed && (strcmp(allowed, "*") == 0 || strcmp(allowed, origin) == 0)) ||

@@ -1,8 +1,6 @@
 #include "api/server.h"
+#include "core/usage.h"
 
-#include "base/cleanup.h"
-
-#include <dirent.h>
 #include <string.h>
 
 static const double bounds[METRICS_BUCKETS] = {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
@@ -138,24 +136,10 @@ static void write_lanes(struct api_server *s, struct buffer *out)
                       offsetof(struct lane_row, busy), false);
 }
 
-static double open_files(void)
+/* Of both processes: this one and the broker. */
+static double of_both(uint64_t mine, const json_t *state, const char *name)
 {
-    cleanup_dir DIR *d = opendir("/proc/self/fd");
-    int count = -3; /* ".", ".." and the directory itself */
-
-    while (d && readdir(d))
-        count++;
-    return count;
-}
-
-static double resident_bytes(void)
-{
-    cleanup_file FILE *f = fopen("/proc/self/statm", "re");
-    unsigned long long total = 0, resident = 0;
-
-    if (!f || fscanf(f, "%llu %llu", &total, &resident) != 2)
-        return 0;
-    return (double)resident * (double)sysconf(_SC_PAGESIZE);
+    return (double)mine + (double)json_integer_value(json_object_get(json_object_get(state, "broker"), name));
 }
 
 void metrics_write(struct api_server *s, const json_t *state, struct buffer *out)
@@ -192,6 +176,8 @@ void metrics_write(struct api_server *s, const json_t *state, struct buffer *out
           (double)s->bodies);
     value(out, "capsid_uptime_seconds", "gauge", "How long the server runs.",
           (double)(clock_monotonic_ns() - s->started_ns) / 1e9);
-    value(out, "process_open_fds", "gauge", "Open file descriptors.", open_files());
-    value(out, "process_resident_memory_bytes", "gauge", "Resident memory.", resident_bytes());
+    value(out, "process_open_fds", "gauge", "Open file descriptors.",
+          of_both(usage_open_files(), state, "open_files"));
+    value(out, "process_resident_memory_bytes", "gauge", "Resident memory.",
+          of_both(usage_resident(), state, "resident_bytes"));
 }

@@ -21,6 +21,7 @@ enum error_kind {
     ERROR_VM_LOST,          /* the VMM or the guest went away, or broke the protocol */
     ERROR_BUSY,             /* a bound is reached; later it may work */
     ERROR_NOT_MADE,         /* it would have to be made, which was not wanted */
+    ERROR_KIND_LAST = ERROR_NOT_MADE,
 };
 
 struct error {

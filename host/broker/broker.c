@@ -23,6 +23,8 @@
 
 #define POOL_MAX_EACH 8 /* VMs of the pool for each processor */
 #define POOL_MAX 64
+/* Threads of leases. A front asks for as many VMs as there are places and programs that may wait, and a few lists. */
+#define LEASES_MAX 4096
 
 struct broker {
     struct broker_options options;
@@ -270,10 +272,12 @@ static int hold(struct errand *r, const struct target_wish *wish, struct pool_ta
 {
     struct broker *b = r->broker;
     int64_t start = clock_monotonic_ns(), deadline = deadline_in_ms(r->request.wait_ms);
-    const struct admission_wish place = {
-        .owner = r->request.owner,
-        .kind = t ? ADMISSION_POOLED : r->request.session ? ADMISSION_SESSION : ADMISSION_OWN,
-        .shape = t ? pool_run_target(t)->spec.shape : h->own_target.spec.shape};
+    const struct admission_wish place = {.owner = r->request.owner,
+                                         .kind = t                    ? ADMISSION_POOLED
+                                                 : r->request.session ? ADMISSION_SESSION
+                                                                      : ADMISSION_OWN,
+                                         .shape =
+                                             t ? pool_run_target(t)->spec.shape : h->own_target.spec.shape};
 
     if (admission_enter(b->admission, &place, deadline, &r->call.cancel, e) < 0)
         return -1;
@@ -287,6 +291,19 @@ static int hold(struct errand *r, const struct target_wish *wish, struct pool_ta
     }
     admission_leave(b->admission, &place);
     return result;
+}
+
+/* The front has checked it; a front that was taken over has not. */
+static int check_shape(const struct broker *b, const struct vm_shape *s, struct error *e)
+{
+    const struct vm_shape *max = &b->options.shape_max;
+
+    if (s->memory_mib <= max->memory_mib && s->vcpus <= max->vcpus && s->disk_mib <= max->disk_mib)
+        return 0;
+    return error_set(e, ERROR_USAGE,
+                     "the VM may have %llu MiB of memory, %llu vCPUs and %llu MiB of disk at most",
+                     (unsigned long long)max->memory_mib, (unsigned long long)max->vcpus,
+                     (unsigned long long)max->disk_mib);
 }
 
 static void serve_vm(struct errand *r)
@@ -378,6 +395,10 @@ static void serve(struct errand *r)
     const struct host *host = &r->broker->host;
     struct error e = {0};
 
+    if (check_shape(r->broker, &r->request.shape, &e) < 0) {
+        tell_failure(r, &e);
+        return;
+    }
     switch ((enum line_kind)r->request.kind) {
     case LINE_VM:
         serve_vm(r);
@@ -408,41 +429,51 @@ static void serve(struct errand *r)
     }
 }
 
-static void *run_errand(void *errand)
+static void end_errand(struct errand *r, bool counted)
 {
-    struct errand *r = errand;
     struct broker *b = r->broker;
 
-    serve(r);
     close_fd(&r->lease);
     free(r);
     pthread_mutex_lock(&b->lock);
-    b->leases--;
+    b->leases -= counted;
     pthread_cond_signal(&b->left);
     pthread_mutex_unlock(&b->lock);
+}
+
+static void *run_errand(void *errand)
+{
+    serve(errand);
+    end_errand(errand, true);
     return NULL;
+}
+
+/* Counts one more; false: there are as many as may be. */
+static bool add_lease(struct broker *b)
+{
+    pthread_mutex_lock(&b->lock);
+    bool room = b->leases < LEASES_MAX;
+    b->leases += room;
+    pthread_mutex_unlock(&b->lock);
+    return room;
 }
 
 /* A thread for each, which nobody joins: broker_serve() counts them. */
 static void start_errand(struct broker *b, struct errand *r)
 {
+    bool counted = add_lease(b);
     struct error e = {0};
     pthread_t thread;
 
-    pthread_mutex_lock(&b->lock);
-    b->leases++;
-    pthread_mutex_unlock(&b->lock);
-    if (thread_start(&thread, run_errand, r, &e) == 0) {
+    if (!counted) {
+        error_set(&e, ERROR_BUSY, "%d things are wanted at a time already", LEASES_MAX);
+    } else if (thread_start(&thread, run_errand, r, &e) == 0) {
         pthread_detach(thread);
         return;
     }
     e.kind = ERROR_BUSY;
     tell_failure(r, &e);
-    close_fd(&r->lease);
-    free(r);
-    pthread_mutex_lock(&b->lock);
-    b->leases--;
-    pthread_mutex_unlock(&b->lock);
+    end_errand(r, counted);
 }
 
 void broker_serve(struct broker *b, int line_fd)
@@ -549,6 +580,11 @@ int broker_open(struct broker **ret, const struct config *config, const struct b
     }
     *ret = b;
     return 0;
+}
+
+struct host *broker_host(struct broker *b)
+{
+    return &b->host;
 }
 
 void broker_close(struct broker *b)

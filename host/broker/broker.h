@@ -14,6 +14,7 @@
 #include "base/shape.h"
 #include "config/config.h"
 #include "core/admission.h"
+#include "core/host.h"
 
 struct broker;
 
@@ -32,6 +33,9 @@ unsigned broker_pool_max(const struct config *config);
 /* Copies config. Languages of the pool are not made before broker_warm(). */
 int broker_open(struct broker **ret, const struct config *config, const struct broker_options *options,
                 struct error *e);
+
+/* Borrowed. */
+struct host *broker_host(struct broker *b);
 
 /* Makes the languages that the settings want in the pool; says in the log what became of each. Takes minutes. */
 void broker_warm(struct broker *b, int cancel_fd);

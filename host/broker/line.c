@@ -1,11 +1,10 @@
 #include "broker/line.h"
 
 #include "base/cleanup.h"
+#include "base/message.h"
 #include "core/target.h"
 
-#include <errno.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/uio.h>
 
 /* ---- what is well formed ------------------------------------------------------------------------- */
@@ -44,69 +43,36 @@ bool line_check_request(const void *data, size_t size, struct line_request *ret)
 /* What the broker says is believed, but for its form. */
 static bool check_reply(const struct line_reply *r, size_t size)
 {
-    return size >= sizeof(*r) && r->answer <= LINE_WORDS && r->vm.env_size == size - sizeof(*r) &&
-           is_text(r->error.text, sizeof(r->error.text)) && is_text(r->vm.build, sizeof(r->vm.build)) &&
-           is_text(r->vm.driver, sizeof(r->vm.driver)) && is_text(r->vm.accel, sizeof(r->vm.accel));
+    return size >= sizeof(*r) && r->answer <= LINE_WORDS && r->error.kind <= ERROR_KIND_LAST &&
+           r->vm.env_size == size - sizeof(*r) && is_text(r->error.text, sizeof(r->error.text)) &&
+           is_text(r->vm.build, sizeof(r->vm.build)) && is_text(r->vm.driver, sizeof(r->vm.driver)) &&
+           is_text(r->vm.accel, sizeof(r->vm.accel));
 }
 
 static bool check_note(const struct line_note *n)
 {
-    return n->explain <= 1 && n->error.kind <= ERROR_BUSY && is_text(n->error.text, sizeof(n->error.text)) &&
-           is_text(n->why, sizeof(n->why)) && is_text(n->detail, sizeof(n->detail));
+    return n->explain <= 1 && n->error.kind <= ERROR_KIND_LAST &&
+           is_text(n->error.text, sizeof(n->error.text)) && is_text(n->why, sizeof(n->why)) &&
+           is_text(n->detail, sizeof(n->detail));
 }
 
 /* ---- datagrams ----------------------------------------------------------------------------------- */
 
-union control {
-    char bytes[CMSG_SPACE(sizeof(int))];
-    struct cmsghdr align;
-};
-
 static int send_message(int fd, const struct iovec *parts, size_t count, int passed, struct error *e)
 {
-    union control control = {0};
-    struct msghdr m = {.msg_iov = (struct iovec *)(uintptr_t)parts, .msg_iovlen = count};
-
-    if (passed >= 0) {
-        m.msg_control = control.bytes;
-        m.msg_controllen = sizeof(control.bytes);
-        struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-        *c = (struct cmsghdr){
-            .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))};
-        memcpy(CMSG_DATA(c), &passed, sizeof(passed));
-    }
-    while (sendmsg(fd, &m, MSG_NOSIGNAL) < 0)
-        if (errno != EINTR)
-            return error_errno(e, "the other part of the server is gone");
-    return 0;
+    return message_send(fd, parts, count, &passed, passed >= 0 ? 1 : 0, e);
 }
 
-/* Takes one; its size, or -1. Never blocks: the caller has waited. */
+/* Takes one; its size, or -1. The caller has waited. */
 static ssize_t receive_message(int fd, const struct iovec *parts, size_t count, int *ret_passed,
                                struct error *e)
 {
-    union control control = {0};
-    struct msghdr m = {.msg_iov = (struct iovec *)(uintptr_t)parts,
-                       .msg_iovlen = count,
-                       .msg_control = control.bytes,
-                       .msg_controllen = sizeof(control.bytes)};
-    ssize_t n;
+    size_t passed;
 
     *ret_passed = -1;
-    do
-        n = recvmsg(fd, &m, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-    while (n < 0 && errno == EINTR);
-    if (n < 0)
-        return error_errno(e, "the other part of the server is gone");
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c))
-        if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int)))
-            memcpy(ret_passed, CMSG_DATA(c), sizeof(int));
+    ssize_t n = message_receive(fd, parts, count, ret_passed, 1, &passed, e);
     if (n == 0)
         return error_set(e, ERROR_CANCELLED, "the other part of the server is gone");
-    if (m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
-        close_fd(ret_passed);
-        return error_set(e, ERROR_GENERAL, "a message between the server's parts is too long");
-    }
     return n;
 }
 

@@ -1,5 +1,7 @@
 #include "broker/state.h"
 
+#include "core/usage.h"
+
 static json_t *number(uint64_t n)
 {
     return json_integer((json_int_t)n);
@@ -57,9 +59,11 @@ json_t *state_json(struct pool *pool, struct admission *admission)
     if (pool)
         pool_each(pool, add_target, pools);
     admission_each(admission, add_owner, owners);
-    return json_pack("{s:{s:o, s:o, s:o, s:o}, s:{s:o, s:o, s:o, s:o}, s:o, s:o}", "used", "vms",
-                     vms_json(all.vms), "waiting", number(all.waiting), "memory_mib", number(all.memory_mib),
-                     "disk_mib", number(all.disk_mib), "bounds", "vms", vms_json(bounds.vms), "waiting",
-                     number(bounds.waiting), "memory_mib", number(bounds.memory_mib), "disk_mib",
-                     number(bounds.disk_mib), "owners", owners, "pools", pools);
+    return json_pack("{s:{s:o, s:o, s:o, s:o}, s:{s:o, s:o, s:o, s:o}, s:o, s:o, s:{s:o, s:o}}", "used",
+                     "vms", vms_json(all.vms), "waiting", number(all.waiting), "memory_mib",
+                     number(all.memory_mib), "disk_mib", number(all.disk_mib), "bounds", "vms",
+                     vms_json(bounds.vms), "waiting", number(bounds.waiting), "memory_mib",
+                     number(bounds.memory_mib), "disk_mib", number(bounds.disk_mib), "owners", owners,
+                     "pools", pools, "broker", "open_files", number(usage_open_files()), "resident_bytes",
+                     number(usage_resident()));
 }

@@ -10,7 +10,7 @@
 /* C(member of struct pool_stats, kind of metric, "what it is"), of each language; the names are those of JSON too. */
 #define STATE_POOL_COUNTS(C)                                                                                 \
     C(size, "gauge", "VMs that are kept ready.")                                                             \
-    C(waiting, "gauge", "Programs whose turn has come, for a VM that is being restored.")                                                    \
+    C(waiting, "gauge", "Programs whose turn has come, for a VM that is being restored.")                    \
     C(memory_bytes, "gauge", "What the VMs have for themselves.")                                            \
     C(template_bytes, "gauge", "The snapshot in memory.")                                                    \
     C(restored_total, "counter", "VMs that were restored.")                                                  \

@@ -1,7 +1,7 @@
 /* capsid api: the HTTP server. */
 #include "cli/cli.h"
 
-#include "api/api.h"
+#include "server/server.h"
 #include "base/cleanup.h"
 #include "base/text.h"
 
@@ -9,7 +9,7 @@
 #include <string.h>
 
 struct api_values {
-    struct api_options api;
+    struct server_options api;
     const char *new_token;
     const char *pool, *pool_max, *pool_memory; /* settings too; NULL: not given */
 };
@@ -133,7 +133,7 @@ static int run(struct cli *cli, void *context, int argc, char **argv, struct err
         return -1;
     given = cli->config;
     v->api.cancel_fd = cli->call.cancel.fd;
-    int result = api_serve(&v->api, &cli->config, e);
+    int result = server_run(&v->api, &cli->config, e);
     config_done(&started_with);
     return result;
 }

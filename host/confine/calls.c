@@ -13,11 +13,12 @@
 int calls_plan(struct plan *p, const struct confinement *c, unsigned sets, struct error *e)
 {
     p->guard = c->guard;
-    if (!c->have[CONFINE_CALLS]) {
+    p->whose = sets & FILTER_FRONT ? "the front of the server" : "a VMM";
+    if (!c->have[CONFINE_CALLS] && !(sets & FILTER_FRONT)) {
         filter_lenient(&p->filter);
         return 0;
     }
-    filter_list(&p->filter, sets, c->have[CONFINE_VIOLATIONS]);
+    filter_list(&p->filter, sets, c->have[CONFINE_VIOLATIONS] && c->guard);
     if (p->filter.listens && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, p->handover) < 0)
         return error_errno(e, "socketpair");
     if (p->filter.listens)
@@ -70,7 +71,7 @@ int calls_attend(void *context, struct error *e)
         return n;
     if (fd < 0)
         return error_set(e, ERROR_GENERAL, "cannot take over the system call filter");
-    p->guarded = guard_take(p->guard, fd, e);
+    p->guarded = guard_take(p->guard, fd, p->whose, e);
     return p->guarded ? 0 : -1;
 }
 
@@ -136,7 +137,7 @@ int confine_take_list(struct confined *ret, const struct confinement *c, int our
     shutdown(ours, SHUT_RDWR);
     if (fd < 0)
         return 0;
-    ret->guarded = guard_take(c->guard, fd, e);
+    ret->guarded = guard_take(c->guard, fd, "a VMM", e);
     return ret->guarded ? guard_arm(ret->guarded, vmm->pidfd, e) : -1;
 }
 

@@ -31,7 +31,7 @@ void confine_explain(const struct confined *c, const struct child *vmm, struct e
 
 struct plan;
 
-/* Plans the filter for a VMM of these sets (enum filter_set), or the lenient one. calls_done() is for afterwards, always. */
+/* Plans the filter for these sets (enum filter_set), or for a VMM the lenient one, if that is wanted. calls_done() is for afterwards, always. */
 int calls_plan(struct plan *p, const struct confinement *c, unsigned sets, struct error *e);
 void calls_done(struct plan *p);
 

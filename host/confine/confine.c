@@ -8,6 +8,7 @@
 #include "confine/ids.h"
 #include "confine/plan.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -152,7 +153,8 @@ static void add_kvm(struct plan *p, const struct confinement *c)
         add_bind(p, "/dev/kvm", false, false, true);
 }
 
-static void plan_init(struct plan *p, const struct confinement *c, const struct confine_need *need)
+/* What all confined programs get. */
+static void plan_begin(struct plan *p, const struct confinement *c)
 {
     static const char *const devices[] = {"/dev/null", "/dev/zero", "/dev/urandom"};
     bool root = geteuid() == 0;
@@ -168,6 +170,15 @@ static void plan_init(struct plan *p, const struct confinement *c, const struct 
     add_system(p);
     for (size_t i = 0; i < sizeof(devices) / sizeof(devices[0]); i++)
         add_bind(p, devices[i], false, false, true);
+    add_limit(p, RLIMIT_CORE, 0);
+    add_limit(p, RLIMIT_MEMLOCK, 0);
+    add_limit(p, RLIMIT_MSGQUEUE, 0);
+    add_limit(p, RLIMIT_SIGPENDING, SIGNALS_MAX);
+}
+
+static void plan_vmm(struct plan *p, const struct confinement *c, const struct confine_need *need)
+{
+    plan_begin(p, c);
     if (need->kvm)
         add_kvm(p, c);
     if (need->vmm) {
@@ -180,11 +191,7 @@ static void plan_init(struct plan *p, const struct confinement *c, const struct 
         add_bind(p, need->writable, false, true, false);
 
     uint64_t memory = need->shape.memory_mib << 20;
-    add_limit(p, RLIMIT_CORE, 0);
     add_limit(p, RLIMIT_NOFILE, FILES_MAX);
-    add_limit(p, RLIMIT_MEMLOCK, 0);
-    add_limit(p, RLIMIT_MSGQUEUE, 0);
-    add_limit(p, RLIMIT_SIGPENDING, SIGNALS_MAX);
     add_limit(p, RLIMIT_AS, memory + ((uint64_t)ADDRESS_SPACE_MIB << 20));
     uint64_t largest =
         need->shape.disk_mib > need->shape.memory_mib ? need->shape.disk_mib : need->shape.memory_mib;
@@ -196,10 +203,23 @@ static void plan_init(struct plan *p, const struct confinement *c, const struct 
 
 /* ---- users ----------------------------------------------------------------------------------------- */
 
-/* The only file that a VM writes belongs to its user while it runs. A rehearsal executes nothing, so that it does no harm
- * when another VM has the id. */
-static int take_user(struct confined *ret, const struct confinement *c, struct plan *p,
-                     const struct confine_need *need, bool rehearsal, struct error *e)
+/* A file, or a directory with the files in it. Whose it was may have put links there: they are not followed. */
+static int give_to(const char *path, uid_t uid, gid_t gid)
+{
+    cleanup_dir DIR *d = opendir(path);
+    int result = 0;
+
+    for (struct dirent *entry; d && (entry = readdir(d));)
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
+            fchownat(dirfd(d), entry->d_name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0 && errno != ENOENT)
+            result = -1;
+    return chown(path, uid, gid) < 0 ? -1 : result;
+}
+
+/* What a VM, or a front, writes belongs to its user while it runs; writable NULL: it writes nothing. A rehearsal executes nothing,
+ * so that it does no harm when another VM has the id. */
+static int take_user(struct confined *ret, const struct confinement *c, struct plan *p, const char *writable,
+                     bool rehearsal, struct error *e)
 {
     uint32_t id = c->first_id;
 
@@ -209,17 +229,17 @@ static int take_user(struct confined *ret, const struct confinement *c, struct p
         return -1;
     p->change_user = true;
     p->uid = p->gid = id;
-    if (!need->writable)
+    if (!writable)
         return 0;
-    if (chown(need->writable, id, id) < 0)
-        return error_errno(e, "cannot give %s to user %u", need->writable, id);
-    ret->writable = text_copy(need->writable);
+    if (give_to(writable, id, id) < 0)
+        return error_errno(e, "cannot give %s to user %u", writable, id);
+    ret->writable = text_copy(writable);
     return 0;
 }
 
 void confine_release(struct confined *c)
 {
-    if (c->writable && (chown(c->writable, geteuid(), getegid()) < 0))
+    if (c->writable && give_to(c->writable, geteuid(), getegid()) < 0)
         c->writable[0] = '\0'; /* gone with its directory */
     if (c->cgroup)
         home_remove_cgroup(c->cgroup);
@@ -268,8 +288,8 @@ static int spawn(struct child *child, struct confined *ret, const struct confine
     *ret = CONFINED_NONE;
     if (c->have[CONFINE_CGROUP] && cgroup_make(c, need, ret, &cgroup, e) < 0)
         return -1;
-    plan_init(&p, c, need);
-    int result = take_user(ret, c, &p, need, rehearsal, e);
+    plan_vmm(&p, c, need);
+    int result = take_user(ret, c, &p, need->writable, rehearsal, e);
     const struct child_isolation where = {
         .namespaces = namespaces(c), .cgroup_fd = cgroup, .rehearsal = rehearsal};
     if (result == 0)
@@ -287,6 +307,28 @@ int confine_spawn(struct child *child, struct confined *ret, const struct confin
     if (c->off)
         return child_spawn(child, spec, e);
     return spawn(child, ret, c, need, spec, false, e);
+}
+
+int confine_spawn_front(struct child *child, struct confined *ret, const struct confinement *c,
+                        const struct confine_front_need *need, const struct child_spec *spec, struct error *e)
+{
+    const struct child_isolation where = {.namespaces = namespaces(c), .cgroup_fd = -1};
+    struct plan p;
+
+    *ret = CONFINED_NONE;
+    if (c->off)
+        return child_spawn(child, spec, e);
+    plan_begin(&p, c);
+    add_bind(&p, need->program, false, false, false);
+    add_bind(&p, need->readable, true, false, false);
+    add_bind(&p, need->writable, true, true, false);
+    int result = take_user(ret, c, &p, need->writable, false, e);
+    if (result == 0)
+        result = calls_plan(&p, c, FILTER_FRONT, e);
+    if (result == 0)
+        result = carry_out(child, ret, &p, spec, &where, e);
+    plan_done(&p);
+    return result;
 }
 
 /* ---- what there is --------------------------------------------------------------------------------- */

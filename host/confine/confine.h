@@ -33,6 +33,11 @@ char *confine_missing(const struct confinement *c);
 int confine_spawn(struct child *child, struct confined *ret, const struct confinement *c,
                   const struct confine_need *need, const struct child_spec *spec, struct error *e);
 
+/* The same for the front of a server. No limits of memory and processes, and no cgroup: it serves all. */
+int confine_spawn_front(struct child *child, struct confined *ret, const struct confinement *c,
+                        const struct confine_front_need *need, const struct child_spec *spec,
+                        struct error *e);
+
 /* Those namespaces of clone(2) that there are for a VMM which gets its files, its user and its limits from a jailer of its
  * own: pid, net, ipc, uts. */
 uint64_t confine_namespaces(const struct confinement *c);

@@ -60,12 +60,19 @@ struct confine_need {
     bool kvm;
 };
 
-/* What one confined VMM holds besides its process. */
+/* What the front of a server needs (host/server). All borrowed, absolute paths, seen under the same names. */
+struct confine_front_need {
+    const char *program;
+    const char *readable; /* a directory */
+    const char *writable; /* a directory of files, which are its own while it runs */
+};
+
+/* What one confined VMM, or a front, holds besides its process. */
 struct confined {
-    char *cgroup;            /* owned; NULL: none */
-    uint64_t cgroup_record;  /* in home */
-    struct home *home;       /* borrowed */
-    char *writable;          /* owned; to be given back to this process's user; NULL: none */
+    char *cgroup;           /* owned; NULL: none */
+    uint64_t cgroup_record; /* in home */
+    struct home *home;      /* borrowed */
+    char *writable; /* owned; a file or a directory, to be given back to this process's user; NULL: none */
     struct guarded *guarded; /* owned; its system call filter; NULL: none, or none that tells */
     int id_fd;               /* holds the lock on the VM's user id; -1: none */
 };

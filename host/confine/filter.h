@@ -29,7 +29,9 @@ enum filter_set {
     FILTER_TCG = 2, /* QEMU that translates: it writes code and runs it */
     FILTER_KVM = 4,
     FILTER_FIRECRACKER = 8,
+    FILTER_FRONT = 16, /* the part of a server that reads requests (host/server) */
     FILTER_BOTH = FILTER_QEMU | FILTER_FIRECRACKER,
+    FILTER_ALL = FILTER_BOTH | FILTER_FRONT,
 };
 
 struct filter {

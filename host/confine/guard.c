@@ -27,8 +27,9 @@ struct guarded {
     struct guarded *next;
     uint64_t number;
     int listener;
-    int pidfd;     /* owned; -1: not known yet */
-    bool executed; /* the program, once */
+    const char *whose; /* for messages */
+    int pidfd;         /* owned; -1: not known yet */
+    bool executed;     /* the program, once */
     char verdict[CONFINE_VIOLATION_MAX];
 };
 
@@ -57,8 +58,8 @@ static void judge(struct guarded *v, const struct seccomp_notif *n)
                                                    : " of another architecture",
              known ? ")" : "");
     log_warning(
-        "a VMM (process %u) was ended for %s, which is not on its list; its arguments: %#llx %#llx %#llx",
-        n->pid, v->verdict, n->data.args[0], n->data.args[1], n->data.args[2]);
+        "%s (process %u) was ended for %s, which is not on its list; its arguments: %#llx %#llx %#llx",
+        v->whose, n->pid, v->verdict, n->data.args[0], n->data.args[1], n->data.args[2]);
     end(v);
 }
 
@@ -175,13 +176,17 @@ int guard_room(const struct guard *g)
     return g->stop_fd;
 }
 
-struct guarded *guard_take(struct guard *g, int listener, struct error *e)
+struct guarded *guard_take(struct guard *g, int listener, const char *whose, struct error *e)
 {
     struct guarded *v = memory_allocate(sizeof(*v));
 
     pthread_mutex_lock(&g->mutex);
-    *v = (struct guarded){
-        .guard = g, .next = g->first, .number = ++g->count, .listener = listener, .pidfd = -1};
+    *v = (struct guarded){.guard = g,
+                          .next = g->first,
+                          .number = ++g->count,
+                          .listener = listener,
+                          .whose = whose,
+                          .pidfd = -1};
     int result = await(g, listener, v->number);
     int cause = errno;
     if (result == 0)

@@ -23,8 +23,8 @@ void guard_close(struct guard *g); /* every guarded is released; NULL: none */
  * its owner opened later: closed in the child, it is room for the listener below RLIMIT_NOFILE. */
 int guard_room(const struct guard *g);
 
-/* Takes the listener over, also when it fails (NULL). */
-struct guarded *guard_take(struct guard *g, int listener, struct error *e);
+/* Takes the listener over, also when it fails (NULL). whose: "a VMM", for messages; lives for ever. */
+struct guarded *guard_take(struct guard *g, int listener, const char *whose, struct error *e);
 
 /* Which process to kill. Kills it when there is a reason already. */
 int guard_arm(struct guarded *v, int pidfd, struct error *e);

@@ -46,6 +46,7 @@ struct plan {
     struct filter filter;
     int handover[2]; /* sockets: this process's and the child's, for the filter's listener; -1: it has none */
     int room;        /* a descriptor that the child closes to have one for the listener */
+    const char *whose;       /* "a VMM", for messages */
     struct guard *guard;     /* borrowed; who gets it */
     struct guarded *guarded; /* owned; once it was handed over */
 };

@@ -217,8 +217,8 @@ static int check_line(const struct admission *a, const struct owner *o, struct e
 }
 
 /* With the lock held, which is given up meanwhile. */
-static int wait_turn(struct admission *a, struct owner *o, const struct admission_wish *wish, int64_t deadline,
-                     const struct cancel *cancel, struct error *e)
+static int wait_turn(struct admission *a, struct owner *o, const struct admission_wish *wish,
+                     int64_t deadline, const struct cancel *cancel, struct error *e)
 {
     struct applicant me = {.owner = o, .wish = wish};
 
@@ -234,8 +234,8 @@ static int wait_turn(struct admission *a, struct owner *o, const struct admissio
     return n < 0 ? -1 : 0;
 }
 
-int admission_enter(struct admission *a, const struct admission_wish *wish, int64_t deadline, const struct cancel *cancel,
-                    struct error *e)
+int admission_enter(struct admission *a, const struct admission_wish *wish, int64_t deadline,
+                    const struct cancel *cancel, struct error *e)
 {
     if (check_possible(a, wish->shape, e) < 0)
         return -1;

@@ -57,8 +57,8 @@ struct admission_wish {
     struct vm_shape shape;
 };
 
-int admission_enter(struct admission *a, const struct admission_wish *wish, int64_t deadline, const struct cancel *cancel,
-                    struct error *e);
+int admission_enter(struct admission *a, const struct admission_wish *wish, int64_t deadline,
+                    const struct cancel *cancel, struct error *e);
 void admission_leave(struct admission *a, const struct admission_wish *wish);
 
 /* What is admitted, and how many wait; of one owner, or of all with NULL. */

@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 
+#include <dirent.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -76,6 +77,23 @@ uint64_t usage_unique(pid_t pid)
 uint64_t usage_private(pid_t pid)
 {
     return sum_of_pages(pid, (const char *const[]){"Private_Clean:", "Private_Dirty:", NULL});
+}
+
+uint64_t usage_open_files(void)
+{
+    cleanup_dir DIR *d = opendir("/proc/self/fd");
+    int count = -3; /* ".", ".." and the directory itself */
+
+    while (d && readdir(d))
+        count++;
+    return count > 0 ? (uint64_t)count : 0;
+}
+
+uint64_t usage_resident(void)
+{
+    uint64_t bytes;
+
+    return sum_kib("/proc/self/status", (const char *const[]){"VmRSS:", NULL}, &bytes) ? bytes : 0;
 }
 
 unsigned usage_processors(void)

@@ -24,6 +24,10 @@ uint64_t usage_unique(pid_t pid);
  * that runs a program has the program's pages in it. */
 uint64_t usage_private(pid_t pid);
 
+/* Of this process: open file descriptors, and bytes in memory (VmRSS of /proc/self/status, which is to be seen in a cage too). */
+uint64_t usage_open_files(void);
+uint64_t usage_resident(void);
+
 /* Processors that this machine has online; at least 1. */
 unsigned usage_processors(void);
 

@@ -3,7 +3,6 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 
-#include <fcntl.h>
 #include <openssl/crypto.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -11,6 +10,7 @@
 #include <strings.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define FILE_SIZE_MAX (1u << 20)
 #define TOKEN_SIZE_MAX 256
@@ -76,27 +76,24 @@ static int parse_line(const struct tokens *t, struct client *ret, char *line, in
     return 0;
 }
 
-static int read_file(const char *path, struct buffer *ret, struct error *e)
+static int read_file(int fd, const char *path, struct buffer *ret, struct error *e)
 {
-    cleanup_fd int fd = file_open(path, O_RDONLY, e);
     struct stat st;
 
-    if (fd < 0)
-        return error_wrap(e, "the token file");
-    if (fstat(fd, &st) < 0)
-        return error_errno(e, "cannot open the token file %s", path);
+    if (fstat(fd, &st) < 0 || lseek(fd, 0, SEEK_SET) < 0)
+        return error_errno(e, "cannot read the token file %s", path);
     if (st.st_mode & 022)
         return error_set(e, ERROR_USAGE,
                          "others than its owner may write the token file %s; run: chmod go-w %s", path, path);
     return file_read_fd(fd, path, FILE_SIZE_MAX, ret, e);
 }
 
-static int parse_file(const struct tokens *t, struct client **ret, size_t *ret_count, struct error *e)
+static int parse_file(const struct tokens *t, int fd, struct client **ret, size_t *ret_count, struct error *e)
 {
     cleanup_buffer struct buffer text = {0};
     struct client *all = memory_allocate(TOKENS_MAX * sizeof(all[0]));
     size_t count = 0;
-    int number = 0, result = read_file(t->path, &text, e);
+    int number = 0, result = read_file(fd, t->path, &text, e);
 
     for (char *line = text.data, *next; result == 0 && line; line = next) {
         next = strchr(line, '\n');
@@ -136,14 +133,14 @@ static struct client *find_name(struct tokens *t, const char *name)
     return NULL;
 }
 
-int tokens_reload(struct tokens *t, struct error *e)
+int tokens_reload(struct tokens *t, int fd, struct error *e)
 {
     struct client *fresh;
     size_t count;
 
     if (!t->path)
         return 0;
-    if (parse_file(t, &fresh, &count, e) < 0)
+    if (parse_file(t, fd, &fresh, &count, e) < 0)
         return -1;
     pthread_mutex_lock(&t->lock);
     for (size_t i = 0; i < t->count; i++)
@@ -165,7 +162,7 @@ int tokens_reload(struct tokens *t, struct error *e)
     return 0;
 }
 
-struct tokens *tokens_open(const char *path, const struct token_limits *defaults, struct error *e)
+struct tokens *tokens_open(const char *path, int fd, const struct token_limits *defaults, struct error *e)
 {
     struct tokens *t = memory_allocate(sizeof(*t));
 
@@ -176,7 +173,7 @@ struct tokens *tokens_open(const char *path, const struct token_limits *defaults
         t->clients = memory_allocate(sizeof(t->clients[0]));
         t->clients[0] = (struct client){.name = "anonymous", .limits = *defaults};
         t->count = 1;
-    } else if (tokens_reload(t, e) < 0) {
+    } else if (tokens_reload(t, fd, e) < 0) {
         tokens_close(t);
         return NULL;
     }

@@ -29,11 +29,11 @@ struct token_limits {
 struct tokens;
 
 /*
- * path NULL: no tokens, one client with the default limits. Counters of clients outlive a reload, by name. A file that
- * others than its owner may write is refused.
+ * path NULL: no tokens, one client with the default limits; else it is for messages, and fd, which is borrowed, is the file. Counters
+ * of clients outlive a reload, by name. A file that others than its owner may write is refused.
  */
-struct tokens *tokens_open(const char *path, const struct token_limits *defaults, struct error *e);
-int tokens_reload(struct tokens *t, struct error *e); /* a failure leaves those there were */
+struct tokens *tokens_open(const char *path, int fd, const struct token_limits *defaults, struct error *e);
+int tokens_reload(struct tokens *t, int fd, struct error *e); /* a failure leaves those there were */
 void tokens_close(struct tokens *t);
 
 /* Takes the Authorization header (NULL: none) to a client's number, 0 and up; -1 with a refusal. The time is the same

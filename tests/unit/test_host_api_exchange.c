@@ -64,7 +64,7 @@ static void open_server(void)
 
     server = memory_allocate(sizeof(*server));
     server->options = &options;
-    server->tokens = tokens_open(NULL, &none, &e);
+    server->tokens = tokens_open(NULL, -1, &none, &e);
     ck_assert(server->tokens);
     pthread_mutex_init(&server->lock, NULL);
     operations_open(&server->operations);

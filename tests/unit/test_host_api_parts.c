@@ -5,6 +5,7 @@
 
 #include "unit.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -104,6 +105,20 @@ static void make_file(void)
     snprintf(file, sizeof(file), "/tmp/tokens-%d", (int)getpid());
 }
 
+static struct tokens *open_file(const struct token_limits *defaults, struct error *e)
+{
+    cleanup_fd int fd = open(file, O_RDONLY | O_CLOEXEC);
+
+    return tokens_open(file, fd, defaults, e);
+}
+
+static int reload_file(struct tokens *t, struct error *e)
+{
+    cleanup_fd int fd = open(file, O_RDONLY | O_CLOEXEC);
+
+    return tokens_reload(t, fd, e);
+}
+
 static void remove_file(void)
 {
     unlink(file);
@@ -117,7 +132,7 @@ START_TEST(what_one_client_holds_leaves_room_for_another)
 
     write_file("a 0000000000000000000000000000000000000000000000000000000000000000\n"
                "b 1111111111111111111111111111111111111111111111111111111111111111\n");
-    struct tokens *t = tokens_open(file, &none, &e);
+    struct tokens *t = open_file(&none, &e);
     ck_assert_msg(t, "%s", e.text);
     ck_assert_int_eq(tokens_hold(t, 0, 500, 500, 1000, &r), 0);
     ck_assert_int_lt(tokens_hold(t, 0, 1, 501, 1000, &r), 0); /* half of all */
@@ -128,7 +143,7 @@ START_TEST(what_one_client_holds_leaves_room_for_another)
     ck_assert_int_eq(tokens_hold(t, 1, 250, 500, 1000, &r), 0);
     ck_assert_int_lt(tokens_hold(t, 0, 1, 1001, 1000, &r), 0);
     tokens_close(t);
-    t = tokens_open(NULL, &none, &e);
+    t = tokens_open(NULL, -1, &none, &e);
     ck_assert_int_eq(tokens_hold(t, 0, 1000, 1000, 1000, &r), 0); /* there is nobody else */
     tokens_close(t);
 }
@@ -146,7 +161,7 @@ START_TEST(tokens_are_known_by_their_digest)
     cleanup_free char *text = text_format("# all\n\n%s rate=5 concurrent=1 # him\n", line);
     cleanup_free char *header = text_format("Bearer %s", token), *cut = text_format("Bearer %.20s", token);
     write_file(text);
-    struct tokens *t = tokens_open(file, &none, &e);
+    struct tokens *t = open_file(&none, &e);
     ck_assert_msg(t, "%s", e.text);
     int client = tokens_check(t, header, &r);
     ck_assert_int_ge(client, 0);
@@ -160,10 +175,10 @@ START_TEST(tokens_are_known_by_their_digest)
     tokens_end_work(t, client);
     ck_assert(tokens_begin_work(t, client, &r) == 0);
     write_file("eve 0000000000000000000000000000000000000000000000000000000000000000\n");
-    ck_assert(tokens_reload(t, &e) == 0);
+    ck_assert(reload_file(t, &e) == 0);
     ck_assert(tokens_check(t, header, &r) < 0);
     write_file("not a token file\n");
-    ck_assert(tokens_reload(t, &e) < 0);
+    ck_assert(reload_file(t, &e) < 0);
     tokens_end_work(t, client);
     tokens_close(t);
     free(token);
@@ -177,7 +192,7 @@ START_TEST(a_bucket_runs_empty_and_fills)
     const int64_t second = 1000000000;
     struct refusal r = {0};
     struct error e = {0};
-    struct tokens *t = tokens_open(NULL, &limits, &e);
+    struct tokens *t = tokens_open(NULL, -1, &limits, &e);
     int taken = 0;
 
     ck_assert_int_eq(tokens_check(t, NULL, &r), 0);
@@ -210,13 +225,13 @@ START_TEST(bad_token_files_are_refused)
             else
                 buffer_add(&text, p, 1);
         write_file(text.data ? text.data : "");
-        ck_assert_msg(!tokens_open(file, &none, &e), "%s", bad[i]);
+        ck_assert_msg(!open_file(&none, &e), "%s", bad[i]);
         buffer_free(&text);
     }
     cleanup_free char *good = text_format("bob %s\n", digest);
     write_file(good);
     ck_assert(chmod(file, 0666) == 0);
-    ck_assert(!tokens_open(file, &none, &e));
+    ck_assert(!open_file(&none, &e));
 }
 END_TEST
 

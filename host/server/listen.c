@@ -1,4 +1,4 @@
-#include "api/listen.h"
+#include "server/listen.h"
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -44,7 +44,7 @@ static int parse_address(const char *text, uint16_t port, union address *ret, so
                      "--bind %.64s: must be an IPv4 or IPv6 address in numbers, such as 127.0.0.1", text);
 }
 
-static int open_tcp(const struct api_options *o, struct error *e)
+static int open_tcp(const struct server_options *o, struct error *e)
 {
     const int on = 1;
     union address a;
@@ -130,7 +130,7 @@ static int print_one(int fd, struct error *e)
     return fflush(stdout) == 0 ? 0 : error_errno(e, "cannot write standard output");
 }
 
-int listen_open(const struct api_options *o, int ret[static LISTEN_MAX], int *ret_count, struct error *e)
+int listen_open(const struct server_options *o, int ret[static LISTEN_MAX], int *ret_count, struct error *e)
 {
     int count = count_passed();
 
@@ -141,7 +141,7 @@ int listen_open(const struct api_options *o, int ret[static LISTEN_MAX], int *re
             return -1;
         count += !o->no_tcp;
         if (o->socket && (ret[count] = open_local(o->socket, e)) < 0) {
-            listen_close(&(struct api_options){0}, ret, count);
+            listen_close(NULL, ret, count);
             return -1;
         }
         count += o->socket != NULL;
@@ -158,14 +158,14 @@ int listen_print(const int *fds, int count, struct error *e)
     return 0;
 }
 
-void listen_close(const struct api_options *o, const int *fds, int count)
+void listen_close(const char *path, const int *fds, int count)
 {
     for (int i = 0; i < count; i++) {
         union address a = {0};
         socklen_t size = sizeof(a);
-        if (o->socket && getsockname(fds[i], &a.any, &size) == 0 && a.any.sa_family == AF_UNIX &&
-            strcmp(a.local.sun_path, o->socket) == 0)
-            unlink(o->socket);
+        if (path && getsockname(fds[i], &a.any, &size) == 0 && a.any.sa_family == AF_UNIX &&
+            strcmp(a.local.sun_path, path) == 0)
+            unlink(path);
         close(fds[i]);
     }
 }

@@ -1,8 +1,8 @@
 /* listen: the sockets of the server, and what it tells systemd. */
-#ifndef CAPSID_API_LISTEN_H
-#define CAPSID_API_LISTEN_H
+#ifndef CAPSID_SERVER_LISTEN_H
+#define CAPSID_SERVER_LISTEN_H
 
-#include "api/api.h"
+#include "server/server.h"
 
 #define LISTEN_MAX 4
 
@@ -10,13 +10,13 @@
  * Opens the sockets that the options ask for; or takes those that systemd hands in (LISTEN_FDS, sd_listen_fds(3)),
  * and then no others. The caller closes them.
  */
-int listen_open(const struct api_options *o, int ret[static LISTEN_MAX], int *ret_count, struct error *e);
+int listen_open(const struct server_options *o, int ret[static LISTEN_MAX], int *ret_count, struct error *e);
 
 /* Prints where they listen on standard output. */
 int listen_print(const int *fds, int count, struct error *e);
 
-/* Closes them and removes the Unix socket that listen_open() made. */
-void listen_close(const struct api_options *o, const int *fds, int count);
+/* Closes them and removes the Unix socket that listen_open() made at that path; NULL: it made none. */
+void listen_close(const char *path, const int *fds, int count);
 
 /* True when others than this machine's users can reach one of them. */
 bool listen_is_public(const int *fds, int count);
