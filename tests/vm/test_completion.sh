@@ -14,7 +14,7 @@ cd "$TMPDIR" && mkdir directory && touch file.py
 
 expect_match "verbs" "$(complete_words capsid '')" "run host snapshot *--help --version"
 expect "a verb" "$(complete_words capsid lang)" languages
-expect_match "options of a verb" "$(complete_words capsid run --no)" "--no-prime --no-snapshot"
+expect "options of a verb" "$(complete_words capsid run --no | tr ' ' '\n' | sort | xargs)" "--no-prime --no-snapshot"
 expect "options are the verb's own" "$(complete_words capsid snapshot --dry)" --dry-run
 expect "a language" "$(complete_words capsid run --lang pyth)" python
 expect "a language, short option" "$(complete_words capsid run -l kotl)" "kotlin kotlin2"
