@@ -263,3 +263,15 @@ bool text_is_name(const char *s)
             return false;
     return true;
 }
+
+bool text_is_variable(const char *s)
+{
+    size_t size = strlen(s);
+
+    if (size == 0 || size > 128 || isdigit((unsigned char)s[0]))
+        return false;
+    for (const char *p = s; *p; p++)
+        if (!isalnum((unsigned char)*p) && *p != '_')
+            return false;
+    return true;
+}

@@ -59,4 +59,7 @@ const char *text_bytes(uint64_t size, char out[static 24]);
 /* A name that is safe as a file name: letters, digits, and . _ + - after the first character, at most 64. */
 bool text_is_name(const char *s);
 
+/* A name of an environment variable: letters, digits and _, not a digit first, at most 128. */
+bool text_is_variable(const char *s);
+
 #endif

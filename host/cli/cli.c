@@ -63,7 +63,7 @@ static enum cli_kind kind_of(const struct schema_field *f)
     case SCHEMA_BOOL:
     case SCHEMA_UNLESS:
         return CLI_KIND_SWITCH;
-    case SCHEMA_VARIABLES:
+    case SCHEMA_PAIRS:
         return CLI_KIND_PAIR;
     default:
         return CLI_KIND_FIELD;

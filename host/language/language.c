@@ -12,7 +12,6 @@
 
 #define DEFINITION_MAX (64 * 1024)
 #define LINE_MAX_SIZE 198 /* of inih */
-#define VARIABLE_NAME_MAX 128
 
 /* A definition being read: the language, and the values that become numbers. */
 struct parse {
@@ -100,18 +99,6 @@ void language_done(struct language *l)
     *l = (struct language){0};
 }
 
-bool language_is_variable(const char *name)
-{
-    size_t size = strlen(name);
-
-    if (size == 0 || size > VARIABLE_NAME_MAX || isdigit((unsigned char)name[0]))
-        return false;
-    for (const char *p = name; *p; p++)
-        if (!isalnum((unsigned char)*p) && *p != '_')
-            return false;
-    return true;
-}
-
 /* A key that comes again, and a continued line, add to the value. */
 static void join(char **field, const char *separator, const char *value)
 {
@@ -126,7 +113,7 @@ static int set_variable(struct parse *p, const char *name, const char *value)
     struct language *l = &p->l;
     size_t size = strlen(name);
 
-    if (!language_is_variable(name))
+    if (!text_is_variable(name))
         return error_set(p->error, ERROR_GENERAL, "%s: [env] %.64s is not a name for a variable", p->path,
                          name);
     for (unsigned i = 0; i < l->env_count; i++) {

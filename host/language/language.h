@@ -84,9 +84,6 @@ int language_each(const char *data, int (*visit)(const struct language *l, void 
 /* The names of all languages, sorted, separated by ", ". The caller frees it. */
 char *language_names(const char *data);
 
-/* A name of an environment variable: letters, digits and _, not a digit first, at most 128. */
-bool language_is_variable(const char *name);
-
 /* True when word is one of the comma-separated words of list, which may be NULL. */
 bool language_list_has(const char *list, const char *word);
 

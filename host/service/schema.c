@@ -50,6 +50,7 @@ SCHEMA_KINDS(SCHEMA_TYPE)
 #define REQUIRED .required = true
 #define LEFT_OUT .left_out = true
 #define OR_NULL .or_null = true
+#define KEYS(function, text) .is_key = function, .keys = text
 #define NAMES(table, count) .names = table, .names_count = count
 
 const struct schema_field schema_fields[] = {

@@ -23,7 +23,7 @@
     K(UNLESS, bool)         /* the opposite of what JSON says; the words are about its false */              \
     K(BYTES, struct buffer) /* as text, or in base64 */                                                      \
     K(WORDS, const char *const *)                                                                            \
-    K(VARIABLES, const char *const *)                                                                        \
+    K(PAIRS, const char *const *)                                                                            \
     K(FILES, struct sources)         /* a list of FILE, or a map of names and contents */                    \
     K(STDINS, struct request_stdins) /* as BYTES, or a list of such; in a result one, as it was given */     \
     K(INTEGER, int)                                                                                          \
@@ -65,6 +65,8 @@ struct schema_field {
     const char *flag, *argument, *help;
     char letter;
     bool required, left_out, or_null;
+    bool (*is_key)(const char *); /* of a map; and what that says */
+    const char *keys;
     const char *const *names; /* of a choice */
     unsigned names_count;
 };
@@ -113,7 +115,7 @@ json_t *schema_member(const json_t *j, const char *name);
 /* Frees what schema_take() filled, whatever the object. */
 void schema_done(enum schema_struct of, void *members);
 
-/* Adds NAME=VALUE to a map, for an option of the command line. */
+/* Adds NAME=VALUE to a map, as an option of the command line does. */
 int schema_add_pair(const struct schema_field *f, const char *const **map, const char *pair, struct error *e);
 
 /*

@@ -95,7 +95,7 @@ static json_t *type_of(const struct schema_field *f, bool taken)
     case SCHEMA_WORDS:
         return json_pack("{s:s, s:o, s:I}", "type", "array", "items", of_type("string"), "maxItems",
                          (json_int_t)f->entries);
-    case SCHEMA_VARIABLES:
+    case SCHEMA_PAIRS:
         return json_pack("{s:s, s:o, s:I}", "type", "object", "additionalProperties", of_type("string"),
                          "maxProperties", (json_int_t)f->entries);
     case SCHEMA_FILES:
@@ -202,7 +202,7 @@ char *schema_help(const struct schema_field *f)
     if (f->help)
         return text_copy(f->help);
     return text_format("%s%s", f->words,
-                       f->kind == SCHEMA_SIZE        ? "; also with M or G"
-                       : f->kind == SCHEMA_VARIABLES ? "; repeatable"
-                                                     : "");
+                       f->kind == SCHEMA_SIZE    ? "; also with M or G"
+                       : f->kind == SCHEMA_PAIRS ? "; repeatable"
+                                                 : "");
 }

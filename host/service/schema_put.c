@@ -122,7 +122,7 @@ static json_t *value_of(const struct schema_field *f, const void *member)
         return json_boolean(*(const bool *)member == (f->kind == SCHEMA_BOOL));
     case SCHEMA_WORDS:
         return list_of(*(const char *const *const *)member);
-    case SCHEMA_VARIABLES:
+    case SCHEMA_PAIRS:
         return map_of(*(const char *const *const *)member);
     case SCHEMA_INTEGER:
         return json_integer(*(const int *)member);
@@ -163,7 +163,7 @@ static bool is_absent(const struct schema_field *f, const void *member)
         return !((const struct buffer *)member)->data;
     case SCHEMA_TEXT:
     case SCHEMA_WORDS:
-    case SCHEMA_VARIABLES:
+    case SCHEMA_PAIRS:
     case SCHEMA_COMPILED:
         return !*(const void *const *)member;
     case SCHEMA_STDINS:

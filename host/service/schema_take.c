@@ -2,7 +2,6 @@
 #include "service/schema.h"
 
 #include "base/cleanup.h"
-#include "language/language.h"
 #include "service/request.h"
 
 #include <stdio.h>
@@ -126,29 +125,36 @@ static int take_pairs(const struct schema_field *f, json_t *v, const char *const
     *ret = map;
     json_object_foreach(v, name, one)
     {
-        if (!json_is_string(one) || !language_is_variable(name))
-            return refuse(r, REFUSAL_INVALID,
-                          "\"%s\" must be an object of strings, whose names have letters, digits and _",
-                          f->name);
+        if (!json_is_string(one) || !f->is_key(name))
+            return refuse(r, REFUSAL_INVALID, "\"%s\" must be an object of strings, whose names have %s",
+                          f->name, f->keys);
         map[i] = text_format("%s=%s", name, json_string_value(one));
         size += strlen(map[i++]) + 1;
     }
     return check_words(f, count, size, r);
 }
 
+static size_t size_of(const char *const *map, size_t *ret_count)
+{
+    size_t size = 0;
+
+    for (*ret_count = 0; map && map[*ret_count]; ++*ret_count)
+        size += strlen(map[*ret_count]) + 1;
+    return size;
+}
+
 int schema_add_pair(const struct schema_field *f, const char *const **map, const char *pair, struct error *e)
 {
     const char *equals = strchr(pair, '=');
     cleanup_free char *name = equals ? text_format("%.*s", (int)(equals - pair), pair) : NULL;
-    size_t count = 0;
+    size_t count, size = size_of(*map, &count);
 
-    if (!name || !language_is_variable(name))
-        return error_set(e, ERROR_USAGE, "--%s %.64s: must be NAME=VALUE, NAME of letters, digits and _",
-                         f->flag, pair);
-    while (*map && (*map)[count])
-        count++;
-    if (count == f->entries)
-        return error_set(e, ERROR_USAGE, "--%s more than %zu times", f->flag, f->entries);
+    if (!name || !f->is_key(name))
+        return error_set(e, ERROR_USAGE, "--%s %.64s: must be %s, the name of %s", f->flag, pair, f->argument,
+                         f->keys);
+    if (count == f->entries || size + strlen(pair) >= f->max)
+        return error_set(e, ERROR_USAGE, "--%s: more than %zu times, or %llu bytes", f->flag, f->entries,
+                         (unsigned long long)f->max);
     const char **longer = memory_allocate((count + 2) * sizeof(*longer));
     for (size_t i = 0; i < count; i++)
         longer[i] = (*map)[i];
@@ -179,7 +185,7 @@ static int take_field(const struct schema_field *f, const char *key, json_t *v, 
         return take_bytes(f, v, j, member, r);
     case SCHEMA_WORDS:
         return take_words(f, v, member, r);
-    case SCHEMA_VARIABLES:
+    case SCHEMA_PAIRS:
         return take_pairs(f, v, member, r);
     default: /* FILES and STDINS; what else there is stands in results */
         return 0;
@@ -247,7 +253,7 @@ void schema_done(enum schema_struct of, void *members)
         if (f->kind == SCHEMA_TEXT) {
             free((void *)*(const char **)member);
             *(const char **)member = NULL;
-        } else if (f->kind == SCHEMA_WORDS || f->kind == SCHEMA_VARIABLES) {
+        } else if (f->kind == SCHEMA_WORDS || f->kind == SCHEMA_PAIRS) {
             free_words(*(const char *const **)member);
             *(const char *const **)member = NULL;
         } else if (f->kind == SCHEMA_BYTES) {
