@@ -159,6 +159,86 @@ START_TEST(options_add_to_a_map)
 }
 END_TEST
 
+#define OF_LABEL "0123456789012345678901234567890123456789012345678901234567890123"
+
+static const struct {
+    const char *text;
+    bool fine;
+} labels[] = {
+    {"{}", true},
+    {"{\"job\": \"7\", \"a.b-c_d+e\": \"any text, \u00e4=\"}", true},
+    {"{\"" OF_LABEL "\": \"\"}", true},
+    {"{\"" OF_LABEL "4\": \"\"}", false},
+    {"{\"\": \"a\"}", false},
+    {"{\"a=b\": \"a\"}", false},
+    {"{\"a b\": \"a\"}", false},
+    {"{\"a\": 1}", false},
+    {"[]", false},
+};
+
+START_TEST(labels_have_names)
+{
+    cleanup_free char *text =
+        text_format("{\"language\": \"c\", \"code\": \"\", \"labels\": %s}", labels[_i].text);
+    struct request q;
+
+    ck_assert_int_eq(request_parse(&q, SCHEMA_OBJECT_RUN, text, strlen(text), NULL, NULL, &refusal),
+                     labels[_i].fine ? 0 : -1);
+    request_done(&q);
+}
+END_TEST
+
+static json_t *many_labels(size_t count, size_t size)
+{
+    cleanup_free char *value = memory_allocate(size + 1);
+    json_t *all = json_object();
+
+    memset(value, 'x', size);
+    for (size_t i = 0; i < count; i++) {
+        cleanup_free char *name = text_format("n%02zu", i);
+        json_object_set_new(all, name, json_string(value));
+    }
+    return json_pack("{s:s, s:s, s:o}", "language", "c", "code", "", "labels", all);
+}
+
+START_TEST(labels_are_bounded)
+{
+    const size_t sizes[][3] = {{16, 250, true}, {17, 1, false}, {16, 252, false}, {1, 4000, true}};
+
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        json_t *j = many_labels(sizes[i][0], sizes[i][1]);
+        cleanup_free char *text = json_dumps(j, 0);
+        struct request q;
+        ck_assert_int_eq(request_parse(&q, SCHEMA_OBJECT_RUN, text, strlen(text), NULL, NULL, &refusal),
+                         sizes[i][2] ? 0 : -1);
+        request_done(&q);
+        json_decref(j);
+    }
+}
+END_TEST
+
+START_TEST(a_result_tells_the_labels)
+{
+    const char *const list[] = {"job=7", "a=b=c", NULL};
+    const struct run_result run = {.run = {.end = RUN_EXITED}};
+    struct run_output outputs[2] = {0};
+    struct request q = {.labels = list};
+    json_t *want = json_pack("{s:s, s:s}", "job", "7", "a", "b=c");
+
+    for (enum schema_object i = SCHEMA_OBJECT_RESULT; i <= SCHEMA_OBJECT_STREAM_END; i++) {
+        q.labels = list;
+        json_t *j = result_json(i, &q, &run, "t", outputs);
+        ck_assert(json_equal(json_object_get(j, "labels"), want));
+        json_decref(j);
+        q.labels = NULL;
+        j = result_json(i, &q, &run, "t", outputs);
+        ck_assert_ptr_null(json_object_get(j, "labels"));
+        json_decref(j);
+    }
+    json_decref(want);
+}
+END_TEST
+
 static const struct {
     const char *text;
     int exit_code; /* -1: it is no result */
@@ -225,5 +305,8 @@ int main(void)
     unit_add(&u, options_add_to_a_map);
     unit_add_loop(&u, a_result_of_others_is_read, sizeof(answers) / sizeof(answers[0]));
     unit_add(&u, a_result_is_read_as_it_was_printed);
+    unit_add_loop(&u, labels_have_names, sizeof(labels) / sizeof(labels[0]));
+    unit_add(&u, labels_are_bounded);
+    unit_add(&u, a_result_tells_the_labels);
     return unit_end(&u);
 }

@@ -20,7 +20,7 @@ fields["timeout"].update(maximum=3)  # as the test starts the server
 fields["build_timeout"].update(maximum=3)
 fields["code"] = {"type": "string", "pattern": pattern}
 fields["stdin"] = {"type": ["string", "null"], "pattern": pattern}
-del fields["args"], fields["env"]
+del fields["args"], fields["env"], fields["labels"]
 description["paths"] = {p: item for p, item in description["paths"].items() if p == "/api/v1/execute"}
 for item in description["paths"].values():
     item["post"].pop("parameters", None)
