@@ -68,18 +68,22 @@ static int judge_refusal(const struct transfer *c, const json_t *answer, struct 
     if (!code)
         return error_set(e, ERROR_GENERAL, "%s does not answer as a Capsid server does (status %ld)", url,
                          c->status);
-    if (strcmp(code, "E011") == 0)
+    switch (refusal_of_code(code)) {
+    case REFUSAL_UNKNOWN_LANGUAGE:
         return error_set(e, ERROR_UNKNOWN_LANGUAGE, "%s", why);
-    if (strcmp(code, "E001") == 0 || strcmp(code, "E005") == 0)
+    case REFUSAL_INVALID:
+    case REFUSAL_TOO_LARGE:
         return error_set(e, ERROR_USAGE, "%s", why);
-    if (strcmp(code, "E003") == 0)
+    case REFUSAL_NO_TOKEN:
         return error_set(e, ERROR_GENERAL,
                          "the server %s wants a token; set CAPSID_API_TOKEN or --api-token-file", url);
-    if (strcmp(code, "E004") == 0)
+    case REFUSAL_BAD_TOKEN:
         return error_set(e, ERROR_GENERAL,
                          "the server %s does not know the token; see CAPSID_API_TOKEN and --api-token-file",
                          url);
-    return error_set(e, ERROR_GENERAL, "the server %s: %s (%.8s)", url, why, code);
+    default:
+        return error_set(e, ERROR_GENERAL, "the server %s: %s (%.8s)", url, why, code);
+    }
 }
 
 static int take_output(struct transfer *c, int channel, const json_t *event)

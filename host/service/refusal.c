@@ -36,6 +36,14 @@ const char *refusal_code(enum refusal_kind kind)
     return kinds[kind].code;
 }
 
+enum refusal_kind refusal_of_code(const char *code)
+{
+    for (size_t i = 1; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+        if (strcmp(kinds[i].code, code) == 0)
+            return (enum refusal_kind)i;
+    return REFUSAL_NONE;
+}
+
 json_t *refusal_json(const struct refusal *r, const char *trace_id)
 {
     size_t valid = text_utf8_prefix(r->text, strlen(r->text));

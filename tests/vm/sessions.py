@@ -182,6 +182,8 @@ def test_programs(s):
         expect(f"a link to {target}, also where one is", value["stdout"], f"{target}\n{1 + (target == 'b/two')}one\ntwo\n")
     value = x.execute(files=[{"name": "link", "content": "file"}], argv=["sh", "-c", "cat link b/one b/two; test -L link || echo"])
     expect("a file in place of a link", value["stdout"], "file12\n")
+    value = x.execute(code="print('a' * 10)", max_output=3)
+    expect("a limit of output", (value["stdout"], value["truncated"]), ("aaa", True))
     value = x.execute(code="while True: pass", timeout=1)
     expect("a timeout", (value["end"], value["exit_code"]), ("timed_out", 124))
     expect("which the session outlives", x.sh("echo yes"), "yes\n")
