@@ -52,6 +52,9 @@ static void print_row(const struct schema_field *f)
     cleanup_free char *words = schema_words(f);
 
     printf("%s\t%s", f->name, words);
+    for (unsigned i = 0, told = 0; i < f->names_count; i++)
+        if (f->names[i][0])
+            printf("%s%s", told++ ? ", " : ": ", f->names[i]);
     if (f->fallback)
         printf("\t%llu", (unsigned long long)f->fallback);
     putchar('\n');

@@ -22,7 +22,7 @@ static int print_help(void)
     for (size_t i = 0; i < VERB_COUNT; i++)
         printf("  %-10s %s\n", verbs[i]->name, verbs[i]->summary);
     printf("  %-10s %s\n", "api", "serve the HTTP API");
-    printf("\ncapsid VERB --help tells more, and so does the manual page capsid(1).\n\n"
+    printf("\ncapsid VERB --help tells more, and so does the manual: man capsid, man capsid-VERB.\n\n"
            "Example: capsid run --lang python --code \"print('Hello')\"\n");
     return cli_end_output();
 }
