@@ -56,7 +56,7 @@ tool-programs: $(TOOL_BIN)
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
 # What fuzzers run millions of times is optimised; of the rest half of a compiler's time would go into that.
 SAN_OPTIMIZE := -O0
-FUZZED := proto initd host/api host/base host/guest host/oci host/service tests/fuzz
+FUZZED := proto initd host/api host/base host/broker host/guest host/oci host/service tests/fuzz
 $(FUZZED:%=$(T)/san/%/%.o): SAN_OPTIMIZE := -O1
 SAN_FLAGS = $(SANITIZE) -fsanitize=fuzzer-no-link -fno-omit-frame-pointer $(SAN_OPTIMIZE) -g
 SAN_COMPILE = $(FUZZ_CC) $(CFLAGS_ALL) $(HOST_CFLAGS) $(TEST_CFLAGS) $(CHECK_CFLAGS) $(SAN_FLAGS)
@@ -89,7 +89,7 @@ $(UNIT_HOST_BIN): $(T)/%: $(T)/san/tests/%.o $(T)/san/host.a $(SAN_PROTO)
 	$(Q)$(FUZZ_CC) $(SANITIZE) $(LDFLAGS) -Wl,--trace -o $@ $^ $(IMPORT_LIBS) $(CHECK_LIBS) >$@.links
 
 # The thread sanitizer and the others exclude each other.
-THREADS_HOST := $(filter-out host/cli/% host/oci/% host/api/%,$(HOST_LIB_SRC))
+THREADS_HOST := $(filter-out host/cli/% host/oci/% host/api/% host/server/%,$(HOST_LIB_SRC))
 
 $(T)/threads/obj/%.o: %.c tests/tests.mk
 	$(call say,CC threads,$<)
@@ -118,7 +118,7 @@ $(NS_BIN): $(T)/%: $(T)/obj/tests/%.o $(NS_LIB_SRC:%.c=$(T)/obj/%.o) $(PROTO_OBJ
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(CHECK_LIBS)
 
-BENCH_HOST := $(filter-out host/api/% host/cli/verb_api.c,$(HOST_LIB_SRC))
+BENCH_HOST := $(filter-out host/api/% host/server/% host/cli/verb_api.c,$(HOST_LIB_SRC))
 $(BENCH_BIN): $(T)/%: tests/%.c $(BENCH_HOST:%.c=$(B)/obj/%.o) $(PROTO_OBJ) tests/tests.mk
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
