@@ -16,12 +16,12 @@ struct api_values {
 
 static const struct cli_option options[] = {
     {"port", 'p', "N", "TCP port; 0: any that is free (8080)",
-     CLI_NUMBER(struct api_values, api.port, 0, 65535)},
+     CLI_NUMBER(struct api_values, api.listen.port, 0, 65535)},
     {"bind", 0, "ADDRESS", "address in numbers (127.0.0.1); another one needs --tokens",
-     CLI_TEXT(struct api_values, api.address)},
+     CLI_TEXT(struct api_values, api.listen.address)},
     {"socket", 0, "PATH", "also listen on a Unix socket, for the calling user only",
-     CLI_TEXT(struct api_values, api.socket)},
-    {"no-tcp", 0, NULL, "listen on the Unix socket only", CLI_SWITCH(struct api_values, api.no_tcp)},
+     CLI_TEXT(struct api_values, api.listen.socket)},
+    {"no-tcp", 0, NULL, "listen on the Unix socket only", CLI_SWITCH(struct api_values, api.listen.no_tcp)},
     {"tokens", 0, "FILE", "who may use the API; a line each: NAME SHA256 [rate=N] [burst=N] [concurrent=N]",
      CLI_TEXT(struct api_values, api.tokens)},
     {"new-token", 0, "NAME", "print a new token and its line for that file, and end",
@@ -67,8 +67,7 @@ static const struct cli_option options[] = {
 
 static int reload(struct config *ret, struct error *e);
 
-static struct api_values values = {.api = {.address = "127.0.0.1",
-                                           .port = 8080,
+static struct api_values values = {.api = {.listen = {.address = "127.0.0.1", .port = 8080},
                                            .queue = 256,
                                            .queue_seconds = 60,
                                            .receive_seconds = 120,
@@ -127,7 +126,7 @@ static int run(struct cli *cli, void *context, int argc, char **argv, struct err
         return error_set(e, ERROR_USAGE, "unexpected argument \"%.64s\"; see: capsid api --help", argv[0]);
     if (v->new_token)
         return print_token(v->new_token, e);
-    if (v->api.no_tcp && !v->api.socket)
+    if (v->api.listen.no_tcp && !v->api.listen.socket)
         return error_set(e, ERROR_USAGE, "--no-tcp needs --socket; see: capsid api --help");
     if (set_settings(&cli->config, e) < 0 || config_load(&started_with, e) < 0)
         return -1;

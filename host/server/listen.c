@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/text.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -44,13 +45,13 @@ static int parse_address(const char *text, uint16_t port, union address *ret, so
                      "--bind %.64s: must be an IPv4 or IPv6 address in numbers, such as 127.0.0.1", text);
 }
 
-static int open_tcp(const struct server_options *o, struct error *e)
+static int open_tcp(const struct listen_wish *w, struct error *e)
 {
     const int on = 1;
     union address a;
     socklen_t size = 0;
 
-    if (parse_address(o->address, (uint16_t)o->port, &a, &size, e) < 0)
+    if (parse_address(w->address, (uint16_t)w->port, &a, &size, e) < 0)
         return -1;
     cleanup_fd int fd = socket(a.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
@@ -58,8 +59,8 @@ static int open_tcp(const struct server_options *o, struct error *e)
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     if (bind(fd, &a.any, size) < 0 || listen(fd, BACKLOG) < 0)
-        return error_errno(e, "cannot listen on %s port %llu (choose another with --port)", o->address,
-                           (unsigned long long)o->port);
+        return error_errno(e, "cannot listen on %s port %llu (choose another with --port)", w->address,
+                           (unsigned long long)w->port);
     return take_fd(&fd);
 }
 
@@ -130,21 +131,21 @@ static int print_one(int fd, struct error *e)
     return fflush(stdout) == 0 ? 0 : error_errno(e, "cannot write standard output");
 }
 
-int listen_open(const struct server_options *o, int ret[static LISTEN_MAX], int *ret_count, struct error *e)
+int listen_open(const struct listen_wish *w, int ret[static LISTEN_MAX], int *ret_count, struct error *e)
 {
     int count = count_passed();
 
     for (int i = 0; i < count; i++)
         ret[i] = FIRST_PASSED_FD + i;
     if (count == 0) {
-        if (!o->no_tcp && (ret[count] = open_tcp(o, e)) < 0)
+        if (!w->no_tcp && (ret[count] = open_tcp(w, e)) < 0)
             return -1;
-        count += !o->no_tcp;
-        if (o->socket && (ret[count] = open_local(o->socket, e)) < 0) {
+        count += !w->no_tcp;
+        if (w->socket && (ret[count] = open_local(w->socket, e)) < 0) {
             listen_close(NULL, ret, count);
             return -1;
         }
-        count += o->socket != NULL;
+        count += w->socket != NULL;
     }
     *ret_count = count;
     return 0;

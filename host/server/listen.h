@@ -2,15 +2,25 @@
 #ifndef CAPSID_SERVER_LISTEN_H
 #define CAPSID_SERVER_LISTEN_H
 
-#include "server/server.h"
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
 
 #define LISTEN_MAX 4
 
+struct listen_wish {
+    const char *address; /* borrowed, as the next; numeric */
+    const char *socket;  /* Unix socket; NULL: none */
+    uint64_t port;       /* 0: any free one */
+    bool no_tcp;
+};
+
 /*
- * Opens the sockets that the options ask for; or takes those that systemd hands in (LISTEN_FDS, sd_listen_fds(3)),
+ * Opens the sockets that are wanted; or takes those that systemd hands in (LISTEN_FDS, sd_listen_fds(3)),
  * and then no others. The caller closes them.
  */
-int listen_open(const struct server_options *o, int ret[static LISTEN_MAX], int *ret_count, struct error *e);
+int listen_open(const struct listen_wish *w, int ret[static LISTEN_MAX], int *ret_count, struct error *e);
 
 /* Prints where they listen on standard output. */
 int listen_print(const int *fds, int count, struct error *e);

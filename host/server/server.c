@@ -8,7 +8,6 @@
 #include "broker/broker.h"
 #include "confine/confine.h"
 #include "core/usage.h"
-#include "server/listen.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -429,7 +428,7 @@ static void close_server(struct server *s)
     if (s->serves)
         pthread_join(s->serving, NULL);
     broker_close(s->broker);
-    listen_close(s->options->socket, s->sockets, s->socket_count);
+    listen_close(s->options->listen.socket, s->sockets, s->socket_count);
     close_fd(&s->line);
     close_fd(&s->tokens);
     close_fd(&s->signals);
@@ -453,7 +452,7 @@ int server_run(const struct server_options *options, const struct config *config
     if (result == 0)
         result = open_broker(s, e);
     if (result == 0)
-        result = listen_open(options, s->sockets, &s->socket_count, e);
+        result = listen_open(&options->listen, s->sockets, &s->socket_count, e);
     if (result == 0)
         result = fill_order(s, e);
     if (result == 0)

@@ -7,14 +7,12 @@
 #define CAPSID_SERVER_H
 
 #include "config/config.h"
+#include "server/listen.h"
 #include "service/tokens.h"
 
 struct server_options {
-    const char *address; /* borrowed, as all strings here; numeric */
-    uint64_t port;       /* 0: any free one */
-    const char *socket;  /* Unix socket; NULL: none */
-    bool no_tcp;
-    const char *tokens;         /* file; NULL: none */
+    struct listen_wish listen;
+    const char *tokens;         /* borrowed, as all strings here; file; NULL: none */
     struct token_limits limits; /* of clients for which the file has none */
     bool anonymous;             /* without tokens also where others can reach it */
     const char *cors;           /* origin whose pages may use the API, "*": any; NULL: none */
