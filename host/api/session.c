@@ -30,7 +30,7 @@ struct session {
 
     /* Under all->lock. */
     enum session_state state;
-    const char *end; /* closed, idle, expired, lost, failed; NULL: it has none yet */
+    enum session_condition end; /* SESSION_IS_STARTING: it has none yet */
     struct error why;
     bool close_wanted, forgotten;
     unsigned users, terminals;    /* users that are no terminals keep it from being idle */
@@ -124,9 +124,18 @@ static void forget_locked(struct sessions *all)
     }
 }
 
+static const char *end_text(const struct session *s)
+{
+#define S(name, text, end) end,
+    static const char *const ends[] = {SESSION_CONDITIONS(S)};
+#undef S
+
+    return ends[s->end ? s->end : SESSION_IS_CLOSED];
+}
+
 /* ---- a session's thread -------------------------------------------------------------------------- */
 
-static void set_end(struct session *s, const char *end, const struct error *why)
+static void set_end(struct session *s, enum session_condition end, const struct error *why)
 {
     s->end = end;
     if (why)
@@ -173,11 +182,11 @@ static int64_t look(struct session *s, struct mux *m)
     take_in_locked(s, m);
     int64_t idle = s->users > s->terminals ? INT64_MAX : s->last + (int64_t)s->body.idle * 1000000000;
     if (s->close_wanted)
-        set_end(s, "closed", NULL);
+        set_end(s, SESSION_IS_CLOSED, NULL);
     else if (now >= age)
-        set_end(s, "expired", NULL);
+        set_end(s, SESSION_IS_EXPIRED, NULL);
     else if (now >= idle)
-        set_end(s, "idle", NULL);
+        set_end(s, SESSION_IS_IDLE, NULL);
     bool going_on = s->state == SESSION_READY;
     pthread_mutex_unlock(&s->all->lock);
     return !going_on ? 0 : age < idle ? age : idle;
@@ -195,7 +204,7 @@ static void serve(struct session *s)
             continue;
         lease_explain(&s->lease, &e);
         pthread_mutex_lock(&s->all->lock);
-        set_end(s, "lost", &e);
+        set_end(s, SESSION_IS_LOST, &e);
         pthread_mutex_unlock(&s->all->lock);
         break;
     }
@@ -223,7 +232,7 @@ static void *session_thread(void *argument)
 
     pthread_mutex_lock(&all->lock);
     if (result < 0) {
-        set_end(s, s->close_wanted ? "closed" : "failed", &e);
+        set_end(s, s->close_wanted ? SESSION_IS_CLOSED : SESSION_IS_FAILED, &e);
     } else {
         s->ready = s->last = clock_monotonic_ns();
         s->state = SESSION_READY;
@@ -234,7 +243,7 @@ static void *session_thread(void *argument)
         serve(s);
     wait_for_users(s);
     lease_end(&s->lease);
-    log_progress("session %s: %s%s%s trace_id=%s client=%s", s->id, s->end, s->why.text[0] ? ": " : "",
+    log_progress("session %s: %s%s%s trace_id=%s client=%s", s->id, end_text(s), s->why.text[0] ? ": " : "",
                  s->why.text, s->call.trace_id, s->client);
     pthread_mutex_lock(&all->lock);
     s->state = SESSION_ENDED;
@@ -347,7 +356,7 @@ struct session *session_create(struct api_server *server, const char *client, st
         }
     }
     struct error e = s->why;
-    bool stopping = all->closed, failed = s->end && strcmp(s->end, "failed") == 0;
+    bool stopping = all->closed, failed = s->end == SESSION_IS_FAILED;
     /* Its thread goes on meanwhile: it may have ended by now, which its state says. */
     bool made = s->ready && !given_up;
     if (!made)
@@ -401,22 +410,27 @@ void session_close(struct session *s)
 
 static json_t *show_locked(const struct session *s)
 {
-    const char *state = s->end ? s->end : s->state == SESSION_STARTING ? "starting" : "ready";
     int64_t now = clock_monotonic_ns();
-    int64_t age = s->ready ? (now - s->ready) / 1000000000 : 0,
-            idle = s->ready ? (now - s->last) / 1000000000 : 0;
-    json_t *j = json_pack(
-        "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "id", s->id, "language", s->language, "state", state,
-        "created", (json_int_t)s->created, "expires", (json_int_t)(s->created + (int64_t)s->body.run.timeout),
-        "timeout", (json_int_t)s->body.run.timeout, "idle_timeout", (json_int_t)s->body.idle, "in_use",
-        (json_int_t)s->users, "idle_seconds", (json_int_t)(s->users > s->terminals || s->end ? 0 : idle));
+    bool lives = s->ready && !s->end, idle = lives && s->users <= s->terminals;
+    /* One that is ready ends by the clock that does not jump. */
+    int64_t since = lives ? clock_realtime_ns() / 1000000000 - (now - s->ready) / 1000000000 : s->created;
+    const struct session_view view = {
+        .id = s->id,
+        .language = s->language,
+        .condition = s->end                         ? s->end
+                     : s->state == SESSION_STARTING ? SESSION_IS_STARTING
+                                                    : SESSION_IS_READY,
+        .created = (uint64_t)s->created,
+        .expires = (uint64_t)since + s->body.run.timeout,
+        .timeout = s->body.run.timeout,
+        .idle_timeout = s->body.idle,
+        .in_use = s->users,
+        .idle_seconds = idle ? (uint64_t)(now - s->last) / 1000000000 : 0,
+        .reason = s->why.text[0] && !s->server->options->tokens ? s->why.text : NULL,
+    };
+    json_t *j = json_object();
 
-    if (s->ready && !s->end) /* by the clock that ends it */
-        json_object_set_new(
-            j, "expires",
-            json_integer(clock_realtime_ns() / 1000000000 + (int64_t)s->body.run.timeout - age));
-    if (s->why.text[0] && !s->server->options->tokens)
-        json_object_set_new(j, "reason", json_string(s->why.text));
+    schema_put(j, SCHEMA_OBJECT_SHOWN_SESSION, SCHEMA_OF_SHOWN_SESSION, &view, NULL);
     return j;
 }
 
@@ -438,17 +452,6 @@ json_t *sessions_show(struct sessions *all, const char *client)
             json_array_append_new(array, show_locked(s));
     pthread_mutex_unlock(&all->lock);
     return json_pack("{s:o, s:I}", "sessions", array, "count", (json_int_t)json_array_size(array));
-}
-
-static const char *end_text(const struct session *s)
-{
-    const char *end = s->end ? s->end : "closed";
-
-    return strcmp(end, "idle") == 0      ? "it was idle for too long"
-           : strcmp(end, "expired") == 0 ? "its time was over"
-           : strcmp(end, "lost") == 0    ? "its VM was lost"
-           : strcmp(end, "failed") == 0  ? "its VM could not be started"
-                                         : "it was closed";
 }
 
 bool session_ended(struct session *s, char *ret, size_t size)

@@ -17,6 +17,7 @@
 #include "broker/lease.h"
 #include "service/refusal.h"
 #include "service/request.h"
+#include "service/session_view.h"
 
 #include <jansson.h>
 #include <pthread.h>

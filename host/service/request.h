@@ -48,10 +48,10 @@ struct request {
     struct request_stdins stdins;
     uint64_t max_output; /* bytes of each channel */
     const char *const *labels;
-    uint64_t idle;       /* seconds */
-    bool detached;       /* answer with an operation at once */
-    bool background;     /* answer when the command has started */
-    bool force;          /* make it anew */
+    uint64_t idle;   /* seconds */
+    bool detached;   /* answer with an operation at once */
+    bool background; /* answer when the command has started */
+    bool force;      /* make it anew */
 };
 
 #endif

@@ -3,6 +3,7 @@
 #include "messages.h"
 #include "service/request.h"
 #include "service/result.h"
+#include "service/session_view.h"
 #include "vmm/disk.h"
 
 #include <stdlib.h>
@@ -14,6 +15,7 @@ static const char *const run_ends[] = {"", RUN_ENDS(NAME)};
 static const char *const result_phases[] = {RESULT_PHASES(NAME)};
 static const char *const result_statuses[] = {RESULT_STATUSES(NAME)};
 static const char *const result_states[] = {RESULT_STATES(NAME)};
+static const char *const session_conditions[] = {SESSION_CONDITIONS(NAME)};
 #undef NAME
 
 /* The types of members, as names that a row can be compared with. */
@@ -39,6 +41,9 @@ SCHEMA_KINDS(SCHEMA_TYPE)
 #define PHASE(kind, name, member, in, ...)                                                                   \
     FIELD(RESULT, result, kind, name, last.member, (in) & ~IN(COMPILE), __VA_ARGS__)                         \
     FIELD(PHASE, result_phase, kind, name, member, (in)&IN(COMPILE), __VA_ARGS__)
+
+#define SHOWN_SESSION(kind, name, member, ...)                                                               \
+    FIELD(SHOWN_SESSION, session_view, kind, name, member, __VA_ARGS__)
 
 #define ALSO(other) .also = other
 #define BETWEEN(least, most) .min = least, .max = most

@@ -46,7 +46,13 @@ enum schema_object {
 };
 
 /* Of which struct a field is a member. */
-enum schema_struct { SCHEMA_OF_REQUEST, SCHEMA_OF_SOURCE, SCHEMA_OF_RESULT, SCHEMA_OF_PHASE };
+enum schema_struct {
+    SCHEMA_OF_REQUEST,
+    SCHEMA_OF_SOURCE,
+    SCHEMA_OF_RESULT,
+    SCHEMA_OF_PHASE,
+    SCHEMA_OF_SHOWN_SESSION
+};
 
 /* A row of schema.def, which explains the attributes. */
 struct schema_field {
