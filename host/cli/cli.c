@@ -48,7 +48,7 @@ static const struct cli_option common[] = {
     {0},
 };
 
-/* Those of a request to run, made from schema.def; ends with an empty name. */
+/* Those of the verb's request, made from schema.def; ends with an empty name. */
 static struct cli_option request_options[CLI_OPTIONS_MAX + 1];
 
 static enum cli_kind kind_of(const struct schema_field *f)
@@ -70,19 +70,26 @@ static enum cli_kind kind_of(const struct schema_field *f)
     }
 }
 
-static void make_request_options(void)
+static const char *help_of(const struct cli_verb *verb, const struct schema_field *f)
+{
+    cleanup_free char *help = schema_help(f);
+
+    return text_format("%s%s", verb->request_for ? verb->request_for : "", help);
+}
+
+static void make_request_options(const struct cli_verb *verb)
 {
     struct cli_option *next = request_options;
 
-    schema_each(SCHEMA_OBJECT_RUN, f) if (f->flag) *next++ = (struct cli_option){.name = f->flag,
-                                                                                 .letter = f->letter,
-                                                                                 .argument = f->argument,
-                                                                                 .help = schema_help(f),
-                                                                                 .kind = kind_of(f),
-                                                                                 .offset = f->offset,
-                                                                                 .min = f->min,
-                                                                                 .max = f->max,
-                                                                                 .field = f};
+    schema_each(verb->request, f) if (f->flag) *next++ = (struct cli_option){.name = f->flag,
+                                                                             .letter = f->letter,
+                                                                             .argument = f->argument,
+                                                                             .help = help_of(verb, f),
+                                                                             .kind = kind_of(f),
+                                                                             .offset = f->offset,
+                                                                             .min = f->min,
+                                                                             .max = f->max,
+                                                                             .field = f};
 }
 
 static int cancel_write_fd = -1;
@@ -189,14 +196,13 @@ static int print_help(const struct cli_verb *verb)
 {
     printf("capsid %s: %s\n\nUsage: capsid %s [options]%s%s\n\n", verb->name, verb->summary, verb->name,
            verb->arguments[0] ? " " : "", verb->arguments);
-    if (verb->requests)
-        print_options(request_options);
+    print_options(request_options);
     print_options(verb->options);
     printf("\n");
     print_options(common);
     if (verb->details)
         printf("\n%s", verb->details);
-    if (verb->requests)
+    if (verb->request == SCHEMA_OBJECT_RUN)
         print_result_fields();
     return 0;
 }
@@ -273,8 +279,7 @@ static int parse(const struct cli_verb *verb, struct cli *cli, int argc, char **
     /* A dash in front makes getopt return an argument before "--" as option 1. */
     strcpy(p.letters, strncmp(verb->arguments, "[--", 3) == 0 ? "-:" : ":");
     add_options(&p, common, cli);
-    if (verb->requests)
-        add_options(&p, request_options, verb->values);
+    add_options(&p, request_options, verb->values);
     add_options(&p, verb->options, verb->values);
     opterr = 0;
     while (!cli->help) {
@@ -320,7 +325,7 @@ int cli_run_verb(const struct cli_verb *verb, int argc, char **argv)
     int parsed = -1, status = -1;
 
     log_set_level(LOG_PROGRESS);
-    make_request_options();
+    make_request_options(verb);
     if (config_load(&cli.config, &e) == 0)
         parsed = parse(verb, &cli, argc, argv, &e);
     if (parsed == 1)

@@ -70,9 +70,10 @@ struct cli_verb {
     const char *summary;              /* one line */
     const char *details;              /* further help, or NULL */
     const struct cli_option *options; /* ends with an empty name */
-    /* Its values begin with a struct request, for which it has the options of one to run; those that are no plain members go to
-     * take_field. */
-    bool requests;
+    /* Its values begin with a struct request, for which it has the options of that object of schema.def; those that are no plain
+     * members go to take_field. */
+    enum schema_object request;
+    const char *request_for; /* before the help of these options, NULL: nothing */
     int (*take_field)(void *values, const struct schema_field *f, const char *value, struct error *e);
     bool no_empty_values; /* an option's empty value is an error */
     /* Runs the verb with the arguments that are not options; returns the exit status, or -1 with an error. */

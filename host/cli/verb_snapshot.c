@@ -5,28 +5,18 @@
 #include "core/gc.h"
 #include "core/target.h"
 #include "core/snapshot.h"
-#include "vmm/disk.h"
+#include "service/request.h"
 
 #include <stdio.h>
 #include <string.h>
 
 struct snapshot_options {
-    const char *language;
-    struct vm_shape shape;
+    struct request request; /* its texts are those of the command line */
     uint64_t keep_days;
-    bool force, dry_run;
+    bool dry_run;
 };
 
 static const struct cli_option options[] = {
-    {"lang", 'l', "NAME", "create: language (required)", CLI_TEXT(struct snapshot_options, language)},
-    {"mem", 0, "MB", "create: memory of the VM in MiB",
-     CLI_NUMBER(struct snapshot_options, shape.memory_mib, 32, 1 << 20)},
-    {"vcpus", 0, "N", "create: processors of the VM",
-     CLI_NUMBER(struct snapshot_options, shape.vcpus, 1, 32)},
-    {"disk", 0, "MB", "create: scratch disk, in MiB or with M or G (default: as the image says)",
-     CLI_SIZE(struct snapshot_options, shape.disk_mib, DISK_MIB_MIN, DISK_MIB_MAX)},
-    {"force", 0, NULL, "create: make it anew, also when it is there",
-     CLI_SWITCH(struct snapshot_options, force)},
     {"dry-run", 0, NULL, "gc: only say what would be removed", CLI_SWITCH(struct snapshot_options, dry_run)},
     {"keep-days", 0, "N", "gc: keep those made in the last N days",
      CLI_NUMBER(struct snapshot_options, keep_days, 1, 36500)},
@@ -50,12 +40,14 @@ static json_t *describe(const struct snapshot *s)
 static int create(struct cli *cli, struct host *host, const struct snapshot_options *o, char **keys,
                   struct error *e)
 {
-    const struct target_wish wish = {
-        .language = o->language, .shape = o->shape, .start = o->force ? TARGET_RESTORE_ANEW : TARGET_RESTORE};
+    const struct request *q = &o->request;
+    const struct target_wish wish = {.language = q->run.language,
+                                     .shape = q->run.shape,
+                                     .start = q->force ? TARGET_RESTORE_ANEW : TARGET_RESTORE};
     struct run_target target;
 
     (void)keys;
-    if (!o->language)
+    if (!q->run.language)
         return error_set(e, ERROR_USAGE, "--lang is required; see: capsid snapshot --help");
     int result = target_open(&target, host, &cli->call, &wish, e);
     if (result == 0 && cli->json)
@@ -367,6 +359,8 @@ const struct cli_verb verb_snapshot = {
     .arguments = "create|list|show KEY|verify [KEY...]|rm KEY|gc",
     .summary = "make, list, check and remove snapshots",
     .details = details,
+    .request = SCHEMA_OBJECT_SNAPSHOT,
+    .request_for = "create: ",
     .options = options,
     .run = run,
     .values = &values,

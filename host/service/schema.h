@@ -40,6 +40,7 @@ enum schema_kind {
 };
 
 enum schema_object {
+    SCHEMA_OBJECT_NONE,
 #define OBJECT(id, ...) SCHEMA_OBJECT_##id,
 #include "service/schema.def"
     SCHEMA_OBJECTS_COUNT
