@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -73,9 +74,12 @@ ssize_t message_receive(int fd, const struct iovec *parts, size_t count, int *re
     if (n < 0)
         return error_errno(e, "the other part of the server is gone");
     *ret_count = take_passed(&m, ret_passed, max);
-    if (!(m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
+    bool whole = !(m.msg_flags & (MSG_TRUNC | MSG_CTRUNC));
+    if (whole && n > 0)
         return n;
     while (*ret_count > 0)
-        close(ret_passed[--*ret_count]);
+        close_fd(&ret_passed[--*ret_count]);
+    if (whole) /* the end, or an empty message, which nobody sends */
+        return 0;
     return error_set(e, ERROR_GENERAL, "a message between the server's parts is too long");
 }

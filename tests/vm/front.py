@@ -1,0 +1,114 @@
+"""The two processes of a server: what the one that reads requests can reach, and what becomes of one without the other."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import api
+from api import Server, expect, metric, vmms, wait_for
+
+DATA = os.environ.get("CAPSID_DATA") or os.path.join(os.path.dirname(os.path.realpath(os.environ["CAPSID"])), "share/capsid")
+NAMESPACES = ("mnt", "pid", "net", "ipc", "uts")
+
+
+def front_of(s):
+    """The pid of the front below the server."""
+    for pid in os.listdir("/proc"):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as f:
+                words = f.read().split(b"\0")
+            with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+                parent = int(f.read().rsplit(")", 1)[1].split()[1])
+        except (OSError, ValueError, IndexError):
+            continue
+        if parent == s.process.pid and b"--front" in words:
+            return int(pid)
+    raise SystemExit("FAILED: the server has no front")
+
+
+def status(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        return dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
+
+
+def test_cage():
+    with Server("--pool", "sh=1") as s:
+        front = front_of(s)
+        mine, its = status(s.process.pid), status(front)
+        expect("it has no capabilities", [int(its[k], 16) for k in ("CapEff", "CapPrm", "CapInh", "CapBnd", "CapAmb")], [0] * 5)
+        expect("and no way to new ones", its["NoNewPrivs"], "1")
+        expect("a list of system calls", its["Seccomp"], "2")
+        if os.geteuid() == 0:
+            expect("a user of its own", its["Uid"] != mine["Uid"] and "\t0" not in its["Uid"], True)
+        expect("namespaces of its own", [n for n in NAMESPACES
+                                         if os.readlink(f"/proc/{front}/ns/{n}") == os.readlink(f"/proc/{s.process.pid}/ns/{n}")], [])
+        root, home = f"/proc/{front}/root", os.path.realpath(os.environ["CAPSID_HOME"])
+        expect("of the state directory it sees its own part", os.listdir(root + home), ["service"])
+        expect("nothing else of the host", [d for d in ("/root/.ssh", "/etc", "/var", "/home", "/run", "/sys", "/dev/kvm", "/proc/1")
+                                            if os.path.exists(root + d)], [])
+        expect("definitions of languages, to read", (os.path.exists(f"{root}{os.path.realpath(DATA)}/languages/sh.ini"),
+                                                     os.path.exists(f"{root}{os.path.realpath(DATA)}/vmlinux")), (True, False))
+        links = [os.readlink(f"/proc/{front}/fd/{fd}") for fd in os.listdir(f"/proc/{front}/fd")]
+        expect("no file of the host is open in it", [x for x in links if x.startswith(home) and not x.startswith(home + "/service")], [])
+        expect("and it serves", s.execute("echo 1", "sh")[2]["stdout"], "1\n")
+        expect("no VMM is below it", [p for p in vmms(s) if status(p)["PPid"] == str(front)], [])
+
+
+def test_front_dies():
+    with Server("--pool", "sh=1") as s:
+        wait_for("the pool fills", lambda: s.call("GET", "/health")[2]["pool"].get("sh") == 1)
+        left = vmms(s)
+        os.kill(front_of(s), signal.SIGKILL)
+        expect("a server whose front was killed ends and says so", s.process.wait(60), 1)
+        with open(s.log.name, "rb") as f:
+            expect("with the signal", b"the part that reads requests ended with signal 9" in f.read(), True)
+        expect("and has no VM left", left and [p for p in left if os.path.exists(f"/proc/{p}")], [])
+
+
+def test_broker_dies():
+    with Server("--pool", "sh=1") as s:
+        front = front_of(s)
+        s.process.kill()
+        s.process.wait(60)
+        wait_for("no front outlives its server", lambda: not os.path.exists(f"/proc/{front}"))
+
+
+def test_without_server():
+    program = os.path.join(DATA, "capsid-api")
+    done = subprocess.run([program, "--front"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60)
+    expect("a front alone says what it is", (done.returncode, "is for capsid api to use" in done.stderr or "Socket operation" in done.stderr),
+           (1, True))
+
+
+def test_nothing_leaks():
+    """What clients make the two say to each other leaves nothing open in either."""
+    with Server("--pool", "sh=1") as s:
+        wait_for("the pool fills", lambda: s.call("GET", "/health")[2]["pool"].get("sh") == 1)
+
+        def count():
+            return sum(len(os.listdir(f"/proc/{p}/fd")) for p in (s.process.pid, front_of(s)))
+
+        for _ in range(5):
+            s.execute("echo 1", "sh")
+        wait_for("the pool fills again", lambda: s.call("GET", "/health")[2]["pool"].get("sh") == 1)
+        before = count()
+        for _ in range(10):
+            s.execute("echo 1", "sh")
+            s.call("GET", "/api/v1/languages")
+            s.execute("echo 1", "no such language")
+        wait_for("nothing stays open", lambda: count() <= before + 2)
+        expect("all is told", metric(s, "process_open_fds") > 20, True)
+
+
+def main():
+    test_cage()
+    test_front_dies()
+    test_broker_dies()
+    test_without_server()
+    test_nothing_leaks()
+    sys.exit(api.failures > 0)
+
+
+if __name__ == "__main__":
+    main()
