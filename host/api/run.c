@@ -27,20 +27,13 @@ static void one_run_done(struct one_run *o)
 
 /* ---- streams ------------------------------------------------------------------------------------- */
 
-static int send_text(struct exchange *x, int channel, const char *phase, const char *data, size_t size)
+static int send_output(struct exchange *x, int channel, enum result_phase_id phase, const struct buffer *data)
 {
+    const struct stream_view view = {.data = *data, .phase = phase};
     json_t *j = json_object();
 
-    if (text_utf8_prefix(data, size) == size) {
-        json_object_set_new(j, "data", json_stringn(data, size));
-    } else {
-        cleanup_free char *encoded = text_base64(data, size);
-        json_object_set_new(j, "data", json_string(encoded));
-        json_object_set_new(j, "encoding", json_string("base64"));
-    }
-    if (phase)
-        json_object_set_new(j, "phase", json_string(phase));
-    return stream_event(x, channel == 1 ? "stdout" : "stderr", j);
+    schema_put(j, SCHEMA_OBJECT_STREAM_OUTPUT, SCHEMA_OF_STREAM, &view, NULL);
+    return stream_event(x, channel == 1 ? STREAM_EVENT_STDOUT : STREAM_EVENT_STDERR, j);
 }
 
 /*
@@ -57,7 +50,9 @@ static int on_output(void *context, int channel, const void *data, size_t size, 
     buffer_add(carry, data, size);
     size_t valid = text_utf8_prefix(carry->data, carry->size);
     size_t now = carry->size - valid < 4 ? valid : carry->size;
-    int result = now ? send_text(x, channel, NULL, carry->data, now) : 0;
+    int result =
+        now ? send_output(x, channel, RESULT_PHASE_RUN, &(struct buffer){.data = carry->data, .size = now})
+            : 0;
     memmove(carry->data, carry->data + now, carry->size - now);
     carry->size -= now;
     if (result < 0 || x->cancelled)
@@ -76,10 +71,10 @@ static void send_rest(struct one_run *o)
 
     for (int i = 0; i < 2; i++)
         if (o->carry[i].size)
-            send_text(x, i + 1, NULL, o->carry[i].data, o->carry[i].size);
+            send_output(x, i + 1, RESULT_PHASE_RUN, &o->carry[i]);
     for (int i = 0; run_last_phase(r) == &r->build && i < 2; i++)
         if (o->outputs[1].channel[i].size)
-            send_text(x, i + 1, "compile", o->outputs[1].channel[i].data, o->outputs[1].channel[i].size);
+            send_output(x, i + 1, RESULT_PHASE_COMPILE, &o->outputs[1].channel[i]);
 }
 
 /* ---- one run ------------------------------------------------------------------------------------- */
@@ -147,9 +142,12 @@ static int session_execute(struct exchange *x, struct session_user *u, struct ru
 static void on_turn(void *exchange)
 {
     struct exchange *x = exchange;
+    const struct stream_view view = {.trace_id = x->trace.id};
+    json_t *j = json_object();
 
+    schema_put(j, SCHEMA_OBJECT_STREAM_START, SCHEMA_OF_STREAM, &view, NULL);
     stream_begin(x);
-    stream_event(x, "start", json_pack("{s:s}", "trace_id", x->trace.id));
+    stream_event(x, STREAM_EVENT_START, j);
 }
 
 /* The request was wrong, or came at the wrong time: no program was run. */
@@ -197,7 +195,7 @@ static json_t *run_one(struct exchange *x, struct backend *b, struct session_use
                                                 : RUN_FAILED,
                     o.result.load_ns, last->ns, o.result.primed);
     if (j && x->streaming)
-        stream_event(x, "end", json_incref(j));
+        stream_event(x, STREAM_EVENT_END, json_incref(j));
     close_fd(&request.stdin_fd);
     one_run_done(&o);
     return j;
@@ -224,7 +222,7 @@ static int run_and_answer(struct exchange *x, struct backend *b, struct session_
     if (j)
         finish(x, j);
     else if (x->streaming)
-        stream_event(x, "error", refusal_json(&x->refusal, x->trace.id));
+        stream_event(x, STREAM_EVENT_ERROR, refusal_json(&x->refusal, x->trace.id));
     return j ? 0 : -1;
 }
 

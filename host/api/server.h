@@ -19,6 +19,7 @@
 #include "api/session.h"
 #include "api/trace.h"
 #include "service/request_parse.h"
+#include "service/stream_view.h"
 
 #include <microhttpd.h>
 #include <stdatomic.h>
@@ -189,7 +190,7 @@ int exchange_detach(struct exchange *x, const char *kind, enum route_lane lane,
 void stream_begin(struct exchange *x);
 
 /* Sends an event; takes the reference. -1: the client is gone, or it is cancelled. */
-int stream_event(struct exchange *x, const char *name, json_t *data);
+int stream_event(struct exchange *x, enum stream_event event, json_t *data);
 
 /* Waits while the client has much to read, until the deadline; -1: it still has, or is gone, or it is cancelled. */
 int stream_wait(struct exchange *x, int64_t deadline);

@@ -37,10 +37,16 @@ int stream_wait(struct exchange *x, int64_t deadline)
     return result;
 }
 
-int stream_event(struct exchange *x, const char *name, json_t *data)
+int stream_event(struct exchange *x, enum stream_event event, json_t *data)
 {
+    const struct stream_view line = {.event = event};
+    const char *name =
+        schema_find(SCHEMA_OBJECT_STREAM_LINE, SCHEMA_OF_STREAM, offsetof(struct stream_view, event))
+            ->names[event];
+
     if (x->stream == STREAM_NDJSON) {
-        json_t *whole = json_pack("{s:s}", "event", name);
+        json_t *whole = json_object();
+        schema_put(whole, SCHEMA_OBJECT_STREAM_LINE, SCHEMA_OF_STREAM, &line, NULL);
         json_object_update(whole, data);
         json_decref(data);
         data = whole;

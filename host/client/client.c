@@ -5,6 +5,7 @@
 #include "base/jsontext.h"
 #include "base/log.h"
 #include "service/result_json.h"
+#include "service/stream_view.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -86,36 +87,37 @@ static int judge_refusal(const struct transfer *c, const json_t *answer, struct 
     }
 }
 
+#define FIELD(object, member)                                                                                \
+    schema_find(SCHEMA_OBJECT_##object, SCHEMA_OF_STREAM, offsetof(struct stream_view, member))
+
 static int take_output(struct transfer *c, int channel, const json_t *event)
 {
-    const json_t *data = json_object_get(event, "data");
-    const char *encoding = json_string_value(json_object_get(event, "encoding")),
-               *text = json_string_value(data);
-    size_t size = json_string_length(data);
+    const struct schema_field *f = FIELD(STREAM_OUTPUT, data);
     cleanup_buffer struct buffer bytes = {0};
+    struct refusal unused;
 
-    if (!text || (encoding && !text_base64_decode(text, size, &bytes)))
+    if (schema_take_bytes(f->name, schema_member(event, f->name), schema_member(event, f->also), &bytes,
+                          &unused) < 0)
         return error_set(&c->error, ERROR_GENERAL, "the server %s sent output that is none", c->client->url);
-    if (encoding) {
-        text = bytes.data ? bytes.data : "";
-        size = bytes.size;
-    }
-    return c->request->run.on_output(c->request->run.context, channel, text, size, &c->error);
+    return c->request->run.on_output(c->request->run.context, channel, bytes.data ? bytes.data : "",
+                                     bytes.size, &c->error);
 }
 
 static int take_event(struct transfer *c, const char *line, size_t size)
 {
     json_t *j = jsontext_parse(line, size, CLIENT_VALUES_MAX, JSON_ALLOW_NUL);
-    const char *name = json_string_value(json_object_get(j, "event"));
+    const struct schema_field *f = FIELD(STREAM_LINE, event);
+    const char *name = json_string_value(json_object_get(j, f->name));
+    enum stream_event event = name ? schema_choice(f, name) : STREAM_EVENT_NONE;
     int result = 0;
 
     if (!name)
         result =
             error_set(&c->error, ERROR_GENERAL, "the server %s sent an event that is none", c->client->url);
-    else if (strcmp(name, "stdout") == 0 || strcmp(name, "stderr") == 0)
-        result = take_output(c, name[3] == 'o' ? 1 : 2, j);
-    else if (!c->end && (strcmp(name, "end") == 0 || strcmp(name, "error") == 0)) {
-        c->refused = name[1] == 'r';
+    else if (event == STREAM_EVENT_STDOUT || event == STREAM_EVENT_STDERR)
+        result = take_output(c, event == STREAM_EVENT_STDOUT ? 1 : 2, j);
+    else if (!c->end && (event == STREAM_EVENT_END || event == STREAM_EVENT_ERROR)) {
+        c->refused = event == STREAM_EVENT_ERROR;
         c->end = json_incref(j);
     }
     json_decref(j);

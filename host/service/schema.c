@@ -4,9 +4,11 @@
 #include "service/request.h"
 #include "service/result.h"
 #include "service/session_view.h"
+#include "service/stream_view.h"
 #include "vmm/disk.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* ---- the tables ----------------------------------------------------------------------------------- */
 
@@ -15,6 +17,7 @@ static const char *const run_ends[] = {"", RUN_ENDS(NAME)};
 static const char *const result_phases[] = {RESULT_PHASES(NAME)};
 static const char *const result_statuses[] = {RESULT_STATUSES(NAME)};
 static const char *const result_states[] = {RESULT_STATES(NAME)};
+static const char *const stream_events[] = {STREAM_EVENTS(NAME)};
 static const char *const session_conditions[] = {SESSION_CONDITIONS(NAME)};
 #undef NAME
 
@@ -42,6 +45,7 @@ SCHEMA_KINDS(SCHEMA_TYPE)
     FIELD(RESULT, result, kind, name, last.member, (in) & ~IN(COMPILE), __VA_ARGS__)                         \
     FIELD(PHASE, result_phase, kind, name, member, (in)&IN(COMPILE), __VA_ARGS__)
 
+#define STREAM(kind, name, member, ...) FIELD(STREAM, stream_view, kind, name, member, __VA_ARGS__)
 #define SHOWN_SESSION(kind, name, member, ...)                                                               \
     FIELD(SHOWN_SESSION, session_view, kind, name, member, __VA_ARGS__)
 
@@ -88,6 +92,14 @@ const struct schema_field *schema_find(enum schema_object object, enum schema_st
 {
     schema_each(object, f) if (f->of == of && f->offset == offset) return f;
     abort();
+}
+
+unsigned schema_choice(const struct schema_field *f, const char *name)
+{
+    for (unsigned i = 0; i < f->names_count; i++)
+        if (f->names[i][0] && strcmp(f->names[i], name) == 0)
+            return i;
+    return 0;
 }
 
 const char *schema_object_name(enum schema_object object)

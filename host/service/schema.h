@@ -52,6 +52,7 @@ enum schema_struct {
     SCHEMA_OF_SOURCE,
     SCHEMA_OF_RESULT,
     SCHEMA_OF_PHASE,
+    SCHEMA_OF_STREAM,
     SCHEMA_OF_SHOWN_SESSION
 };
 
@@ -84,6 +85,9 @@ extern const struct schema_field schema_fields[];
 const struct schema_field *schema_next(enum schema_object object, const struct schema_field *f);
 
 #define schema_each(object, f) for (const struct schema_field *f = NULL; (f = schema_next(object, f));)
+
+/* Which of a choice's names it is, or 0. */
+unsigned schema_choice(const struct schema_field *f, const char *name);
 
 /* The field of a member in that object; there has to be one. */
 const struct schema_field *schema_find(enum schema_object object, enum schema_struct of, size_t offset);

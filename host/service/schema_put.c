@@ -159,6 +159,8 @@ static bool is_absent(const struct schema_field *f, const void *member)
         return !*(const bool *)member;
     case SCHEMA_SIGNAL:
         return *(const int *)member == 0;
+    case SCHEMA_CHOICE:
+        return *(const unsigned *)member == 0;
     case SCHEMA_BYTES:
         return !((const struct buffer *)member)->data;
     case SCHEMA_TEXT:
@@ -171,7 +173,6 @@ static bool is_absent(const struct schema_field *f, const void *member)
     case SCHEMA_FILES:
         return true;
     case SCHEMA_INTEGER:
-    case SCHEMA_CHOICE:
     case SCHEMA_DURATION:
     case SCHEMA_MILLISECONDS:
         break;

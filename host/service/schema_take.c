@@ -264,14 +264,6 @@ void schema_done(enum schema_struct of, void *members)
 
 /* ---- what another program printed ------------------------------------------------------------------ */
 
-static unsigned choice_of(const struct schema_field *f, const char *name)
-{
-    for (unsigned i = 0; i < f->names_count; i++)
-        if (f->names[i][0] && strcmp(f->names[i], name) == 0)
-            return i;
-    return 0;
-}
-
 static int read_integer(const struct schema_field *f, const json_t *v, int *ret)
 {
     json_int_t n = json_integer_value(v);
@@ -291,7 +283,7 @@ static int read_field(const struct schema_field *f, const json_t *v, void *membe
         return read_integer(f, v, member);
     case SCHEMA_CHOICE:
         if (text)
-            *(unsigned *)member = choice_of(f, json_string_value(v));
+            *(unsigned *)member = schema_choice(f, json_string_value(v));
         return text ? 0 : -1;
     case SCHEMA_BOOL:
         *(bool *)member = json_is_true(v);

@@ -179,11 +179,13 @@ START_TEST(a_stream_waits_for_its_client_until_the_deadline)
     x->stream = STREAM_NDJSON;
     x->connection = (struct MHD_Connection *)&sink; /* there is one; nobody looks at it */
     ck_assert_int_eq(stream_wait(x, 0), 0);
-    ck_assert_int_eq(stream_event(x, "stdout", json_pack("{s:o}", "data", large(STREAM_HELD_MAX))), 0);
+    ck_assert_int_eq(stream_event(x, STREAM_EVENT_STDOUT, json_pack("{s:o}", "data", large(STREAM_HELD_MAX))),
+                     0);
     int64_t start = clock_monotonic_ns();
     ck_assert_int_lt(stream_wait(x, deadline_in_ms(50)), 0);
     ck_assert_int_ge(clock_monotonic_ns() - start, 50000000);
-    ck_assert_int_eq(stream_event(x, "end", json_object()), 0); /* how it ended is told in any case */
+    ck_assert_int_eq(stream_event(x, STREAM_EVENT_END, json_object()),
+                     0); /* how it ended is told in any case */
     while (x->out.size - x->out_start > STREAM_HELD_MAX)
         ck_assert_int_gt(stream_read(x, 0, sink, sizeof(sink)), 0);
     ck_assert_int_eq(stream_wait(x, DEADLINE_NEVER), 0);

@@ -219,19 +219,21 @@ END_TEST
 
 START_TEST(a_result_tells_the_labels)
 {
+    const enum schema_object objects[] = {SCHEMA_OBJECT_RESULT, SCHEMA_OBJECT_API_RESULT,
+                                          SCHEMA_OBJECT_STREAM_END};
     const char *const list[] = {"job=7", "a=b=c", NULL};
     const struct run_result run = {.run = {.end = RUN_EXITED}};
     struct run_output outputs[2] = {0};
     struct request q = {.labels = list};
     json_t *want = json_pack("{s:s, s:s}", "job", "7", "a", "b=c");
 
-    for (enum schema_object i = SCHEMA_OBJECT_RESULT; i <= SCHEMA_OBJECT_STREAM_END; i++) {
+    for (size_t i = 0; i < sizeof(objects) / sizeof(objects[0]); i++) {
         q.labels = list;
-        json_t *j = result_json(i, &q, &run, "t", outputs);
+        json_t *j = result_json(objects[i], &q, &run, "t", outputs);
         ck_assert(json_equal(json_object_get(j, "labels"), want));
         json_decref(j);
         q.labels = NULL;
-        j = result_json(i, &q, &run, "t", outputs);
+        j = result_json(objects[i], &q, &run, "t", outputs);
         ck_assert_ptr_null(json_object_get(j, "labels"));
         json_decref(j);
     }
