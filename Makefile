@@ -49,7 +49,7 @@ API_SRC := $(filter-out host/main.c host/import-oci.c host/fetch.c host/oci/%,$(
 IMPORT_SRC := host/import-oci.c $(wildcard host/oci/*.c host/base/*.c)
 FETCH_SRC := host/fetch.c $(wildcard host/base/*.c)
 # Runs while the others are built.
-DESCRIBE_SRC := host/describe.c host/service/schema.c host/service/schema_describe.c $(wildcard host/base/*.c)
+DESCRIBE_SRC := host/describe.c $(addprefix host/service/,refusal.c schema.c schema_describe.c) $(wildcard host/base/*.c)
 
 HOST_PKGS := jansson libcrypto libmicrohttpd
 HOST_LIBS := -Wl,--as-needed $(shell pkg-config --libs $(HOST_PKGS) 2>/dev/null) -linih
@@ -364,12 +364,9 @@ $(MAN_DIR)/help/capsid-api: $(SHARE)/capsid-api
 $(filter-out %/capsid %/capsid-api,$(MAN_HELP)): $(MAN_DIR)/help/capsid-%: $(B)/capsid
 	@mkdir -p $(@D)
 	$(Q)$< $(subst rootfs-,rootfs ,$*) --help >$@.new && mv $@.new $@
-$(MAN_DIR)/tables/request $(MAN_DIR)/tables/result: $(B)/obj/describe
+$(addprefix $(MAN_DIR)/tables/,request result errors): $(B)/obj/describe
 	@mkdir -p $(@D)
 	$(Q)$< table $(@F) >$@.new && mv $@.new $@
-$(MAN_DIR)/tables/errors: host/service/refusal.h
-	@mkdir -p $(@D)
-	$(Q)sed -nE 's|^ *R\([A-Z_]+, ("E[0-9]+"), ([0-9]+)\) +/\* (.*[^ ]) +\*/.*|\1\t\3\tstatus \2|p' $< | tr -d '"' >$@.new && mv $@.new $@
 $(MAN_DIR)/tables/settings: host/config/config.h
 	@mkdir -p $(@D)
 	$(Q)printf '#include "config/config.h"\n#define S(key, kind, fallback, help) @key fallback @@ help\nCONFIG_SETTINGS(S)\n' | \

@@ -1,8 +1,8 @@
 /*
- * describe: what service/schema.def says, for the build: makes files that are a part of the product. It is not one itself.
+ * describe: what service/schema.def and service/refusal.h say, for the build: makes files that are a part of the product. It is not one itself.
  *
- *   describe openapi <TEMPLATE   the OpenAPI description, which has the paths, with the schemas of all objects
- *   describe table NAME          a line "field TAB words TAB default" for each field of "request" or "result"
+ *   describe openapi <TEMPLATE   the OpenAPI description: the template has the paths, and each method's errors by their status
+ *   describe table NAME          a line "field TAB words TAB default" for each field of "request" or "result"; or of "errors"
  */
 #include "base/cleanup.h"
 #include "service/schema.h"
@@ -30,6 +30,63 @@ static int add_schemas(json_t *schemas)
     return 0;
 }
 
+/* "E001 the request makes no sense; E011 ...", of all statuses or of one; the caller frees it. */
+static char *refusals_of(json_int_t status)
+{
+    struct buffer text = {0};
+
+    for (enum refusal_kind i = REFUSAL_NONE + 1; i < REFUSALS_COUNT; i++)
+        if (!status || refusal_status(i) == status)
+            buffer_add_text(&text, "%s%s %s", text.size ? "; " : "", refusal_code(i), refusal_words(i));
+    return text.data;
+}
+
+static json_t *error_response(json_int_t status)
+{
+    cleanup_free char *words = refusals_of(status);
+    json_t *j = json_pack("{s:s, s:{s:{s:{s:s}}}}", "description", words ? words : "", "content",
+                          "application/json", "schema", "$ref", "#/components/schemas/Error");
+
+    if (status == 429 || status == 503)
+        json_object_set_new(j, "headers",
+                            json_pack("{s:{s:{s:s}}}", "Retry-After", "schema", "type", "integer"));
+    return j;
+}
+
+/* Each "errors": [400, ...] among the responses of a method becomes these. */
+static void add_errors(json_t *responses)
+{
+    json_t *errors = json_incref(json_object_get(responses, "errors")), *status;
+    size_t i;
+
+    json_object_del(responses, "errors");
+    json_array_foreach(errors, i, status)
+    {
+        cleanup_free char *name = text_format("%d", (int)json_integer_value(status));
+        json_object_set_new(responses, name, error_response(json_integer_value(status)));
+    }
+    json_decref(errors);
+}
+
+static void add_all_errors(json_t *paths)
+{
+    const char *path, *method;
+    json_t *methods, *one;
+
+    json_object_foreach(paths, path, methods)
+    {
+        json_object_foreach(methods, method, one) add_errors(json_object_get(one, "responses"));
+    }
+}
+
+static void add_codes(json_t *schemas)
+{
+    cleanup_free char *all = refusals_of(0);
+    json_t *error = json_object_get(json_object_get(schemas, "Error"), "properties");
+
+    json_object_set_new(json_object_get(error, "code"), "description", json_string(all));
+}
+
 static int print_openapi(void)
 {
     json_error_t error;
@@ -38,6 +95,8 @@ static int print_openapi(void)
 
     if (!schemas)
         return fail(j ? "the template has no components" : error.text);
+    add_all_errors(json_object_get(j, "paths"));
+    add_codes(schemas);
     if (add_schemas(schemas) != 0)
         return fail("is in the template, too");
     int result = json_dumpf(j, stdout, JSON_INDENT(1));
@@ -60,6 +119,13 @@ static void print_row(const struct schema_field *f)
     putchar('\n');
 }
 
+static int print_errors(void)
+{
+    for (enum refusal_kind i = REFUSAL_NONE + 1; i < REFUSALS_COUNT; i++)
+        printf("%s\t%s\tstatus %d\n", refusal_code(i), refusal_words(i), refusal_status(i));
+    return fflush(stdout) == 0 ? 0 : fail("cannot write");
+}
+
 static int print_table(const char *name)
 {
     static const struct {
@@ -67,6 +133,8 @@ static int print_table(const char *name)
         enum schema_object object;
     } tables[] = {{"request", SCHEMA_OBJECT_RUN}, {"result", SCHEMA_OBJECT_RESULT}};
 
+    if (strcmp(name, "errors") == 0)
+        return print_errors();
     for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
         if (strcmp(tables[i].name, name) != 0)
             continue;

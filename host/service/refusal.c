@@ -7,10 +7,10 @@
 #include <string.h>
 
 static const struct {
-    const char *code, *name;
+    const char *code, *words;
     int status;
 } kinds[] = {{"", "", 500},
-#define REFUSAL_ROW(name, code, status) {code, #name, status},
+#define REFUSAL_ROW(name, code, status, words) {code, words, status},
              REFUSALS(REFUSAL_ROW)
 #undef REFUSAL_ROW
 };
@@ -34,6 +34,11 @@ int refusal_status(enum refusal_kind kind)
 const char *refusal_code(enum refusal_kind kind)
 {
     return kinds[kind].code;
+}
+
+const char *refusal_words(enum refusal_kind kind)
+{
+    return kinds[kind].words;
 }
 
 enum refusal_kind refusal_of_code(const char *code)

@@ -8,35 +8,36 @@
 
 #include <jansson.h>
 
-/* R(name, code, HTTP status) */
+/* R(NAME, code, HTTP status, words) */
 #define REFUSALS(R)                                                                                          \
-    R(INVALID, "E001", 400)          /* the request makes no sense */                                        \
-    R(LIMIT, "E002", 429)            /* too many requests of this client, or too many at a time */           \
-    R(NO_TOKEN, "E003", 401)         /* no token was given */                                                \
-    R(BAD_TOKEN, "E004", 401)        /* the token is not known */                                            \
-    R(TOO_LARGE, "E005", 413)        /* standard input, program or request too large */                      \
-    R(FAILED, "E006", 500)           /* the server could not do it */                                        \
-    R(NOT_FOUND, "E007", 404)        /* no such path or thing */                                             \
-    R(METHOD, "E008", 405)           /* the path has no such method */                                       \
-    R(MEDIA_TYPE, "E009", 415)       /* the body is not JSON by its type */                                  \
-    R(OVERLOAD, "E010", 503)         /* the queue is full, or the wait was too long */                       \
-    R(UNKNOWN_LANGUAGE, "E011", 400) /* no such language */                                                  \
-    R(KEY_BUSY, "E012", 409)         /* the first request with this Idempotency-Key is not done yet */       \
-    R(KEY_REUSED, "E013", 422)       /* another request had this Idempotency-Key */                          \
-    R(CANCELLED, "E014", 409)        /* the run was cancelled */                                             \
-    R(STOPPING, "E015", 503)         /* the server is shutting down */                                       \
-    R(WRONG_HOST, "E016", 421)       /* the Host header names another server */                              \
-    R(ORIGIN, "E017", 403)           /* a page of another origin may not do this */                          \
-    R(GONE, "E018", 410)             /* the session has ended */                                             \
-    R(UPGRADE, "E019", 426)          /* the path is for WebSockets */                                        \
-    R(RANGE, "E020", 416)            /* the file has no such bytes */                                        \
-    R(LARGE_HEAD, "E021", 431)       /* path and headers are too large */
+    R(INVALID, "E001", 400, "the request makes no sense")                                                    \
+    R(LIMIT, "E002", 429, "too many requests of this client, or too many at a time")                         \
+    R(NO_TOKEN, "E003", 401, "no token was given")                                                           \
+    R(BAD_TOKEN, "E004", 401, "the token is not known")                                                      \
+    R(TOO_LARGE, "E005", 413, "standard input, program or request too large")                                \
+    R(FAILED, "E006", 500, "the server could not do it")                                                     \
+    R(NOT_FOUND, "E007", 404, "no such path or thing")                                                       \
+    R(METHOD, "E008", 405, "the path has no such method")                                                    \
+    R(MEDIA_TYPE, "E009", 415, "the body is not JSON by its type")                                           \
+    R(OVERLOAD, "E010", 503, "the queue is full, or the wait was too long")                                  \
+    R(UNKNOWN_LANGUAGE, "E011", 400, "no such language")                                                     \
+    R(KEY_BUSY, "E012", 409, "the first request with this Idempotency-Key is not done yet")                  \
+    R(KEY_REUSED, "E013", 422, "another request had this Idempotency-Key")                                   \
+    R(CANCELLED, "E014", 409, "the run was cancelled")                                                       \
+    R(STOPPING, "E015", 503, "the server is shutting down")                                                  \
+    R(WRONG_HOST, "E016", 421, "the Host header names another server")                                       \
+    R(ORIGIN, "E017", 403, "a page of another origin may not do this")                                       \
+    R(GONE, "E018", 410, "the session has ended")                                                            \
+    R(UPGRADE, "E019", 426, "the path is for WebSockets")                                                    \
+    R(RANGE, "E020", 416, "the file has no such bytes")                                                      \
+    R(LARGE_HEAD, "E021", 431, "path and headers are too large")
 
 enum refusal_kind {
     REFUSAL_NONE,
-#define REFUSAL_ENUM(name, code, status) REFUSAL_##name,
+#define REFUSAL_ENUM(name, ...) REFUSAL_##name,
     REFUSALS(REFUSAL_ENUM)
 #undef REFUSAL_ENUM
+        REFUSALS_COUNT
 };
 
 struct refusal {
@@ -51,6 +52,7 @@ int refuse(struct refusal *r, enum refusal_kind kind, const char *format, ...)
 
 int refusal_status(enum refusal_kind kind);
 const char *refusal_code(enum refusal_kind kind);
+const char *refusal_words(enum refusal_kind kind);
 
 /* The kind of another server's code; REFUSAL_NONE: it is not known. */
 enum refusal_kind refusal_of_code(const char *code);
