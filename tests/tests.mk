@@ -129,7 +129,7 @@ $(TOOL_BIN): $(T)/%: $(T)/obj/tests/%.o $(PROTO_OBJ)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
 
-INSIDE_HOST := $(filter host/confine/% host/store/% host/base/accounts.c host/base/child.c host/base/deadline.c host/base/error.c \
+INSIDE_HOST := $(filter host/confine/% host/store/cache.c host/store/home.c host/store/trust.c host/base/accounts.c host/base/child.c host/base/deadline.c host/base/error.c \
 	host/base/file.c host/base/log.c host/base/text.c,$(HOST_LIB_SRC))
 $(INSIDE_BIN): $(T)/%: tests/%.c $(INSIDE_HOST:%.c=$(B)/obj/%.o) tests/tests.mk
 	$(call say,LD static,$@)
