@@ -111,22 +111,46 @@ void exchange_work(struct exchange *x, struct backend *b)
     exchange_finish(x);
 }
 
+/* Every 409 is about the moment, as are 429 and 5xx: cancelled, or the key in use. The client can try again. */
+static bool is_final(int status)
+{
+    return status < 500 && status != 409 && status != 429;
+}
+
+void exchange_release_key(struct exchange *x, const struct answer *answer)
+{
+    struct key_answer kept;
+
+    if (!x->key[0])
+        return;
+    if (answer) {
+        kept = (struct key_answer){.status = answer->status, .body = answer->body};
+        memcpy(kept.location, answer->location, sizeof(kept.location));
+    }
+    keys_end(&x->server->ledger, x->client_name, x->key, answer && is_final(answer->status) ? &kept : NULL);
+    x->key[0] = '\0';
+}
+
+static void end_operation(struct exchange *x)
+{
+    json_t *said = x->refusal.kind ? refusal_json(&x->refusal, x->trace.id) : NULL;
+
+    operations_end(&x->server->operations, x->operation, x->cancelled, x->result,
+                   json_incref(json_object_get(said, "error")));
+    json_decref(said);
+    x->result = NULL;
+    log_progress("operation %s: %s trace_id=%s client=%s", x->operation,
+                 x->refusal.kind ? x->refusal.text : "done", x->trace.id, x->client_name);
+}
+
 void exchange_finish(struct exchange *x)
 {
-    struct api_server *s = x->server;
-
     end_work(x);
     if (x->refusal.kind && !x->streaming)
         exchange_answer(x, refusal_status(x->refusal.kind), refusal_json(&x->refusal, x->trace.id));
-    if (x->operation[0]) {
-        operations_end(&s->operations, x->operation, x->cancelled, x->result,
-                       x->refusal.kind ? &x->refusal : NULL, x->trace.id);
-        x->result = NULL;
-        log_progress("operation %s: %s trace_id=%s client=%s", x->operation,
-                     x->refusal.kind ? x->refusal.text : "done", x->trace.id, x->client_name);
-    }
-    if (x->key[0] && !x->operation[0])
-        keys_end(&s->keys, x->client_name, x->key, x->streaming ? NULL : &x->answer);
+    if (x->operation[0])
+        end_operation(x);
+    exchange_release_key(x, x->streaming ? NULL : &x->answer);
     pthread_mutex_lock(&x->lock);
     x->done = true;
     http_resume(x);
@@ -262,11 +286,16 @@ int exchange_hold(struct exchange *x, size_t size)
 static bool queue_twin(struct exchange *x, struct exchange *twin, enum route_lane lane)
 {
     struct api_server *s = x->server;
-    json_t *shown = operations_show(&s->operations, x->client_name, twin->operation);
+    struct error e = {0};
+    json_t *shown = operations_show(&s->operations, x->client_name, twin->operation, &e);
 
+    if (!shown) {
+        exchange_fail(twin, &e);
+        return false;
+    }
     if (!queue_push(&s->lanes[lane], twin)) {
         json_decref(shown);
-        return false;
+        return refuse(&twin->refusal, REFUSAL_OVERLOAD, "too many requests wait already") == 0;
     }
     snprintf(x->answer.location, sizeof(x->answer.location), "/api/v1/operations/%s",
              json_string_value(json_object_get(shown, "id")));
@@ -286,6 +315,7 @@ int exchange_detach(struct exchange *x, const char *kind, enum route_lane lane,
 {
     struct api_server *s = x->server;
     struct exchange *twin = exchange_new(s, x->method, x->path);
+    struct error e = {0};
 
     twin->route = x->route;
     twin->work = work;
@@ -301,16 +331,14 @@ int exchange_detach(struct exchange *x, const char *kind, enum route_lane lane,
     x->held = 0;
     buffer_free(&x->body);
     if (exchange_begin_work(twin) == 0) {
-        if (operations_add(&s->operations, kind, twin->client_name, twin->id, twin->operation) < 0) {
-            refuse(&twin->refusal, REFUSAL_OVERLOAD, "too many operations that are not finished");
-        } else if (queue_twin(x, twin, lane)) {
+        if (operations_add(&s->operations, kind, twin->client_name, twin->id, twin->operation, &e) < 0)
+            exchange_fail(twin, &e);
+        else if (queue_twin(x, twin, lane))
             return 0;
-        } else {
-            refuse(&twin->refusal, REFUSAL_OVERLOAD, "too many requests wait already");
+        else
             operations_forget(&s->operations, twin->operation);
-        }
         twin->operation[0] = '\0';
-        twin->refusal.retry_after = 5;
+        twin->refusal.retry_after = twin->refusal.kind == REFUSAL_OVERLOAD ? 5 : 0;
     }
     x->refusal = twin->refusal;
     exchange_finish(twin);

@@ -126,30 +126,30 @@ static int post_snapshot(struct exchange *x)
     return create(x, true);
 }
 
-static int list_operations(struct exchange *x)
+static int list_operations(struct exchange *x, struct backend *b)
 {
-    exchange_answer(x, 200, operations_show(&x->server->operations, x->client_name, NULL));
-    return 0;
+    struct error e = {0};
+
+    (void)b;
+    return answer_or_fail(x, operations_list(&x->server->operations, x->client_name, &e), &e);
 }
 
-static int show_operation(struct exchange *x)
+static int show_operation(struct exchange *x, struct backend *b)
 {
-    json_t *j = operations_show(&x->server->operations, x->client_name, x->argument);
+    struct error e = {0};
 
-    if (!j)
-        return refuse(&x->refusal, REFUSAL_NOT_FOUND, "there is no such operation, or it was forgotten");
-    exchange_answer(x, 200, j);
-    return 0;
+    (void)b;
+    return answer_or_fail(x, operations_show(&x->server->operations, x->client_name, x->argument, &e), &e);
 }
 
 /* What is finished stays as it is: to cancel twice is to cancel once. */
-static int cancel_operation(struct exchange *x)
+static int cancel_operation(struct exchange *x, struct backend *b)
 {
-    uint64_t id;
+    uint64_t id = operations_find_task(&x->server->operations, x->client_name, x->argument);
 
-    if (operations_find(&x->server->operations, x->client_name, x->argument, &id) == 0 && id)
+    if (id)
         exchange_cancel_id(x->server, id);
-    return show_operation(x);
+    return show_operation(x, b);
 }
 
 const struct route api_routes[] = {
@@ -163,9 +163,9 @@ const struct route api_routes[] = {
     {"POST", "/api/v1/rootfs", LANE_NONE, false, true, false, post_image, NULL},
     {"GET", "/api/v1/snapshots", LANE_LIST, false, false, false, NULL, list_snapshots},
     {"POST", "/api/v1/snapshots", LANE_NONE, false, true, false, post_snapshot, NULL},
-    {"GET", "/api/v1/operations", LANE_NONE, false, false, false, list_operations, NULL},
-    {"GET", "/api/v1/operations/{}", LANE_NONE, false, false, false, show_operation, NULL},
-    {"DELETE", "/api/v1/operations/{}", LANE_NONE, false, false, false, cancel_operation, NULL},
+    {"GET", "/api/v1/operations", LANE_LIST, false, false, false, NULL, list_operations},
+    {"GET", "/api/v1/operations/{}", LANE_LIST, false, false, false, NULL, show_operation},
+    {"DELETE", "/api/v1/operations/{}", LANE_LIST, false, false, false, NULL, cancel_operation},
     {"POST", "/api/v1/sessions", LANE_RUN, false, ROUTE_JSON, false, handle_create_session,
      work_create_session},
     {"GET", "/api/v1/sessions", LANE_NONE, false, false, false, handle_list_sessions, NULL},

@@ -333,12 +333,23 @@ static int take_body(struct exchange *x, const char *data, size_t size)
     return 0;
 }
 
+static void replay_answer(struct exchange *x, const struct key_answer *kept)
+{
+    struct answer *a = &x->answer;
+
+    *a = (struct answer){
+        .status = kept->status, .type = "application/json", .body = kept->body, .replayed = true};
+    memcpy(a->location, kept->location, sizeof(a->location));
+}
+
 /* 1: the answer was given before; 0: do it; -1 refused. */
 static int begin_key(struct exchange *x)
 {
     char digest[DIGEST_HEX_SIZE], input[DIGEST_HEX_SIZE] = "", whole[DIGEST_HEX_SIZE];
     struct error e = {0};
     const char *key = header(x, "Idempotency-Key");
+    struct key_answer kept;
+    enum key_state state;
 
     if (!key || strcmp(x->method, "POST") != 0)
         return 0;
@@ -348,10 +359,23 @@ static int begin_key(struct exchange *x)
         return refuse(&x->refusal, REFUSAL_FAILED, "%.600s", e.text);
     cleanup_free char *text = text_format("%s %s %s", x->path, digest, input);
     digest_bytes(text, strlen(text), whole);
-    int result = keys_begin(&x->server->keys, x->client_name, key, whole, &x->answer, &x->refusal);
-    if (result == 0)
+    if (keys_begin(&x->server->ledger, x->client_name, key, whole, &state, &kept, &e) < 0)
+        return exchange_fail(x, &e);
+    switch (state) {
+    case KEY_FIRST:
         snprintf(x->key, sizeof(x->key), "%s", key);
-    return result;
+        return 0;
+    case KEY_ANSWERED:
+        replay_answer(x, &kept);
+        return 1;
+    case KEY_AT_WORK:
+        x->refusal.retry_after = 1;
+        return refuse(&x->refusal, REFUSAL_KEY_BUSY,
+                      "the first request with this Idempotency-Key is not done yet");
+    default:
+        return refuse(&x->refusal, REFUSAL_KEY_REUSED,
+                      "another request had this Idempotency-Key; take a new one");
+    }
 }
 
 /* Counts the copy of an answer that was given before; clients who read slowly could have many. */
@@ -364,17 +388,10 @@ static int hold_copy(struct exchange *x)
     return -1;
 }
 
-static void release_key(struct exchange *x, const struct answer *answer)
-{
-    if (x->key[0])
-        keys_end(&x->server->keys, x->client_name, x->key, answer);
-    x->key[0] = '\0';
-}
-
 static enum MHD_Result enqueue(struct exchange *x)
 {
     if (exchange_begin_work(x) < 0) {
-        release_key(x, NULL);
+        exchange_release_key(x, NULL);
         return send_refusal(x);
     }
     exchange_ref(x);
@@ -400,13 +417,13 @@ static enum MHD_Result dispatch(struct exchange *x)
         return known < 0 || hold_copy(x) < 0 ? send_refusal(x) : send_answer(x);
     x->work = x->route->work;
     if (x->route->prepare && x->route->prepare(x) < 0) {
-        release_key(x, NULL);
+        exchange_release_key(x, NULL);
         return send_refusal(x);
     }
     if (x->upgrade)
         return terminal_upgrade(x);
     if (x->route->lane == LANE_NONE || x->answer.status) {
-        release_key(x, &x->answer);
+        exchange_release_key(x, &x->answer);
         return send_answer(x);
     }
     return enqueue(x);

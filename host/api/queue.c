@@ -27,6 +27,7 @@ static void *work(void *argument)
 
     for (struct exchange *x; (x = take(q));) {
         exchange_work(x, q->server->backend);
+        records_tidy(q->server->ledger.records); /* now that nobody waits for this thread */
         pthread_mutex_lock(&q->lock);
         q->busy--;
         pthread_mutex_unlock(&q->lock);

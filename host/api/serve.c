@@ -207,18 +207,17 @@ static int open_and_serve(const struct api_options *o, const struct front_passed
     pthread_mutex_init(&s->lock, NULL);
     s->max_output = o->settings.max_output;
     connections_open(&s->connections);
-    operations_open(&s->operations);
-    keys_open(&s->keys);
+    operations_open(&s->operations, &s->ledger);
     sessions_open(&s->sessions, o->sessions, o->client_sessions);
     s->tokens = tokens_open(o->tokens ? o->tokens_path : NULL, tokens, &o->limits, e);
-    if (s->tokens && backend_open(&s->backend, &how, e) == 0)
+    if (s->tokens && ledger_open(&s->ledger, o->state, e) == 0 && backend_open(&s->backend, &how, e) == 0)
         result = serve(s, &passed->fds[1], (int)sockets, e);
     backend_close(s->backend);
     tokens_close(s->tokens);
     sessions_close(&s->sessions);
-    keys_close(&s->keys);
     connections_close(&s->connections);
     operations_close(&s->operations);
+    ledger_close(&s->ledger);
     pthread_mutex_destroy(&s->lock);
     close_fd(&s->watch_fd);
     free(s);

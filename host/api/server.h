@@ -2,8 +2,8 @@
  * server: what the parts of the HTTP API share. An exchange is one request and its answer; it is seen by the thread
  * that speaks HTTP and by the worker that has it, each with a reference.
  *
- * Locks, in the order in which they may be taken: server.lock, exchange.lock; those of queues, tokens, operations,
- * keys and metrics are leaves.
+ * Locks, in the order in which they may be taken: server.lock, exchange.lock; those of queues, tokens, operations, the ledger
+ * and metrics are leaves.
  */
 #ifndef CAPSID_API_SERVER_H
 #define CAPSID_API_SERVER_H
@@ -11,13 +11,13 @@
 #include "api/api.h"
 #include "api/backend.h"
 #include "api/connections.h"
-#include "api/keys.h"
 #include "api/metrics.h"
-#include "api/operations.h"
 #include "api/queue.h"
 #include "api/route.h"
 #include "api/session.h"
 #include "api/trace.h"
+#include "service/keys.h"
+#include "service/operations.h"
 #include "service/request_parse.h"
 #include "service/stream_view.h"
 
@@ -119,8 +119,8 @@ struct api_server {
     struct tokens *tokens;
     struct queue lanes[LANE_COUNT];
     struct metrics metrics;
-    struct operations operations;
-    struct keys keys;
+    struct ledger ledger;
+    struct operations operations; /* in the ledger, as the keys */
     struct sessions sessions;
     atomic_bool stopping;
     atomic_size_t bodies;
@@ -154,6 +154,9 @@ int exchange_begin_work(struct exchange *x);
 
 /* What a worker does with one; takes its reference. */
 void exchange_work(struct exchange *x, struct backend *b);
+
+/* Gives up its Idempotency-Key, if it holds one, and keeps the answer for it; answer NULL: it was not done. */
+void exchange_release_key(struct exchange *x, const struct answer *answer);
 
 /* Ends it, worked on or not: answer or refusal are set. Takes the worker's reference. */
 void exchange_finish(struct exchange *x);

@@ -243,6 +243,18 @@ int file_remove_tree(const char *path, struct error *e)
     return -1;
 }
 
+int file_give_to(const char *path, uid_t uid, gid_t gid)
+{
+    cleanup_dir DIR *d = opendir(path);
+    int result = 0;
+
+    for (struct dirent *entry; d && (entry = readdir(d));)
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
+            fchownat(dirfd(d), entry->d_name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0 && errno != ENOENT)
+            result = -1;
+    return chown(path, uid, gid) < 0 ? -1 : result;
+}
+
 int file_seal(int fd)
 {
     int64_t deadline = deadline_in_ms(SEAL_MS);

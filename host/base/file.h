@@ -51,6 +51,12 @@ int file_remove_tree(const char *path, struct error *e);
 int file_remove_tree_at(int parent, const char *name);
 
 /*
+ * Gives a file, or a directory with the files in it, to another user. Whose they were may have put links there: these are not
+ * followed. -1 with errno.
+ */
+int file_give_to(const char *path, uid_t uid, gid_t gid);
+
+/*
  * Seals a memory file of memfd_create(2) against every change, of its size and of the seals too; -1 with errno. Pages that
  * the kernel is busy with make that fail for a moment (EBUSY, fcntl(2)); tries again for up to a second.
  */

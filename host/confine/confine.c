@@ -203,19 +203,6 @@ static void plan_vmm(struct plan *p, const struct confinement *c, const struct c
 
 /* ---- users ----------------------------------------------------------------------------------------- */
 
-/* A file, or a directory with the files in it. Whose it was may have put links there: they are not followed. */
-static int give_to(const char *path, uid_t uid, gid_t gid)
-{
-    cleanup_dir DIR *d = opendir(path);
-    int result = 0;
-
-    for (struct dirent *entry; d && (entry = readdir(d));)
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
-            fchownat(dirfd(d), entry->d_name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0 && errno != ENOENT)
-            result = -1;
-    return chown(path, uid, gid) < 0 ? -1 : result;
-}
-
 /* What a VM, or a front, writes belongs to its user while it runs; writable NULL: it writes nothing. A rehearsal executes nothing,
  * so that it does no harm when another VM has the id. */
 static int take_user(struct confined *ret, const struct confinement *c, struct plan *p, const char *writable,
@@ -231,7 +218,7 @@ static int take_user(struct confined *ret, const struct confinement *c, struct p
     p->uid = p->gid = id;
     if (!writable)
         return 0;
-    if (give_to(writable, id, id) < 0)
+    if (file_give_to(writable, id, id) < 0)
         return error_errno(e, "cannot give %s to user %u", writable, id);
     ret->writable = text_copy(writable);
     return 0;
@@ -239,7 +226,7 @@ static int take_user(struct confined *ret, const struct confinement *c, struct p
 
 void confine_release(struct confined *c)
 {
-    if (c->writable && give_to(c->writable, geteuid(), getegid()) < 0)
+    if (c->writable && file_give_to(c->writable, geteuid(), getegid()) < 0)
         c->writable[0] = '\0'; /* gone with its directory */
     if (c->cgroup)
         home_remove_cgroup(c->cgroup);

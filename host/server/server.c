@@ -8,6 +8,7 @@
 #include "broker/broker.h"
 #include "confine/confine.h"
 #include "core/usage.h"
+#include "service/ledger.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -38,6 +39,7 @@ struct server {
     int leash;            /* owned, as all descriptors here; -1: not yet */
     int line;             /* the broker's end of the line */
     int tokens;           /* the file, until the front has it; -1: there is none */
+    int state;            /* while it is open, no other server has the place that the front keeps things in */
     int signals;
     int sockets[LISTEN_MAX], socket_count;
     struct front_order order; /* what the front was told last */
@@ -119,17 +121,12 @@ static enum log_level log_level(void)
 }
 
 /* What it keeps is in a directory of its own, of which it may be made the owner. */
-static int make_state(const struct config *c, char out[static PATH_MAX], struct error *e)
+static int take_state(struct server *s, char out[static PATH_MAX], struct error *e)
 {
-    cleanup_free char *path = text_format("%s/service", c->home);
-    cleanup_free char *resolved = NULL;
+    cleanup_free char *path = NULL;
 
-    if (mkdir(path, 0700) < 0 && errno != EEXIST)
-        return error_errno(e, "cannot make %s", path);
-    resolved = realpath(path, NULL);
-    if (!resolved)
-        return error_errno(e, "cannot open %s", path);
-    return put_text(out, PATH_MAX, resolved, "the state directory's name", e);
+    s->state = ledger_take_place(s->config.home, &path, e);
+    return s->state < 0 ? -1 : put_text(out, PATH_MAX, path, "the state directory's name", e);
 }
 
 static int fill_order(struct server *s, struct error *e)
@@ -157,7 +154,7 @@ static int fill_order(struct server *s, struct error *e)
         put_text(a->data, sizeof(a->data), data ? data : c->data, "CAPSID_DATA", e) < 0 ||
         put_text(a->tokens_path, sizeof(a->tokens_path), o->tokens ? o->tokens : "", "--tokens", e) < 0)
         return -1;
-    return make_state(c, a->state, e);
+    return take_state(s, a->state, e);
 }
 
 static int open_tokens(const struct server_options *o, int *ret, struct error *e)
@@ -431,6 +428,7 @@ static void close_server(struct server *s)
     listen_close(s->options->listen.socket, s->sockets, s->socket_count);
     close_fd(&s->line);
     close_fd(&s->tokens);
+    close_fd(&s->state);
     close_fd(&s->signals);
     close_fd(&signal_fd);
     close_fd(&s->stop_warming);
@@ -446,7 +444,7 @@ int server_run(const struct server_options *options, const struct config *config
     s->options = options;
     s->front = CHILD_NONE;
     s->held = CONFINED_NONE;
-    s->leash = s->line = s->tokens = s->signals = s->stop_warming = -1;
+    s->leash = s->line = s->tokens = s->state = s->signals = s->stop_warming = -1;
     config_copy(&s->config, config);
     int result = open_tokens(options, &s->tokens, e);
     if (result == 0)

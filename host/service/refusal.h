@@ -30,7 +30,8 @@
     R(GONE, "E018", 410, "the session has ended")                                                            \
     R(UPGRADE, "E019", 426, "the path is for WebSockets")                                                    \
     R(RANGE, "E020", 416, "the file has no such bytes")                                                      \
-    R(LARGE_HEAD, "E021", 431, "path and headers are too large")
+    R(LARGE_HEAD, "E021", 431, "path and headers are too large")                                             \
+    R(LOST, "E022", 500, "the server ended before an operation was done")
 
 enum refusal_kind {
     REFUSAL_NONE,

@@ -5,6 +5,7 @@
  *   snapshots/KEY/          snapshots
  *   cache/                  things that can be computed again: digests, probe results
  *   locks/                  empty files to lock
+ *   service/, service-2/    what a server keeps, one each (service/ledger.h)
  *   log/                    logs of long steps
  *   run/ID/                 scratch of one running process; everything unfinished is in there
  *   run/ID/records/         what it started and made outside and would have to end: a symbolic link each

@@ -9,15 +9,18 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #define BUSY_MS 10000 /* how long another process may have it locked */
 #define RETRY_MS 5
+#define LOG_PAGES_MANY 1000
 #define WAL_LEFT_BYTES "4194304" /* what a large transaction leaves of the file beside it */
 
 struct records {
-    pthread_mutex_t lock;
+    pthread_mutex_t lock, tidying;
+    atomic_int log_pages; /* after the last transaction */
     sqlite3 *db;
     char *path;
     const struct records_schema *schema;
@@ -141,6 +144,11 @@ int records_ask_number(struct records *r, const char *statement, const struct re
     return there < 0 ? -1 : 0;
 }
 
+int64_t records_last_number(const struct records *r)
+{
+    return sqlite3_last_insert_rowid(r->db);
+}
+
 int records_begin(struct records *r, struct error *e)
 {
     pthread_mutex_lock(&r->lock);
@@ -184,18 +192,33 @@ static int make_file(const struct records *r, struct error *e)
     return 0;
 }
 
+static int count_pages(void *records, sqlite3 *db, const char *name, int pages)
+{
+    struct records *r = records;
+
+    (void)db, (void)name;
+    r->log_pages = pages;
+    return SQLITE_OK;
+}
+
+/* Close-on-exec it opens everything by itself, and what lies beside the file with the file's mode. */
+static int open_connection(const char *path, sqlite3 **ret)
+{
+    return sqlite3_open_v2(
+        path, ret,
+        SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, NULL);
+}
+
 /* What a file that somebody made up could do otherwise. */
 static int connect_file(struct records *r, struct error *e)
 {
     const int off[] = {SQLITE_DBCONFIG_TRUSTED_SCHEMA, SQLITE_DBCONFIG_ENABLE_TRIGGER,
                        SQLITE_DBCONFIG_ENABLE_VIEW, SQLITE_DBCONFIG_DQS_DML, SQLITE_DBCONFIG_DQS_DDL};
-    const int on[] = {SQLITE_DBCONFIG_DEFENSIVE, SQLITE_DBCONFIG_ENABLE_FKEY};
+    /* Closing waits for no disk: the log stays, for records_tidy() and for whoever opens it next. */
+    const int on[] = {SQLITE_DBCONFIG_DEFENSIVE, SQLITE_DBCONFIG_ENABLE_FKEY,
+                      SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE};
 
-    /* Close-on-exec it opens everything by itself, and what lies beside the file with the file's mode. */
-    if (sqlite3_open_v2(r->path, &r->db,
-                        SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_NOMUTEX |
-                            SQLITE_OPEN_PRIVATECACHE,
-                        NULL) != SQLITE_OK)
+    if (open_connection(r->path, &r->db) != SQLITE_OK)
         return fail(r, e);
     for (size_t i = 0; i < sizeof(off) / sizeof(off[0]); i++)
         sqlite3_db_config(r->db, off[i], 0, NULL);
@@ -203,6 +226,7 @@ static int connect_file(struct records *r, struct error *e)
         sqlite3_db_config(r->db, on[i], 1, NULL);
     sqlite3_limit(r->db, SQLITE_LIMIT_ATTACHED, 0);
     sqlite3_busy_timeout(r->db, BUSY_MS);
+    sqlite3_wal_hook(r->db, count_pages, r);
     return records_do(r, "PRAGMA cell_size_check = ON", NULL, e) < 0 ? -1 : 0;
 }
 
@@ -235,6 +259,15 @@ static int read_version(struct records *r, struct error *e)
             "%s is of a newer capsid (version %lld of its tables, this one knows %d); use that one", r->path,
             (long long)version, newest);
     return (int)version;
+}
+
+/* As it is at one moment, when another process may be making it. */
+static int look_at_version(struct records *r, struct error *e)
+{
+    if (records_do(r, "BEGIN", NULL, e) < 0)
+        return -1;
+    int version = read_version(r, e);
+    return records_do(r, "COMMIT", NULL, version < 0 ? &(struct error){0} : e) < 0 ? -1 : version;
 }
 
 /* A change of the mode is refused, not waited for, while another connection looks. */
@@ -321,7 +354,7 @@ static int check_tables(struct records *r, struct error *e)
 
 static int prepare_file(struct records *r, struct error *e)
 {
-    if (make_file(r, e) < 0 || connect_file(r, e) < 0 || read_version(r, e) < 0 ||
+    if (make_file(r, e) < 0 || connect_file(r, e) < 0 || look_at_version(r, e) < 0 ||
         use_write_ahead_log(r, e) < 0 || records_begin(r, e) < 0)
         return -1;
     return records_end(r, migrate(r, e), e) < 0 ? -1 : check_tables(r, e);
@@ -348,6 +381,7 @@ int records_open(struct records **ret, const char *directory, const struct recor
     r->schema = schema;
     r->path = find_place(directory, schema, e);
     pthread_mutex_init(&r->lock, NULL);
+    pthread_mutex_init(&r->tidying, NULL);
     if (!r->path || prepare_file(r, e) < 0) {
         records_close(r);
         return -1;
@@ -362,11 +396,27 @@ void records_close(struct records *r)
         return;
     sqlite3_close(r->db);
     pthread_mutex_destroy(&r->lock);
+    pthread_mutex_destroy(&r->tidying);
     free(r->path);
     free(r);
 }
 
 /* ---- care ---------------------------------------------------------------------------------------- */
+
+void records_tidy(struct records *r)
+{
+    sqlite3 *own = NULL; /* the other connection is wanted meanwhile */
+
+    if (r->log_pages < LOG_PAGES_MANY || pthread_mutex_trylock(&r->tidying) != 0)
+        return;
+    r->log_pages = 0; /* what cannot be done now is done after another transaction */
+    /* Only with the first look at the file a connection finds its log. */
+    if (open_connection(r->path, &own) == SQLITE_OK &&
+        sqlite3_exec(own, "SELECT count(*) FROM sqlite_schema", NULL, NULL, NULL) == SQLITE_OK)
+        sqlite3_wal_checkpoint_v2(own, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    sqlite3_close(own);
+    pthread_mutex_unlock(&r->tidying);
+}
 
 static int find_faults(struct records *r, struct error *e)
 {

@@ -38,6 +38,12 @@ int records_open(struct records **ret, const char *directory, const struct recor
                  struct error *e);
 void records_close(struct records *r); /* accepts NULL */
 
+/*
+ * Moves what was written to the log of the last transactions into the file itself, when it has become much. That takes as long
+ * as the disk does, and nobody waits for it but the caller: so it is called by a thread that has nobody waiting.
+ */
+void records_tidy(struct records *r);
+
 /* Reads all of it, and says what is wrong: ERROR_CORRUPT. Between no others. */
 int records_check(struct records *r, struct error *e);
 
@@ -76,6 +82,9 @@ static inline struct records_value records_text_of(const char *text, size_t size
 
 /* NULL is no value. */
 struct records_value records_text(const char *text);
+
+/* The number of the row that the last INSERT made. */
+int64_t records_last_number(const struct records *r);
 
 /* Does what the statement says; values may be NULL. The number of rows that it changed, -1 with an error. */
 int records_do(struct records *r, const char *statement, const struct records_value *values, struct error *e);

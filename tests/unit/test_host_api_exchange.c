@@ -56,25 +56,29 @@ void queue_state(struct queue *q, size_t *ret_length, unsigned *ret_busy)
 
 static const struct api_options options;
 static struct api_server *server;
+static char home[] = "/tmp/capsid-exchange-XXXXXX";
 
 static void open_server(void)
 {
     const struct token_limits none = {0};
     struct error e = {0};
 
+    strcpy(home, "/tmp/capsid-exchange-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(home));
     server = memory_allocate(sizeof(*server));
+    ck_assert_msg(ledger_open(&server->ledger, home, &e) == 0, "%s", e.text);
     server->options = &options;
     server->tokens = tokens_open(NULL, -1, &none, &e);
     ck_assert(server->tokens);
     pthread_mutex_init(&server->lock, NULL);
-    operations_open(&server->operations);
-    keys_open(&server->keys);
+    operations_open(&server->operations, &server->ledger);
 }
 
 static void close_server(void)
 {
-    keys_close(&server->keys);
     operations_close(&server->operations);
+    ledger_close(&server->ledger);
+    file_remove_tree(home, &(struct error){0});
     tokens_close(server->tokens);
     free(server);
 }

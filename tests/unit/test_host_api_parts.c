@@ -1,4 +1,4 @@
-/* api/: paths, tokens, ids, keys and operations, each alone. */
+/* api/ and service/: paths, tokens and ids, each alone. */
 #include "api/server.h"
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -235,135 +235,6 @@ START_TEST(bad_token_files_are_refused)
 }
 END_TEST
 
-/* ---- keys and operations ------------------------------------------------------------------------- */
-
-START_TEST(a_key_answers_once)
-{
-    char one[DIGEST_HEX_SIZE], two[DIGEST_HEX_SIZE];
-    struct answer got = {0}, given = {.status = 200};
-    struct refusal r = {0};
-    struct keys k;
-
-    digest_bytes("1", 1, one);
-    digest_bytes("2", 1, two);
-    keys_open(&k);
-    ck_assert_int_eq(keys_begin(&k, "a", "key", one, &got, &r), 0);
-    ck_assert(keys_begin(&k, "a", "key", one, &got, &r) < 0 && r.kind == REFUSAL_KEY_BUSY);
-    ck_assert_int_eq(keys_begin(&k, "b", "key", two, &got, &r), 0); /* another client's */
-    buffer_add(&given.body, "yes", 3);
-    keys_end(&k, "a", "key", &given);
-    ck_assert_int_eq(keys_begin(&k, "a", "key", one, &got, &r), 1);
-    ck_assert(got.status == 200 && got.replayed && got.body.size == 3);
-    ck_assert(keys_begin(&k, "a", "key", two, &got, &r) < 0 && r.kind == REFUSAL_KEY_REUSED);
-    for (size_t i = 0; i < 4; i++) { /* it may be tried again */
-        given.status = (const int[]){409, 429, 500, 503}[i];
-        keys_end(&k, "b", "key", &given);
-        ck_assert_int_eq(keys_begin(&k, "b", "key", one, &got, &r), 0);
-    }
-    given.status = 404;
-    keys_end(&k, "b", "key", &given);
-    ck_assert_int_eq(keys_begin(&k, "b", "key", one, &got, &r), 1);
-    buffer_free(&got.body);
-    buffer_free(&given.body);
-    keys_close(&k);
-}
-END_TEST
-
-START_TEST(too_many_keys_forget_the_oldest)
-{
-    char digest[DIGEST_HEX_SIZE], key[16];
-    struct answer got = {0}, given = {.status = 200};
-    struct refusal r = {0};
-    struct keys k;
-
-    digest_bytes("1", 1, digest);
-    keys_open(&k);
-    for (int i = 0; i < KEYS_MAX + 1; i++) {
-        snprintf(key, sizeof(key), "%d", i);
-        ck_assert_int_eq(keys_begin(&k, "a", key, digest, &got, &r), 0);
-        keys_end(&k, "a", key, &given);
-    }
-    ck_assert_int_eq(keys_begin(&k, "a", "0", digest, &got, &r), 0);
-    ck_assert_int_eq(keys_begin(&k, "a", "9", digest, &got, &r), 1);
-    buffer_free(&got.body);
-    keys_close(&k);
-}
-END_TEST
-
-START_TEST(operations_belong_to_their_client)
-{
-    const struct refusal failed = {.kind = REFUSAL_FAILED, .text = "no"};
-    char id[OPERATION_ID_MAX], other[OPERATION_ID_MAX];
-    struct operations o;
-    uint64_t exchange;
-
-    operations_open(&o);
-    ck_assert(operations_add(&o, "run", "a", 7, id) == 0 && operations_add(&o, "run", "b", 8, other) == 0);
-    ck_assert(operations_find(&o, "a", id, &exchange) == 0 && exchange == 7);
-    ck_assert(operations_find(&o, "b", id, &exchange) < 0 && !operations_show(&o, "b", id));
-    operations_begin(&o, id);
-    json_t *j = operations_show(&o, "a", id);
-    ck_assert_str_eq(json_string_value(json_object_get(j, "status")), "running");
-    json_decref(j);
-    operations_end(&o, id, false, NULL, &failed, "t");
-    j = operations_show(&o, "a", id);
-    ck_assert_str_eq(json_string_value(json_object_get(j, "status")), "failed");
-    ck_assert_str_eq(json_string_value(json_object_get(json_object_get(j, "error"), "code")), "E006");
-    json_decref(j);
-    ck_assert(operations_find(&o, "a", id, &exchange) == 0 && exchange == 0);
-    for (int i = 0; i < OPERATIONS_MAX; i++) /* the finished one makes room, those that are not do not */
-        ck_assert_int_eq(operations_add(&o, "run", "a", 9, other), i < OPERATIONS_MAX - 1 ? 0 : -1);
-    ck_assert(!operations_show(&o, "a", id));
-    operations_close(&o);
-}
-END_TEST
-
-/* An operation that ended with size bytes in its result. */
-static void end_with(struct operations *o, size_t size, char ret_id[static OPERATION_ID_MAX])
-{
-    char *text = memory_allocate(size + 1);
-
-    memset(text, 'x', size);
-    ck_assert_int_eq(operations_add(o, "run", "a", 1, ret_id), 0);
-    operations_end(o, ret_id, false, json_pack("{s:o}", "stdout", json_stringn_nocheck(text, size)), NULL,
-                   "t");
-    free(text);
-}
-
-static void expect_result(struct operations *o, const char *id, bool kept)
-{
-    json_t *j = operations_show(o, "a", id);
-
-    ck_assert_str_eq(json_string_value(json_object_get(j, "status")), "succeeded");
-    ck_assert(json_is_object(json_object_get(j, "result")) == kept);
-    ck_assert(json_is_true(json_object_get(j, "result_forgotten")) == !kept);
-    json_decref(j);
-}
-
-START_TEST(too_many_bytes_of_results_forget_the_oldest)
-{
-    const size_t size = OPERATIONS_BYTES_MAX / 4;
-    char ids[6][OPERATION_ID_MAX];
-    struct operations o;
-
-    operations_open(&o);
-    for (int i = 0; i < 4; i++)
-        end_with(&o, size, ids[i]);
-    expect_result(&o, ids[0], false);
-    for (int i = 1; i < 4; i++)
-        expect_result(&o, ids[i], true);
-    end_with(&o, 4 * size, ids[4]); /* too large alone: the others stay */
-    expect_result(&o, ids[4], false);
-    expect_result(&o, ids[1], true);
-    end_with(&o, 2 * size, ids[5]);
-    for (int i = 1; i < 6; i++)
-        expect_result(&o, ids[i], i == 3 || i == 5);
-    operations_forget(&o, ids[5]);
-    ck_assert_uint_lt(o.bytes, 2 * size);
-    operations_close(&o);
-}
-END_TEST
-
 int main(void)
 {
     struct unit u = unit_begin("api_parts");
@@ -376,9 +247,5 @@ int main(void)
     unit_add(&u, tokens_are_known_by_their_digest);
     unit_add(&u, a_bucket_runs_empty_and_fills);
     unit_add(&u, bad_token_files_are_refused);
-    unit_add(&u, a_key_answers_once);
-    unit_add(&u, too_many_keys_forget_the_oldest);
-    unit_add(&u, operations_belong_to_their_client);
-    unit_add(&u, too_many_bytes_of_results_forget_the_oldest);
     return unit_end(&u);
 }

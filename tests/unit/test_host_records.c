@@ -246,7 +246,13 @@ START_TEST(damage_is_told_and_put_aside)
 
     for (int i = 0; i < 2000; i++)
         ck_assert_int_eq(add_pair(r, i), 0);
+    struct stat before, after;
+    cleanup_free char *file = text_format("%s/test.db", root);
+    ck_assert_int_eq(stat(file, &before), 0);
+    records_tidy(r);
+    ck_assert(stat(file, &after) == 0 && after.st_size > before.st_size);
     records_close(r);
+    change("PRAGMA user_version"); /* leaves no log, where all pages are once more */
     for (off_t page = 1; page < 8; page++)
         write_over("damage, where a page of the table begins", page * 4096);
     r = open_records();

@@ -1,0 +1,49 @@
+/*
+ * ledger: what a server has to remember when it ends, however that is: operations (service/operations.h) and idempotency keys
+ * (service/keys.h). It is a directory that one server has at a time, and which may belong to a user of its own:
+ *
+ *   records.db       the records (store/records.h)
+ *   TABLE-NUMBER     what is too large for a record (service/shelf.h)
+ *
+ * What a server was working on when it died is found when the ledger is opened again: operations have failed, keys are free.
+ *
+ * The ledger's clock counts ns while a server has it open: how long something is kept depends on nobody who sets the time of
+ * day, and no restart shortens it.
+ *
+ * Threads: any. Locks: that of the records, which is a leaf.
+ */
+#ifndef CAPSID_SERVICE_LEDGER_H
+#define CAPSID_SERVICE_LEDGER_H
+
+#include "service/shelf.h"
+
+struct ledger {
+    struct records *records; /* owned; NULL: not open */
+    char *directory;         /* owned */
+    struct shelf shelf;      /* of these two */
+    int64_t base;            /* of the clock, to CLOCK_MONOTONIC */
+    int64_t noted;           /* its time when that was last written down; under the records' lock */
+};
+
+/*
+ * The first of home's service, service-2 and so on that no living server has, made if it is not there, with all in it this
+ * user's. Returns an fd; while it is open, here or in a child, nobody else gets that place. *ret_path (the caller frees it): its
+ * absolute path.
+ */
+int ledger_take_place(const char *home, char **ret_path, struct error *e);
+
+/* Errors as of records_open(). */
+int ledger_open(struct ledger *ret, const char *directory, struct error *e);
+void ledger_close(struct ledger *l); /* accepts {0}, and one that could not be opened */
+
+/* Around all that is done with l->records, as records_begin() and records_end(); *ret_now is the clock's time. */
+int ledger_begin(struct ledger *l, int64_t *ret_now, struct error *e);
+int ledger_end(struct ledger *l, int result, struct error *e);
+
+/* What capsid doctor does with one that no server has: reads all of it. */
+int ledger_check(const char *directory, struct error *e);
+
+/* Puts one that cannot be used aside; see records_put_aside(). */
+int ledger_put_aside(const char *directory, char **ret_path, struct error *e);
+
+#endif
