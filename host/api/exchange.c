@@ -310,7 +310,7 @@ int exchange_parse(struct exchange *x, enum schema_object object, const char *la
     return request_parse(&x->request, object, x->body.data, x->body.size, language, &limits, &x->refusal);
 }
 
-int exchange_detach(struct exchange *x, const char *kind, enum route_lane lane,
+int exchange_detach(struct exchange *x, enum operation_kind kind, enum route_lane lane,
                     int (*work)(struct exchange *, struct backend *))
 {
     struct api_server *s = x->server;
@@ -331,7 +331,8 @@ int exchange_detach(struct exchange *x, const char *kind, enum route_lane lane,
     x->held = 0;
     buffer_free(&x->body);
     if (exchange_begin_work(twin) == 0) {
-        if (operations_add(&s->operations, kind, twin->client_name, twin->id, twin->operation, &e) < 0)
+        if (operations_add(&s->operations, kind, twin->client_name, &twin->request, twin->id, twin->operation,
+                           &e) < 0)
             exchange_fail(twin, &e);
         else if (queue_twin(x, twin, lane))
             return 0;

@@ -112,7 +112,7 @@ static int create(struct exchange *x, bool snapshot)
 {
     if (exchange_parse(x, snapshot ? SCHEMA_OBJECT_SNAPSHOT : SCHEMA_OBJECT_IMAGE, NULL) < 0)
         return -1;
-    return exchange_detach(x, snapshot ? "snapshot" : "rootfs", LANE_MAKE,
+    return exchange_detach(x, snapshot ? OPERATION_SNAPSHOT : OPERATION_IMAGE, LANE_MAKE,
                            snapshot ? make_snapshot : make_image);
 }
 

@@ -296,7 +296,7 @@ static int prepare(struct exchange *x, int (*work)(struct exchange *, struct bac
         return refuse(&x->refusal, REFUSAL_INVALID,
                       "\"wait\": false cannot be streamed; ask for application/json");
     if (x->request.detached)
-        return exchange_detach(x, "run", LANE_RUN, work);
+        return exchange_detach(x, OPERATION_RUN, LANE_RUN, work);
     x->work = work;
     return 0;
 }

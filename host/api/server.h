@@ -184,7 +184,7 @@ int exchange_hold(struct exchange *x, size_t size);
 /*
  * Queues x's twin without a connection, which takes over its request, as an operation of that kind; answers 202.
  */
-int exchange_detach(struct exchange *x, const char *kind, enum route_lane lane,
+int exchange_detach(struct exchange *x, enum operation_kind kind, enum route_lane lane,
                     int (*work)(struct exchange *, struct backend *));
 
 /* ---- stream.c ------------------------------------------------------------------------------------ */

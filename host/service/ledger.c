@@ -34,7 +34,8 @@ static const char *const migrations[] = {
     " status INTEGER, location TEXT, body TEXT, UNIQUE (owner, key)) STRICT;"
     "CREATE INDEX keys_of_owner ON keys (owner, bytes);"
     "CREATE INDEX keys_by_end ON keys (ended);",
-    NULL};
+    /* What is told of the request. */
+    "ALTER TABLE operations ADD COLUMN request TEXT;", NULL};
 
 static const struct records_schema schema = {
     .file = "records.db", .application_id = 0x43417053, .migrations = migrations};

@@ -4,12 +4,18 @@
 #include "base/deadline.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "service/operation_view.h"
 #include "service/refusal.h"
+#include "service/schema.h"
 #include "service/share.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+
+#define FIELD(member)                                                                                        \
+    schema_find(SCHEMA_OBJECT_SHOWN_OPERATION, SCHEMA_OF_SHOWN_OPERATION,                                    \
+                offsetof(struct operation_view, member))
 
 #define TABLE "operations"
 #define DROP "DELETE FROM " TABLE
@@ -102,15 +108,29 @@ uint64_t operations_find_task(struct operations *o, const char *owner, const cha
 
 /* ---- changes ------------------------------------------------------------------------------------- */
 
-static int add_record(struct operations *o, const char *kind, const char *owner, const char *id, int64_t now,
-                      int64_t *ret_number, struct error *e)
+/* What is told of the request with its operation, as JSON text; the caller frees it. */
+static char *told_of(const struct request *q)
 {
+    json_t *j = json_object();
+
+    schema_put(j, SCHEMA_OBJECT_SHOWN_OPERATION, SCHEMA_OF_REQUEST, q, NULL);
+    char *text = json_dumps(j, JSON_COMPACT);
+    json_decref(j);
+    return text;
+}
+
+static int add_record(struct operations *o, enum operation_kind kind, const char *owner,
+                      const struct request *q, const char *id, int64_t now, int64_t *ret_number,
+                      struct error *e)
+{
+    cleanup_free char *request = told_of(q);
     struct records *r = o->ledger->records;
 
     if (shelf_drop(&o->ledger->shelf, TABLE, DROP " WHERE ended < ?",
                    RECORDS_VALUES(records_number(now - OPERATION_KEPT_S * INT64_C(1000000000))), e) < 0 ||
-        records_do(r, "INSERT INTO operations (id, owner, kind, created) VALUES (?, ?, ?, ?)",
-                   RECORDS_VALUES(records_text(id), records_text(owner), records_text(kind),
+        records_do(r, "INSERT INTO operations (id, owner, kind, request, created) VALUES (?, ?, ?, ?, ?)",
+                   RECORDS_VALUES(records_text(id), records_text(owner),
+                                  records_text(FIELD(kind)->names[kind]), records_text(request),
                                   records_number(clock_realtime_ns())),
                    e) < 0)
         return -1;
@@ -122,7 +142,7 @@ static int add_record(struct operations *o, const char *kind, const char *owner,
 }
 
 struct ending {
-    const char *status;
+    enum operation_status status;
     json_t *error;
     const char *result; /* JSON text, NULL: none */
     size_t size;
@@ -147,11 +167,12 @@ static int end_record(struct operations *o, const struct operation_at_work *w, c
     if (records_do(o->ledger->records,
                    "UPDATE operations SET status = ?, error = ?, finished = ?, ended = ?, bytes = ?,"
                    " filed = ?, forgotten = ?, result = ? WHERE id = ?",
-                   RECORDS_VALUES(
-                       records_text(end->status), records_text(error), records_number(clock_realtime_ns()),
-                       records_number(now), records_number((int64_t)end->size), records_number(end->filed),
-                       records_number(end->forgotten),
-                       records_text_of(end->filed ? NULL : end->result, end->size), records_text(w->id)),
+                   RECORDS_VALUES(records_text(FIELD(status)->names[end->status]), records_text(error),
+                                  records_number(clock_realtime_ns()), records_number(now),
+                                  records_number((int64_t)end->size), records_number(end->filed),
+                                  records_number(end->forgotten),
+                                  records_text_of(end->filed ? NULL : end->result, end->size),
+                                  records_text(w->id)),
                    e) < 0)
         return -1;
     return share_make_room(&o->ledger->shelf, &bytes_share, w->owner, e) < 0 ? -1 : 0;
@@ -191,7 +212,7 @@ static void write_late_ends(struct operations *o)
     while (result == 0 && find_late(o, &late)) {
         json_t *error = json_pack("{s:s, s:s}", "code", refusal_code(REFUSAL_FAILED), "message",
                                   "how it ended could not be written down; the server's log says why");
-        const struct ending end = {.status = "failed", .error = error, .forgotten = true};
+        const struct ending end = {.status = OPERATION_IS_FAILED, .error = error, .forgotten = true};
         result = write_end(o, &late, &end, &ignored);
         if (result == 0)
             remove_at_work(o, late.id);
@@ -199,8 +220,8 @@ static void write_late_ends(struct operations *o)
     }
 }
 
-int operations_add(struct operations *o, const char *kind, const char *owner, uint64_t task,
-                   char ret_id[static OPERATION_ID_MAX], struct error *e)
+int operations_add(struct operations *o, enum operation_kind kind, const char *owner, const struct request *q,
+                   uint64_t task, char ret_id[static OPERATION_ID_MAX], struct error *e)
 {
     uint64_t random[2];
     int64_t now, number = 0;
@@ -212,7 +233,7 @@ int operations_add(struct operations *o, const char *kind, const char *owner, ui
              (unsigned long long)random[1]);
     write_late_ends(o);
     if (ledger_begin(o->ledger, &now, e) < 0 ||
-        ledger_end(o->ledger, add_record(o, kind, owner, ret_id, now, &number, e), e) < 0)
+        ledger_end(o->ledger, add_record(o, kind, owner, q, ret_id, now, &number, e), e) < 0)
         return -1;
     add_at_work(o, ret_id, owner, task, number);
     return 0;
@@ -232,8 +253,9 @@ static void change(struct operations *o, const char *statement, const struct rec
 
 void operations_begin(struct operations *o, const char *id)
 {
-    change(o, "UPDATE operations SET status = 'running', started = ? WHERE id = ?",
-           RECORDS_VALUES(records_number(clock_realtime_ns()), records_text(id)));
+    change(o, "UPDATE operations SET status = ?, started = ? WHERE id = ?",
+           RECORDS_VALUES(records_text(FIELD(status)->names[OPERATION_IS_RUNNING]),
+                          records_number(clock_realtime_ns()), records_text(id)));
 }
 
 void operations_forget(struct operations *o, const char *id)
@@ -283,9 +305,9 @@ static void write_end_somehow(struct operations *o, const struct operation_at_wo
 void operations_end(struct operations *o, const char *id, bool cancelled, json_t *result, json_t *error)
 {
     cleanup_free char *text = result ? json_dumps(result, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
-    struct ending end = {.status = !error      ? "succeeded"
-                                   : cancelled ? "cancelled"
-                                               : "failed",
+    struct ending end = {.status = !error      ? OPERATION_IS_SUCCEEDED
+                                   : cancelled ? OPERATION_IS_CANCELLED
+                                               : OPERATION_IS_FAILED,
                          .error = error,
                          .result = text,
                          .size = text ? strlen(text) : 0};
@@ -302,14 +324,22 @@ void operations_end(struct operations *o, const char *id, bool cancelled, json_t
 
 /* ---- questions ----------------------------------------------------------------------------------- */
 
-#define COLUMNS "id, kind, status, created, started, finished, error"
-enum { ID, KIND, STATUS, CREATED, STARTED, FINISHED, ERROR, RESULT, FORGOTTEN, FILED, NUMBER, BYTES };
-
-/* Seconds since 1970 with their fraction, null for 0. */
-static json_t *moment(int64_t ns)
-{
-    return ns ? json_real((double)(ns / 1000000) / 1000) : json_null();
-}
+#define COLUMNS "id, kind, status, created, started, finished, error, request"
+enum {
+    ID,
+    KIND,
+    STATUS,
+    CREATED,
+    STARTED,
+    FINISHED,
+    ERROR,
+    REQUEST,
+    RESULT,
+    FORGOTTEN,
+    FILED,
+    NUMBER,
+    BYTES
+};
 
 /* null when there is none, or it is damaged. */
 static json_t *parse_json(const char *text, size_t size)
@@ -327,20 +357,36 @@ static json_t *parse_column(const struct records_rows *rows, int column)
     return parse_json(text, size);
 }
 
+static unsigned choice_in(const struct records_rows *r, int column, const struct schema_field *f)
+{
+    const char *text = records_get_text(r, column, NULL);
+
+    return text ? schema_choice(f, text) : 0;
+}
+
 static json_t *describe(const struct records_rows *r)
 {
-    const char *id = records_get_text(r, ID, NULL);
+    json_t *j = json_object(), *error = parse_column(r, ERROR), *request = parse_column(r, REQUEST);
+    const struct operation_view view = {
+        .id = records_get_text(r, ID, NULL),
+        .kind = choice_in(r, KIND, FIELD(kind)),
+        .status = choice_in(r, STATUS, FIELD(status)),
+        .created = records_get_number(r, CREATED),
+        .started = records_get_number(r, STARTED),
+        .finished = records_get_number(r, FINISHED),
+        .error = error,
+    };
 
-    return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "id", id, "operation_id", id, "kind",
-                     records_get_text(r, KIND, NULL), "status", records_get_text(r, STATUS, NULL), "created",
-                     moment(records_get_number(r, CREATED)), "started",
-                     moment(records_get_number(r, STARTED)), "finished",
-                     moment(records_get_number(r, FINISHED)), "error", parse_column(r, ERROR));
+    schema_put(j, SCHEMA_OBJECT_SHOWN_OPERATION, SCHEMA_OF_SHOWN_OPERATION, &view, NULL);
+    json_object_update(j, request);
+    json_decref(error);
+    json_decref(request);
+    return j;
 }
 
 /* What is read behind the lock. */
 struct reading {
-    json_t *j;
+    json_t *j, *result;
     bool forgotten, filed;
     int64_t number, bytes;
 };
@@ -362,11 +408,11 @@ static int read_one(struct operations *o, const char *owner, const char *id, str
     if (there <= 0)
         return -1;
     *ret = (struct reading){.j = describe(&rows),
+                            .result = parse_column(&rows, RESULT),
                             .forgotten = records_get_number(&rows, FORGOTTEN) != 0,
                             .filed = records_get_number(&rows, FILED) != 0,
                             .number = records_get_number(&rows, NUMBER),
                             .bytes = records_get_number(&rows, BYTES)};
-    json_object_set_new(ret->j, "result", parse_column(&rows, RESULT));
     return 0;
 }
 
@@ -379,8 +425,10 @@ static void read_result(struct operations *o, struct reading *r)
     if (!r->filed || r->forgotten)
         return;
     r->forgotten = shelf_get(&o->ledger->shelf, TABLE, r->number, (size_t)r->bytes, &text, &ignored) < 0;
-    if (!r->forgotten)
-        json_object_set_new(r->j, "result", parse_json(text.data, text.size));
+    if (r->forgotten)
+        return;
+    json_decref(r->result);
+    r->result = parse_json(text.data, text.size);
 }
 
 static json_t *read_all(struct operations *o, const char *owner, struct error *e)
@@ -413,8 +461,9 @@ json_t *operations_show(struct operations *o, const char *owner, const char *id,
     if (result < 0)
         return NULL;
     read_result(o, &r);
-    if (r.forgotten)
-        json_object_set_new(r.j, "result_forgotten", json_true());
+    const struct operation_view view = {.result = r.result, .result_forgotten = r.forgotten};
+    schema_put(r.j, SCHEMA_OBJECT_OPERATION_RESULT, SCHEMA_OF_SHOWN_OPERATION, &view, NULL);
+    json_decref(r.result);
     return r.j;
 }
 

@@ -9,6 +9,8 @@
 #define CAPSID_SERVICE_OPERATIONS_H
 
 #include "service/ledger.h"
+#include "service/operation_view.h"
+#include "service/request.h"
 
 #include <jansson.h>
 #include <pthread.h>
@@ -33,9 +35,10 @@ struct operations {
 void operations_open(struct operations *o, struct ledger *ledger);
 void operations_close(struct operations *o);
 
-/* task: the caller's number for what does it, not 0. ERROR_BUSY: this owner has too many that are not finished. */
-int operations_add(struct operations *o, const char *kind, const char *owner, uint64_t task,
-                   char ret_id[static OPERATION_ID_MAX], struct error *e);
+/* q: of it the labels are told with the operation. task: the caller's number for what does it, not 0. ERROR_BUSY: this owner has too
+ * many that are not finished. */
+int operations_add(struct operations *o, enum operation_kind kind, const char *owner, const struct request *q,
+                   uint64_t task, char ret_id[static OPERATION_ID_MAX], struct error *e);
 void operations_begin(struct operations *o, const char *id);
 
 /* Takes result and error, the object of that name in a refusal, over; without an error it has succeeded. */

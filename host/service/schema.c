@@ -1,6 +1,7 @@
 #include "service/schema.h"
 
 #include "messages.h"
+#include "service/operation_view.h"
 #include "service/request.h"
 #include "service/result.h"
 #include "service/session_view.h"
@@ -18,6 +19,8 @@ static const char *const result_phases[] = {RESULT_PHASES(NAME)};
 static const char *const result_statuses[] = {RESULT_STATUSES(NAME)};
 static const char *const result_states[] = {RESULT_STATES(NAME)};
 static const char *const stream_events[] = {STREAM_EVENTS(NAME)};
+static const char *const operation_kinds[] = {OPERATION_KINDS(NAME)};
+static const char *const operation_statuses[] = {OPERATION_STATUSES(NAME)};
 static const char *const session_conditions[] = {SESSION_CONDITIONS(NAME)};
 #undef NAME
 
@@ -48,6 +51,8 @@ SCHEMA_KINDS(SCHEMA_TYPE)
 #define STREAM(kind, name, member, ...) FIELD(STREAM, stream_view, kind, name, member, __VA_ARGS__)
 #define SHOWN_SESSION(kind, name, member, ...)                                                               \
     FIELD(SHOWN_SESSION, session_view, kind, name, member, __VA_ARGS__)
+#define SHOWN_OPERATION(kind, name, member, ...)                                                             \
+    FIELD(SHOWN_OPERATION, operation_view, kind, name, member, __VA_ARGS__)
 
 #define ALSO(other) .also = other
 #define BETWEEN(least, most) .min = least, .max = most

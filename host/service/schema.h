@@ -31,7 +31,10 @@
     K(CHOICE, unsigned)                      /* an enum */                                                   \
     K(DURATION, int64_t)                     /* ns, as "0.8ms" or "209ms" */                                 \
     K(MILLISECONDS, int64_t)                 /* ns, as a number */                                           \
-    K(COMPILED, const struct result_phase *) /* a COMPILE */
+    K(COMPILED, const struct result_phase *) /* a COMPILE */                                                 \
+    K(MOMENT, int64_t)                       /* ns since 1970, as seconds with their fraction; 0 is none */  \
+    K(ERROR, json_t *)                       /* of a refusal_json() */                                       \
+    K(ANY, json_t *)
 
 enum schema_kind {
 #define SCHEMA_KIND(kind, type) SCHEMA_##kind,
@@ -53,7 +56,8 @@ enum schema_struct {
     SCHEMA_OF_RESULT,
     SCHEMA_OF_PHASE,
     SCHEMA_OF_STREAM,
-    SCHEMA_OF_SHOWN_SESSION
+    SCHEMA_OF_SHOWN_SESSION,
+    SCHEMA_OF_SHOWN_OPERATION
 };
 
 /* A row of schema.def, which explains the attributes. */

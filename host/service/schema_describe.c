@@ -108,6 +108,12 @@ static json_t *type_of(const struct schema_field *f, bool taken)
         return json_pack("{s:s, s:s}", "type", "string", "pattern", "^[0-9.]+ms$");
     case SCHEMA_COMPILED:
         return reference(SCHEMA_OBJECT_COMPILE);
+    case SCHEMA_MOMENT:
+        return of_type("number");
+    case SCHEMA_ERROR: /* which the template has */
+        return json_pack("{s:s}", "$ref", "#/components/schemas/Error/properties/error");
+    case SCHEMA_ANY:
+        break;
     }
     return json_object();
 }

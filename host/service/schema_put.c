@@ -134,6 +134,11 @@ static json_t *value_of(const struct schema_field *f, const void *member)
         return duration(*(const int64_t *)member);
     case SCHEMA_MILLISECONDS:
         return json_integer((*(const int64_t *)member + 500000) / 1000000);
+    case SCHEMA_MOMENT:
+        return json_real((double)(*(const int64_t *)member / 1000000) / 1000);
+    case SCHEMA_ERROR:
+    case SCHEMA_ANY:
+        return json_incref(*(json_t *const *)member);
     case SCHEMA_COMPILED:
         return compile_of(*(const struct result_phase *const *)member);
     case SCHEMA_STDINS:
@@ -167,7 +172,11 @@ static bool is_absent(const struct schema_field *f, const void *member)
     case SCHEMA_WORDS:
     case SCHEMA_PAIRS:
     case SCHEMA_COMPILED:
+    case SCHEMA_ERROR:
+    case SCHEMA_ANY:
         return !*(const void *const *)member;
+    case SCHEMA_MOMENT:
+        return *(const int64_t *)member == 0;
     case SCHEMA_STDINS:
         return !((const struct request_stdins *)member)->given;
     case SCHEMA_FILES:

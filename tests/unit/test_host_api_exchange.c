@@ -111,7 +111,7 @@ START_TEST(a_twin_may_be_done_before_its_request_is_answered)
     char location[sizeof(x->answer.location)];
 
     queue_mode = WORKS_AT_ONCE;
-    ck_assert_int_eq(exchange_detach(x, "run", LANE_RUN, succeed), 0);
+    ck_assert_int_eq(exchange_detach(x, OPERATION_RUN, LANE_RUN, succeed), 0);
     ck_assert_int_eq(x->answer.status, 202);
     json_t *j = json_loads(x->answer.body.data, 0, NULL);
     snprintf(location, sizeof(location), "/api/v1/operations/%s",
@@ -128,14 +128,14 @@ START_TEST(a_body_is_held_until_its_twin_is_done)
     struct exchange *x = new_request(1000);
 
     queue_mode = KEEPS;
-    ck_assert_int_eq(exchange_detach(x, "run", LANE_RUN, succeed), 0);
+    ck_assert_int_eq(exchange_detach(x, OPERATION_RUN, LANE_RUN, succeed), 0);
     exchange_unref(x);
     ck_assert_uint_eq(server->bodies, 1000);
     exchange_work(queued, NULL);
     ck_assert_uint_eq(server->bodies, 0);
     x = new_request(1000);
     queue_mode = REFUSES;
-    ck_assert_int_lt(exchange_detach(x, "run", LANE_RUN, succeed), 0);
+    ck_assert_int_lt(exchange_detach(x, OPERATION_RUN, LANE_RUN, succeed), 0);
     ck_assert_int_eq(x->refusal.kind, REFUSAL_OVERLOAD);
     exchange_unref(x);
     ck_assert_uint_eq(server->bodies, 0);

@@ -21,6 +21,7 @@ static char root[] = "/tmp/capsid-service-XXXXXX";
 static struct ledger ledger;
 static struct operations all;
 static struct error e;
+static const struct request no_request;
 
 static char *place;
 static int place_fd;
@@ -76,7 +77,7 @@ static int64_t count(const char *question)
 
 static void add(const char *owner, char ret_id[static OPERATION_ID_MAX])
 {
-    ck_assert_msg(operations_add(&all, "run", owner, 1, ret_id, &e) == 0, "%s", e.text);
+    ck_assert_msg(operations_add(&all, OPERATION_RUN, owner, &no_request, 1, ret_id, &e) == 0, "%s", e.text);
 }
 
 static void expect_status(const char *owner, const char *id, const char *status, const char *code)
@@ -126,8 +127,8 @@ START_TEST(operations_belong_to_their_owner)
 {
     char id[OPERATION_ID_MAX], other[OPERATION_ID_MAX];
 
-    ck_assert_int_eq(operations_add(&all, "run", "a", 7, id, &e), 0);
-    ck_assert_int_eq(operations_add(&all, "rootfs", "b", 8, other, &e), 0);
+    ck_assert_int_eq(operations_add(&all, OPERATION_RUN, "a", &no_request, 7, id, &e), 0);
+    ck_assert_int_eq(operations_add(&all, OPERATION_IMAGE, "b", &no_request, 8, other, &e), 0);
     ck_assert_uint_eq(operations_find_task(&all, "a", id), 7);
     ck_assert_uint_eq(operations_find_task(&all, "b", id), 0);
     ck_assert(!is_there("b", id));
@@ -234,7 +235,7 @@ START_TEST(an_owner_who_has_too_many_loses_the_oldest)
     ck_assert(!is_there("a", "a0") && is_there("a", "a1") && is_there("b", "b0"));
     /* What is not finished stays, and when there is nothing else, no more are taken. */
     change("UPDATE operations SET ended = NULL WHERE owner = 'a'");
-    ck_assert_int_lt(operations_add(&all, "run", "a", 1, id, &e), 0);
+    ck_assert_int_lt(operations_add(&all, OPERATION_RUN, "a", &no_request, 1, id, &e), 0);
     ck_assert_int_eq(e.kind, ERROR_BUSY);
     ck_assert_int_eq(count("SELECT count(*) FROM operations WHERE owner = 'a'"), OPERATIONS_OWN_MAX);
     add("b", id);
@@ -501,7 +502,7 @@ static void *work(void *owner)
 
     digest_bytes("1", 1, digest);
     for (int i = 0; i < EACH; i++) {
-        ck_assert_int_eq(operations_add(&all, "run", owner, 1, id, &why), 0);
+        ck_assert_int_eq(operations_add(&all, OPERATION_RUN, owner, &no_request, 1, id, &why), 0);
         operations_begin(&all, id);
         json_decref(operations_show(&all, owner, id, &why));
         operations_end(&all, id, false, json_true(), NULL);
