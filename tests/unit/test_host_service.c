@@ -169,6 +169,35 @@ START_TEST(results_are_there_after_a_restart_and_gone_after_their_hour)
 }
 END_TEST
 
+static void expect_labels(const json_t *operation)
+{
+    const json_t *labels = json_object_get(operation, "labels");
+
+    ck_assert_uint_eq(json_object_size(labels), 2);
+    ck_assert_str_eq(json_string_value(json_object_get(labels, "job")), "7");
+    ck_assert_str_eq(json_string_value(json_object_get(labels, "text")), "a=b");
+}
+
+START_TEST(labels_are_told_again_after_a_restart)
+{
+    const char *const labels[] = {"job=7", "text=a=b", NULL};
+    const struct request q = {.run.language = "c", .labels = labels};
+    char id[OPERATION_ID_MAX], without[OPERATION_ID_MAX];
+
+    ck_assert_int_eq(operations_add(&all, OPERATION_RUN, "a", &q, 7, id, &e), 0);
+    stop_server();
+    start_server();
+    add("a", without);
+    json_t *one = operations_show(&all, "a", id, &e), *list = operations_list(&all, "a", &e),
+           *operations = json_object_get(list, "operations");
+    expect_labels(one);
+    expect_labels(json_array_get(operations, 1));
+    ck_assert_ptr_null(json_object_get(json_array_get(operations, 0), "labels"));
+    json_decref(one);
+    json_decref(list);
+}
+END_TEST
+
 /* Nothing asks the clock that people set. */
 START_TEST(the_time_of_day_may_jump)
 {
@@ -608,6 +637,7 @@ int main(void)
     unit_fixture(&u, setup, teardown);
     unit_add(&u, operations_belong_to_their_owner);
     unit_add(&u, results_are_there_after_a_restart_and_gone_after_their_hour);
+    unit_add(&u, labels_are_told_again_after_a_restart);
     unit_add(&u, the_time_of_day_may_jump);
     unit_add(&u, the_machine_may_be_started_again);
     unit_add(&u, an_owner_who_has_too_many_loses_the_oldest);

@@ -295,7 +295,11 @@ def test_operations(s):
     wait_for("one that fails ends", lambda: s.call("GET", path)[2]["finished"])
     value = s.call("GET", path)[2]
     expect("with its error", (value["status"], value["error"]["code"]), ("failed", "E011"))
-    _, _, value = s.execute("import time; time.sleep(200)", timeout=250, wait=False)
+    labels = {"job": "7", "text": "a = b"}
+    expect("labels", s.execute("", labels=labels)[2]["labels"], labels)
+    expect("a label's name", s.execute("", labels={"a b": ""})[0], 400)
+    _, _, value = s.execute("import time; time.sleep(200)", timeout=250, wait=False, labels=labels)
+    expect("labels of an operation", value["labels"], labels)
     path = "/api/v1/operations/" + value["id"]
     wait_for("a run without waiting runs", lambda: s.call("GET", path)[2]["status"] == "running")
     expect("DELETE", s.call("DELETE", path)[0], 200)
