@@ -51,7 +51,7 @@ FETCH_SRC := host/fetch.c $(wildcard host/base/*.c)
 # Runs while the others are built.
 DESCRIBE_SRC := host/describe.c $(addprefix host/service/,refusal.c schema.c schema_describe.c) $(wildcard host/base/*.c)
 
-HOST_PKGS := jansson libcrypto libmicrohttpd sqlite3
+HOST_PKGS := jansson libcrypto libmicrohttpd
 HOST_LIBS := -Wl,--as-needed $(shell pkg-config --libs $(HOST_PKGS) 2>/dev/null) -linih
 IMPORT_LIBS := $(HOST_LIBS) $(shell pkg-config --libs libarchive 2>/dev/null)
 FETCH_LIBS := $(IMPORT_LIBS) $(shell pkg-config --libs libcurl 2>/dev/null)
@@ -96,7 +96,7 @@ libjansson-dev   | JSON of the CLI, QMP and the stores
 libmicrohttpd-dev | HTTP of capsid api
 libinih-dev      | configuration and language definitions
 libssl-dev       | SHA-256 (libcrypto)
-libsqlite3-dev   | records: operations, idempotency keys, images
+libsqlite3-dev   | records: operations, idempotency keys, images (opened when it is needed)
 libcurl4-openssl-dev | speaks HTTP to Firecracker and to servers (opened when it is needed), fetches what capsid setup installs
 libarchive-dev   | reads the layers of OCI images
 debian-archive-keyring | verifies what comes from Debian's archive: the guest kernel's source, packages of images

@@ -3,12 +3,12 @@
 #include "base/cleanup.h"
 #include "base/deadline.h"
 #include "base/text.h"
+#include "store/sqlite.h"
 #include "store/trust.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <sqlite3.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -32,10 +32,10 @@ struct records {
 
 static int fail(const struct records *r, struct error *e)
 {
-    int cause = r->db ? sqlite3_errcode(r->db) & 0xff : SQLITE_NOMEM;
+    int cause = r->db ? sqlite.errcode(r->db) & 0xff : SQLITE_NOMEM;
     char why[300]; /* which may have words of the file in it */
 
-    snprintf(why, sizeof(why), "%s", r->db ? sqlite3_errmsg(r->db) : "out of memory");
+    snprintf(why, sizeof(why), "%s", r->db ? sqlite.errmsg(r->db) : "out of memory");
     text_make_plain(why);
     if (cause == SQLITE_CORRUPT || cause == SQLITE_NOTADB)
         return error_set(e, ERROR_CORRUPT, "%s is damaged (%s); " REMEDY, r->path, why);
@@ -43,8 +43,7 @@ static int fail(const struct records *r, struct error *e)
         return error_set(e, ERROR_BUSY, "%s: another process has it locked for %d s", r->path,
                          BUSY_MS / 1000);
     if (cause == SQLITE_IOERR || cause == SQLITE_CANTOPEN)
-        return error_set(e, ERROR_GENERAL, "%s: %s (%s)", r->path, why,
-                         strerror(sqlite3_system_errno(r->db)));
+        return error_set(e, ERROR_GENERAL, "%s: %s (%s)", r->path, why, strerror(sqlite.system_errno(r->db)));
     return error_set(e, ERROR_GENERAL, "%s: %s", r->path, why);
 }
 
@@ -64,11 +63,11 @@ static int bind_value(sqlite3_stmt *s, int number, const struct records_value *v
 {
     switch (v->kind) {
     case RECORDS_NUMBER:
-        return sqlite3_bind_int64(s, number, v->number);
+        return sqlite.bind_int64(s, number, v->number);
     case RECORDS_TEXT:
-        return sqlite3_bind_text64(s, number, v->text, v->size, SQLITE_STATIC, SQLITE_UTF8);
+        return sqlite.bind_text64(s, number, v->text, v->size, SQLITE_STATIC, SQLITE_UTF8);
     default:
-        return sqlite3_bind_null(s, number);
+        return sqlite.bind_null(s, number);
     }
 }
 
@@ -76,7 +75,7 @@ int records_ask(struct records_rows *ret, struct records *r, const char *stateme
                 const struct records_value *values, struct error *e)
 {
     sqlite3_stmt *s = NULL;
-    int count = 0, result = sqlite3_prepare_v2(r->db, statement, -1, &s, NULL);
+    int count = 0, result = sqlite.prepare_v2(r->db, statement, -1, &s, NULL);
 
     for (; result == SQLITE_OK && values && values[count].kind != RECORDS_END; count++)
         result = bind_value(s, count + 1, &values[count]);
@@ -91,7 +90,7 @@ int records_ask(struct records_rows *ret, struct records *r, const char *stateme
 
 int records_next(struct records_rows *rows, struct error *e)
 {
-    int result = sqlite3_step(rows->statement);
+    int result = sqlite.step(rows->statement);
 
     if (result == SQLITE_ROW)
         return 1;
@@ -100,21 +99,22 @@ int records_next(struct records_rows *rows, struct error *e)
 
 int64_t records_get_number(const struct records_rows *rows, int column)
 {
-    return sqlite3_column_int64(rows->statement, column);
+    return sqlite.column_int64(rows->statement, column);
 }
 
 const char *records_get_text(const struct records_rows *rows, int column, size_t *ret_size)
 {
-    const char *text = (const char *)sqlite3_column_text(rows->statement, column);
+    const char *text = (const char *)sqlite.column_text(rows->statement, column);
 
     if (ret_size)
-        *ret_size = (size_t)sqlite3_column_bytes(rows->statement, column);
+        *ret_size = (size_t)sqlite.column_bytes(rows->statement, column);
     return text;
 }
 
 void records_done(struct records_rows *rows)
 {
-    sqlite3_finalize(rows->statement);
+    if (rows->statement)
+        sqlite.finalize(rows->statement);
     rows->statement = NULL;
 }
 
@@ -127,7 +127,7 @@ int records_do(struct records *r, const char *statement, const struct records_va
         return -1;
     while ((more = records_next(&rows, e)) > 0)
         ;
-    return more < 0 ? -1 : sqlite3_changes(r->db);
+    return more < 0 ? -1 : sqlite.changes(r->db);
 }
 
 int records_ask_number(struct records *r, const char *statement, const struct records_value *values,
@@ -146,7 +146,7 @@ int records_ask_number(struct records *r, const char *statement, const struct re
 
 int64_t records_last_number(const struct records *r)
 {
-    return sqlite3_last_insert_rowid(r->db);
+    return sqlite.last_insert_rowid(r->db);
 }
 
 int records_begin(struct records *r, struct error *e)
@@ -166,7 +166,7 @@ int records_end(struct records *r, int result, struct error *e)
     if (result == 0 && records_do(r, "COMMIT", NULL, e) < 0)
         result = -1;
     /* Some errors have taken it back already (sqlite.org/lang_transaction.html). */
-    if (result != 0 && !sqlite3_get_autocommit(r->db))
+    if (result != 0 && !sqlite.get_autocommit(r->db))
         records_do(r, "ROLLBACK", NULL, &ignored);
     pthread_mutex_unlock(&r->lock);
     return result;
@@ -204,7 +204,7 @@ static int count_pages(void *records, sqlite3 *db, const char *name, int pages)
 /* Close-on-exec it opens everything by itself, and what lies beside the file with the file's mode. */
 static int open_connection(const char *path, sqlite3 **ret)
 {
-    return sqlite3_open_v2(
+    return sqlite.open_v2(
         path, ret,
         SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, NULL);
 }
@@ -221,12 +221,12 @@ static int connect_file(struct records *r, struct error *e)
     if (open_connection(r->path, &r->db) != SQLITE_OK)
         return fail(r, e);
     for (size_t i = 0; i < sizeof(off) / sizeof(off[0]); i++)
-        sqlite3_db_config(r->db, off[i], 0, NULL);
+        sqlite.db_config(r->db, off[i], 0, NULL);
     for (size_t i = 0; i < sizeof(on) / sizeof(on[0]); i++)
-        sqlite3_db_config(r->db, on[i], 1, NULL);
-    sqlite3_limit(r->db, SQLITE_LIMIT_ATTACHED, 0);
-    sqlite3_busy_timeout(r->db, BUSY_MS);
-    sqlite3_wal_hook(r->db, count_pages, r);
+        sqlite.db_config(r->db, on[i], 1, NULL);
+    sqlite.limit(r->db, SQLITE_LIMIT_ATTACHED, 0);
+    sqlite.busy_timeout(r->db, BUSY_MS);
+    sqlite.wal_hook(r->db, count_pages, r);
     return records_do(r, "PRAGMA cell_size_check = ON", NULL, e) < 0 ? -1 : 0;
 }
 
@@ -293,7 +293,7 @@ static int use_write_ahead_log(struct records *r, struct error *e)
 
 static int run_script(struct records *r, const char *script, struct error *e)
 {
-    return sqlite3_exec(r->db, script, NULL, NULL, NULL) == SQLITE_OK ? 0 : fail(r, e);
+    return sqlite.exec(r->db, script, NULL, NULL, NULL) == SQLITE_OK ? 0 : fail(r, e);
 }
 
 /* In a transaction: another process may have done it meanwhile. */
@@ -336,7 +336,7 @@ static int check_tables(struct records *r, struct error *e)
     cleanup_buffer struct buffer wanted = {0};
     cleanup_buffer struct buffer there = {0};
     int result =
-        sqlite3_open_v2(":memory:", &fresh.db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_MEMORY, NULL) == SQLITE_OK
+        sqlite.open_v2(":memory:", &fresh.db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_MEMORY, NULL) == SQLITE_OK
             ? 0
             : fail(&fresh, e);
 
@@ -346,7 +346,7 @@ static int check_tables(struct records *r, struct error *e)
         result = describe_tables(&fresh, &wanted, e);
     if (result == 0)
         result = describe_tables(r, &there, e);
-    sqlite3_close(fresh.db);
+    sqlite.close(fresh.db);
     if (result == 0 && (wanted.size != there.size || memcmp(wanted.data, there.data, there.size) != 0))
         return foreign(r, "has other tables than it should", e);
     return result;
@@ -382,7 +382,7 @@ int records_open(struct records **ret, const char *directory, const struct recor
     r->path = find_place(directory, schema, e);
     pthread_mutex_init(&r->lock, NULL);
     pthread_mutex_init(&r->tidying, NULL);
-    if (!r->path || prepare_file(r, e) < 0) {
+    if (!r->path || sqlite_open(e) < 0 || prepare_file(r, e) < 0) {
         records_close(r);
         return -1;
     }
@@ -394,7 +394,8 @@ void records_close(struct records *r)
 {
     if (!r)
         return;
-    sqlite3_close(r->db);
+    if (r->db)
+        sqlite.close(r->db);
     pthread_mutex_destroy(&r->lock);
     pthread_mutex_destroy(&r->tidying);
     free(r->path);
@@ -412,9 +413,9 @@ void records_tidy(struct records *r)
     r->log_pages = 0; /* what cannot be done now is done after another transaction */
     /* Only with the first look at the file a connection finds its log. */
     if (open_connection(r->path, &own) == SQLITE_OK &&
-        sqlite3_exec(own, "SELECT count(*) FROM sqlite_schema", NULL, NULL, NULL) == SQLITE_OK)
-        sqlite3_wal_checkpoint_v2(own, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
-    sqlite3_close(own);
+        sqlite.exec(own, "SELECT count(*) FROM sqlite_schema", NULL, NULL, NULL) == SQLITE_OK)
+        sqlite.wal_checkpoint_v2(own, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    sqlite.close(own);
     pthread_mutex_unlock(&r->tidying);
 }
 

@@ -5,12 +5,12 @@
 #include "base/text.h"
 #include "base/thread.h"
 #include "store/records.h"
+#include "store/sqlite.h"
 
 #include "unit.h"
 
 #include <fcntl.h>
 #include <signal.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,9 +81,10 @@ static void change(const char *statements)
     char *why = NULL;
     sqlite3 *db;
 
-    ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
-    ck_assert_msg(sqlite3_exec(db, statements, NULL, NULL, &why) == SQLITE_OK, "%s", why);
-    sqlite3_close(db);
+    ck_assert_int_eq(sqlite_open(&e), 0);
+    ck_assert_int_eq(sqlite.open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL), SQLITE_OK);
+    ck_assert_msg(sqlite.exec(db, statements, NULL, NULL, &why) == SQLITE_OK, "%s", why);
+    sqlite.close(db);
 }
 
 static void write_over(const char *text, off_t at)
