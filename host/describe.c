@@ -21,7 +21,7 @@ static int fail(const char *what)
 static int add_schemas(json_t *schemas)
 {
     for (enum schema_object i = SCHEMA_OBJECT_NONE + 1; i < SCHEMA_OBJECTS_COUNT; i++) {
-        const char *name = schema_object_name(i);
+        const char *name = schema_objects[i].name;
         if (name && json_object_get(schemas, name))
             return fail(name);
         if (name)

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+_Static_assert(SCHEMA_OBJECTS_COUNT <= 64, "a field has a bit for each object");
+
 /* ---- the tables ----------------------------------------------------------------------------------- */
 
 #define NAME(id, name, ...) name,
@@ -71,10 +73,7 @@ const struct schema_field schema_fields[] = {
 #include "service/schema.def"
     {0}};
 
-static const struct object {
-    const char *name, *words;
-    bool taken, many;
-} objects[] = {
+const struct schema_info schema_objects[SCHEMA_OBJECTS_COUNT] = {
 #define TAKEN true
 #define GIVEN false
 #define MANY .many = true
@@ -105,24 +104,4 @@ unsigned schema_choice(const struct schema_field *f, const char *name)
         if (f->names[i][0] && strcmp(f->names[i], name) == 0)
             return i;
     return 0;
-}
-
-const char *schema_object_name(enum schema_object object)
-{
-    return objects[object].name;
-}
-
-const char *schema_object_words(enum schema_object object)
-{
-    return objects[object].words;
-}
-
-bool schema_is_taken(enum schema_object object)
-{
-    return objects[object].taken;
-}
-
-bool schema_has_many(enum schema_object object)
-{
-    return objects[object].many;
 }

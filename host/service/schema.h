@@ -85,6 +85,14 @@ struct schema_field {
 
 extern const struct schema_field schema_fields[];
 
+/* By enum schema_object. */
+extern const struct schema_info {
+    const char *name;  /* "RunRequest"; NULL: it has none */
+    const char *words; /* what it is, in a sentence */
+    bool taken;        /* a request */
+    bool many;         /* others add fields of their own */
+} schema_objects[SCHEMA_OBJECTS_COUNT];
+
 /* The next field of the object after f, NULL: the first; NULL after the last. */
 const struct schema_field *schema_next(enum schema_object object, const struct schema_field *f);
 
@@ -101,12 +109,6 @@ static inline bool schema_is_encoded(const struct schema_field *f)
 {
     return f->kind == SCHEMA_BYTES || f->kind == SCHEMA_STDINS;
 }
-
-/* "RunRequest", NULL: it has no name; and what it is, in a sentence. */
-const char *schema_object_name(enum schema_object object);
-const char *schema_object_words(enum schema_object object);
-bool schema_is_taken(enum schema_object object);
-bool schema_has_many(enum schema_object object);
 
 /* ---- JSON to structs ------------------------------------------------------------------------------ */
 

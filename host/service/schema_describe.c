@@ -37,7 +37,7 @@ static json_t *bounded(json_t *j, const char *least, const char *most, const str
 
 static json_t *reference(enum schema_object object)
 {
-    return json_pack("{s:s++}", "$ref", "#/components/schemas/", schema_object_name(object), "");
+    return json_pack("{s:s++}", "$ref", "#/components/schemas/", schema_objects[object].name, "");
 }
 
 static json_t *choices(const struct schema_field *f)
@@ -192,11 +192,11 @@ json_t *schema_describe(enum schema_object object)
 {
     json_t *properties = json_object(), *required = json_array();
 
-    schema_each(object, f) add_field(properties, required, f, schema_is_taken(object));
+    schema_each(object, f) add_field(properties, required, f, schema_objects[object].taken);
     json_t *j = json_pack("{s:s, s:s, s:o, s:o}", "type", "object", "description",
-                          schema_object_words(object), "properties", properties, "required", required);
+                          schema_objects[object].words, "properties", properties, "required", required);
     schema_each(object, f) if (f->required && f->also) json_object_set_new(j, "anyOf", any_of(f));
-    if (!schema_has_many(object))
+    if (!schema_objects[object].many)
         json_object_set_new(j, "additionalProperties", json_false());
     return j;
 }

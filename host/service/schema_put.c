@@ -215,7 +215,7 @@ static int put_field(json_t *j, const struct schema_field *f, bool taken, const 
 int schema_put(json_t *j, enum schema_object object, enum schema_struct of, const void *members,
                struct error *e)
 {
-    bool taken = schema_is_taken(object);
+    bool taken = schema_objects[object].taken;
     struct error none = {0};
 
     schema_each(object, f)

@@ -72,7 +72,7 @@ START_TEST(every_number_has_its_bounds)
     for (enum schema_object i = SCHEMA_OBJECT_NONE + 1; i < SCHEMA_OBJECTS_COUNT; i++) {
         schema_each(i, f)
         {
-            if (!schema_is_taken(i) || (f->kind != SCHEMA_NUMBER && f->kind != SCHEMA_SIZE))
+            if (!schema_objects[i].taken || (f->kind != SCHEMA_NUMBER && f->kind != SCHEMA_SIZE))
                 continue;
             ck_assert(takes(i, f, f->min, NULL) && takes(i, f, f->max, NULL));
             ck_assert(!takes(i, f, f->min - 1, NULL) && !takes(i, f, f->max + 1, NULL));
