@@ -44,7 +44,7 @@ TETHER_SRC := host/firecracker-tether.c host/confine/seal.c
 HOST_SRC := $(filter-out host/firecracker-tether.c host/describe.c,$(wildcard host/*.c host/*/*.c))
 HOST_LIB_SRC := $(filter-out host/main.c host/import-oci.c host/fetch.c host/capsid-api.c,$(HOST_SRC))
 # capsid itself reads no archive and no URL and serves no HTTP, and starts faster without the libraries for them.
-CAPSID_SRC := $(filter-out host/import-oci.c host/fetch.c host/oci/% host/capsid-api.c host/api/% host/server/% host/cli/verb_api.c,$(HOST_SRC))
+CAPSID_SRC := $(filter-out host/import-oci.c host/fetch.c host/oci/% host/capsid-api.c host/api/% host/server/server.c host/server/listen.c host/cli/verb_api.c,$(HOST_SRC))
 API_SRC := $(filter-out host/main.c host/import-oci.c host/fetch.c host/oci/%,$(HOST_SRC))
 IMPORT_SRC := host/import-oci.c $(wildcard host/oci/*.c host/base/*.c)
 FETCH_SRC := host/fetch.c $(wildcard host/base/*.c)

@@ -89,7 +89,7 @@ $(UNIT_HOST_BIN): $(T)/%: $(T)/san/tests/%.o $(T)/san/host.a $(SAN_PROTO)
 	$(Q)$(FUZZ_CC) $(SANITIZE) $(LDFLAGS) -Wl,--trace -o $@ $^ $(IMPORT_LIBS) $(CHECK_LIBS) >$@.links
 
 # The thread sanitizer and the others exclude each other.
-THREADS_HOST := $(filter-out host/cli/% host/oci/% host/api/% host/server/%,$(HOST_LIB_SRC))
+THREADS_HOST := $(filter-out host/cli/% host/oci/% host/api/% host/server/server.c host/server/listen.c,$(HOST_LIB_SRC))
 
 $(T)/threads/obj/%.o: %.c tests/tests.mk
 	$(call say,CC threads,$<)
@@ -118,7 +118,7 @@ $(NS_BIN): $(T)/%: $(T)/obj/tests/%.o $(NS_LIB_SRC:%.c=$(T)/obj/%.o) $(PROTO_OBJ
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(CHECK_LIBS)
 
-BENCH_HOST := $(filter-out host/api/% host/server/% host/cli/verb_api.c,$(HOST_LIB_SRC))
+BENCH_HOST := $(filter-out host/api/% host/server/server.c host/server/listen.c host/cli/verb_api.c,$(HOST_LIB_SRC))
 $(BENCH_BIN): $(T)/%: tests/%.c $(BENCH_HOST:%.c=$(B)/obj/%.o) $(PROTO_OBJ) tests/tests.mk
 	$(call say,LD,$@)
 	@mkdir -p $(@D)

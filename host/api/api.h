@@ -49,6 +49,7 @@ enum front_word {
     FRONT_BEGIN, /* options; with the line (broker/line.h), the sockets to listen on, and the tokens if there are any */
     FRONT_SETTINGS, /* options.settings alone; with the tokens, if they can be read */
     FRONT_STOP,     /* finish; once more: now */
+    FRONT_TELL,     /* say FRONT_TOLD */
 };
 
 struct front_order {
@@ -58,7 +59,13 @@ struct front_order {
 };
 
 /* What it says. */
-enum front_answer_word { FRONT_READY, FRONT_SETTLED, FRONT_STOPPING, FRONT_FAILED };
+enum front_answer_word {
+    FRONT_READY,
+    FRONT_SETTLED,
+    FRONT_STOPPING,
+    FRONT_TOLD, /* with a file in memory: its state as JSON, for people (api/status.h) */
+    FRONT_FAILED
+};
 
 struct front_answer {
     uint32_t word;
@@ -69,8 +76,8 @@ struct front_answer {
 int front_send_order(int leash, const struct front_order *o, const int *passed, size_t count,
                      struct error *e);
 
-/* 1: an answer; 0: the front has ended; -1: what came is none. */
-int front_receive_answer(int leash, struct front_answer *ret, struct error *e);
+/* 1: an answer; 0: the front has ended; -1: what came is none. *ret_fd is the caller's: what came with FRONT_TOLD; else -1. */
+int front_receive_answer(int leash, struct front_answer *ret, int *ret_fd, struct error *e);
 
 /* The front, from BEGIN to its end; the exit status. */
 int front_main(void);

@@ -23,27 +23,32 @@ int front_receive_order(int leash, struct front_order *ret, struct front_passed 
     return 1;
 }
 
-int front_send_answer(int leash, enum front_answer_word word, const struct error *why, struct error *e)
+int front_send_answer(int leash, enum front_answer_word word, int passed, const struct error *why,
+                      struct error *e)
 {
     struct front_answer a = {.word = word};
 
     if (why)
         a.error = *why;
-    return message_send(leash, &(struct iovec){&a, sizeof(a)}, 1, NULL, 0, e);
+    return message_send(leash, &(struct iovec){&a, sizeof(a)}, 1, &passed, passed >= 0, e);
 }
 
-int front_receive_answer(int leash, struct front_answer *ret, struct error *e)
+static bool is_answer(const struct front_answer *a, ssize_t size, int fd)
 {
-    int passed[1];
-    size_t count;
-    ssize_t n = message_receive(leash, &(struct iovec){ret, sizeof(*ret)}, 1, passed, 1, &count, e);
+    return size == (ssize_t)sizeof(*a) && a->word <= FRONT_FAILED && (fd >= 0) == (a->word == FRONT_TOLD) &&
+           a->error.kind <= ERROR_KIND_LAST && memchr(a->error.text, '\0', sizeof(a->error.text));
+}
 
-    if (count > 0)
-        close(passed[0]);
-    if (n == 0)
-        return 0;
-    if (n != (ssize_t)sizeof(*ret) || count > 0 || ret->word > FRONT_FAILED ||
-        ret->error.kind > ERROR_KIND_LAST || !memchr(ret->error.text, '\0', sizeof(ret->error.text)))
-        return n < 0 ? -1 : error_set(e, ERROR_GENERAL, "the front said something malformed");
-    return 1;
+int front_receive_answer(int leash, struct front_answer *ret, int *ret_fd, struct error *e)
+{
+    size_t count;
+
+    *ret_fd = -1;
+    ssize_t n = message_receive(leash, &(struct iovec){ret, sizeof(*ret)}, 1, ret_fd, 1, &count, e);
+    if (n <= 0)
+        return (int)n;
+    if (is_answer(ret, n, *ret_fd))
+        return 1;
+    close_fd(ret_fd);
+    return error_set(e, ERROR_GENERAL, "the front said something malformed");
 }

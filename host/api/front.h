@@ -14,6 +14,8 @@ struct front_passed {
 /* 1: an order; 0: who started the front is gone; -1: there is none. */
 int front_receive_order(int leash, struct front_order *ret, struct front_passed *passed, struct error *e);
 
-int front_send_answer(int leash, enum front_answer_word word, const struct error *why, struct error *e);
+/* passed: what goes with it, -1: nothing. */
+int front_send_answer(int leash, enum front_answer_word word, int passed, const struct error *why,
+                      struct error *e);
 
 #endif

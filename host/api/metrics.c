@@ -164,6 +164,7 @@ void metrics_write(struct api_server *s, const json_t *state, struct buffer *out
     histogram(out, "capsid_queue_wait_seconds", "How long programs waited for a VM or a worker.",
               &m->queue_wait);
     write_lanes(s, out);
+    metrics_admission(state, out);
     metrics_pool(json_object_get(state, "pools"), out);
     operations_count(&s->operations, &pending, &finished);
     metrics_head(out, "capsid_operations", "gauge", "Operations that are remembered.");

@@ -39,6 +39,7 @@ void metrics_write(struct api_server *s, const json_t *state, struct buffer *out
 void metrics_head(struct buffer *out, const char *name, const char *type, const char *help);
 
 /* Those of the pool, of which the broker's state has an object for each language. */
+void metrics_admission(const json_t *state, struct buffer *out);
 void metrics_pool(const json_t *pools, struct buffer *out);
 
 #endif

@@ -1,4 +1,4 @@
-/* The metrics of the pool: a line for each language. */
+/* The metrics of what the broker has: VMs of each kind against their bounds, and the pool, a line for each language. */
 #include "api/metrics.h"
 
 #include "base/cleanup.h"
@@ -24,6 +24,43 @@ static void write_states(const json_t *pools, struct buffer *out)
     json_array_foreach(pools, i, one) for (size_t n = 0; n < sizeof(states) / sizeof(states[0]); n++)
         buffer_add_text(out, "capsid_pool_vms{language=\"%s\",state=\"%s\"} %llu\n", language_of(one),
                         states[n], number_of(one, states[n]));
+}
+
+static void write_kinds(const char *name, const char *help, const json_t *vms, struct buffer *out)
+{
+    const char *kind;
+    json_t *count;
+
+    metrics_head(out, name, "gauge", help);
+    json_object_foreach((json_t *)vms, kind, count) buffer_add_text(
+        out, "%s{kind=\"%s\"} %llu\n", name, kind, (unsigned long long)json_integer_value(count));
+}
+
+static void write_one(const char *name, const char *help, unsigned long long v, struct buffer *out)
+{
+    metrics_head(out, name, "gauge", help);
+    buffer_add_text(out, "%s %llu\n", name, v);
+}
+
+void metrics_admission(const json_t *state, struct buffer *out)
+{
+    const json_t *used = json_object_get(state, "used"), *max = json_object_get(state, "bounds");
+
+    if (!used)
+        return;
+    write_kinds("capsid_vms", "VMs that work for somebody, by kind.", json_object_get(used, "vms"), out);
+    write_kinds("capsid_vms_limit", "How many there may be.", json_object_get(max, "vms"), out);
+    write_one("capsid_vms_waiting", "Who wait for a VM, or for a turn to make one.",
+              number_of(used, "waiting"), out);
+    write_one("capsid_vms_memory_bytes", "Memory that they may come to take.",
+              number_of(used, "memory_mib") << 20, out);
+    write_one("capsid_vms_memory_limit_bytes", "How much there may be.", number_of(max, "memory_mib") << 20,
+              out);
+    write_one("capsid_vms_disk_bytes", "Disk that they may come to take.", number_of(used, "disk_mib") << 20,
+              out);
+    write_one("capsid_vms_disk_limit_bytes", "How much there may be.", number_of(max, "disk_mib") << 20, out);
+    write_one("capsid_owners", "Tokens that have a VM or want one.",
+              json_array_size(json_object_get(state, "owners")), out);
 }
 
 void metrics_pool(const json_t *pools, struct buffer *out)

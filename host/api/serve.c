@@ -1,6 +1,7 @@
 /* The front's life: start, what it is told, what is done every second, and its end. */
 #include "api/front.h"
 #include "api/server.h"
+#include "api/status.h"
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -28,7 +29,7 @@ static void say(enum front_answer_word word)
 {
     struct error ignored = {0}; /* who is gone ends this process */
 
-    front_send_answer(FRONT_LEASH_FD, word, NULL, &ignored);
+    front_send_answer(FRONT_LEASH_FD, word, -1, NULL, &ignored);
 }
 
 static int watch_leash(int watch_fd, struct error *e)
@@ -51,6 +52,15 @@ static void settle(struct api_server *s, const struct front_settings *fresh, str
     say(FRONT_SETTLED);
 }
 
+static void tell(struct api_server *s)
+{
+    cleanup_fd int fd = status_open(s);
+    struct error ignored = {0};
+
+    if (fd >= 0)
+        front_send_answer(FRONT_LEASH_FD, FRONT_TOLD, fd, NULL, &ignored);
+}
+
 /* True: it is to end. */
 static bool obey(struct api_server *s)
 {
@@ -63,6 +73,8 @@ static bool obey(struct api_server *s)
         _exit(1); /* who started it is gone, and with it every VM */
     if (n > 0 && order.word == FRONT_SETTINGS)
         settle(s, &order.options.settings, &passed);
+    if (n > 0 && order.word == FRONT_TELL)
+        tell(s);
     while (passed.count > 0)
         close(passed.fds[--passed.count]);
     return n > 0 && order.word == FRONT_STOP;
@@ -252,6 +264,6 @@ int front_main(void)
     log_set_level(order.options.log_level);
     if (open_and_serve(&order.options, &passed, order.sockets, &e) == 0)
         return 0;
-    front_send_answer(FRONT_LEASH_FD, FRONT_FAILED, &e, &ignored);
+    front_send_answer(FRONT_LEASH_FD, FRONT_FAILED, -1, &e, &ignored);
     return 1;
 }

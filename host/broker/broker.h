@@ -16,15 +16,15 @@
 #include "core/admission.h"
 #include "core/host.h"
 
+#include <jansson.h>
+
 struct broker;
 
 struct broker_options {
     struct admission_bounds bounds; /* memory and disk 0: seven eighths of what there is when it opens */
     bool shared;                    /* there may be several owners */
     struct vm_shape shape_max;      /* that requests may ask for; theirs to check */
-    unsigned makers;                /* images and snapshots that are made at a time */
-    unsigned makers_waiting;
-    int cancel_fd; /* as in struct cancel: ends what takes long while it opens */
+    int cancel_fd;                  /* as in struct cancel: ends what takes long while it opens */
 };
 
 /* VMs that the pool may have, as the settings say; 0: there is no pool. */
@@ -33,6 +33,9 @@ unsigned broker_pool_max(const struct config *config);
 /* Copies config. Languages of the pool are not made before broker_warm(). */
 int broker_open(struct broker **ret, const struct config *config, const struct broker_options *options,
                 struct error *e);
+
+/* broker/state.h, for those who may see all of it. */
+json_t *broker_state(struct broker *b);
 
 /* Borrowed. */
 struct host *broker_host(struct broker *b);

@@ -1,5 +1,6 @@
 #include "broker/state.h"
 
+#include "base/deadline.h"
 #include "core/usage.h"
 
 static json_t *number(uint64_t n)
@@ -48,6 +49,17 @@ static void add_owner(const char *name, const struct admission_use *use, void *o
     json_array_append_new(owners, json_pack("{s:s, s:o, s:o, s:o, s:o}", "owner", name, "vms",
                                             vms_json(use->vms), "waiting", number(use->waiting), "memory_mib",
                                             number(use->memory_mib), "disk_mib", number(use->disk_mib)));
+}
+
+json_t *state_vm_json(const struct state_vm *vm)
+{
+    const struct admission_wish *p = vm->place;
+
+    return json_pack(
+        "{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:f}", "id", vm->id, "trace_id", vm->trace_id,
+        "language", vm->language, "owner", p->owner, "kind", admission_kind_name(p->kind), "memory_mib",
+        number(p->shape.memory_mib), "vcpus", number(p->shape.vcpus), "disk_mib", number(p->shape.disk_mib),
+        "pid", number((uint64_t)vm->pid), "seconds", (double)(clock_monotonic_ns() - vm->since_ns) / 1e9);
 }
 
 json_t *state_json(struct pool *pool, struct admission *admission)

@@ -22,6 +22,16 @@
     C(unanswered_total, "counter", "Idle VMs that did not answer.")                                          \
     C(evicted_total, "counter", "Idle VMs that made room.")
 
+/* A VM that somebody has; all borrowed. */
+struct state_vm {
+    const char *id, *trace_id, *language;
+    const struct admission_wish *place;
+    pid_t pid;
+    int64_t since_ns; /* monotonic */
+};
+
+json_t *state_vm_json(const struct state_vm *vm);
+
 /* pool NULL: there is none yet. A new reference. */
 json_t *state_json(struct pool *pool, struct admission *admission);
 

@@ -125,14 +125,32 @@ static bool same(const struct snapshot *a, const struct snapshot *b)
     return strcmp(a->key, b->key) == 0 && a->created == b->created;
 }
 
+/* What is there at once; else there has to be a turn for making it. */
+static int open_or_make(struct warm *w, const struct call *call, const char *name,
+                        const struct warm_maker *maker, struct run_target *ret, struct error *e)
+{
+    struct target_wish wish = {.language = name, .start = TARGET_RESTORE, .make_nothing = maker != NULL};
+    int result = target_open(ret, w->host, call, &wish, e);
+
+    if (!maker || result == 0 || e->kind != ERROR_NOT_MADE)
+        return result;
+    *e = (struct error){0};
+    wish.make_nothing = false;
+    if (maker->enter(maker->context, e) < 0)
+        return -1;
+    result = target_open(ret, w->host, call, &wish, e);
+    maker->leave(maker->context);
+    return result;
+}
+
 /* Inside the language's gate. */
-static int make(struct warm *w, const struct call *call, struct warm_language *l, struct error *e)
+static int make(struct warm *w, const struct call *call, struct warm_language *l,
+                const struct warm_maker *maker, struct error *e)
 {
     struct pool_target *old = l->target, *fresh = old;
     struct run_target target = {0};
 
-    const struct target_wish wish = {.language = l->name, .start = TARGET_RESTORE};
-    int result = target_open(&target, w->host, call, &wish, e);
+    int result = open_or_make(w, call, l->name, maker, &target, e);
     if (result == 0)
         result = open_pool(w, e);
     if (result == 0 && (!old || !same(&pool_run_target(old)->snapshot, &target.snapshot))) {
@@ -169,12 +187,11 @@ int warm_keep(struct warm *w, const char *name, unsigned size, struct error *e)
 }
 
 int warm_target(struct warm *w, const struct call *call, const char *language, int64_t deadline,
-                struct pool_target **ret, bool *ret_made, struct error *e)
+                const struct warm_maker *maker, struct pool_target **ret, struct error *e)
 {
     bool done;
 
     *ret = NULL;
-    *ret_made = false;
     pthread_mutex_lock(&w->lock);
     struct warm_language *l = find(w, language, 0);
     pthread_mutex_unlock(&w->lock);
@@ -189,8 +206,7 @@ int warm_target(struct warm *w, const struct call *call, const char *language, i
     pthread_mutex_lock(&w->lock);
     done = l->target && l->checked > arrived; /* the one before did it */
     pthread_mutex_unlock(&w->lock);
-    int result = done ? 0 : make(w, call, l, e);
-    *ret_made = !*ret && !done;
+    int result = done ? 0 : make(w, call, l, maker, e);
     *ret = l->target;
     gate_leave(&l->making);
     return result;

@@ -18,6 +18,13 @@ struct warm_options {
     uint64_t memory;      /* bytes that the pool's VMs may take; 0: no bound */
 };
 
+/* Asks for a turn before image and snapshot are made, and gives it back. */
+struct warm_maker {
+    int (*enter)(void *context, struct error *e);
+    void (*leave)(void *context);
+    void *context;
+};
+
 /* host is borrowed. */
 struct warm *warm_open(struct host *host, const struct warm_options *options);
 
@@ -29,11 +36,11 @@ int warm_keep(struct warm *w, const char *name, unsigned size, struct error *e);
 
 /*
  * The pool's target of a language by its name, made if it is missing. *ret NULL, and success: the pool has no room for this
- * language. *ret_made: it took making, so the caller may have waited for long. deadline is for waiting for others that
- * make it, ERROR_BUSY then; making takes what it takes.
+ * language. deadline is for waiting for others that make it, ERROR_BUSY then; making takes what it takes. maker NULL: without
+ * asking.
  */
 int warm_target(struct warm *w, const struct call *call, const char *language, int64_t deadline,
-                struct pool_target **ret, bool *ret_made, struct error *e);
+                const struct warm_maker *maker, struct pool_target **ret, struct error *e);
 
 /* An image or a snapshot was made: look at once. */
 void warm_forget(struct warm *w);

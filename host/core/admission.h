@@ -21,7 +21,8 @@
 #define ADMISSION_KINDS(K)                                                                                   \
     K(POOLED, "pooled")   /* one of the pool's, for one program */                                           \
     K(OWN, "own")         /* one made for one program */                                                     \
-    K(SESSION, "session") /* one that serves several */
+    K(SESSION, "session") /* one that serves several */                                                      \
+    K(MAKING, "making")   /* an image or a snapshot that is made, with a VM of its own meanwhile */
 
 enum admission_kind {
 #define K(name, text) ADMISSION_##name,

@@ -112,23 +112,21 @@ static int count_passed(void)
     return (int)n;
 }
 
-static int print_one(int fd, struct error *e)
+char *listen_name(int fd)
 {
     union address a = {0};
     socklen_t size = sizeof(a);
     char text[INET6_ADDRSTRLEN];
 
     if (getsockname(fd, &a.any, &size) < 0)
-        return error_errno(e, "getsockname");
+        return text_copy("unknown");
     if (a.any.sa_family == AF_UNIX)
-        printf("listening on unix:%s\n", a.local.sun_path);
-    else if (a.any.sa_family == AF_INET)
-        printf("listening on http://%s:%u\n", inet_ntop(AF_INET, &a.v4.sin_addr, text, sizeof(text)),
-               ntohs(a.v4.sin_port));
-    else
-        printf("listening on http://[%s]:%u\n", inet_ntop(AF_INET6, &a.v6.sin6_addr, text, sizeof(text)),
-               ntohs(a.v6.sin6_port));
-    return fflush(stdout) == 0 ? 0 : error_errno(e, "cannot write standard output");
+        return text_format("unix:%s", a.local.sun_path);
+    if (a.any.sa_family == AF_INET)
+        return text_format("http://%s:%u", inet_ntop(AF_INET, &a.v4.sin_addr, text, sizeof(text)),
+                           ntohs(a.v4.sin_port));
+    return text_format("http://[%s]:%u", inet_ntop(AF_INET6, &a.v6.sin6_addr, text, sizeof(text)),
+                       ntohs(a.v6.sin6_port));
 }
 
 int listen_open(const struct listen_wish *w, int ret[static LISTEN_MAX], int *ret_count, struct error *e)
@@ -153,10 +151,11 @@ int listen_open(const struct listen_wish *w, int ret[static LISTEN_MAX], int *re
 
 int listen_print(const int *fds, int count, struct error *e)
 {
-    for (int i = 0; i < count; i++)
-        if (print_one(fds[i], e) < 0)
-            return -1;
-    return 0;
+    for (int i = 0; i < count; i++) {
+        cleanup_free char *name = listen_name(fds[i]);
+        printf("listening on %s\n", name);
+    }
+    return fflush(stdout) == 0 ? 0 : error_errno(e, "cannot write standard output");
 }
 
 void listen_close(const char *path, const int *fds, int count)

@@ -22,6 +22,9 @@ struct listen_wish {
  */
 int listen_open(const struct listen_wish *w, int ret[static LISTEN_MAX], int *ret_count, struct error *e);
 
+/* "http://127.0.0.1:8080" or "unix:/PATH"; the caller frees it. */
+char *listen_name(int fd);
+
 /* Prints where they listen on standard output. */
 int listen_print(const int *fds, int count, struct error *e);
 

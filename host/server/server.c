@@ -8,6 +8,7 @@
 #include "broker/broker.h"
 #include "confine/confine.h"
 #include "core/usage.h"
+#include "server/status.h"
 #include "service/ledger.h"
 
 #include <errno.h>
@@ -22,13 +23,13 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#define MAKE_QUEUE 16 /* images and snapshots that wait to be made */
-#define MAKERS 2      /* and that are made at a time: each takes a processor */
+#define MAKERS 2 /* images and snapshots that are made at a time: each takes a processor */
 #define ARENAS 4
 /* That a request may ask for, where nothing else is set and the machine has twice as much. */
 #define MEMORY_MAX_MIB 4096
 /* From the end of what the front is told to its own: it has graces of its own. */
 #define FRONT_END_MS 60000
+#define TOLD_MS 1000 /* for the front to say how it is, to who asks */
 
 struct server {
     const struct server_options *options;
@@ -46,6 +47,9 @@ struct server {
     pthread_t serving, warming;
     bool serves, warms;
     int stop_warming; /* an eventfd */
+    int status;       /* where one asks how it is */
+    int asking;       /* who has asked, until the front has said its part; -1: nobody */
+    int64_t asked_until;
     bool stopping;
 };
 
@@ -310,11 +314,38 @@ static void take_signals(struct server *s)
     }
 }
 
+static void answer_status(struct server *s, int told)
+{
+    json_t *j = broker_state(s->broker), *listening = json_array();
+
+    for (int i = 0; i < s->socket_count; i++) {
+        cleanup_free char *name = listen_name(s->sockets[i]);
+        json_array_append_new(listening, json_string(name));
+    }
+    json_object_set_new(j, "pid", json_integer(getpid()));
+    json_object_set_new(j, "listening", listening);
+    status_answer(&s->asking, j, told);
+}
+
+/* One at a time; the others wait in the line of the socket. */
+static void take_question(struct server *s)
+{
+    struct error ignored = {0};
+
+    s->asking = accept4(s->status, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (s->asking < 0)
+        return;
+    s->asked_until = deadline_in_ms(TOLD_MS);
+    s->order.word = FRONT_TELL;
+    front_send_order(s->leash, &s->order, NULL, 0, &ignored);
+}
+
 /* -1: it cannot go on, and e says why. */
 static int hear(struct server *s, struct error *e)
 {
     struct front_answer a;
-    int n = front_receive_answer(s->leash, &a, e);
+    cleanup_fd int told = -1;
+    int n = front_receive_answer(s->leash, &a, &told, e);
 
     if (n < 0)
         return -1;
@@ -336,6 +367,10 @@ static int hear(struct server *s, struct error *e)
     case FRONT_STOPPING:
         listen_notify("STOPPING=1");
         break;
+    case FRONT_TOLD:
+        if (s->asking >= 0)
+            answer_status(s, told);
+        break;
     case FRONT_FAILED:
         *e = a.error;
         return e->kind ? -1 : error_set(e, ERROR_GENERAL, "the part that reads requests failed");
@@ -347,11 +382,16 @@ static int hear(struct server *s, struct error *e)
 static int attend(struct server *s, struct error *e)
 {
     for (;;) {
-        struct pollfd fds[3] = {{.fd = s->signals, .events = POLLIN},
+        struct pollfd fds[4] = {{.fd = s->signals, .events = POLLIN},
                                 {.fd = s->leash, .events = POLLIN},
-                                {.fd = s->front.pidfd, .events = POLLIN}};
-        if (poll(fds, 3, -1) < 0 && errno != EINTR)
+                                {.fd = s->front.pidfd, .events = POLLIN},
+                                {.fd = s->asking < 0 ? s->status : -1, .events = POLLIN}};
+        if (poll(fds, 4, s->asking < 0 ? -1 : TOLD_MS) < 0 && errno != EINTR)
             return error_errno(e, "poll");
+        if (fds[3].revents)
+            take_question(s);
+        else if (s->asking >= 0 && deadline_passed(s->asked_until))
+            answer_status(s, -1);
         if (fds[0].revents)
             take_signals(s);
         if (fds[1].revents) {
@@ -387,12 +427,11 @@ static int open_broker(struct server *s, struct error *e)
     const struct server_options *o = s->options;
     const struct broker_options how = {.bounds = {.vms = {[ADMISSION_POOLED] = broker_pool_max(&s->config),
                                                           [ADMISSION_OWN] = workers(o),
-                                                          [ADMISSION_SESSION] = (unsigned)o->sessions},
+                                                          [ADMISSION_SESSION] = (unsigned)o->sessions,
+                                                          [ADMISSION_MAKING] = MAKERS},
                                                   .waiting = (unsigned)o->queue},
                                        .shared = o->tokens != NULL,
                                        .shape_max = limits_of(o).shape,
-                                       .makers = MAKERS,
-                                       .makers_waiting = MAKE_QUEUE,
                                        .cancel_fd = o->cancel_fd};
 
     return broker_open(&s->broker, &s->config, &how, e);
@@ -400,6 +439,9 @@ static int open_broker(struct server *s, struct error *e)
 
 static int start_threads(struct server *s, struct error *e)
 {
+    s->status = status_listen(broker_host(s->broker)->home.scratch, e);
+    if (s->status < 0)
+        return -1;
     s->stop_warming = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (s->stop_warming < 0)
         return error_errno(e, "eventfd");
@@ -432,6 +474,8 @@ static void close_server(struct server *s)
     close_fd(&s->signals);
     close_fd(&signal_fd);
     close_fd(&s->stop_warming);
+    close_fd(&s->asking);
+    close_fd(&s->status);
     config_done(&s->config);
 }
 
@@ -444,7 +488,7 @@ int server_run(const struct server_options *options, const struct config *config
     s->options = options;
     s->front = CHILD_NONE;
     s->held = CONFINED_NONE;
-    s->leash = s->line = s->tokens = s->state = s->signals = s->stop_warming = -1;
+    s->leash = s->line = s->tokens = s->state = s->signals = s->stop_warming = s->status = s->asking = -1;
     config_copy(&s->config, config);
     int result = open_tokens(options, &s->tokens, e);
     if (result == 0)

@@ -283,6 +283,16 @@ void tokens_release(struct tokens *t, int client, size_t size)
     pthread_mutex_unlock(&t->lock);
 }
 
+void tokens_each(struct tokens *t, void (*visit)(const struct token_use *use, void *context), void *context)
+{
+    pthread_mutex_lock(&t->lock);
+    for (size_t i = 0; i < t->count; i++) {
+        const struct client *c = &t->clients[i];
+        visit(&(struct token_use){.name = c->name, .working = c->working, .held = c->held}, context);
+    }
+    pthread_mutex_unlock(&t->lock);
+}
+
 void tokens_name(struct tokens *t, int client, char out[static 65])
 {
     pthread_mutex_lock(&t->lock);

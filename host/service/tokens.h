@@ -55,6 +55,15 @@ void tokens_end_work(struct tokens *t, int client);
 int tokens_hold(struct tokens *t, int client, size_t size, size_t held, size_t max, struct refusal *r);
 void tokens_release(struct tokens *t, int client, size_t size);
 
+/* What each client has at the moment, with the lock held. */
+struct token_use {
+    const char *name;
+    uint64_t working; /* requests that are worked on */
+    size_t held;      /* bytes */
+};
+
+void tokens_each(struct tokens *t, void (*visit)(const struct token_use *use, void *context), void *context);
+
 /* Copies the client's name; "anonymous" when there are no tokens. */
 void tokens_name(struct tokens *t, int client, char out[static 65]);
 

@@ -48,7 +48,7 @@ static void take(int kind, int fd)
         check(reply.vm.env_size <= LINE_ENV_MAX && is_text(reply.error.text, sizeof(reply.error.text)));
     if (kind == 2 && line_receive_note(fd, &note, &e) == 0)
         check(is_text(note.why, sizeof(note.why)) && is_text(note.error.text, sizeof(note.error.text)));
-    if (kind == 3 && front_receive_answer(fd, &answer, &e) == 1)
+    if (kind == 3 && front_receive_answer(fd, &answer, &passed, &e) == 1)
         check(answer.word <= FRONT_FAILED && is_text(answer.error.text, sizeof(answer.error.text)));
     check(passed < 0 || !e.kind);
     close_fd(&passed);

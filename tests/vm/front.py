@@ -1,12 +1,13 @@
 """The two processes of a server: what the one that reads requests can reach, and what becomes of one without the other."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 
 import api
-from api import Server, expect, metric, vmms, wait_for
+from api import Running, Server, expect, metric, vmms, wait_for
 
 DATA = os.environ.get("CAPSID_DATA") or os.path.join(os.path.dirname(os.path.realpath(os.environ["CAPSID"])), "share/capsid")
 NAMESPACES = ("mnt", "pid", "net", "ipc", "uts")
@@ -74,6 +75,31 @@ def test_broker_dies():
         wait_for("no front outlives its server", lambda: not os.path.exists(f"/proc/{front}"))
 
 
+def ask_status(*options):
+    done = subprocess.run([os.environ["CAPSID"], "status", *options], capture_output=True, text=True, check=False, timeout=60)
+    return done.returncode, done.stdout
+
+
+def test_status():
+    expect("no server", ask_status(), (0, "No server uses this state directory (capsid api starts one)\n"))
+    with Server("--pool", "sh=1") as s:
+        wait_for("the pool fills", lambda: s.call("GET", "/health")[2]["pool"].get("sh") == 1)
+        with Running(s, "sh"):
+            wait_for("it runs", lambda: metric(s, 'capsid_vms{kind="pooled"}') == 1)
+            result, text = ask_status()
+            one = json.loads(ask_status("--json")[1])["servers"][0]
+        expect("capsid status for people", (result, "SERVED" in text, f"Server {s.process.pid}, up" in text), (0, True, True))
+        expect("for programs: the server", (one["pid"], one["listening"]), (s.process.pid, s.where))
+        expect("its VMs", [(v["language"], v["kind"], v["owner"]) for v in one["vms"]], [("sh", "pooled", "anonymous")])
+        expect("who has what", [(o["owner"], o["vms"]["pooled"]) for o in one["owners"]], [("anonymous", 1)])
+        expect("what the front says", one["front"]["programs"]["running"], 1)
+        os.kill(front_of(s), signal.SIGSTOP)
+        silent = json.loads(ask_status("--json")[1])["servers"][0]
+        os.kill(front_of(s), signal.SIGCONT)
+        expect("a front that does not answer holds nobody up", (silent["pid"], silent["front"]), (s.process.pid, None))
+        wait_for("and is asked again", lambda: json.loads(ask_status("--json")[1])["servers"][0]["front"])
+
+
 def test_without_server():
     program = os.path.join(DATA, "capsid-api")
     done = subprocess.run([program, "--front"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60)
@@ -105,6 +131,7 @@ def main():
     test_cage()
     test_front_dies()
     test_broker_dies()
+    test_status()
     test_without_server()
     test_nothing_leaks()
     sys.exit(api.failures > 0)

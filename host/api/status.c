@@ -1,0 +1,43 @@
+#include "api/status.h"
+
+#include "api/server.h"
+#include "base/cleanup.h"
+#include "base/file.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+static void add_client(const struct token_use *use, void *clients)
+{
+    json_array_append_new(clients, json_pack("{s:s, s:I, s:I}", "owner", use->name, "working",
+                                             (json_int_t)use->working, "held_bytes", (json_int_t)use->held));
+}
+
+static json_t *describe(struct api_server *s)
+{
+    unsigned pending, finished, running, waiting;
+    json_t *clients = json_array();
+
+    operations_count(&s->operations, &pending, &finished);
+    backend_count(s->backend, &running, &waiting);
+    tokens_each(s->tokens, add_client, clients);
+    return json_pack("{s:s, s:f, s:b, s:{s:i, s:i}, s:{s:I, s:I}, s:{s:I, s:I}, s:o}", "version",
+                     CAPSID_VERSION, "uptime_seconds", (double)(clock_monotonic_ns() - s->started_ns) / 1e9,
+                     "stopping", (int)s->stopping, "requests", "open", (int)s->exchanges, "held_bytes",
+                     (int)s->bodies, "programs", "running", (json_int_t)running, "waiting",
+                     (json_int_t)waiting, "operations", "pending", (json_int_t)pending, "finished",
+                     (json_int_t)finished, "clients", clients);
+}
+
+int status_open(struct api_server *s)
+{
+    json_t *j = describe(s);
+    cleanup_free char *text = json_dumps(j, JSON_COMPACT);
+    cleanup_fd int fd = memfd_create("status", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+    json_decref(j);
+    if (!text || fd < 0 || file_write_fd(fd, text, strlen(text)) < 0 || file_seal(fd) < 0)
+        return -1;
+    return take_fd(&fd);
+}

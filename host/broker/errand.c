@@ -1,0 +1,116 @@
+#include "broker/errand.h"
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/log.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+/* ---- answers ------------------------------------------------------------------------------------- */
+
+void errand_tell(const struct errand *r, const struct line_reply *reply, const void *env, int passed)
+{
+    struct error gone = {0};
+
+    if (line_send_reply(r->lease, reply, env, passed, &gone) < 0)
+        log_debug("trace_id=%s: %s", r->call.trace_id, gone.text);
+}
+
+void errand_fail(const struct errand *r, const struct error *e)
+{
+    errand_tell(r, &(struct line_reply){.answer = LINE_FAILED, .error = *e}, NULL, -1);
+}
+
+/* Takes the reference; NULL: e says why. */
+void errand_tell_json(const struct errand *r, json_t *j, struct error *e)
+{
+    cleanup_free char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
+    cleanup_fd int fd = text ? memfd_create("answer", MFD_CLOEXEC | MFD_ALLOW_SEALING) : -1;
+
+    json_decref(j);
+    if (text && (fd < 0 || file_write_fd(fd, text, strlen(text)) < 0 || file_seal(fd) < 0))
+        error_errno(e, "cannot hold the answer");
+    if (e->kind)
+        errand_fail(r, e);
+    else
+        errand_tell(r, &(struct line_reply){.answer = LINE_JSON}, NULL, fd);
+}
+
+/* ---- what VMs are made from ---------------------------------------------------------------------- */
+
+/* The next power of two, or max, which n is not above. */
+static uint64_t round_up(uint64_t n, uint64_t max)
+{
+    uint64_t ret = 1;
+
+    while (ret < n)
+        ret *= 2;
+    return ret < max ? ret : max;
+}
+
+/* Every shape of a restored VM is a snapshot in the store, and clients choose: so there are few shapes. */
+void errand_choose_shape(const struct broker *b, const struct language *l, struct vm_shape *wish)
+{
+    const struct vm_shape *max = &b->options.shape_max;
+
+    if (wish->memory_mib && wish->memory_mib != l->shape.memory_mib)
+        wish->memory_mib = round_up(wish->memory_mib, max->memory_mib);
+    if (wish->vcpus && wish->vcpus != l->shape.vcpus)
+        wish->vcpus = round_up(wish->vcpus, max->vcpus);
+    if (wish->disk_mib)
+        wish->disk_mib = round_up(wish->disk_mib, max->disk_mib);
+}
+
+/* A VM that does not come up in less memory than its language has: the request makes no sense. */
+void errand_blame_size(const struct target_wish *wish, const struct language *l, struct error *e)
+{
+    uint64_t memory = wish->shape.memory_mib;
+
+    if (memory == 0 || memory >= l->shape.memory_mib ||
+        (e->kind != ERROR_GENERAL && e->kind != ERROR_VM_LOST))
+        return;
+    error_wrap(e, "%s has %llu MiB where nothing else is asked for, and failed with %llu", l->name,
+               (unsigned long long)l->shape.memory_mib, (unsigned long long)memory);
+    e->kind = ERROR_USAGE;
+}
+
+static struct admission_wish making(const struct errand *r)
+{
+    return (struct admission_wish){.owner = r->request.owner, .kind = ADMISSION_MAKING};
+}
+
+int errand_enter_making(void *errand, struct error *e)
+{
+    struct errand *r = errand;
+    const struct admission_wish place = making(r);
+
+    return admission_enter(r->broker->admission, &place, deadline_in_ms(r->request.wait_ms), &r->call.cancel,
+                           e);
+}
+
+void errand_leave_making(void *errand)
+{
+    struct errand *r = errand;
+    const struct admission_wish place = making(r);
+
+    admission_leave(r->broker->admission, &place);
+}
+
+/* Opens what is there at once; where image or snapshot have to be made, so many at a time. */
+int errand_open_target(struct errand *r, struct target_wish *wish, struct run_target *ret, struct error *e)
+{
+    struct broker *b = r->broker;
+
+    wish->make_nothing = wish->start != TARGET_RESTORE_ANEW;
+    if (wish->make_nothing &&
+        (target_open(ret, &b->host, &r->call, wish, e) == 0 || e->kind != ERROR_NOT_MADE))
+        return e->kind ? -1 : 0;
+    *e = (struct error){0};
+    wish->make_nothing = false;
+    if (errand_enter_making(r, e) < 0)
+        return -1;
+    int result = target_open(ret, &b->host, &r->call, wish, e);
+    errand_leave_making(r);
+    return result;
+}
