@@ -4,7 +4,9 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "core/snapshot.h"
+#include "image/catalog.h"
 #include "image/image.h"
+#include "service/ledger.h"
 #include "vmm/firecracker_api.h"
 #include "vmm/firecracker_jail.h"
 
@@ -231,6 +233,37 @@ static void check_stores(struct report *r, struct host *host)
     tell(r, FINE, "snapshots", "%u, %s", snapshots.count, text_bytes(snapshots.size, size));
 }
 
+static void check_catalog(struct report *r, struct host *host, bool repair)
+{
+    struct catalog_count c = {0};
+    struct error e = {0};
+    cleanup_free char *aside = NULL;
+    char size[24], more[80] = "";
+
+    int changed = catalog_compare(&host->home, repair, &c, &aside, &e);
+    if (changed < 0) {
+        tell(r, FAILURE, "records", "%s", e.text);
+        return;
+    }
+    if (c.nameless)
+        snprintf(more, sizeof(more), "; %llu without a name, %s", (unsigned long long)c.nameless,
+                 text_bytes(c.nameless_bytes, size));
+    tell(r, changed && !repair ? WARNING : FINE, "records", "images: %llu, names: %llu%s%s%s%s",
+         (unsigned long long)c.images, (unsigned long long)c.names, more,
+         changed ? repair ? "; written anew from what is there"
+                          : "; they are not up to date, run: capsid doctor --repair"
+                 : "",
+         aside ? "; what was there before is " : "", aside ? aside : "");
+}
+
+static void tell_ledger(void *context, enum ledger_state state, const char *path, const char *why)
+{
+    static const char *const words[] = {"", ": a server is using it", "", ": "};
+
+    tell(context, state == LEDGER_DAMAGED ? FAILURE : FINE, "records", "%s%s%s",
+         state == LEDGER_DAMAGED ? "" : path, words[state], why);
+}
+
 static void check_disk(struct report *r, const struct host *host)
 {
     struct statvfs v;
@@ -256,13 +289,17 @@ static void print_report(const struct report *r)
                   json_string_value(json_object_get(check, "detail")));
 }
 
+struct doctor_options {
+    bool repair;
+};
+
 static int run(struct cli *cli, void *values, int argc, char **argv, struct error *e)
 {
+    const struct doctor_options *o = values;
     struct report r = {.cli = cli};
     struct host host;
     int result = 0;
 
-    (void)values;
     if (argc > 0)
         return error_set(e, ERROR_USAGE, "unexpected argument \"%.64s\"", argv[0]);
     if (host_open(&host, &cli->config, e) < 0)
@@ -275,6 +312,8 @@ static int run(struct cli *cli, void *values, int argc, char **argv, struct erro
     check_data(&r, &host);
     check_builder(&r);
     check_stores(&r, &host);
+    check_catalog(&r, &host, o->repair);
+    ledger_examine(host.home.path, o->repair, tell_ledger, &r);
     check_disk(&r, &host);
     host_close(&host);
     if (cli->json)
@@ -285,7 +324,12 @@ static int run(struct cli *cli, void *values, int argc, char **argv, struct erro
     return result < 0 ? -1 : r.failed;
 }
 
-static const struct cli_option options[] = {{0}};
+static struct doctor_options doctor_options;
+
+static const struct cli_option options[] = {
+    {"repair", 0, NULL, "write records that are damaged, lost or not up to date anew, from what is there",
+     CLI_SWITCH(struct doctor_options, repair)},
+    {0}};
 
 const struct cli_verb verb_doctor = {
     .name = "doctor",
@@ -293,4 +337,5 @@ const struct cli_verb verb_doctor = {
     .summary = "say what works on this machine; exit status 0: programs can be run",
     .options = options,
     .run = run,
+    .values = &doctor_options,
 };

@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/process.h"
+#include "image/catalog.h"
 #include "image/ensure.h"
 #include "image/image.h"
 #include "vmm/disk.h"
@@ -433,6 +434,7 @@ static int remove_image(struct cli *cli, struct host *host, const struct rootfs_
     (void)o;
     if (image_remove(&host->home, name, &cli->call.cancel, e) < 0)
         return -1;
+    catalog_follow(&host->home, name);
     if (cli->json)
         return cli_print_json(json_pack("{s:s}", "removed", name), e);
     cli_print("Removed the image %s. Its snapshots stay; remove them with: capsid snapshot gc\n", name);

@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "image/build.h"
+#include "image/catalog.h"
 #include "image/import.h"
 
 #include <string.h>
@@ -65,9 +66,11 @@ static int build_locked(const struct config *config, struct home *h, const struc
     cleanup_free char *lock_out = text_format("%s/%s.lock", h->scratch, name);
     struct build_paths paths = {.output = output, .lock_out = lock_out, .lock = lock};
 
-    if (image_build(config, h, l, name, &paths, deadline_in_ms(BUILD_DEADLINE_MS), cancel, e) < 0)
+    if (image_build(config, h, l, name, &paths, deadline_in_ms(BUILD_DEADLINE_MS), cancel, e) < 0 ||
+        image_adopt(config, h, name, inputs, &paths, NULL, cancel, e) < 0)
         return -1;
-    return image_adopt(config, h, name, inputs, &paths, NULL, cancel, e);
+    catalog_follow(h, name);
+    return 0;
 }
 
 static int lock_name(const struct home *h, const char *name, const struct cancel *cancel, struct error *e)

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "image/build.h"
+#include "image/catalog.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -280,6 +281,8 @@ static int adopt(struct import *i, struct error *e)
         result = image_adopt(i->config, i->home, i->request->name, inputs,
                              &(struct build_paths){.output = i->output, .lock_out = i->packages}, oci,
                              i->cancel, e);
+    if (result == 0)
+        catalog_follow(i->home, i->request->name);
     json_decref(oci);
     return result;
 }

@@ -42,6 +42,11 @@ static const struct records_schema schema = {
 
 /* ---- its place ----------------------------------------------------------------------------------- */
 
+static char *place_path(const char *home, int number)
+{
+    return number == 1 ? text_format("%s/service", home) : text_format("%s/service-%d", home, number);
+}
+
 /* ERROR_BUSY: another server has it. */
 static int take_directory(const char *path, struct error *e)
 {
@@ -64,8 +69,7 @@ int ledger_take_place(const char *home, char **ret_path, struct error *e)
     struct error why = {0};
 
     for (int i = 1; i <= PLACES_MAX; i++) {
-        cleanup_free char *path =
-            i == 1 ? text_format("%s/service", home) : text_format("%s/service-%d", home, i);
+        cleanup_free char *path = place_path(home, i);
         cleanup_fd int fd = take_directory(path, &why);
         if (fd >= 0 && (*ret_path = realpath(path, NULL)))
             return take_fd(&fd);
@@ -161,7 +165,7 @@ void ledger_close(struct ledger *l)
     *l = (struct ledger){0};
 }
 
-int ledger_check(const char *directory, struct error *e)
+static int check(const char *directory, struct error *e)
 {
     struct records *r = NULL;
     int result = records_open(&r, directory, &schema, e);
@@ -172,7 +176,41 @@ int ledger_check(const char *directory, struct error *e)
     return result;
 }
 
-int ledger_put_aside(const char *directory, char **ret_path, struct error *e)
+static enum ledger_state examine_one(const char *directory, bool repair, char **ret_why)
 {
-    return records_put_aside(directory, &schema, ret_path, e);
+    cleanup_fd int fd = -1;
+    cleanup_free char *aside = NULL;
+    struct error e = {0}, failed = {0};
+
+    *ret_why = NULL;
+    fd = take_directory(directory, &e);
+    if (fd < 0 && e.kind == ERROR_BUSY)
+        return LEDGER_IN_USE;
+    if (fd >= 0 && check(directory, &e) == 0)
+        return LEDGER_SOUND;
+    *ret_why = text_copy(e.text);
+    if (fd < 0 || !repair || e.kind != ERROR_CORRUPT)
+        return LEDGER_DAMAGED;
+    if (records_put_aside(directory, &schema, &aside, &failed) < 0 || check(directory, &failed) < 0) {
+        free(*ret_why);
+        *ret_why = text_copy(failed.text);
+        return LEDGER_DAMAGED;
+    }
+    free(*ret_why);
+    *ret_why = text_format("it was damaged; what it was is %s, and operations are forgotten", aside);
+    return LEDGER_REPAIRED;
+}
+
+void ledger_examine(const char *home, bool repair,
+                    void (*tell)(void *context, enum ledger_state state, const char *path, const char *why),
+                    void *context)
+{
+    for (int i = 1; i <= PLACES_MAX; i++) {
+        cleanup_free char *path = place_path(home, i);
+        cleanup_free char *why = NULL;
+        if (!file_exists(path))
+            continue;
+        enum ledger_state state = examine_one(path, repair, &why);
+        tell(context, state, path, why ? why : "");
+    }
 }

@@ -40,10 +40,14 @@ void ledger_close(struct ledger *l); /* accepts {0}, and one that could not be o
 int ledger_begin(struct ledger *l, int64_t *ret_now, struct error *e);
 int ledger_end(struct ledger *l, int result, struct error *e);
 
-/* What capsid doctor does with one that no server has: reads all of it. */
-int ledger_check(const char *directory, struct error *e);
+enum ledger_state { LEDGER_SOUND, LEDGER_IN_USE, LEDGER_DAMAGED, LEDGER_REPAIRED };
 
-/* Puts one that cannot be used aside; see records_put_aside(). */
-int ledger_put_aside(const char *directory, char **ret_path, struct error *e);
+/*
+ * What capsid doctor does: reads all of each ledger that no server has, and tells what it found; with repair, one that cannot be
+ * used is put aside. why: for people; a sound one has nothing to say, "".
+ */
+void ledger_examine(const char *home, bool repair,
+                    void (*tell)(void *context, enum ledger_state state, const char *path, const char *why),
+                    void *context);
 
 #endif

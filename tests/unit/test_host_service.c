@@ -609,24 +609,45 @@ END_TEST
 
 /* ---- care ---------------------------------------------------------------------------------------- */
 
+struct expectation {
+    enum ledger_state state;
+    const char *words;
+    unsigned count;
+};
+
+static void compare_state(void *context, enum ledger_state state, const char *path, const char *why)
+{
+    struct expectation *x = context;
+
+    x->count++;
+    ck_assert_msg(state == x->state && strstr(why, x->words) && strstr(path, "/service"), "%d %s", state,
+                  why);
+}
+
+static void expect_examined(bool repair, enum ledger_state state, const char *words)
+{
+    struct expectation x = {state, words, 0};
+
+    ledger_examine(root, repair, compare_state, &x);
+    ck_assert_uint_eq(x.count, 1);
+}
+
 START_TEST(a_damaged_ledger_is_put_aside)
 {
     cleanup_free char *file = text_format("%s/service/records.db", root);
     cleanup_free char *directory = text_format("%s/service", root);
     cleanup_free char *log = text_format("%s-wal", file);
-    char *aside = NULL;
 
     stop_server();
-    ck_assert_int_eq(ledger_check(directory, &e), 0);
+    expect_examined(false, LEDGER_SOUND, "");
     ck_assert(unlink(log) == 0 && truncate(file, 0) == 0 && truncate(file, 5000) == 0);
-    ck_assert_int_lt(ledger_check(directory, &e), 0);
-    ck_assert(e.kind == ERROR_CORRUPT && strstr(e.text, "doctor --repair"));
+    expect_examined(false, LEDGER_DAMAGED, "doctor --repair");
     ck_assert_int_lt(ledger_open(&ledger, directory, &e), 0);
-    ck_assert_int_eq(ledger_put_aside(directory, &aside, &e), 0);
-    ck_assert(aside && file_exists(aside));
-    free(aside);
     e = (struct error){0};
+    expect_examined(true, LEDGER_REPAIRED, "records.db.damaged-");
+    expect_examined(true, LEDGER_SOUND, "");
     start_server();
+    expect_examined(true, LEDGER_IN_USE, "");
 }
 END_TEST
 
