@@ -1,8 +1,9 @@
-#include "broker/errand.h"
+#include "broker/broker.h"
 
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/thread.h"
+#include "broker/errand.h"
 #include "broker/stock.h"
 #include "core/usage.h"
 #include "image/ensure.h"

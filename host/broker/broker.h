@@ -11,21 +11,13 @@
 #ifndef CAPSID_BROKER_H
 #define CAPSID_BROKER_H
 
-#include "base/shape.h"
+#include "broker/options.h"
 #include "config/config.h"
-#include "core/admission.h"
 #include "core/host.h"
 
 #include <jansson.h>
 
 struct broker;
-
-struct broker_options {
-    struct admission_bounds bounds; /* memory and disk 0: seven eighths of what there is when it opens */
-    bool shared;                    /* there may be several owners */
-    struct vm_shape shape_max;      /* that requests may ask for; theirs to check */
-    int cancel_fd;                  /* as in struct cancel: ends what takes long while it opens */
-};
 
 /* VMs that the pool may have, as the settings say; 0: there is no pool. */
 unsigned broker_pool_max(const struct config *config);

@@ -3,10 +3,11 @@
 #ifndef CAPSID_BROKER_ERRAND_H
 #define CAPSID_BROKER_ERRAND_H
 
-#include "broker/broker.h"
 #include "broker/line.h"
+#include "broker/options.h"
 #include "broker/state.h"
 #include "broker/warm.h"
+#include "core/host.h"
 #include "core/target.h"
 
 #include <pthread.h>
