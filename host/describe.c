@@ -138,7 +138,10 @@ static int print_table(const char *name)
     for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
         if (strcmp(tables[i].name, name) != 0)
             continue;
-        schema_each(tables[i].object, f) print_row(f);
+        schema_each(tables[i].object, f)
+        {
+            print_row(f);
+        }
         return fflush(stdout) == 0 ? 0 : fail("cannot write");
     }
     return fail("there is no such table");

@@ -81,15 +81,19 @@ static void make_request_options(const struct cli_verb *verb)
 {
     struct cli_option *next = request_options;
 
-    schema_each(verb->request, f) if (f->flag) *next++ = (struct cli_option){.name = f->flag,
-                                                                             .letter = f->letter,
-                                                                             .argument = f->argument,
-                                                                             .help = help_of(verb, f),
-                                                                             .kind = kind_of(f),
-                                                                             .offset = f->offset,
-                                                                             .min = f->min,
-                                                                             .max = f->max,
-                                                                             .field = f};
+    schema_each(verb->request, f)
+    {
+        if (f->flag)
+            *next++ = (struct cli_option){.name = f->flag,
+                                          .letter = f->letter,
+                                          .argument = f->argument,
+                                          .help = help_of(verb, f),
+                                          .kind = kind_of(f),
+                                          .offset = f->offset,
+                                          .min = f->min,
+                                          .max = f->max,
+                                          .field = f};
+    }
 }
 
 static int cancel_write_fd = -1;
@@ -189,7 +193,10 @@ static void print_options(const struct cli_option *options)
 static void print_result_fields(void)
 {
     printf("\nFields of the result:\n");
-    schema_each(SCHEMA_OBJECT_RESULT, f) printf("  %-12s %s\n", f->name, f->words);
+    schema_each(SCHEMA_OBJECT_RESULT, f)
+    {
+        printf("  %-12s %s\n", f->name, f->words);
+    }
 }
 
 static int print_help(const struct cli_verb *verb)

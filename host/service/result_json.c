@@ -88,6 +88,9 @@ int result_read(enum schema_object object, const json_t *j, struct result *ret)
 
 void result_trim(json_t *j)
 {
-    schema_each(SCHEMA_OBJECT_API_RESULT, f) if (!(f->objects >> SCHEMA_OBJECT_RESULT & 1))
-        json_object_del(j, f->name);
+    schema_each(SCHEMA_OBJECT_API_RESULT, f)
+    {
+        if (!(f->objects >> SCHEMA_OBJECT_RESULT & 1))
+            json_object_del(j, f->name);
+    }
 }

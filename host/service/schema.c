@@ -94,7 +94,11 @@ const struct schema_field *schema_next(enum schema_object object, const struct s
 
 const struct schema_field *schema_find(enum schema_object object, enum schema_struct of, size_t offset)
 {
-    schema_each(object, f) if (f->of == of && f->offset == offset) return f;
+    schema_each(object, f)
+    {
+        if (f->of == of && f->offset == offset)
+            return f;
+    }
     abort();
 }
 

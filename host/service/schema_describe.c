@@ -192,10 +192,17 @@ json_t *schema_describe(enum schema_object object)
 {
     json_t *properties = json_object(), *required = json_array();
 
-    schema_each(object, f) add_field(properties, required, f, schema_objects[object].taken);
+    schema_each(object, f)
+    {
+        add_field(properties, required, f, schema_objects[object].taken);
+    }
     json_t *j = json_pack("{s:s, s:s, s:o, s:o}", "type", "object", "description",
                           schema_objects[object].words, "properties", properties, "required", required);
-    schema_each(object, f) if (f->required && f->also) json_object_set_new(j, "anyOf", any_of(f));
+    schema_each(object, f)
+    {
+        if (f->required && f->also)
+            json_object_set_new(j, "anyOf", any_of(f));
+    }
     if (!schema_objects[object].many)
         json_object_set_new(j, "additionalProperties", json_false());
     return j;

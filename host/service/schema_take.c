@@ -221,7 +221,11 @@ int schema_take(enum schema_object object, void *ret, const json_t *j, const cha
     bool encoding;
     json_t *v;
 
-    schema_each(object, f) if (f->fallback) * (uint64_t *)((char *)ret + f->offset) = f->fallback;
+    schema_each(object, f)
+    {
+        if (f->fallback)
+            *(uint64_t *)((char *)ret + f->offset) = f->fallback;
+    }
     json_object_foreach((json_t *)j, key, v)
     {
         const struct schema_field *f = field_of(object, key, &encoding);
@@ -230,10 +234,11 @@ int schema_take(enum schema_object object, void *ret, const json_t *j, const cha
         if (!encoding && !json_is_null(v) && take_field(f, key, v, j, (char *)ret + f->offset, limits, r) < 0)
             return -1;
     }
-    schema_each(object, f) if (f->required && !schema_member(j, f->name) &&
-                               !schema_member(j, f->also)) return refuse(r, REFUSAL_INVALID,
-                                                                         "\"%s\" is required%s", f->name,
-                                                                         where);
+    schema_each(object, f)
+    {
+        if (f->required && !schema_member(j, f->name) && !schema_member(j, f->also))
+            return refuse(r, REFUSAL_INVALID, "\"%s\" is required%s", f->name, where);
+    }
     return 0;
 }
 
