@@ -13,8 +13,8 @@
 
 #define POOL_MAX_EACH 8 /* VMs of the pool for each processor */
 #define POOL_MAX 64
-/* Threads of leases. A front asks for as many VMs as there are places and programs that may wait, and a few lists. */
-#define LEASES_MAX 4096
+/* At a time, with a thread each. A front asks for as many VMs as there are places and programs that may wait, and a few lists. */
+#define ERRANDS_MAX 4096
 
 /* ---- images and snapshots ------------------------------------------------------------------------ */
 
@@ -119,51 +119,27 @@ static void serve(struct errand *r)
     }
 }
 
-static void end_errand(struct errand *r, bool counted)
+static void end_errand(struct errand *r)
 {
-    struct broker *b = r->broker;
-
     close_fd(&r->lease);
     free(r);
-    pthread_mutex_lock(&b->lock);
-    b->leases -= counted;
-    pthread_cond_signal(&b->left);
-    pthread_mutex_unlock(&b->lock);
 }
 
-static void *run_errand(void *errand)
+static void run_errand(void *errand)
 {
     serve(errand);
-    end_errand(errand, true);
-    return NULL;
+    end_errand(errand);
 }
 
-/* Counts one more; false: there are as many as may be. */
-static bool add_lease(struct broker *b)
-{
-    pthread_mutex_lock(&b->lock);
-    bool room = b->leases < LEASES_MAX;
-    b->leases += room;
-    pthread_mutex_unlock(&b->lock);
-    return room;
-}
-
-/* A thread for each, which nobody joins: broker_serve() counts them. */
+/* A thread for each. */
 static void start_errand(struct broker *b, struct errand *r)
 {
-    bool counted = add_lease(b);
     struct error e = {0};
-    pthread_t thread;
 
-    if (!counted) {
-        error_set(&e, ERROR_BUSY, "%d things are wanted at a time already", LEASES_MAX);
-    } else if (thread_start(&thread, run_errand, r, &e) == 0) {
-        pthread_detach(thread);
+    if (thread_group_start(&b->errands, run_errand, r, &e) == 0)
         return;
-    }
-    e.kind = ERROR_BUSY;
     errand_fail(r, &e);
-    end_errand(r, counted);
+    end_errand(r);
 }
 
 void broker_serve(struct broker *b, int line_fd)
@@ -185,10 +161,7 @@ void broker_serve(struct broker *b, int line_fd)
         snprintf(r->call.trace_id, sizeof(r->call.trace_id), "%s", r->request.trace_id);
         start_errand(b, r);
     }
-    pthread_mutex_lock(&b->lock);
-    while (b->leases > 0)
-        pthread_cond_wait(&b->left, &b->lock);
-    pthread_mutex_unlock(&b->lock);
+    thread_group_wait(&b->errands);
 }
 
 /* ---- opening ------------------------------------------------------------------------------------- */
@@ -257,8 +230,8 @@ int broker_open(struct broker **ret, const struct config *config, const struct b
         free(b);
         return -1;
     }
+    thread_group_open(&b->errands, ERRANDS_MAX);
     pthread_mutex_init(&b->lock, NULL);
-    pthread_cond_init(&b->left, NULL);
     b->options.bounds = complete_bounds(options->bounds, &b->host.home);
     b->admission = admission_open(&b->options.bounds, options->shared);
     b->warm = warm_open(
@@ -294,7 +267,7 @@ void broker_close(struct broker *b)
         return;
     warm_close(b->warm);
     admission_close(b->admission);
-    pthread_cond_destroy(&b->left);
+    thread_group_close(&b->errands);
     pthread_mutex_destroy(&b->lock);
     host_close(&b->host);
     free(b);

@@ -3,6 +3,7 @@
 #ifndef CAPSID_BROKER_ERRAND_H
 #define CAPSID_BROKER_ERRAND_H
 
+#include "base/thread.h"
 #include "broker/line.h"
 #include "broker/options.h"
 #include "broker/state.h"
@@ -19,9 +20,9 @@ struct broker {
     struct admission *admission;
     unsigned pool_max; /* 0: no pool */
 
+    struct thread_group errands;
+
     pthread_mutex_t lock;
-    pthread_cond_t left;
-    unsigned leases; /* threads of them */
     struct lent *lent;
 };
 

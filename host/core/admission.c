@@ -1,5 +1,6 @@
 #include "core/admission.h"
 
+#include "base/fair.h"
 #include "base/text.h"
 
 #include <stdio.h>
@@ -106,31 +107,14 @@ static void forget_idle(struct admission *a, struct owner *o)
 
 /* ---- what fits ----------------------------------------------------------------------------------- */
 
-/* What one owner may have of what the others leave: all but a quarter, and all but one of a few. */
-static uint64_t share_of(uint64_t left)
-{
-    return left < 2 ? left : left - (left < 4 ? 1 : left / 4);
-}
-
-/* Whether one that has mine, of max, of which all have used, may have more. The first that one has is never refused for its size
- * alone: it is what the bound of all is for. */
-static bool may_have(uint64_t more, uint64_t mine, uint64_t used, uint64_t max, bool shared)
-{
-    if (more == 0)
-        return true;
-    if (used + more > max)
-        return false;
-    return !shared || mine == 0 || mine + more <= share_of(max - (used - mine));
-}
-
 static bool fits(const struct admission *a, const struct owner *o, const struct admission_wish *w)
 {
     const struct admission_use *mine = &o->use, *all = &a->all;
     const struct admission_bounds *max = &a->bounds;
 
-    return may_have(1, mine->vms[w->kind], all->vms[w->kind], max->vms[w->kind], a->shared) &&
-           may_have(w->shape.memory_mib, mine->memory_mib, all->memory_mib, max->memory_mib, a->shared) &&
-           may_have(w->shape.disk_mib, mine->disk_mib, all->disk_mib, max->disk_mib, a->shared);
+    return fair_allows(1, mine->vms[w->kind], all->vms[w->kind], max->vms[w->kind], a->shared) &&
+           fair_allows(w->shape.memory_mib, mine->memory_mib, all->memory_mib, max->memory_mib, a->shared) &&
+           fair_allows(w->shape.disk_mib, mine->disk_mib, all->disk_mib, max->disk_mib, a->shared);
 }
 
 static void count_one(struct admission_use *u, const struct admission_wish *w, int sign)
@@ -210,7 +194,7 @@ static int check_line(const struct admission *a, const struct owner *o, struct e
 {
     unsigned all = a->line.count, mine = o->use.waiting;
 
-    if (all < a->bounds.waiting && may_have(1, mine, all, a->bounds.waiting, a->shared))
+    if (all < a->bounds.waiting && fair_allows(1, mine, all, a->bounds.waiting, a->shared))
         return 0;
     return error_set(e, ERROR_BUSY, "%u others wait for a VM already, which is the limit",
                      all < a->bounds.waiting ? mine : all);

@@ -3,9 +3,8 @@
  * session or of its own, is admitted first and counted until it is gone: against what all of them may have together, and
  * against what its owner, a token or a user, may have.
  *
- * Where there are several owners, none gets all of what the others leave, a quarter or at least one stays: so there is always
- * room for one more. Who does not get in waits; when something is given back, the owner with the fewest VMs is next, and of his requests
- * the first.
+ * Where there are several owners, each has its share (base/fair.h). Who does not get in waits; when something is given back, the
+ * owner with the fewest VMs is next, and of his requests the first.
  *
  * What is counted is what a VM may come to take, its shape, not what it takes at the moment. Any thread; the lock is a leaf.
  */
