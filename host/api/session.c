@@ -47,11 +47,12 @@ struct session {
     struct lease lease;
 };
 
+/* Under the lock. */
 static void wake(struct session *s)
 {
     const uint64_t one = 1;
 
-    if (write(s->wake_fd, &one, sizeof(one)) < 0)
+    if (s->wake_fd >= 0 && write(s->wake_fd, &one, sizeof(one)) < 0)
         log_debug("eventfd is readable already");
 }
 
@@ -62,6 +63,7 @@ void sessions_open(struct sessions *all, uint64_t max, uint64_t client_max)
     pthread_condattr_t monotonic;
 
     *all = (struct sessions){.max = max, .client_max = client_max};
+    thread_group_open(&all->threads, THREAD_GROUP_UNBOUNDED);
     pthread_mutex_init(&all->lock, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -98,15 +100,15 @@ void sessions_end(struct sessions *all)
         s->close_wanted = true;
         wake(s);
     }
-    while (all->threads > 0 || all->terminals > 0)
-        pthread_cond_wait(&all->changed, &all->lock);
     pthread_mutex_unlock(&all->lock);
+    thread_group_wait(&all->threads);
 }
 
 void sessions_close(struct sessions *all)
 {
     while (all->first)
         unlink_locked(all->first);
+    thread_group_close(&all->threads);
     pthread_cond_destroy(&all->changed);
     pthread_mutex_destroy(&all->lock);
 }
@@ -223,7 +225,7 @@ static void wait_for_users(struct session *s)
     pthread_mutex_unlock(&s->all->lock);
 }
 
-static void *session_thread(void *argument)
+static void session_thread(void *argument)
 {
     struct session *s = argument;
     struct sessions *all = s->all;
@@ -248,12 +250,11 @@ static void *session_thread(void *argument)
     pthread_mutex_lock(&all->lock);
     s->state = SESSION_ENDED;
     s->ended = clock_monotonic_ns();
-    all->threads--;
+    close_fd(&s->wake_fd); /* it is remembered for long */
     forget_locked(all);
     pthread_cond_broadcast(&all->changed);
     unref_locked(s);
     pthread_mutex_unlock(&all->lock);
-    return NULL;
 }
 
 /* ---- making one ---------------------------------------------------------------------------------- */
@@ -300,7 +301,7 @@ static struct session *begin(struct api_server *server, const char *client, stru
 {
     struct sessions *all = &server->sessions;
     struct session *s = memory_allocate(sizeof(*s));
-    pthread_t thread;
+    struct error e = {0};
 
     *s = (struct session){.all = all, .server = server, .lease = LEASE_NONE, .body = *body, .call = CALL(-1)};
     s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -313,12 +314,10 @@ static struct session *begin(struct api_server *server, const char *client, stru
     forget_locked(all);
     s->references = 3;
     int result = check_room_locked(all, client, r);
-    if (result == 0 &&
-        (s->wake_fd < 0 || make_id(s->id) < 0 || pthread_create(&thread, NULL, session_thread, s) != 0))
+    if (result == 0 && (s->wake_fd < 0 || make_id(s->id) < 0 ||
+                        thread_group_start(&all->threads, session_thread, s, &e) < 0))
         result = refuse(r, REFUSAL_OVERLOAD, "the server has too many files or threads");
     if (result == 0) {
-        pthread_detach(thread);
-        all->threads++;
         s->next = all->first;
         all->first = s;
     } else {
@@ -537,12 +536,9 @@ void session_leave(struct session_user *u)
     session_unref(s);
 }
 
-void sessions_count_terminal(struct sessions *all, int change)
+int sessions_start_terminal(struct sessions *all, void (*run)(void *context), void *context, struct error *e)
 {
-    pthread_mutex_lock(&all->lock);
-    all->terminals += (unsigned)change;
-    pthread_cond_broadcast(&all->changed);
-    pthread_mutex_unlock(&all->lock);
+    return thread_group_start(&all->threads, run, context, e);
 }
 
 void session_touch(struct session *s)

@@ -14,6 +14,7 @@
 #ifndef CAPSID_API_SESSION_H
 #define CAPSID_API_SESSION_H
 
+#include "base/thread.h"
 #include "broker/lease.h"
 #include "service/refusal.h"
 #include "service/request.h"
@@ -37,10 +38,9 @@ struct sessions {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     struct session *first;    /* the newest */
-    unsigned threads;         /* of sessions */
-    unsigned terminals;       /* threads of those */
     uint64_t max, client_max; /* sessions at a time: of all clients, of one */
     bool closed;
+    struct thread_group threads; /* of sessions and terminals */
 };
 
 void sessions_open(struct sessions *all, uint64_t max, uint64_t client_max);
@@ -92,8 +92,8 @@ void session_leave(struct session_user *u);
 /* For a terminal: bytes came or went. */
 void session_touch(struct session *s);
 
-/* A terminal's thread begins and ends; sessions_end() waits for it. */
-void sessions_count_terminal(struct sessions *all, int change);
+/* A terminal's thread; sessions_end() waits for it. */
+int sessions_start_terminal(struct sessions *all, void (*run)(void *context), void *context, struct error *e);
 
 /* Sets the refusal for an error that came while the session was used; always -1. */
 int session_fail(struct session *s, const struct error *e, struct refusal *r);

@@ -342,10 +342,9 @@ static void tell_refusal(struct terminal *t, const struct refusal *r)
     say_goodbye(t, r->kind == REFUSAL_GONE ? WEBSOCKET_GOING_AWAY : WEBSOCKET_FAILED, r->text);
 }
 
-static void *terminal_thread(void *argument)
+static void terminal_thread(void *argument)
 {
     struct terminal *t = argument;
-    struct sessions *all = &t->server->sessions;
     struct session_user u;
     struct msg_exit exit;
     struct refusal r = {0};
@@ -375,8 +374,6 @@ static void *terminal_thread(void *argument)
     free(t->query.command);
     session_unref(t->session);
     free(t);
-    sessions_count_terminal(all, -1);
-    return NULL;
 }
 
 /* ---- from HTTP ----------------------------------------------------------------------------------- */
@@ -386,7 +383,7 @@ static void on_upgrade(void *exchange, struct MHD_Connection *connection, void *
 {
     struct exchange *x = exchange;
     struct terminal *t = memory_allocate(sizeof(*t));
-    pthread_t thread;
+    struct error e = {0};
 
     (void)connection, (void)context;
     *t = (struct terminal){.server = x->server,
@@ -401,13 +398,9 @@ static void on_upgrade(void *exchange, struct MHD_Connection *connection, void *
     x->terminal.command = NULL;
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
     websocket_add(&t->socket, extra, extra_size);
-    sessions_count_terminal(&x->server->sessions, 1);
-    if (pthread_create(&thread, NULL, terminal_thread, t) == 0) {
-        pthread_detach(thread);
+    if (sessions_start_terminal(&x->server->sessions, terminal_thread, t, &e) == 0)
         return;
-    }
-    log_warning("trace_id=%s: no thread for a terminal", x->trace.id);
-    sessions_count_terminal(&x->server->sessions, -1);
+    log_warning("trace_id=%s: no thread for a terminal: %s", x->trace.id, e.text);
     MHD_upgrade_action(handle, MHD_UPGRADE_ACTION_CLOSE);
     websocket_done(&t->socket);
     free(t->query.command);

@@ -4,6 +4,7 @@
 #include "api/session.h"
 
 #include "base/cleanup.h"
+#include "core/usage.h"
 #include "unit.h"
 
 #include <poll.h>
@@ -34,9 +35,13 @@ int backend_session(struct backend *b, const struct call *call, const char *owne
                     const struct run_request *request, struct lease *ret, struct error *e)
 {
     int pair[2];
+    sigset_t hold;
 
     (void)b, (void)owner, (void)request;
     *ret = LEASE_NONE;
+    sigemptyset(&hold);
+    sigaddset(&hold, SIGUSR1);
+    pthread_sigmask(SIG_UNBLOCK, &hold, NULL);
     thread = pthread_self();
     if (vm == WAITS_FOR_CANCEL)
         return deadline_wait_fd(-1, 0, deadline_in_ms(WAIT_MS), &call->cancel, e);
@@ -211,6 +216,23 @@ START_TEST(a_session_that_was_ready_is_made)
 }
 END_TEST
 
+START_TEST(what_is_remembered_holds_no_file)
+{
+    struct refusal r = {0};
+    uint64_t before = usage_open_files();
+
+    vm = STARTS_AND_DIES;
+    struct session *s = create(300, false, &r);
+    ck_assert_msg(s != NULL, "%s", r.text);
+    session_unref(s);
+    for (int64_t end = deadline_in_ms(WAIT_MS); usage_open_files() > before; usleep(1000))
+        ck_assert(clock_monotonic_ns() < end);
+    json_t *j = sessions_show(all, "client");
+    ck_assert_int_eq(json_integer_value(json_object_get(j, "count")), 1);
+    json_decref(j);
+}
+END_TEST
+
 START_TEST(why_one_does_not_start_is_told)
 {
     struct refusal r = {0};
@@ -355,6 +377,7 @@ int main(void)
 
     unit_fixture(&u, setup, teardown);
     unit_add_loop(&u, a_session_that_was_ready_is_made, 20);
+    unit_add(&u, what_is_remembered_holds_no_file);
     unit_add(&u, why_one_does_not_start_is_told);
     unit_add_loop(&u, nobody_keeps_one_whose_client_went_away, 2);
     if (can_hold) {
