@@ -99,16 +99,41 @@ static void end_work(struct exchange *x)
     tokens_end_work(s->tokens, x->client);
 }
 
-void exchange_work(struct exchange *x, struct backend *b)
+static struct exchange *exchange_of(struct lane_ticket *t)
 {
+    return (struct exchange *)((char *)t - offsetof(struct exchange, ticket));
+}
+
+int exchange_push(struct exchange *x, enum route_lane lane)
+{
+    return lane_push(&x->server->lanes[lane], x->client_name, &x->ticket, &x->refusal);
+}
+
+void exchange_expire(struct api_server *s, enum route_lane lane, int64_t before)
+{
+    for (struct lane_ticket *t; (t = lane_expired(&s->lanes[lane], before));) {
+        struct exchange *x = exchange_of(t);
+        x->refusal.retry_after = 5;
+        refuse(&x->refusal, REFUSAL_OVERLOAD, "no worker was free for %llu seconds",
+               (unsigned long long)s->options->queue_seconds);
+        exchange_finish(x);
+    }
+}
+
+void exchange_work(struct lane_ticket *t, void *server)
+{
+    struct exchange *x = exchange_of(t);
+    struct api_server *s = server;
+
     if (x->cancelled)
         refuse(&x->refusal, REFUSAL_CANCELLED, "cancelled before it began");
     else {
         if (x->operation[0])
-            operations_begin(&x->server->operations, x->operation);
-        x->work(x, b);
+            operations_begin(&s->operations, x->operation);
+        x->work(x, s->backend);
     }
     exchange_finish(x);
+    records_tidy(s->ledger.records); /* now that nobody waits for this thread */
 }
 
 /* Every 409 is about the moment, as are 429 and 5xx: cancelled, or the key in use. The client can try again. */
@@ -170,7 +195,7 @@ void exchange_cancel(struct exchange *x)
     pthread_cond_broadcast(&x->drained);
     pthread_mutex_unlock(&x->lock);
     for (enum route_lane lane = LANE_RUN; lane < LANE_COUNT; lane++) {
-        if (x->server->lanes[lane].threads && queue_remove(&x->server->lanes[lane], x)) {
+        if (lane_withdraw(&x->server->lanes[lane], &x->ticket)) {
             refuse(&x->refusal, x->server->stopping ? REFUSAL_STOPPING : REFUSAL_CANCELLED,
                    x->server->stopping ? "the server is shutting down" : "cancelled before it began");
             exchange_finish(x);
@@ -282,8 +307,8 @@ int exchange_hold(struct exchange *x, size_t size)
     return result;
 }
 
-/* False: there is no room. Otherwise the twin belongs to its worker, which may be done with it before this returns. */
-static bool queue_twin(struct exchange *x, struct exchange *twin, enum route_lane lane)
+/* -1: there is no room. Otherwise the twin belongs to its lane, which may be done with it before this returns. */
+static int push_twin(struct exchange *x, struct exchange *twin, enum route_lane lane)
 {
     struct api_server *s = x->server;
     struct error e = {0};
@@ -291,16 +316,16 @@ static bool queue_twin(struct exchange *x, struct exchange *twin, enum route_lan
 
     if (!shown) {
         exchange_fail(twin, &e);
-        return false;
+        return -1;
     }
-    if (!queue_push(&s->lanes[lane], twin)) {
+    if (exchange_push(twin, lane) < 0) {
         json_decref(shown);
-        return refuse(&twin->refusal, REFUSAL_OVERLOAD, "too many requests wait already") == 0;
+        return -1;
     }
     snprintf(x->answer.location, sizeof(x->answer.location), "/api/v1/operations/%s",
              json_string_value(json_object_get(shown, "id")));
     exchange_answer(x, 202, shown);
-    return true;
+    return 0;
 }
 
 int exchange_parse(struct exchange *x, enum schema_object object, const char *language)
@@ -334,7 +359,7 @@ int exchange_detach(struct exchange *x, enum operation_kind kind, enum route_lan
         if (operations_add(&s->operations, kind, twin->client_name, &twin->request, twin->id, twin->operation,
                            &e) < 0)
             exchange_fail(twin, &e);
-        else if (queue_twin(x, twin, lane))
+        else if (push_twin(x, twin, lane) == 0)
             return 0;
         else
             operations_forget(&s->operations, twin->operation);

@@ -398,11 +398,8 @@ static enum MHD_Result enqueue(struct exchange *x)
     pthread_mutex_lock(&x->lock);
     http_suspend(x);
     pthread_mutex_unlock(&x->lock);
-    if (queue_push(&x->server->lanes[x->route->lane], x))
-        return MHD_YES;
-    x->refusal.retry_after = 1;
-    refuse(&x->refusal, REFUSAL_OVERLOAD, "too many requests wait already");
-    exchange_finish(x);
+    if (exchange_push(x, x->route->lane) < 0)
+        exchange_finish(x);
     return MHD_YES;
 }
 

@@ -92,48 +92,62 @@ static void write_requests(struct metrics *m, struct buffer *out)
     }
 }
 
+static const char *const lane_names[LANE_COUNT] = {NULL, "run", "make", "list", "session"};
+
 struct lane_row {
-    const char *name;
-    size_t waiting, limit;
-    unsigned workers, busy;
+    unsigned waiting, limit, workers, busy;
 };
 
 static void write_lane_metric(struct buffer *out, const struct lane_row *rows, const char *name,
-                              const char *help, size_t offset, bool wide)
+                              const char *help, size_t offset)
 {
     metrics_head(out, name, "gauge", help);
-    for (unsigned i = 0; i < LANE_COUNT - 1; i++) {
-        const void *at = (const char *)&rows[i] + offset;
-        buffer_add_text(out, "%s{lane=\"%s\"} %zu\n", name, rows[i].name,
-                        wide ? *(const size_t *)at : *(const unsigned *)at);
-    }
+    for (enum route_lane l = LANE_RUN; l < LANE_COUNT; l++)
+        buffer_add_text(out, "%s{lane=\"%s\"} %u\n", name, lane_names[l],
+                        *(const unsigned *)((const char *)&rows[l] + offset));
+}
+
+struct owner_rows {
+    struct buffer *out;
+    const char *lane;
+};
+
+static void write_owner(const char *owner, unsigned busy, unsigned waiting, void *rows)
+{
+    const struct owner_rows *to = rows;
+
+    buffer_add_text(to->out, "capsid_client_requests{client=\"%s\",lane=\"%s\"} %u\n", owner, to->lane,
+                    busy + waiting);
 }
 
 /* Programs have threads from the start; what they wait for are VMs. */
 static void write_lanes(struct api_server *s, struct buffer *out)
 {
-    struct lane_row rows[LANE_COUNT - 1] = {
-        {.name = "run"}, {.name = "make"}, {.name = "list"}, {.name = "session"}};
-    unsigned waiting;
+    struct lane_row rows[LANE_COUNT];
 
-    backend_count(s->backend, &rows[0].busy, &waiting);
-    rows[0].waiting = waiting;
-    rows[0].limit = s->options->queue;
-    rows[0].workers = backend_places(s->backend);
-    for (enum route_lane l = LANE_MAKE; l < LANE_COUNT; l++) {
-        struct lane_row *r = &rows[l - LANE_RUN];
-        queue_state(&s->lanes[l], &r->waiting, &r->busy);
-        r->limit = s->lanes[l].limit;
-        r->workers = s->lanes[l].max_threads;
+    for (enum route_lane l = LANE_RUN; l < LANE_COUNT; l++) {
+        const struct lane_use use = lane_used(&s->lanes[l]);
+        const struct lane_bounds *b = &s->lanes[l].bounds;
+        rows[l] = (struct lane_row){use.waiting, b->waiting, b->threads, use.busy};
     }
+    rows[LANE_RUN].limit = (unsigned)s->options->queue;
+    rows[LANE_RUN].workers = backend_places(s->backend);
+    backend_count(s->backend, &rows[LANE_RUN].busy, &rows[LANE_RUN].waiting);
     write_lane_metric(out, rows, "capsid_queue_length", "Requests that wait for a VM or a worker.",
-                      offsetof(struct lane_row, waiting), true);
-    write_lane_metric(out, rows, "capsid_queue_limit", "How many may wait.", offsetof(struct lane_row, limit),
-                      true);
+                      offsetof(struct lane_row, waiting));
+    write_lane_metric(out, rows, "capsid_queue_limit", "How many may wait.",
+                      offsetof(struct lane_row, limit));
     write_lane_metric(out, rows, "capsid_workers", "VMs and workers at a time.",
-                      offsetof(struct lane_row, workers), false);
+                      offsetof(struct lane_row, workers));
     write_lane_metric(out, rows, "capsid_workers_busy", "VMs and workers that work.",
-                      offsetof(struct lane_row, busy), false);
+                      offsetof(struct lane_row, busy));
+    metrics_head(out, "capsid_client_requests", "gauge", "A client's requests that wait or are worked on.");
+    for (enum route_lane l = LANE_RUN; l < LANE_COUNT; l++)
+        lane_each(&s->lanes[l], write_owner, &(struct owner_rows){out, lane_names[l]});
+    metrics_head(out, "capsid_threads", "gauge", "Threads that work on requests, or could.");
+    for (enum route_lane l = LANE_RUN; l < LANE_COUNT; l++)
+        buffer_add_text(out, "capsid_threads{lane=\"%s\"} %u\n", lane_names[l],
+                        lane_used(&s->lanes[l]).threads);
 }
 
 /* Of both processes: this one and the broker. */

@@ -14,10 +14,10 @@
 #include <sys/prctl.h>
 
 #define LEASH_ID 0           /* in the events of watch_fd: the leash; exchanges begin at 1 */
-#define TICK_MS 500          /* how often queues are looked through */
+#define TICK_MS 500          /* how often lanes are looked through */
 #define MAKE_QUEUE 16        /* images and snapshots that wait to be made */
 #define LIST_QUEUE 512       /* lists that wait to be read */
-#define SESSION_THREADS 16   /* programs and files of sessions that are worked on at a time */
+#define SESSION_THREADS 1024 /* programs and files of sessions that are worked on at a time, at most, */
 #define SESSION_QUEUE 256    /* and those that wait */
 #define ANSWER_GRACE_MS 3000 /* at the end: for answers to get to their clients */
 #define CANCEL_GRACE_S 20    /* at the end: for VMs to go away */
@@ -82,24 +82,13 @@ static bool obey(struct api_server *s)
 
 /* ---- while it serves ----------------------------------------------------------------------------- */
 
-/* Refuses those that wait for one of a lane's threads for too long. */
-static void expire_lane(struct api_server *s, enum route_lane lane, int64_t before)
-{
-    for (struct exchange *x; (x = queue_expired(&s->lanes[lane], before));) {
-        x->refusal.retry_after = 5;
-        refuse(&x->refusal, REFUSAL_OVERLOAD, "no worker was free for %llu seconds",
-               (unsigned long long)s->options->queue_seconds);
-        exchange_finish(x);
-    }
-}
-
 static void expire(struct api_server *s)
 {
     int64_t now = clock_monotonic_ns(), before = now - (int64_t)s->options->queue_seconds * 1000000000;
 
     connections_expire(&s->connections, now - (int64_t)s->options->receive_seconds * 1000000000);
-    expire_lane(s, LANE_LIST, before);
-    expire_lane(s, LANE_SESSION, before);
+    exchange_expire(s, LANE_LIST, before);
+    exchange_expire(s, LANE_SESSION, before);
 }
 
 /* Looks at what happened for a while. True: it is to end. */
@@ -151,17 +140,24 @@ static void drain(struct api_server *s, struct MHD_Daemon *const *daemons, int c
         watch(s, 10);
 }
 
-/* A thread for each program that runs or waits for its VM: their number is the bound of all of them. */
-static int open_lanes(struct api_server *s, struct error *e)
+/*
+ * A thread for each program that runs or waits for its VM: their number is the bound of all of them. So is there one for each
+ * call of a session, as many as sessions may have: none waits for another session's.
+ */
+static void open_lanes(struct api_server *s)
 {
-    unsigned programs = backend_places(s->backend) + (unsigned)s->options->queue;
+    const struct api_options *o = s->options;
+    const uint64_t calls = o->sessions * SESSION_USERS_MAX;
+    const struct lane_bounds bounds[LANE_COUNT] = {
+        [LANE_RUN] = {backend_places(s->backend) + (unsigned)o->queue, 0, o->tokens},
+        [LANE_MAKE] = {1, MAKE_QUEUE, o->tokens},
+        [LANE_LIST] = {1, LIST_QUEUE, o->tokens},
+        [LANE_SESSION] = {calls < SESSION_THREADS ? (unsigned)calls : SESSION_THREADS, SESSION_QUEUE,
+                          o->tokens},
+    };
 
-    if (queue_open(&s->lanes[LANE_RUN], s, programs, 0) < 0 ||
-        queue_open(&s->lanes[LANE_MAKE], s, 1, MAKE_QUEUE) < 0 ||
-        queue_open(&s->lanes[LANE_LIST], s, 1, LIST_QUEUE) < 0 ||
-        queue_open(&s->lanes[LANE_SESSION], s, SESSION_THREADS, SESSION_QUEUE) < 0)
-        return error_set(e, ERROR_GENERAL, "cannot start threads");
-    return 0;
+    for (enum route_lane lane = LANE_RUN; lane < LANE_COUNT; lane++)
+        lane_open(&s->lanes[lane], &bounds[lane], exchange_work, s);
 }
 
 static int start_daemons(struct api_server *s, const int *sockets, int count, struct MHD_Daemon **daemons,
@@ -178,10 +174,9 @@ static int start_daemons(struct api_server *s, const int *sockets, int count, st
 static int serve(struct api_server *s, const int *sockets, int count, struct error *e)
 {
     struct MHD_Daemon *daemons[FRONT_SOCKETS_MAX];
-    int started = 0, result = open_lanes(s, e);
+    int started = 0, result = watch_leash(s->watch_fd, e);
 
-    if (result == 0)
-        result = watch_leash(s->watch_fd, e);
+    open_lanes(s);
     if (result == 0)
         result = start_daemons(s, sockets, count, daemons, &started, e);
     if (result == 0) {
@@ -192,7 +187,7 @@ static int serve(struct api_server *s, const int *sockets, int count, struct err
     }
     sessions_end(&s->sessions); /* again, where the server did not get to be ready */
     for (enum route_lane lane = LANE_RUN; lane < LANE_COUNT; lane++)
-        queue_close(&s->lanes[lane]);
+        lane_close(&s->lanes[lane]);
     for (int i = 0; i < started; i++) {
         MHD_quiesce_daemon(daemons[i]); /* or it would close the socket, which is its caller's */
         MHD_stop_daemon(daemons[i]);

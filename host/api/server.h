@@ -2,7 +2,7 @@
  * server: what the parts of the HTTP API share. An exchange is one request and its answer; it is seen by the thread
  * that speaks HTTP and by the worker that has it, each with a reference.
  *
- * Locks, in the order in which they may be taken: server.lock, exchange.lock; those of queues, tokens, operations, the ledger
+ * Locks, in the order in which they may be taken: server.lock, exchange.lock; those of lanes, tokens, operations, the ledger
  * and metrics are leaves.
  */
 #ifndef CAPSID_API_SERVER_H
@@ -12,11 +12,11 @@
 #include "api/backend.h"
 #include "api/connections.h"
 #include "api/metrics.h"
-#include "api/queue.h"
 #include "api/route.h"
 #include "api/session.h"
 #include "api/trace.h"
 #include "service/keys.h"
+#include "service/lane.h"
 #include "service/operations.h"
 #include "service/request_parse.h"
 #include "service/stream_view.h"
@@ -71,7 +71,7 @@ struct exchange {
     struct trace trace;
     int client;
     char client_name[65];
-    int64_t started_ns, queued_ns;
+    int64_t started_ns;
 
     struct buffer body;
     struct MHD_PostProcessor *parts; /* of a body in parts; NULL: it has none, or all are taken */
@@ -106,7 +106,7 @@ struct exchange {
     struct buffer out;  /* of it, from out_start */
     size_t out_start;
 
-    struct exchange *next;                        /* in a queue */
+    struct lane_ticket ticket;                    /* in a lane */
     struct exchange *flight_next, *flight_before; /* in flight */
 };
 
@@ -117,7 +117,7 @@ struct api_server {
     atomic_ullong max_output;     /* bytes; a reload may change it */
     struct connections connections;
     struct tokens *tokens;
-    struct queue lanes[LANE_COUNT];
+    struct lane lanes[LANE_COUNT];
     struct metrics metrics;
     struct ledger ledger;
     struct operations operations; /* in the ledger, as the keys */
@@ -152,8 +152,14 @@ void exchange_unref(struct exchange *x);
 /* Counts it as worked on and lists it; -1 with a refusal. */
 int exchange_begin_work(struct exchange *x);
 
-/* What a worker does with one; takes its reference. */
-void exchange_work(struct exchange *x, struct backend *b);
+/* Gives it to a lane, with a reference; -1 with a refusal, and the reference is still its caller's. */
+int exchange_push(struct exchange *x, enum route_lane lane);
+
+/* What a lane's thread does with one; takes its reference. */
+void exchange_work(struct lane_ticket *t, void *server);
+
+/* Refuses those that wait in the lane since before that time. */
+void exchange_expire(struct api_server *s, enum route_lane lane, int64_t before);
 
 /* Gives up its Idempotency-Key, if it holds one, and keeps the answer for it; answer NULL: it was not done. */
 void exchange_release_key(struct exchange *x, const struct answer *answer);

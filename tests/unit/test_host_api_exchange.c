@@ -1,61 +1,68 @@
-/* api/exchange.c: requests and their twins, with a double of the queue, whose worker is as fast as can be. */
+/* api/exchange.c: requests and their twins, with a double of the lanes, whose worker is as fast as can be. */
 #include "api/server.h"
 
 #include "unit.h"
 
 #include <stdio.h>
 
+static struct api_server *server;
+
 /* ---- the double ---------------------------------------------------------------------------------- */
 
-static enum { REFUSES, KEEPS, WORKS_AT_ONCE } queue_mode;
-static struct exchange *queued;
+static enum { REFUSES, KEEPS, WORKS_AT_ONCE } lane_mode;
+static struct lane_ticket *queued;
 
-bool queue_push(struct queue *q, struct exchange *x)
+int lane_push(struct lane *l, const char *owner, struct lane_ticket *t, struct refusal *r)
 {
-    (void)q;
-    if (queue_mode == REFUSES)
-        return false;
-    if (queue_mode == KEEPS)
-        queued = x;
+    (void)l, (void)owner;
+    if (lane_mode == REFUSES)
+        return refuse(r, REFUSAL_OVERLOAD, "too many requests wait already");
+    if (lane_mode == KEEPS)
+        queued = t;
     else
-        exchange_work(x, NULL);
-    return true;
+        exchange_work(t, server);
+    return 0;
 }
 
-bool queue_remove(struct queue *q, struct exchange *x)
+bool lane_withdraw(struct lane *l, const struct lane_ticket *t)
 {
-    (void)q, (void)x;
+    (void)l, (void)t;
     return false;
 }
 
-int queue_open(struct queue *q, struct api_server *server, unsigned max_threads, size_t limit)
+void lane_open(struct lane *l, const struct lane_bounds *bounds,
+               void (*work)(struct lane_ticket *t, void *context), void *context)
 {
-    (void)q, (void)server, (void)max_threads, (void)limit;
-    return -1;
+    (void)l, (void)bounds, (void)work, (void)context;
 }
 
-void queue_close(struct queue *q)
+void lane_close(struct lane *l)
 {
-    (void)q;
+    (void)l;
 }
 
-struct exchange *queue_expired(struct queue *q, int64_t before)
+struct lane_ticket *lane_expired(struct lane *l, int64_t before)
 {
-    (void)q, (void)before;
+    (void)l, (void)before;
     return NULL;
 }
 
-void queue_state(struct queue *q, size_t *ret_length, unsigned *ret_busy)
+struct lane_use lane_used(struct lane *l)
 {
-    (void)q;
-    *ret_length = 0;
-    *ret_busy = 0;
+    (void)l;
+    return (struct lane_use){0};
+}
+
+void lane_each(struct lane *l,
+               void (*visit)(const char *owner, unsigned busy, unsigned waiting, void *context),
+               void *context)
+{
+    (void)l, (void)visit, (void)context;
 }
 
 /* ---- a server without a daemon ------------------------------------------------------------------- */
 
 static const struct api_options options;
-static struct api_server *server;
 static char home[] = "/tmp/capsid-exchange-XXXXXX";
 
 static void open_server(void)
@@ -110,7 +117,7 @@ START_TEST(a_twin_may_be_done_before_its_request_is_answered)
     struct exchange *x = new_request(10);
     char location[sizeof(x->answer.location)];
 
-    queue_mode = WORKS_AT_ONCE;
+    lane_mode = WORKS_AT_ONCE;
     ck_assert_int_eq(exchange_detach(x, OPERATION_RUN, LANE_RUN, succeed), 0);
     ck_assert_int_eq(x->answer.status, 202);
     json_t *j = json_loads(x->answer.body.data, 0, NULL);
@@ -127,14 +134,14 @@ START_TEST(a_body_is_held_until_its_twin_is_done)
 {
     struct exchange *x = new_request(1000);
 
-    queue_mode = KEEPS;
+    lane_mode = KEEPS;
     ck_assert_int_eq(exchange_detach(x, OPERATION_RUN, LANE_RUN, succeed), 0);
     exchange_unref(x);
     ck_assert_uint_eq(server->bodies, 1000);
-    exchange_work(queued, NULL);
+    exchange_work(queued, server);
     ck_assert_uint_eq(server->bodies, 0);
     x = new_request(1000);
-    queue_mode = REFUSES;
+    lane_mode = REFUSES;
     ck_assert_int_lt(exchange_detach(x, OPERATION_RUN, LANE_RUN, succeed), 0);
     ck_assert_int_eq(x->refusal.kind, REFUSAL_OVERLOAD);
     exchange_unref(x);
