@@ -92,10 +92,8 @@ static void write_requests(struct metrics *m, struct buffer *out)
     }
 }
 
-static const char *const lane_names[LANE_COUNT] = {NULL, "run", "make", "list", "session"};
-
 struct lane_row {
-    unsigned waiting, limit, workers, busy;
+    unsigned waiting, limit, workers, busy, threads, owners;
 };
 
 static void write_lane_metric(struct buffer *out, const struct lane_row *rows, const char *name,
@@ -103,21 +101,14 @@ static void write_lane_metric(struct buffer *out, const struct lane_row *rows, c
 {
     metrics_head(out, name, "gauge", help);
     for (enum route_lane l = LANE_RUN; l < LANE_COUNT; l++)
-        buffer_add_text(out, "%s{lane=\"%s\"} %u\n", name, lane_names[l],
+        buffer_add_text(out, "%s{lane=\"%s\"} %u\n", name, route_lane_name(l),
                         *(const unsigned *)((const char *)&rows[l] + offset));
 }
 
-struct owner_rows {
-    struct buffer *out;
-    const char *lane;
-};
-
-static void write_owner(const char *owner, unsigned busy, unsigned waiting, void *rows)
+static void count_owner(const char *owner, unsigned busy, unsigned waiting, void *count)
 {
-    const struct owner_rows *to = rows;
-
-    buffer_add_text(to->out, "capsid_client_requests{client=\"%s\",lane=\"%s\"} %u\n", owner, to->lane,
-                    busy + waiting);
+    (void)owner, (void)busy, (void)waiting;
+    ++*(unsigned *)count;
 }
 
 /* Programs have threads from the start; what they wait for are VMs. */
@@ -128,7 +119,8 @@ static void write_lanes(struct api_server *s, struct buffer *out)
     for (enum route_lane l = LANE_RUN; l < LANE_COUNT; l++) {
         const struct lane_use use = lane_used(&s->lanes[l]);
         const struct lane_bounds *b = &s->lanes[l].bounds;
-        rows[l] = (struct lane_row){use.waiting, b->waiting, b->threads, use.busy};
+        rows[l] = (struct lane_row){use.waiting, b->waiting, b->threads, use.busy, use.threads, 0};
+        lane_each(&s->lanes[l], count_owner, &rows[l].owners);
     }
     rows[LANE_RUN].limit = (unsigned)s->options->queue;
     rows[LANE_RUN].workers = backend_places(s->backend);
@@ -141,13 +133,10 @@ static void write_lanes(struct api_server *s, struct buffer *out)
                       offsetof(struct lane_row, workers));
     write_lane_metric(out, rows, "capsid_workers_busy", "VMs and workers that work.",
                       offsetof(struct lane_row, busy));
-    metrics_head(out, "capsid_client_requests", "gauge", "A client's requests that wait or are worked on.");
-    for (enum route_lane l = LANE_RUN; l < LANE_COUNT; l++)
-        lane_each(&s->lanes[l], write_owner, &(struct owner_rows){out, lane_names[l]});
-    metrics_head(out, "capsid_threads", "gauge", "Threads that work on requests, or could.");
-    for (enum route_lane l = LANE_RUN; l < LANE_COUNT; l++)
-        buffer_add_text(out, "capsid_threads{lane=\"%s\"} %u\n", lane_names[l],
-                        lane_used(&s->lanes[l]).threads);
+    write_lane_metric(out, rows, "capsid_queue_clients", "Clients whose requests wait or are worked on.",
+                      offsetof(struct lane_row, owners));
+    write_lane_metric(out, rows, "capsid_threads", "Threads that work on requests, or could.",
+                      offsetof(struct lane_row, threads));
 }
 
 /* Of both processes: this one and the broker. */

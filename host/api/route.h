@@ -10,8 +10,22 @@
 struct exchange;
 struct backend;
 
-/* Who does the work: the thread that speaks HTTP, for what never waits; or workers. */
-enum route_lane { LANE_NONE, LANE_RUN, LANE_MAKE, LANE_LIST, LANE_SESSION, LANE_COUNT };
+/* Who does the work: the thread that speaks HTTP, for what never waits; or those of a lane. L(NAME, "as it is shown") */
+#define ROUTE_LANES(L)                                                                                       \
+    L(RUN, "run")   /* programs, each with a thread while it waits for its VM */                             \
+    L(MAKE, "make") /* images and snapshots */                                                               \
+    L(LIST, "list") /* what there is */                                                                      \
+    L(SESSION, "session")
+
+enum route_lane {
+    LANE_NONE,
+#define ROUTE_LANE_ENUM(name, text) LANE_##name,
+    ROUTE_LANES(ROUTE_LANE_ENUM)
+#undef ROUTE_LANE_ENUM
+        LANE_COUNT
+};
+
+const char *route_lane_name(enum route_lane lane);
 
 /* ROUTE_PROGRAM: JSON, alone or in parts (server.h). */
 enum route_body { ROUTE_NO_BODY, ROUTE_JSON, ROUTE_BYTES, ROUTE_PROGRAM };

@@ -14,6 +14,28 @@ static void add_client(const struct token_use *use, void *clients)
                                              (json_int_t)use->working, "held_bytes", (json_int_t)use->held));
 }
 
+static void add_owner(const char *owner, unsigned busy, unsigned waiting, void *owners)
+{
+    json_array_append_new(owners, json_pack("{s:s, s:I, s:I}", "owner", owner, "busy", (json_int_t)busy,
+                                            "waiting", (json_int_t)waiting));
+}
+
+static json_t *describe_lanes(struct api_server *s)
+{
+    json_t *lanes = json_array();
+
+    for (enum route_lane l = LANE_RUN; l < LANE_COUNT; l++) {
+        const struct lane_use use = lane_used(&s->lanes[l]);
+        json_t *owners = json_array();
+        lane_each(&s->lanes[l], add_owner, owners);
+        json_array_append_new(lanes,
+                              json_pack("{s:s, s:I, s:I, s:I, s:o}", "lane", route_lane_name(l), "busy",
+                                        (json_int_t)use.busy, "waiting", (json_int_t)use.waiting, "threads",
+                                        (json_int_t)use.threads, "owners", owners));
+    }
+    return lanes;
+}
+
 static json_t *describe(struct api_server *s)
 {
     unsigned pending, finished, running, waiting;
@@ -22,12 +44,12 @@ static json_t *describe(struct api_server *s)
     operations_count(&s->operations, &pending, &finished);
     backend_count(s->backend, &running, &waiting);
     tokens_each(s->tokens, add_client, clients);
-    return json_pack("{s:s, s:f, s:b, s:{s:i, s:i}, s:{s:I, s:I}, s:{s:I, s:I}, s:o}", "version",
+    return json_pack("{s:s, s:f, s:b, s:{s:i, s:i}, s:{s:I, s:I}, s:{s:I, s:I}, s:o, s:o}", "version",
                      CAPSID_VERSION, "uptime_seconds", (double)(clock_monotonic_ns() - s->started_ns) / 1e9,
                      "stopping", (int)s->stopping, "requests", "open", (int)s->exchanges, "held_bytes",
                      (int)s->bodies, "programs", "running", (json_int_t)running, "waiting",
                      (json_int_t)waiting, "operations", "pending", (json_int_t)pending, "finished",
-                     (json_int_t)finished, "clients", clients);
+                     (json_int_t)finished, "clients", clients, "lanes", describe_lanes(s));
 }
 
 int status_open(struct api_server *s)

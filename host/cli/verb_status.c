@@ -128,6 +128,26 @@ static void print_owners(const json_t *owners)
     }
 }
 
+/* What is worked on for whom, and what waits; nothing where nothing is. */
+static void print_lanes(const json_t *lanes)
+{
+    json_t *lane, *one;
+    bool begun = false;
+    size_t i, k;
+
+    json_array_foreach(lanes, i, lane)
+    {
+        json_array_foreach(json_object_get(lane, "owners"), k, one)
+        {
+            if (!begun)
+                cli_print("\n%-10s %-24s %7s %7s\n", "REQUESTS", "OWNER", "WORKING", "WAITING");
+            begun = true;
+            cli_print("%-10s %-24s %7lld %7lld\n", text(lane, "lane"), text(one, "owner"),
+                      number(one, "busy"), number(one, "waiting"));
+        }
+    }
+}
+
 static void print_vms(const json_t *vms)
 {
     json_t *one;
@@ -155,6 +175,7 @@ static void print_server(const json_t *server)
     print_front(json_object_get(server, "front"));
     print_pools(json_object_get(server, "pools"));
     print_owners(json_object_get(server, "owners"));
+    print_lanes(json_object_get(json_object_get(server, "front"), "lanes"));
     print_vms(json_object_get(server, "vms"));
 }
 

@@ -93,6 +93,8 @@ def test_status():
         expect("its VMs", [(v["language"], v["kind"], v["owner"]) for v in one["vms"]], [("sh", "pooled", "anonymous")])
         expect("who has what", [(o["owner"], o["vms"]["pooled"]) for o in one["owners"]], [("anonymous", 1)])
         expect("what the front says", one["front"]["programs"]["running"], 1)
+        lanes = [(lane["lane"], o["owner"], o["busy"], o["waiting"]) for lane in one["front"]["lanes"] for o in lane["owners"]]
+        expect("for whom it works", (lanes, "REQUESTS" in text), ([("run", "anonymous", 1, 0)], True))
         os.kill(front_of(s), signal.SIGSTOP)
         silent = json.loads(ask_status("--json")[1])["servers"][0]
         os.kill(front_of(s), signal.SIGCONT)

@@ -424,7 +424,7 @@ def test_waiting():
         wait_for("both do all they can", lambda: metric(s, 'capsid_workers_busy{lane="session"}') == 16)
         expect("a program of a third one", x.call("POST", "/execute", {"argv": ["true"]})[0], 200)
         expect("a file of it", x.call("GET", "/files/tmp/")[0], 200)
-        expect("what its client does is seen", metric(s, 'capsid_client_requests{client="anonymous",lane="session"}'), 16)
+        expect("that one client does it is seen", metric(s, 'capsid_queue_clients{lane="session"}'), 1)
         status, headers, value = busy[0].call("POST", "/execute", {"argv": ["true"]})
         expect("one more in one of the two", (status, value.get("code"), "Retry-After" in headers), (429, "E002", True))
         for y in busy:
