@@ -5,13 +5,8 @@
 #include "base/log.h"
 #include "store/records.h"
 
-#include <dirent.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <string.h>
-#include <sys/stat.h>
-
-#define FILE_END ".erofs"
 
 static const char *const migrations[] = {
     "CREATE TABLE images (uuid TEXT PRIMARY KEY, digest TEXT NOT NULL UNIQUE,"
@@ -109,11 +104,11 @@ static int drop_name(const struct home *h, struct records *r, const char *name, 
     if (there <= 0)
         return there;
     cleanup_free char *uuid = text_copy(records_get_text(&rows, 0, NULL));
-    cleanup_free char *path = home_path(h, "images/%s" FILE_END, records_get_text(&rows, 1, NULL));
+    bool kept = blobs_have(h, &image_files, records_get_text(&rows, 1, NULL));
     records_done(&rows);
     if (records_do(r, "DELETE FROM tags WHERE name = ?", RECORDS_VALUES(records_text(name)), e) < 0)
         return -1;
-    return file_exists(path) ? 0 : drop_image(r, uuid, e);
+    return kept ? 0 : drop_image(r, uuid, e);
 }
 
 /* ---- from what is on disk ------------------------------------------------------------------------ */
@@ -128,27 +123,15 @@ static int put_visited(const struct image *i, void *context)
 {
     struct rebuild *b = context;
 
-    return file_exists(i->path) ? put_named(b->records, i, b->error) : 0;
+    return blobs_have(b->home, &image_files, i->digest) ? put_named(b->records, i, b->error) : 0;
 }
 
 /* Images without names, too. */
-static int put_files(struct rebuild *b)
+static int put_file(const struct blob *one, void *context)
 {
-    cleanup_free char *directory = home_path(b->home, "images");
-    cleanup_dir DIR *dir = opendir(directory);
-    struct stat st;
+    struct rebuild *b = context;
 
-    for (struct dirent *d; dir && (d = readdir(dir));) {
-        cleanup_free char *digest = text_copy(d->d_name);
-        char *end = strstr(digest, FILE_END);
-        if (!end || end[strlen(FILE_END)] || fstatat(dirfd(dir), d->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-            continue;
-        *end = '\0';
-        if (digest_is_hex(digest) &&
-            put_image(b->records, digest, "", st.st_mtim.tv_sec, (uint64_t)st.st_size, b->error) < 0)
-            return -1;
-    }
-    return 0;
+    return put_image(b->records, one->digest, "", one->created, one->size, b->error);
 }
 
 static int drop_lost(struct rebuild *b)
@@ -157,8 +140,8 @@ static int drop_lost(struct rebuild *b)
     int more = records_ask(&rows, b->records, "SELECT uuid, digest FROM images", NULL, b->error);
 
     while (more >= 0 && (more = records_next(&rows, b->error)) > 0) {
-        cleanup_free char *path = home_path(b->home, "images/%s" FILE_END, records_get_text(&rows, 1, NULL));
-        if (!file_exists(path) && drop_image(b->records, records_get_text(&rows, 0, NULL), b->error) < 0)
+        if (!blobs_have(b->home, &image_files, records_get_text(&rows, 1, NULL)) &&
+            drop_image(b->records, records_get_text(&rows, 0, NULL), b->error) < 0)
             return -1;
     }
     return more;
@@ -212,7 +195,7 @@ static int rebuild(const struct home *h, struct records *r, struct catalog_count
     cleanup_free char *before = print_catalog(r, e);
 
     if (!before || records_do(r, "DELETE FROM tags", NULL, e) < 0 || image_each(h, put_visited, &b, e) < 0 ||
-        put_files(&b) < 0 || drop_lost(&b) < 0 || count_all(r, ret, e) < 0)
+        blobs_each(h, &image_files, put_file, &b, e) < 0 || drop_lost(&b) < 0 || count_all(r, ret, e) < 0)
         return -1;
     cleanup_free char *after = print_catalog(r, e);
     return !after ? -1 : strcmp(before, after) != 0;

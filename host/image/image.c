@@ -5,8 +5,8 @@
 #include "base/log.h"
 #include "image/build.h"
 #include "image/sbom.h"
+#include "store/refs.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -29,20 +29,10 @@ void image_done(struct image *i)
     *i = (struct image){0};
 }
 
-static char *image_path(const struct home *h, const char *digest)
-{
-    return home_path(h, "images/%s.erofs", digest);
-}
+/* ---- names --------------------------------------------------------------------------------------- */
 
-char *image_lock_path(const struct home *h, const struct image *i)
-{
-    return home_path(h, "images/%s.lock", i->digest);
-}
-
-char *image_sbom_path(const struct home *h, const struct image *i)
-{
-    return home_path(h, "images/%s.spdx.json", i->digest);
-}
+static const struct refs names = {
+    .place = "images/names", .ending = ".json", .lock = "names-of-images", .size_max = REFERENCE_MAX};
 
 int image_parse_manifest(struct image *ret, const char *text, struct error *e)
 {
@@ -68,28 +58,149 @@ int image_parse_manifest(struct image *ret, const char *text, struct error *e)
     return 0;
 }
 
-int image_find(struct image *ret, const struct home *h, const char *name, struct error *e)
+/* Also which version of the name says so. */
+static int find_version(struct image *ret, const struct home *h, const char *name,
+                        struct refs_version *ret_version, struct error *e)
 {
-    cleanup_free char *path = home_path(h, "images/names/%s.json", name);
     cleanup_buffer struct buffer text = {0};
+    struct error why = {0};
 
-    if (!text_is_name(name) || !file_exists(path))
-        return error_set(e, ERROR_NOT_FOUND,
-                         "no image is called %.64s; make it with: capsid rootfs create --name %.64s", name,
-                         name);
-    if (file_read(path, REFERENCE_MAX, &text, e) < 0) {
-        if (!file_exists(path)) /* it was removed meanwhile */
-            e->kind = ERROR_NOT_FOUND;
+    if (refs_get(h, &names, name, &text, ret_version, &why) < 0) {
+        if (why.kind == ERROR_NOT_FOUND)
+            return error_set(e, ERROR_NOT_FOUND,
+                             "no image is called %.64s; make it with: capsid rootfs create --name %.64s",
+                             name, name);
+        *e = why;
         return -1;
     }
-    if (image_parse_manifest(ret, text.data ? text.data : "", e) < 0)
+    if (image_parse_manifest(ret, text.data, e) < 0) {
+        cleanup_free char *path = refs_path(h, &names, name);
         return error_set(
             e, ERROR_CORRUPT,
             "%s is not a valid image reference; make it anew with: capsid rootfs create --name %s", path,
             name);
+    }
     ret->name = text_copy(name);
-    ret->path = image_path(h, ret->digest);
+    ret->path = blobs_path(h, &image_files, ret->digest);
     return 0;
+}
+
+int image_find(struct image *ret, const struct home *h, const char *name, struct error *e)
+{
+    return find_version(ret, h, name, NULL, e);
+}
+
+static char *format_manifest(const struct image *i)
+{
+    json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "name", i->name, "digest", i->digest,
+                          "inputs", i->inputs, "initd", i->initd, "size", (json_int_t)i->size, "created",
+                          (json_int_t)i->created, "disk_mib", (json_int_t)i->disk_mib);
+
+    if (i->oci)
+        json_object_set_new(j, "oci", json_loads(i->oci, 0, NULL));
+    char *text = json_dumps(j, JSON_INDENT(2));
+    json_decref(j);
+    return text;
+}
+
+static int swap_manifest(const struct home *h, const struct image *i, const struct refs_version *version,
+                         const struct cancel *cancel, struct error *e)
+{
+    cleanup_free char *text = format_manifest(i);
+
+    return refs_swap(h, &names, i->name, version, text, cancel, e);
+}
+
+int image_set_disk(struct image *i, const struct home *h, uint64_t disk_mib, const struct cancel *cancel,
+                   struct error *e)
+{
+    struct error why = {0};
+    int result;
+
+    do {
+        struct image now = {0};
+        struct refs_version version = {0};
+        why = (struct error){0};
+        result = find_version(&now, h, i->name, &version, &why);
+        now.disk_mib = disk_mib;
+        if (result == 0)
+            result = swap_manifest(h, &now, &version, cancel, &why);
+        image_done(&now);
+    } while (result < 0 && why.kind == ERROR_BUSY);
+    if (result < 0)
+        *e = why;
+    else
+        i->disk_mib = disk_mib;
+    return result;
+}
+
+/* Points its name at an image, which keeps the disk of the one that had it. */
+static int take_name(struct image *i, const struct home *h, const struct cancel *cancel, struct error *e)
+{
+    struct error why = {0};
+    int result;
+
+    do {
+        struct image old = {0};
+        struct refs_version version = {0};
+        struct error ignored = {0}; /* none, or one that is damaged, which goes */
+        why = (struct error){0};
+        find_version(&old, h, i->name, &version, &ignored);
+        i->disk_mib = old.disk_mib;
+        image_done(&old);
+        result = swap_manifest(h, i, &version, cancel, &why);
+    } while (result < 0 && why.kind == ERROR_BUSY);
+    if (result < 0)
+        *e = why;
+    return result;
+}
+
+struct visitor {
+    const struct home *home;
+    int (*visit)(const struct image *i, void *context);
+    void *context;
+    struct error *error;
+};
+
+static int visit_name(const char *name, void *context)
+{
+    struct visitor *v = context;
+    struct image image = {0};
+    struct error why = {0};
+    int result = image_find(&image, v->home, name, &why);
+
+    if (result == 0)
+        result = v->visit(&image, v->context);
+    else if (why.kind == ERROR_NOT_FOUND) /* removed since it was listed */
+        result = 0;
+    else
+        *v->error = why;
+    image_done(&image);
+    return result;
+}
+
+int image_each(const struct home *h, int (*visit)(const struct image *i, void *context), void *context,
+               struct error *e)
+{
+    struct visitor v = {h, visit, context, e};
+
+    return refs_each(h, &names, visit_name, &v, e);
+}
+
+/* ---- files --------------------------------------------------------------------------------------- */
+
+const struct blobs image_files = {.place = "images", .ending = ".erofs"};
+static const struct blobs package_records = {.place = "images", .ending = ".lock"};
+static const struct blobs sboms = {.place = "images", .ending = ".spdx.json"};
+
+char *image_lock_path(const struct home *h, const struct image *i)
+{
+    return blobs_path(h, &package_records, i->digest);
+}
+
+char *image_sbom_path(const struct home *h, const struct image *i)
+{
+    return blobs_path(h, &sboms, i->digest);
 }
 
 static int corrupt(const struct image *i, const char *how, struct error *e)
@@ -150,7 +261,6 @@ static int write_sbom(const struct config *config, const struct home *h, const s
                       struct error *e)
 {
     cleanup_free char *initd = text_format("%s/initd", config->data);
-    cleanup_free char *path = image_sbom_path(h, i);
     char initd_digest[DIGEST_HEX_SIZE];
     struct packages packages;
 
@@ -160,88 +270,33 @@ static int write_sbom(const struct config *config, const struct home *h, const s
     packages_done(&packages);
     if (!text)
         return error_set(e, ERROR_GENERAL, "the bill of materials of %s cannot be written", i->name);
-    return file_replace(path, h->scratch, text, strlen(text), 0600, e);
+    return blobs_put_text(h, &sboms, i->digest, text, e);
 }
 
-static int write_manifest(const struct home *h, const struct image *i, struct error *e)
-{
-    cleanup_free char *reference = home_path(h, "images/names/%s.json", i->name);
-    json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "name", i->name, "digest", i->digest,
-                          "inputs", i->inputs, "initd", i->initd, "size", (json_int_t)i->size, "created",
-                          (json_int_t)i->created, "disk_mib", (json_int_t)i->disk_mib);
-    if (i->oci)
-        json_object_set_new(j, "oci", json_loads(i->oci, 0, NULL));
-    cleanup_free char *text = json_dumps(j, JSON_INDENT(2));
-
-    json_decref(j);
-    if (strlen(text) > REFERENCE_MAX)
-        return error_set(e, ERROR_GENERAL, "what is to be remembered of the image %s has more than %d bytes",
-                         i->name, REFERENCE_MAX);
-    return file_replace(reference, h->scratch, text, strlen(text), 0600, e);
-}
-
-/* The names and the files they refer to are changed by one process at a time. */
+/* Files come and go together with names, by one process at a time. */
 static int lock_store(const struct home *h, const struct cancel *cancel, struct error *e)
 {
     return home_lock(h, "images", "changing the images", deadline_in_ms(STORE_DEADLINE_MS), cancel, e);
 }
 
-/* Moves a built file to i->path and notes its size and the time. */
-static int store_image(struct image *i, const char *built, struct error *e)
-{
-    struct stat st;
-
-    if (stat(built, &st) < 0 || rename(built, i->path) < 0)
-        return error_errno(e, "cannot create %s", i->path);
-    i->size = (uint64_t)st.st_size;
-    i->created = clock_realtime_ns() / 1000000000;
-    return 0;
-}
-
-/* Moves a built file and its record into the store; i has digest and path and gets the rest. */
+/* Moves a built file and its records into the store; i has digest and path and gets the rest. */
 static int store_files(const struct config *config, const struct home *h, struct image *i,
                        const struct build_paths *built, struct error *e)
 {
     cleanup_free char *initd = text_format("%s/initd", config->data);
-    cleanup_free char *record = image_lock_path(h, i);
+    struct stat st;
 
     i->initd = initd_version(initd, e);
     if (!i->initd)
         return -1;
-    if (rename(built->lock_out, record) < 0)
-        return error_errno(e, "cannot create %s", record);
-    if (store_image(i, built->output, e) < 0)
-        return -1;
-    return write_sbom(config, h, i, e);
-}
-
-/* What the image that has the name now says; 0 when there is none. */
-static uint64_t disk_of_name(const struct home *h, const char *name)
-{
-    struct error ignored = {0};
-    struct image i = {0};
-
-    if (image_find(&i, h, name, &ignored) < 0)
-        return 0;
-    uint64_t disk_mib = i.disk_mib;
-    image_done(&i);
-    return disk_mib;
-}
-
-int image_set_disk(struct image *i, const struct home *h, uint64_t disk_mib, const struct cancel *cancel,
-                   struct error *e)
-{
-    struct image now = {0};
-    cleanup_fd int fd = lock_store(h, cancel, e);
-
-    if (fd < 0 || image_find(&now, h, i->name, e) < 0)
-        return -1;
-    now.disk_mib = disk_mib;
-    int result = write_manifest(h, &now, e);
-    if (result == 0)
-        i->disk_mib = disk_mib;
-    image_done(&now);
-    return result;
+    if (stat(built->output, &st) < 0)
+        return error_errno(e, "cannot look at %s", built->output);
+    i->size = (uint64_t)st.st_size;
+    i->created = clock_realtime_ns() / 1000000000;
+    return blobs_put(h, &package_records, i->digest, built->lock_out, e) < 0 ||
+                   blobs_put(h, &image_files, i->digest, built->output, e) < 0
+               ? -1
+               : write_sbom(config, h, i, e);
 }
 
 int image_adopt(const struct config *config, const struct home *h, const char *name, const char *inputs,
@@ -256,55 +311,12 @@ int image_adopt(const struct config *config, const struct home *h, const char *n
     struct image i = {.name = text_copy(name),
                       .digest = text_copy(digest),
                       .inputs = text_copy(inputs),
-                      .path = image_path(h, digest),
-                      .disk_mib = disk_of_name(h, name),
+                      .path = blobs_path(h, &image_files, digest),
                       .oci = oci ? json_dumps(oci, JSON_SORT_KEYS) : NULL};
     int result = store_files(config, h, &i, built, e);
     if (result == 0)
-        result = write_manifest(h, &i, e);
+        result = take_name(&i, h, cancel, e);
     image_done(&i);
-    return result;
-}
-
-static int name_of_reference(const struct dirent *d)
-{
-    size_t size = strlen(d->d_name);
-
-    return d->d_name[0] != '.' && size > 5 && strcmp(d->d_name + size - 5, ".json") == 0;
-}
-
-/* 1 found, 0 removed since it was listed. */
-static int find_listed(struct image *ret, const struct home *h, const char *name, struct error *e)
-{
-    struct error why = {0};
-
-    if (image_find(ret, h, name, &why) == 0)
-        return 1;
-    if (why.kind == ERROR_NOT_FOUND)
-        return 0;
-    *e = why;
-    return -1;
-}
-
-int image_each(const struct home *h, int (*visit)(const struct image *i, void *context), void *context,
-               struct error *e)
-{
-    cleanup_free char *directory = home_path(h, "images/names");
-    struct dirent **entries;
-    int count = scandir(directory, &entries, name_of_reference, alphasort), result = 0;
-
-    if (count < 0)
-        return error_errno(e, "cannot read %s", directory);
-    for (int i = 0; i < count; i++) {
-        struct image image = {0};
-        entries[i]->d_name[strlen(entries[i]->d_name) - 5] = '\0';
-        int found = result == 0 ? find_listed(&image, h, entries[i]->d_name, e) : 0;
-        if (found != 0)
-            result = found < 0 ? -1 : visit(&image, context);
-        image_done(&image);
-        free(entries[i]);
-    }
-    free(entries);
     return result;
 }
 
@@ -322,25 +334,31 @@ static int count_user(const struct image *i, void *context)
     return 0;
 }
 
+static int remove_files(const struct home *h, const char *digest, struct error *e)
+{
+    const struct blobs *const kinds[] = {&image_files, &package_records, &sboms};
+
+    for (size_t n = 0; n < sizeof(kinds) / sizeof(kinds[0]); n++)
+        if (blobs_remove(h, kinds[n], digest, e) < 0)
+            return -1;
+    return 0;
+}
+
 int image_remove(const struct home *h, const char *name, const struct cancel *cancel, struct error *e)
 {
     struct image i = {0};
+    struct refs_version version;
     cleanup_fd int fd = lock_store(h, cancel, e);
 
-    if (fd < 0 || image_find(&i, h, name, e) < 0)
+    if (fd < 0 || find_version(&i, h, name, &version, e) < 0)
         return -1;
     struct users users = {.digest = i.digest};
-    cleanup_free char *reference = home_path(h, "images/names/%s.json", name);
-    cleanup_free char *record = image_lock_path(h, &i);
-    cleanup_free char *sbom = image_sbom_path(h, &i);
     int result = image_each(h, count_user, &users, e);
-    if (result == 0 && unlink(reference) < 0)
-        result = error_errno(e, "cannot remove %s", reference);
-    /* The reference is gone first: what an interruption leaves is a file without a name. */
-    const char *const files[] = {i.path, record, sbom};
-    for (size_t n = 0; result == 0 && users.count == 1 && n < sizeof(files) / sizeof(files[0]); n++)
-        if (unlink(files[n]) < 0 && errno != ENOENT)
-            result = error_errno(e, "cannot remove %s", files[n]);
+    /* The name is gone first: what an interruption leaves is a file without a name. */
+    if (result == 0)
+        result = refs_swap(h, &names, name, &version, NULL, cancel, e);
+    if (result == 0 && users.count == 1)
+        result = remove_files(h, i.digest, e);
     image_done(&i);
     return result;
 }

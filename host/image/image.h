@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "config/config.h"
 #include "image/packages.h"
+#include "store/blobs.h"
 #include "store/home.h"
 
 #include <jansson.h>
@@ -45,6 +46,9 @@ int image_set_disk(struct image *i, const struct home *h, uint64_t disk_mib, con
 
 /* As image_verify(), but always reads the whole file. */
 int image_check(const struct image *i, const struct cancel *cancel, struct error *e);
+
+/* The images themselves. */
+extern const struct blobs image_files;
 
 /* Paths of the records beside an image; the caller frees them. */
 char *image_lock_path(const struct home *h, const struct image *i);
