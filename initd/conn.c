@@ -1,7 +1,6 @@
 #include "conn.h"
 
 #include "kmsg.h"
-#include "memory.h"
 #include "sys.h"
 #include "text.h"
 #include "watch.h"
@@ -202,8 +201,8 @@ static void give_back_buffers(struct conn *c)
 {
     unsigned slot = slot_of(c);
 
-    memory_give_back(rx_buffers[slot], sizeof(rx_buffers[slot]));
-    memory_give_back(tx_buffers[slot], sizeof(tx_buffers[slot]));
+    sys_give_back(rx_buffers[slot], sizeof(rx_buffers[slot]));
+    sys_give_back(tx_buffers[slot], sizeof(tx_buffers[slot]));
     c->large = false;
     c->trim_at = 0;
 }

@@ -1,5 +1,4 @@
 #include "job.h"
-#include "memory.h"
 #include "sys.h"
 
 #include <errno.h>
@@ -210,7 +209,7 @@ void job_io_free(struct job *j)
         if (large_owner[i] != j)
             continue;
         large_owner[i] = NULL;
-        memory_give_back(&large_rings[i], sizeof(large_rings[i]));
+        sys_give_back(&large_rings[i], sizeof(large_rings[i]));
     }
 }
 

@@ -11,10 +11,6 @@
 #include <errno.h>
 #include <sys/mman.h>
 
-#ifndef MADV_DONTNEED_LOCKED
-#define MADV_DONTNEED_LOCKED 24 /* madvise(2) */
-#endif
-
 /* Of the linker, end(3): the first byte of the program, and the first after its text. */
 extern const char __executable_start[], etext[];
 
@@ -27,13 +23,6 @@ void memory_init(void)
     if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0 ||
         mlock(__executable_start, (size_t)(etext - __executable_start)) < 0)
         kmsg_log(KMSG_WARNING, "initd may be paged out", NULL, errno);
-}
-
-void memory_give_back(void *start, size_t size)
-{
-    /* Of locked pages only since Linux 5.18. Before, they have to be unlocked, and stay so. */
-    if (madvise(start, size, MADV_DONTNEED_LOCKED) < 0 && munlock(start, size) == 0)
-        madvise(start, size, MADV_DONTNEED);
 }
 
 /* A job that waits for its script does not grow. */

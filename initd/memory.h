@@ -9,14 +9,10 @@
 #ifndef INITD_MEMORY_H
 #define INITD_MEMORY_H
 
-#include <stddef.h>
 #include <stdint.h>
 
 /* At boot: initd's own program stays in memory whatever comes. */
 void memory_init(void);
-
-/* Whole pages of initd's own tables are zero again, and need no memory. */
-void memory_give_back(void *start, size_t size);
 
 /* Kills the largest job, or the main program, when memory is short. Returns when to call again (sys_now() time), 0: nothing
  * runs. */

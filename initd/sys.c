@@ -9,12 +9,17 @@
 #include <linux/sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <time.h>
 #include <unistd.h>
+
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24 /* madvise(2) */
+#endif
 
 static uint64_t read_clock(clockid_t clock)
 {
@@ -76,6 +81,13 @@ uint64_t sys_resident_size(pid_t pid)
         return 0;
     const char *resident = text_field(text, 1);
     return resident ? text_leading_u64(resident) * (uint64_t)getpagesize() : 0;
+}
+
+void sys_give_back(void *start, size_t size)
+{
+    /* Of locked pages only since Linux 5.18. Before, they have to be unlocked, and stay so. */
+    if (madvise(start, size, MADV_DONTNEED_LOCKED) < 0 && munlock(start, size) == 0)
+        madvise(start, size, MADV_DONTNEED);
 }
 
 unsigned sys_processors(void)

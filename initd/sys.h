@@ -39,6 +39,9 @@ uint64_t sys_memory_available(void);
 /* What a process has in memory, in bytes, with what it shares; 0: unknown. */
 uint64_t sys_resident_size(pid_t pid);
 
+/* Whole pages of initd's own tables, which are locked, are zero again, and need no memory. */
+void sys_give_back(void *start, size_t size);
+
 /* How many processors initd may run on, at least 1. */
 unsigned sys_processors(void);
 
