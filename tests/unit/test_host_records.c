@@ -273,6 +273,40 @@ START_TEST(damage_is_told_and_put_aside)
 }
 END_TEST
 
+/* Whatever the file holds, it is refused, or what can be read of it is. */
+START_TEST(damage_of_any_kind_does_no_harm)
+{
+    cleanup_free char *path = text_format("%s/test.db", root);
+    cleanup_free char *log = text_format("%s-wal", path);
+    cleanup_buffer struct buffer sound = {0};
+    uint64_t random = 11;
+    int opened = 0;
+
+    struct records *r = open_records();
+    for (int i = 0; i < 300; i++)
+        ck_assert_int_eq(add_pair(r, i), 0);
+    records_close(r);
+    change("PRAGMA user_version"); /* which leaves no log */
+    ck_assert_int_eq(file_read(path, 1 << 20, &sound, &e), 0);
+    for (int round = 0; round < 150; round++) {
+        char *bytes = unit_exact(sound.data, sound.size);
+        for (uint32_t n = 1 + unit_random(&random) % 8; n > 0; n--)
+            bytes[unit_random(&random) % (n % 2 ? sound.size : 4096)] = (char)unit_random(&random);
+        unlink(log);
+        ck_assert_int_eq(file_replace(path, root, bytes, sound.size, 0600, &e), 0);
+        free(bytes);
+        r = NULL;
+        if (records_open(&r, root, &schema, &e) == 0) {
+            opened++;
+            records_check(r, &e);
+            add_pair(r, 1000 + round);
+        }
+        records_close(r);
+    }
+    ck_assert_int_gt(opened, 0);
+}
+END_TEST
+
 /* ---- several at a time, and killed --------------------------------------------------------------- */
 
 enum { WRITERS = 3, EACH = 40 };
@@ -386,6 +420,7 @@ int main(void)
     unit_add(&u, what_is_not_ours_is_refused_as_it_is);
     unit_add(&u, places_that_others_can_change_are_refused);
     unit_add(&u, damage_is_told_and_put_aside);
+    unit_add(&u, damage_of_any_kind_does_no_harm);
     unit_add(&u, processes_make_it_and_write_to_it_at_the_same_time);
     unit_add(&u, threads_share_one);
     unit_add(&u, a_writer_may_be_killed_at_any_moment);

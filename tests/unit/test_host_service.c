@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -470,6 +471,56 @@ START_TEST(each_server_has_a_place_of_its_own)
 }
 END_TEST
 
+/* ---- a disk that is full ------------------------------------------------------------------------- */
+
+/* As if the disk had no room: no file becomes longer than that. */
+static void limit_files(rlim_t bytes)
+{
+    const struct rlimit limit = {.rlim_cur = bytes, .rlim_max = RLIM_INFINITY};
+
+    signal(SIGXFSZ, SIG_IGN);
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+START_TEST(what_cannot_be_written_is_written_later)
+{
+    char id[OPERATION_ID_MAX], refused_one[OPERATION_ID_MAX];
+    struct key_answer got, given = {.status = 200};
+    char digest[DIGEST_HEX_SIZE];
+    enum key_state state;
+
+    add("a", id);
+    ck_assert_int_eq(begin_key("a", "key", "1", &got), KEY_FIRST);
+    limit_files(1);
+    operations_end(&all, id, false, json_true(), NULL);
+    keys_end(&ledger, "a", "key", &given);
+    ck_assert_int_lt(operations_add(&all, OPERATION_RUN, "a", &no_request, 1, refused_one, &e), 0);
+    digest_bytes("1", 1, digest);
+    ck_assert_int_lt(keys_begin(&ledger, "a", "another", digest, &state, &got, &e), 0);
+    expect_status("a", id, "pending", NULL);
+    ck_assert_uint_eq(operations_find_task(&all, "a", id), 0);
+    limit_files(RLIM_INFINITY);
+    expect_status("a", id, "failed", "E006");
+    ck_assert_int_eq(records_check(ledger.records, &e), 0);
+    add("a", id);
+    operations_end(&all, id, false, json_true(), NULL);
+    expect_status("a", id, "succeeded", NULL);
+}
+END_TEST
+
+START_TEST(a_result_without_room_is_forgotten_and_the_rest_kept)
+{
+    char id[OPERATION_ID_MAX];
+
+    change("UPDATE clock SET noted = noted"); /* the log has its length */
+    limit_files(150000);
+    end_with(300000, "a", id);
+    limit_files(RLIM_INFINITY);
+    expect_result(id, false);
+    ck_assert_int_eq(count_files(), 0);
+}
+END_TEST
+
 /* ---- keys ---------------------------------------------------------------------------------------- */
 
 START_TEST(a_key_answers_once)
@@ -667,6 +718,8 @@ int main(void)
     unit_add(&u, large_results_are_files_as_long_as_they_are_kept);
     unit_add(&u, large_answers_are_kept_for_their_keys);
     unit_add(&u, what_a_dead_server_worked_on_is_lost_and_said_to_be);
+    unit_add(&u, what_cannot_be_written_is_written_later);
+    unit_add(&u, a_result_without_room_is_forgotten_and_the_rest_kept);
     unit_add(&u, each_server_has_a_place_of_its_own);
     unit_add(&u, a_key_answers_once);
     unit_add(&u, an_owner_with_too_many_keys_forgets_his_own);
