@@ -96,13 +96,17 @@ $(T)/threads/obj/%.o: %.c tests/tests.mk
 	@mkdir -p $(@D)
 	$(Q)$(CCACHE) $(CC) $(CFLAGS_ALL) $(HOST_CFLAGS) $(TEST_CFLAGS) $(CHECK_CFLAGS) -fsanitize=thread -O1 -g -c -o $@ $<
 
-$(THREADS_BIN): $(T)/threads/%: $(T)/threads/obj/tests/unit/%.o $(THREADS_HOST:%.c=$(T)/threads/obj/%.o) \
+# An archive, as host.a above.
+$(T)/threads/host.a: $(THREADS_HOST:%.c=$(T)/threads/obj/%.o)
+	$(call say,AR,$@)
+	@mkdir -p $(@D)
+	$(Q)rm -f $@
+	$(Q)ar rcsT $@ $^
+
+$(THREADS_BIN): $(T)/threads/%: $(T)/threads/obj/tests/unit/%.o $(T)/threads/host.a \
 		$(PROTO_SRC:%.c=$(T)/threads/obj/%.o)
 	$(call say,LD,$@)
 	$(Q)$(CC) -fsanitize=thread $(LDFLAGS) -o $@ $^ $(HOST_LIBS) $(CHECK_LIBS)
-
-# It has doubles for what session.c needs of the rest of the server.
-$(T)/threads/test_host_api_session: $(patsubst %,$(T)/threads/obj/host/api/%.o,session)
 
 # ---- ns and tools: plain objects ------------------------------------------------------------------
 

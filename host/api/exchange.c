@@ -257,35 +257,9 @@ int exchange_answer(struct exchange *x, int status, json_t *j)
     return -1;
 }
 
-int refuse_error(struct api_server *s, const struct error *e, const char *trace_id, struct refusal *r)
-{
-    switch (e->kind) {
-    case ERROR_UNKNOWN_LANGUAGE:
-        return refuse(r, REFUSAL_UNKNOWN_LANGUAGE, "%.600s", e->text);
-    case ERROR_USAGE:
-    case ERROR_REFUSED:
-        return refuse(r, REFUSAL_INVALID, "%.600s", e->text);
-    case ERROR_NOT_FOUND:
-        return refuse(r, REFUSAL_NOT_FOUND, "%.600s", e->text);
-    case ERROR_CANCELLED:
-        if (s->stopping)
-            return refuse(r, REFUSAL_STOPPING, "the server is shutting down");
-        return refuse(r, REFUSAL_CANCELLED, "cancelled");
-    case ERROR_BUSY:
-        r->retry_after = 1;
-        return refuse(r, REFUSAL_OVERLOAD, "%.600s", e->text);
-    default:
-        log_warning("trace_id=%s: %s", trace_id, e->text);
-        /* Paths and the like are for those who run the server. */
-        if (s->options->tokens)
-            return refuse(r, REFUSAL_FAILED, "the server could not do it; its log says why");
-        return refuse(r, REFUSAL_FAILED, "%.600s", e->text);
-    }
-}
-
 int exchange_fail(struct exchange *x, const struct error *e)
 {
-    return refuse_error(x->server, e, x->trace.id, &x->refusal);
+    return refuse_error(&x->server->manner, e, x->trace.id, &x->refusal);
 }
 
 int exchange_hold(struct exchange *x, size_t size)

@@ -210,18 +210,21 @@ static int open_and_serve(const struct api_options *o, const struct front_passed
     s->started_ns = clock_monotonic_ns();
     s->limits = o->request;
     s->check_host = o->check_host;
+    s->manner = (struct refusal_manner){.discreet = o->tokens, .stopping = &s->stopping};
     s->watch_fd = epoll_create1(EPOLL_CLOEXEC);
     pthread_mutex_init(&s->lock, NULL);
     s->max_output = o->settings.max_output;
     connections_open(&s->connections);
     operations_open(&s->operations, &s->ledger);
-    sessions_open(&s->sessions, o->sessions, o->client_sessions);
     s->tokens = tokens_open(o->tokens ? o->tokens_path : NULL, tokens, &o->limits, e);
-    if (s->tokens && ledger_open(&s->ledger, o->state, e) == 0 && backend_open(&s->backend, &how, e) == 0)
+    if (s->tokens && ledger_open(&s->ledger, o->state, e) == 0 && backend_open(&s->backend, &how, e) == 0) {
+        sessions_open(&s->sessions,
+                      &(struct session_options){s->backend, &s->manner, o->sessions, o->client_sessions});
         result = serve(s, &passed->fds[1], (int)sockets, e);
+        sessions_close(&s->sessions);
+    }
     backend_close(s->backend);
     tokens_close(s->tokens);
-    sessions_close(&s->sessions);
     connections_close(&s->connections);
     operations_close(&s->operations);
     ledger_close(&s->ledger);

@@ -9,16 +9,15 @@
 #define CAPSID_API_SERVER_H
 
 #include "api/api.h"
-#include "api/backend.h"
 #include "api/connections.h"
 #include "api/metrics.h"
 #include "api/route.h"
-#include "api/session.h"
 #include "api/trace.h"
 #include "service/keys.h"
 #include "service/lane.h"
 #include "service/operations.h"
 #include "service/request_parse.h"
+#include "service/session.h"
 #include "service/stream_view.h"
 
 #include <microhttpd.h>
@@ -123,6 +122,7 @@ struct api_server {
     struct operations operations; /* in the ledger, as the keys */
     struct sessions sessions;
     atomic_bool stopping;
+    struct refusal_manner manner;
     atomic_size_t bodies;
     atomic_int exchanges; /* that have a connection */
     bool check_host;      /* only this machine's names are right */
@@ -177,8 +177,7 @@ void exchange_cancel_all(struct api_server *s);
 /* Sets a JSON answer; takes the reference. -1: there is no room for it, and the refusal is the answer. */
 int exchange_answer(struct exchange *x, int status, json_t *j);
 
-/* Sets the refusal for an error of the program's core, and logs what is the server's own trouble; always -1. */
-int refuse_error(struct api_server *s, const struct error *e, const char *trace_id, struct refusal *r);
+/* Sets the refusal for an error of the program's core; always -1. */
 int exchange_fail(struct exchange *x, const struct error *e);
 
 /* Takes the body apart as such a request; language: of the session that it is for, or NULL. -1 with a refusal. */

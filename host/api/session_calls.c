@@ -19,8 +19,8 @@ int work_create_session(struct exchange *x, struct backend *b)
 
     if (backend_check_language(b, x->request.run.language, &e) < 0)
         return exchange_fail(x, &e);
-    struct session *s =
-        session_create(x->server, x->client_name, &x->request, &x->cancelled, x->trace.id, &x->refusal);
+    struct session *s = session_create(&x->server->sessions, x->client_name, &x->request, &x->cancelled,
+                                       x->trace.id, &x->refusal);
     if (!s)
         return -1;
     json_t *j = session_show(s);

@@ -6,7 +6,11 @@
 #ifndef CAPSID_SERVICE_REFUSAL_H
 #define CAPSID_SERVICE_REFUSAL_H
 
+#include "base/error.h"
+
 #include <jansson.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 
 /* R(NAME, code, HTTP status, words) */
 #define REFUSALS(R)                                                                                          \
@@ -50,6 +54,16 @@ struct refusal {
 /* Always returns -1. */
 int refuse(struct refusal *r, enum refusal_kind kind, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* How errors of the program's core are told. */
+struct refusal_manner {
+    bool discreet; /* paths and the like are for those who run the server, not for those who ask */
+    const atomic_bool *stopping;
+};
+
+/* Sets the refusal for such an error, and logs what is the server's own trouble; always -1. */
+int refuse_error(const struct refusal_manner *m, const struct error *e, const char *trace_id,
+                 struct refusal *r);
 
 int refusal_status(enum refusal_kind kind);
 const char *refusal_code(enum refusal_kind kind);

@@ -11,11 +11,11 @@
  * It ends after its idle_timeout, and its timeout after it was ready (service/schema.def). It is not idle while a request is
  * being worked on, or bytes of a terminal come or go.
  */
-#ifndef CAPSID_API_SESSION_H
-#define CAPSID_API_SESSION_H
+#ifndef CAPSID_SERVICE_SESSION_H
+#define CAPSID_SERVICE_SESSION_H
 
 #include "base/thread.h"
-#include "broker/lease.h"
+#include "service/backend.h"
 #include "service/refusal.h"
 #include "service/request.h"
 #include "service/session_view.h"
@@ -30,20 +30,26 @@
 #define SESSION_KEPT_S 600  /* and for how long */
 #define SESSION_USERS_MAX 8 /* requests and terminals of one session at a time; as MUX_USERS_MAX */
 
-struct api_server;
 struct session;
+
+struct session_options {
+    struct backend *backend;
+    const struct refusal_manner *manner;
+    uint64_t max, client_max; /* sessions at a time: of all clients, of one */
+};
 
 /* Of all of a server. */
 struct sessions {
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    struct session *first;    /* the newest */
-    uint64_t max, client_max; /* sessions at a time: of all clients, of one */
+    struct session *first; /* the newest */
+    struct session_options options;
     bool closed;
     struct thread_group threads; /* of sessions and terminals */
 };
 
-void sessions_open(struct sessions *all, uint64_t max, uint64_t client_max);
+/* What options point to lives as long. */
+void sessions_open(struct sessions *all, const struct session_options *options);
 
 /* Ends all of them, and waits until they and all terminals are gone. */
 void sessions_end(struct sessions *all);
@@ -53,7 +59,7 @@ void sessions_close(struct sessions *all);
  * Makes one and waits until it is ready; takes what body holds over. NULL with a refusal. cancelled: whoever wants it has gone
  * away. The caller gets a reference.
  */
-struct session *session_create(struct api_server *s, const char *client, struct request *body,
+struct session *session_create(struct sessions *all, const char *client, struct request *body,
                                const atomic_bool *cancelled, const char *trace_id, struct refusal *r);
 
 /* A reference; NULL with a refusal: this client has no such one. */

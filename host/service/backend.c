@@ -1,4 +1,4 @@
-#include "api/backend.h"
+#include "service/backend.h"
 
 #include "base/cleanup.h"
 #include "base/thread.h"

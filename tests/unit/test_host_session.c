@@ -1,7 +1,6 @@
-/* api/session: how a session begins, and how users come to it and leave it; upon a double of its VM. */
+/* service/session: how a session begins, and how users come to it and leave it; upon a double of its VM. */
 /* also: threads */
-#include "api/server.h"
-#include "api/session.h"
+#include "service/session.h"
 
 #include "base/cleanup.h"
 #include "core/usage.h"
@@ -20,9 +19,9 @@ static const bool can_hold = false;
 #else
 static const bool can_hold = true;
 #endif
-static struct api_options options;
-static struct api_server server;
-static struct sessions *all = &server.sessions;
+static const atomic_bool stopping;
+static const struct refusal_manner manner = {.stopping = &stopping};
+static struct sessions table, *all = &table;
 static struct session_user users[SESSION_USERS_MAX];
 static enum { STARTS, STARTS_LATE, STARTS_AND_DIES, FAILS, WAITS_FOR_CANCEL } vm;
 static pthread_t thread;   /* the session's */
@@ -58,12 +57,6 @@ int backend_session(struct backend *b, const struct call *call, const char *owne
     return 0;
 }
 
-int refuse_error(struct api_server *s, const struct error *e, const char *trace_id, struct refusal *r)
-{
-    (void)s, (void)trace_id;
-    return refuse(r, REFUSAL_FAILED, "%.600s", e->text);
-}
-
 /* ---- help ---------------------------------------------------------------------------------------- */
 
 static void on_signal(int number)
@@ -92,8 +85,7 @@ static void setup(void)
 {
     const struct sigaction action = {.sa_handler = on_signal};
 
-    server.options = &options;
-    sessions_open(all, 1000, 1000);
+    sessions_open(all, &(struct session_options){.manner = &manner, .max = 1000, .client_max = 1000});
     ck_assert(pipe(held) == 0 && pipe(go) == 0);
     sigaction(SIGUSR1, &action, NULL);
 }
@@ -114,7 +106,7 @@ static struct session *create(uint64_t seconds, bool cancelled, struct refusal *
     struct request body = {.run = {.language = text_copy("sh"), .timeout = seconds}, .idle = 300};
     const atomic_bool gone = cancelled;
 
-    return session_create(&server, "client", &body, &gone, "trace", r);
+    return session_create(all, "client", &body, &gone, "trace", r);
 }
 
 static struct session *create_ready(void)
@@ -373,7 +365,7 @@ END_TEST
 
 int main(void)
 {
-    struct unit u = unit_begin("api_session");
+    struct unit u = unit_begin("session");
 
     unit_fixture(&u, setup, teardown);
     unit_add_loop(&u, a_session_that_was_ready_is_made, 20);

@@ -1,9 +1,9 @@
 /*
- * backend: all that the HTTP API asks of the broker (broker/broker.h), which holds VMs, images and snapshots. Nothing else in
- * api/ talks to it. One for the server; its functions may be called by any thread that lives as long as it.
+ * backend: all that a server's front asks of the broker (broker/broker.h), which holds VMs, images and snapshots. Nothing else there
+ * talks to it. One for the server; its functions may be called by any thread that lives as long as it.
  */
-#ifndef CAPSID_API_BACKEND_H
-#define CAPSID_API_BACKEND_H
+#ifndef CAPSID_SERVICE_BACKEND_H
+#define CAPSID_SERVICE_BACKEND_H
 
 #include "broker/lease.h"
 #include "service/request.h"

@@ -1,9 +1,10 @@
-#include "api/session.h"
+#include "service/session.h"
 
-#include "api/server.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "guest/mux.h"
+#include "service/request_parse.h"
+#include "service/schema.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -20,7 +21,6 @@ enum session_state { SESSION_STARTING, SESSION_READY, SESSION_CLOSING, SESSION_E
 
 struct session {
     struct sessions *all;
-    struct api_server *server;
     struct session *next;
     unsigned references;
     char id[SESSION_ID_MAX];
@@ -58,11 +58,11 @@ static void wake(struct session *s)
 
 /* ---- life of the table --------------------------------------------------------------------------- */
 
-void sessions_open(struct sessions *all, uint64_t max, uint64_t client_max)
+void sessions_open(struct sessions *all, const struct session_options *options)
 {
     pthread_condattr_t monotonic;
 
-    *all = (struct sessions){.max = max, .client_max = client_max};
+    *all = (struct sessions){.options = *options};
     thread_group_open(&all->threads, THREAD_GROUP_UNBOUNDED);
     pthread_mutex_init(&all->lock, NULL);
     pthread_condattr_init(&monotonic);
@@ -151,7 +151,7 @@ static int start(struct session *s, struct error *e)
         .language = s->body.run.language, .sources = NULL, .shape = s->body.run.shape, .stdin_fd = -1};
 
     s->call.cancel.fd = s->wake_fd;
-    int result = backend_session(s->server->backend, &s->call, s->client, &request, &s->lease, e);
+    int result = backend_session(s->all->options.backend, &s->call, s->client, &request, &s->lease, e);
     s->call.cancel.fd = -1;
     return result;
 }
@@ -286,24 +286,23 @@ static int check_room_locked(struct sessions *all, const char *client, struct re
             others++;
     }
     r->retry_after = 10;
-    if (mine >= all->client_max)
+    if (mine >= all->options.client_max)
         return refuse(r, REFUSAL_LIMIT, "%llu sessions at a time are the limit; close one",
-                      (unsigned long long)all->client_max);
-    if (mine + others >= all->max)
+                      (unsigned long long)all->options.client_max);
+    if (mine + others >= all->options.max)
         return refuse(r, REFUSAL_OVERLOAD, "the server has no room for another session");
     r->retry_after = 0;
     return 0;
 }
 
 /* With the thread's, the table's and the caller's reference. */
-static struct session *begin(struct api_server *server, const char *client, struct request *body,
+static struct session *begin(struct sessions *all, const char *client, struct request *body,
                              const char *trace_id, struct refusal *r)
 {
-    struct sessions *all = &server->sessions;
     struct session *s = memory_allocate(sizeof(*s));
     struct error e = {0};
 
-    *s = (struct session){.all = all, .server = server, .lease = LEASE_NONE, .body = *body, .call = CALL(-1)};
+    *s = (struct session){.all = all, .lease = LEASE_NONE, .body = *body, .call = CALL(-1)};
     s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     s->created = clock_realtime_ns() / 1000000000;
     snprintf(s->client, sizeof(s->client), "%s", client);
@@ -336,11 +335,10 @@ static struct timespec soon(void)
     return (struct timespec){.tv_sec = at / 1000000000, .tv_nsec = at % 1000000000};
 }
 
-struct session *session_create(struct api_server *server, const char *client, struct request *body,
+struct session *session_create(struct sessions *all, const char *client, struct request *body,
                                const atomic_bool *cancelled, const char *trace_id, struct refusal *r)
 {
-    struct sessions *all = &server->sessions;
-    struct session *s = begin(server, client, body, trace_id, r);
+    struct session *s = begin(all, client, body, trace_id, r);
     bool given_up = false;
 
     if (!s)
@@ -368,7 +366,7 @@ struct session *session_create(struct api_server *server, const char *client, st
         refuse(r, stopping ? REFUSAL_STOPPING : REFUSAL_CANCELLED,
                stopping ? "the server is shutting down" : "cancelled");
     else
-        refuse_error(server, &e, trace_id, r);
+        refuse_error(all->options.manner, &e, trace_id, r);
     return NULL;
 }
 
@@ -425,7 +423,7 @@ static json_t *show_locked(const struct session *s)
         .idle_timeout = s->body.idle,
         .in_use = s->users,
         .idle_seconds = idle ? (uint64_t)(now - s->last) / 1000000000 : 0,
-        .reason = s->why.text[0] && !s->server->options->tokens ? s->why.text : NULL,
+        .reason = s->why.text[0] && !s->all->options.manner->discreet ? s->why.text : NULL,
     };
     json_t *j = json_object();
 
@@ -554,7 +552,7 @@ int session_fail(struct session *s, const struct error *e, struct refusal *r)
 
     if (e->kind == ERROR_VM_LOST && session_ended(s, text, sizeof(text)))
         return refuse(r, REFUSAL_GONE, "%s", text);
-    return refuse_error(s->server, e, s->call.trace_id, r);
+    return refuse_error(s->all->options.manner, e, s->call.trace_id, r);
 }
 
 static void explain_session(void *user, struct error *e)
