@@ -325,10 +325,9 @@ static void tell_exit(struct terminal *t, const struct msg_exit *m)
         say_goodbye(t, WEBSOCKET_FAILED, e.text);
         return;
     }
-    json_t *j = json_pack("{s:s, s:s, s:i}", "type", "exit", "end", run_end_name(phase.end), "exit_code",
-                          phase.exit_code);
-    if (phase.signal && sigabbrev_np(phase.signal))
-        json_object_set_new(j, "signal", json_sprintf("SIG%s", sigabbrev_np(phase.signal)));
+    const struct result_phase told = {.exit_code = phase.exit_code, .signal = phase.signal, .end = phase.end};
+    json_t *j = json_pack("{s:s}", "type", "exit");
+    schema_put(j, SCHEMA_OBJECT_TERMINAL_EXIT, SCHEMA_OF_PHASE, &told, NULL);
     say(t, j);
     say_goodbye(t, WEBSOCKET_NORMAL, "");
 }

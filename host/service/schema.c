@@ -47,8 +47,8 @@ SCHEMA_KINDS(SCHEMA_TYPE)
 #define SOURCE(kind, name, member, ...) FIELD(SOURCE, request_source, kind, name, member, __VA_ARGS__)
 #define RESULT(kind, name, member, ...) FIELD(RESULT, result, kind, name, member, __VA_ARGS__)
 #define PHASE(kind, name, member, in, ...)                                                                   \
-    FIELD(RESULT, result, kind, name, last.member, (in) & ~IN(COMPILE), __VA_ARGS__)                         \
-    FIELD(PHASE, result_phase, kind, name, member, (in)&IN(COMPILE), __VA_ARGS__)
+    FIELD(RESULT, result, kind, name, last.member, (in) & ~IN_PHASES, __VA_ARGS__)                           \
+    FIELD(PHASE, result_phase, kind, name, member, (in)&IN_PHASES, __VA_ARGS__)
 
 #define STREAM(kind, name, member, ...) FIELD(STREAM, stream_view, kind, name, member, __VA_ARGS__)
 #define SHOWN_SESSION(kind, name, member, ...)                                                               \
