@@ -146,7 +146,7 @@ static json_t *describe_field(const struct schema_field *f, bool taken)
 
     if (taken && !f->required)
         set_default(j, f);
-    if (taken ? !f->required : f->or_null)
+    if (taken ? !f->required || f->also : f->or_null)
         j = or_null(j);
     cleanup_free char *words = schema_words(f);
     json_object_set_new(j, "description", json_string(words));
@@ -172,10 +172,15 @@ static json_t *also_of(const struct schema_field *f, bool taken)
     return j;
 }
 
-/* One of both names. */
+static json_t *one_named(const char *name)
+{
+    return json_pack("{s:[s], s:{s:{s:{s:s}}}}", "required", name, "properties", name, "not", "type", "null");
+}
+
+/* A required field, under one of both names at least; the other may be null. */
 static json_t *any_of(const struct schema_field *f)
 {
-    return json_pack("[{s:[s]}, {s:[s]}]", "required", f->name, "required", f->also);
+    return json_pack("[o, o]", one_named(f->name), one_named(f->also));
 }
 
 static void add_field(json_t *properties, json_t *required, const struct schema_field *f, bool taken)
