@@ -31,7 +31,7 @@ enum confine_part {
     CONFINE_PARTS
 };
 
-#define CONFINE_READABLE_MAX 8
+#define CONFINE_READABLE_MAX 16
 #define CONFINE_VIOLATION_MAX 80 /* bytes of what a VMM was ended for, with its NUL */
 
 struct confine_ids {

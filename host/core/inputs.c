@@ -115,6 +115,7 @@ static int add_processor(json_t *inputs, const struct accelerator *with, struct 
 static void add_machine(json_t *inputs, const struct host *host, const struct machine_spec *spec)
 {
     const struct vm_spec vm = {.kernel_args = "",
+                               .layers = spec->layers,
                                .shape.vcpus = spec->shape.vcpus,
                                .tsc_khz = spec->accelerator.tsc_khz ? 1 : 0,
                                .accel = spec->accelerator.choice,
@@ -126,6 +127,17 @@ static void add_machine(json_t *inputs, const struct host *host, const struct ma
     host->driver->describe(&vm, &machine);
     digest_bytes(machine.data, machine.size, digest);
     set_text(inputs, "machine_sha256", digest);
+}
+
+/* One text, so that a manifest has few inputs; an image without layers has none, as before there were any. */
+static void add_layers(json_t *inputs, const struct image *image)
+{
+    cleanup_buffer struct buffer all = {0};
+
+    for (unsigned i = 0; i < image->layer_count; i++)
+        buffer_add_text(&all, "%s%s", i ? "," : "", image->layers[i].digest);
+    if (all.size)
+        set_text(inputs, "layers_sha256", all.data);
 }
 
 static int collect(json_t *inputs, const struct host *host, const struct language *l,
@@ -142,6 +154,7 @@ static int collect(json_t *inputs, const struct host *host, const struct languag
     set_text(inputs, "kernel_sha256", kernel);
     set_text(inputs, "kernel_arguments", host->config.kernel_args);
     set_text(inputs, "image_sha256", image->digest);
+    add_layers(inputs, image);
     set_text(inputs, "initd", image->initd ? image->initd : "");
     set_number(inputs, "memory_mib", spec->shape.memory_mib);
     set_number(inputs, "vcpus", spec->shape.vcpus);

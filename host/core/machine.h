@@ -8,8 +8,9 @@
 #include "guest/guest.h"
 
 struct machine_spec {
-    const char *kernel; /* borrowed, as all strings here */
-    const char *image;  /* path of the image file */
+    const char *kernel;        /* borrowed, as all strings here */
+    const char *image;         /* path of the image file */
+    const char *const *layers; /* paths of those above it, as in struct vm_spec; NULL: none */
     struct vm_shape shape;
     struct accelerator accelerator;
     const char *language;               /* for events, as the next two; NULL: none */

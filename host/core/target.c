@@ -23,6 +23,9 @@ static int open_once(struct run_target *t, struct host *host, const struct call 
         result = image_ensure(&t->image, &host->config, &host->home, &t->language, false, &call->cancel, e);
     t->spec.language = t->language.name;
     t->spec.image = t->image.path;
+    for (unsigned i = 0; i < t->image.layer_count; i++)
+        t->layers[i] = t->image.layers[i].path;
+    t->spec.layers = t->layers;
     t->spec.shape =
         shape_or(shape_or(wish->shape, t->language.shape), (struct vm_shape){.disk_mib = t->image.disk_mib});
     if (result == 0 && wish->make_nothing && wish->start != TARGET_BOOT)
@@ -31,6 +34,7 @@ static int open_once(struct run_target *t, struct host *host, const struct call 
         result = snapshot_ensure(&t->snapshot, host, call, &t->language, &t->image, &t->spec,
                                  wish->start == TARGET_RESTORE_ANEW, &t->made, e);
     t->spec.snapshot = t->snapshot.key;
+    t->spec.layers = NULL; /* a copy of the target has its own */
     return result;
 }
 
@@ -103,6 +107,7 @@ int target_load(struct machine *m, struct host *host, const struct call *call, c
     struct machine_spec spec = t->spec;
 
     spec.template = template;
+    spec.layers = t->layers;
     return t->snapshot.directory ? machine_restore(m, host, call, &spec, t->snapshot.directory, e)
                                  : machine_boot(m, host, call, &spec, NULL, e);
 }

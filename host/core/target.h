@@ -12,7 +12,8 @@
 struct run_target {
     struct language language;
     struct image image;
-    struct snapshot snapshot; /* directory NULL: there is none, VMs are booted */
+    struct snapshot snapshot;                 /* directory NULL: there is none, VMs are booted */
+    const char *layers[IMAGE_LAYERS_MAX + 1]; /* paths, of the image's */
     struct machine_spec spec; /* borrows from the image, the snapshot and the host's settings */
     bool made;                /* the snapshot was made now */
 };

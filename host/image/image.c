@@ -20,6 +20,10 @@
 
 void image_done(struct image *i)
 {
+    for (unsigned n = 0; n < i->layer_count; n++) {
+        free(i->layers[n].path);
+        free(i->layers[n].digest);
+    }
     free(i->name);
     free(i->path);
     free(i->digest);
@@ -33,6 +37,24 @@ void image_done(struct image *i)
 
 static const struct refs names = {
     .place = "images/names", .ending = ".json", .lock = "names-of-images", .size_max = REFERENCE_MAX};
+
+/* The digests of the layers; their paths are for who knows the store. j may be NULL: none. */
+static int parse_layers(struct image *i, const json_t *j)
+{
+    json_t *one;
+    size_t n;
+
+    if (j && (!json_is_array(j) || json_array_size(j) > IMAGE_LAYERS_MAX))
+        return -1;
+    json_array_foreach(j, n, one)
+    {
+        const char *digest = json_string_value(one);
+        if (!digest || !digest_is_hex(digest))
+            return -1;
+        i->layers[i->layer_count++].digest = text_copy(digest);
+    }
+    return 0;
+}
 
 int image_parse_manifest(struct image *ret, const char *text, struct error *e)
 {
@@ -54,8 +76,12 @@ int image_parse_manifest(struct image *ret, const char *text, struct error *e)
                           .created = created,
                           .disk_mib = (uint64_t)disk,
                           .oci = json_dumps(json_object_get(j, "oci"), JSON_SORT_KEYS)};
+    int result = parse_layers(ret, json_object_get(j, "layers"));
     json_decref(j);
-    return 0;
+    if (result == 0)
+        return 0;
+    image_done(ret);
+    return error_set(e, ERROR_CORRUPT, "not a valid image reference");
 }
 
 /* Also which version of the name says so. */
@@ -82,12 +108,23 @@ static int find_version(struct image *ret, const struct home *h, const char *nam
     }
     ret->name = text_copy(name);
     ret->path = blobs_path(h, &image_files, ret->digest);
+    for (unsigned n = 0; n < ret->layer_count; n++)
+        ret->layers[n].path = blobs_path(h, &image_files, ret->layers[n].digest);
     return 0;
 }
 
 int image_find(struct image *ret, const struct home *h, const char *name, struct error *e)
 {
     return find_version(ret, h, name, NULL, e);
+}
+
+static json_t *layers_json(const struct image *i)
+{
+    json_t *all = json_array();
+
+    for (unsigned n = 0; n < i->layer_count; n++)
+        json_array_append_new(all, json_string(i->layers[n].digest));
+    return all;
 }
 
 static char *format_manifest(const struct image *i)
@@ -98,6 +135,8 @@ static char *format_manifest(const struct image *i)
 
     if (i->oci)
         json_object_set_new(j, "oci", json_loads(i->oci, 0, NULL));
+    if (i->layer_count > 0)
+        json_object_set_new(j, "layers", layers_json(i));
     char *text = json_dumps(j, JSON_INDENT(2));
     json_decref(j);
     return text;
@@ -203,22 +242,33 @@ char *image_sbom_path(const struct home *h, const struct image *i)
     return blobs_path(h, &sboms, i->digest);
 }
 
-static int corrupt(const struct image *i, const char *how, struct error *e)
+static int corrupt(const struct image *i, const char *path, const char *how, struct error *e)
 {
     return error_set(e, ERROR_CORRUPT, "image file %s is %s; make it anew with: capsid rootfs %s --name %s",
-                     i->path, how, i->oci ? "from-docker" : "create", i->name);
+                     path, how, i->oci ? "from-docker" : "create", i->name);
+}
+
+/* One of its files, read as a whole. */
+static int check_file(const struct image *i, const char *path, const char *wanted, const struct cancel *cancel,
+                      struct error *e)
+{
+    char digest[DIGEST_HEX_SIZE];
+    cleanup_fd int fd = file_open(path, O_RDONLY, e);
+
+    if (fd < 0)
+        return errno == ENOENT ? corrupt(i, path, "missing", e) : -1;
+    if (digest_fd(fd, cancel, digest, e) < 0)
+        return error_wrap(e, "%s", path);
+    return strcmp(digest, wanted) == 0 ? 0 : corrupt(i, path, "corrupt", e);
 }
 
 int image_check(const struct image *i, const struct cancel *cancel, struct error *e)
 {
-    char digest[DIGEST_HEX_SIZE];
-    cleanup_fd int fd = file_open(i->path, O_RDONLY, e);
+    int result = check_file(i, i->path, i->digest, cancel, e);
 
-    if (fd < 0)
-        return errno == ENOENT ? corrupt(i, "missing", e) : -1;
-    if (digest_fd(fd, cancel, digest, e) < 0)
-        return error_wrap(e, "%s", i->path);
-    return strcmp(digest, i->digest) == 0 ? 0 : corrupt(i, "corrupt", e);
+    for (unsigned n = 0; result == 0 && n < i->layer_count; n++)
+        result = check_file(i, i->layers[n].path, i->layers[n].digest, cancel, e);
+    return result;
 }
 
 int image_packages(struct packages *ret, const struct home *h, const struct image *i, struct error *e)
@@ -233,15 +283,25 @@ int image_packages(struct packages *ret, const struct home *h, const struct imag
     return packages_read(ret, path, e);
 }
 
-int image_verify(const struct image *i, const struct home *h, struct error *e)
+static int verify_file(const struct image *i, const char *path, const char *wanted, const struct home *h,
+                       struct error *e)
 {
     char digest[DIGEST_HEX_SIZE];
 
-    if (!file_exists(i->path))
-        return corrupt(i, "missing", e);
-    if (home_digest(h, i->path, digest, e) < 0)
+    if (!file_exists(path))
+        return corrupt(i, path, "missing", e);
+    if (home_digest(h, path, digest, e) < 0)
         return -1;
-    return strcmp(digest, i->digest) == 0 ? 0 : corrupt(i, "corrupt", e);
+    return strcmp(digest, wanted) == 0 ? 0 : corrupt(i, path, "corrupt", e);
+}
+
+int image_verify(const struct image *i, const struct home *h, struct error *e)
+{
+    int result = verify_file(i, i->path, i->digest, h, e);
+
+    for (unsigned n = 0; result == 0 && n < i->layer_count; n++)
+        result = verify_file(i, i->layers[n].path, i->layers[n].digest, h, e);
+    return result;
 }
 
 /* What "initd --version" says after the name, without the newline. The caller frees it. */
@@ -320,7 +380,7 @@ int image_adopt(const struct config *config, const struct home *h, const char *n
     return result;
 }
 
-/* Counts the names of one image. */
+/* Counts the images that have a file, as their own or as a layer. */
 struct users {
     const char *digest;
     unsigned count;
@@ -330,18 +390,30 @@ static int count_user(const struct image *i, void *context)
 {
     struct users *u = context;
 
-    u->count += strcmp(i->digest, u->digest) == 0;
+    u->count += image_has_file(i, u->digest);
     return 0;
 }
 
-static int remove_files(const struct home *h, const char *digest, struct error *e)
+/* A file that no image has any more, with the records beside it. */
+static int remove_unused(const struct home *h, const char *digest, struct error *e)
 {
     const struct blobs *const kinds[] = {&image_files, &package_records, &sboms};
+    struct users users = {.digest = digest};
 
-    for (size_t n = 0; n < sizeof(kinds) / sizeof(kinds[0]); n++)
+    if (image_each(h, count_user, &users, e) < 0)
+        return -1;
+    for (size_t n = 0; users.count == 0 && n < sizeof(kinds) / sizeof(kinds[0]); n++)
         if (blobs_remove(h, kinds[n], digest, e) < 0)
             return -1;
     return 0;
+}
+
+bool image_has_file(const struct image *i, const char *digest)
+{
+    for (unsigned n = 0; n < i->layer_count; n++)
+        if (strcmp(i->layers[n].digest, digest) == 0)
+            return true;
+    return strcmp(i->digest, digest) == 0;
 }
 
 int image_remove(const struct home *h, const char *name, const struct cancel *cancel, struct error *e)
@@ -352,13 +424,12 @@ int image_remove(const struct home *h, const char *name, const struct cancel *ca
 
     if (fd < 0 || find_version(&i, h, name, &version, e) < 0)
         return -1;
-    struct users users = {.digest = i.digest};
-    int result = image_each(h, count_user, &users, e);
     /* The name is gone first: what an interruption leaves is a file without a name. */
+    int result = refs_swap(h, &names, name, &version, NULL, cancel, e);
     if (result == 0)
-        result = refs_swap(h, &names, name, &version, NULL, cancel, e);
-    if (result == 0 && users.count == 1)
-        result = remove_files(h, i.digest, e);
+        result = remove_unused(h, i.digest, e);
+    for (unsigned n = 0; result == 0 && n < i.layer_count; n++)
+        result = remove_unused(h, i.layers[n].digest, e);
     image_done(&i);
     return result;
 }

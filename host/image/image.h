@@ -16,10 +16,21 @@
 
 #include <jansson.h>
 
+#define IMAGE_LAYERS_MAX                                                                                     \
+    8 /* above the image's own file; as many as a VM may have (VM_LAYERS_MAX of vmm/driver.h) */
+
+/* A read-only filesystem (EROFS) with what was changed above those below it. Owned, as all strings here. */
+struct image_layer {
+    char *path;
+    char *digest; /* SHA-256 of the file */
+};
+
 struct image {
-    char *name;        /* owned, as all strings here */
-    char *path;        /* the image file */
-    char *digest;      /* SHA-256 of the file */
+    char *name;                                  /* owned, as all strings here */
+    char *path;                                  /* the image file */
+    char *digest;                                /* SHA-256 of the file */
+    struct image_layer layers[IMAGE_LAYERS_MAX]; /* each above the one before, all above that file */
+    unsigned layer_count;
     char *inputs;      /* SHA-256 of everything it was made from */
     char *initd;       /* version and build id of its initd; empty in images of earlier versions */
     uint64_t size;     /* bytes */
@@ -56,6 +67,9 @@ char *image_sbom_path(const struct home *h, const struct image *i);
 
 /* What the image is made of. Images of earlier versions have no such record: ERROR_NOT_FOUND with the remedy. */
 int image_packages(struct packages *ret, const struct home *h, const struct image *i, struct error *e);
+
+/* Whether a file of that SHA-256 is its own or one of its layers. */
+bool image_has_file(const struct image *i, const char *digest);
 
 /* Removes a name, and the image with its records when no other name refers to it. */
 int image_remove(const struct home *h, const char *name, const struct cancel *cancel, struct error *e);

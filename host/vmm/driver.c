@@ -11,3 +11,22 @@ const struct vm_driver *vm_driver_find(const char *name)
             return *d;
     return NULL;
 }
+
+unsigned vm_layer_count(const struct vm_spec *spec)
+{
+    unsigned count = 0;
+
+    while (spec->layers && spec->layers[count])
+        count++;
+    return count;
+}
+
+void vm_name_disks(const struct vm_spec *spec, bool disk, struct buffer *ret)
+{
+    unsigned layers = vm_layer_count(spec);
+
+    if (disk)
+        buffer_add_text(ret, " initd.upper=vdb");
+    for (unsigned i = 0; i < layers; i++)
+        buffer_add_text(ret, "%svd%c", i ? "," : " initd.layers=", 'b' + (int)i + disk);
+}

@@ -42,6 +42,9 @@ struct vm_template {
     int state_fd;
 };
 
+/* Read-only layers above an image: as many as initd mounts (LAYERS_MAX of initd/limits.h). */
+#define VM_LAYERS_MAX 8
+
 struct vm_spec {
     const struct confinement
         *confine;            /* NULL: none; with a jailer never, which takes its user ids from there */
@@ -49,6 +52,8 @@ struct vm_spec {
     const char *kernel;      /* vmlinux */
     const char *kernel_args; /* further words for its command line */
     const char *image;       /* read-only root filesystem */
+    const char *const *
+        layers; /* further ones, each above the one before, all above the image; ends with NULL; NULL: none */
     struct vm_shape shape;
     uint64_t tsc_khz;        /* of the host, for an emulated guest; 0: unknown */
     enum accel_choice accel; /* ACCEL_KVM or ACCEL_TCG, decided */
@@ -101,7 +106,7 @@ struct vm_driver {
     /*
      * Adds what makes the machine that it boots for a snapshot, as its VMM is told it, and the guest's whole command
      * line: a snapshot fits only a machine that is described in the same bytes. What the files are called is no part
-     * of it. Of the spec: accel, shape, tsc_khz, kernel_args, and whether there is a disk.
+     * of it. Of the spec: accel, shape, tsc_khz, kernel_args, how many layers, and whether there is a disk.
      */
     void (*describe)(const struct vm_spec *spec, struct buffer *ret);
 
@@ -139,5 +144,12 @@ extern const struct vm_driver *const vm_drivers[];
 
 /* NULL: there is none of that name. */
 const struct vm_driver *vm_driver_find(const char *name);
+
+/* How many layers a spec has. */
+unsigned vm_layer_count(const struct vm_spec *spec);
+
+/* For the kernel's command line: where initd finds the scratch disk and the layers, which are the guest's block devices in this
+ * order, after the root's vda. */
+void vm_name_disks(const struct vm_spec *spec, bool disk, struct buffer *ret);
 
 #endif

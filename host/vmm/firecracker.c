@@ -172,6 +172,16 @@ static int add_snapshot(struct firecracker_jail *j, const char *directory, struc
     return 0;
 }
 
+static int add_layers(struct firecracker_jail *j, const struct vm_spec *spec, struct error *e)
+{
+    for (unsigned i = 0; i < vm_layer_count(spec); i++) {
+        cleanup_free char *name = text_format(FIRECRACKER_LAYER, i);
+        if (firecracker_jail_add(j, name, spec->layers[i], e) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 /* Starts the VMM and has it boot, or with from_snapshot load, a guest. */
 static int launch(struct vm *vm, const struct vm_spec *spec, const char *from_snapshot, int64_t deadline,
                   const struct cancel *cancel, struct error *e)
@@ -180,7 +190,7 @@ static int launch(struct vm *vm, const struct vm_spec *spec, const char *from_sn
     struct firecracker_version version;
 
     if (firecracker_jail_open(j, spec, e) < 0 ||
-        firecracker_jail_add(j, FIRECRACKER_IMAGE, spec->image, e) < 0 ||
+        firecracker_jail_add(j, FIRECRACKER_IMAGE, spec->image, e) < 0 || add_layers(j, spec, e) < 0 ||
         (from_snapshot ? add_snapshot(j, from_snapshot, e)
                        : firecracker_jail_add(j, FIRECRACKER_KERNEL, spec->kernel, e)) < 0 ||
         (spec->disk && firecracker_jail_give(j, SNAPSHOT_DISK, spec->disk, e) < 0) ||

@@ -20,6 +20,7 @@
 #define FIRECRACKER_API "api"
 #define FIRECRACKER_VSOCK "vsock"
 #define FIRECRACKER_IMAGE "image"
+#define FIRECRACKER_LAYER "layer%u"
 #define FIRECRACKER_KERNEL "kernel"
 #define FIRECRACKER_PROGRAM "vmm"               /* with a jailer: Firecracker's own program */
 #define FIRECRACKER_TETHER "firecracker-tether" /* in spec->data; what the jailer starts */

@@ -1,6 +1,8 @@
 #include "vmm/firecracker_requests.h"
 
 #include "base/cleanup.h"
+
+#include <string.h>
 #include "base/text.h"
 #include "vmm/firecracker_jail.h"
 
@@ -26,8 +28,8 @@ static void add(json_t *requests, const char *path, json_t *body)
     json_array_append_new(requests, json_pack("{s:s, s:o?}", "path", path, "body", body));
 }
 
-/* The root device is the guest's first whatever the order (src/vmm/src/vmm_config/drive.rs), so the other one is vdb. */
-static void add_drives(json_t *requests, bool disk)
+/* The root device is the guest's first whatever the order (src/vmm/src/vmm_config/drive.rs); the others follow as they come. */
+static void add_drives(json_t *requests, bool disk, unsigned layers)
 {
     add(requests, "/drives/root",
         json_pack("{s:s, s:s, s:b, s:b}", "drive_id", "root", "path_on_host", FIRECRACKER_IMAGE,
@@ -38,21 +40,30 @@ static void add_drives(json_t *requests, bool disk)
         add(requests, "/drives/upper",
             json_pack("{s:s, s:s, s:b, s:b, s:s}", "drive_id", "upper", "path_on_host", SNAPSHOT_DISK,
                       "is_root_device", 0, "is_read_only", 0, "cache_type", "Unsafe"));
+    for (unsigned i = 0; i < layers; i++) {
+        cleanup_free char *path = text_format("/drives/layer%u", i),
+                          *file = text_format(FIRECRACKER_LAYER, i);
+        add(requests, path,
+            json_pack("{s:s, s:s, s:b, s:b}", "drive_id", path + strlen("/drives/"), "path_on_host", file,
+                      "is_root_device", 0, "is_read_only", 1));
+    }
 }
 
 json_t *firecracker_machine(const struct vm_spec *spec)
 {
     json_t *requests = json_array();
-    cleanup_free char *arguments =
-        text_format(KERNEL_COMMAND_LINE "%s%s%s", spec->disk ? " initd.upper=vdb" : "",
-                    spec->kernel_args[0] ? " " : "", spec->kernel_args);
+    cleanup_buffer struct buffer arguments = {0};
+
+    buffer_add_text(&arguments, KERNEL_COMMAND_LINE);
+    vm_name_disks(spec, spec->disk != NULL, &arguments);
+    buffer_add_text(&arguments, "%s%s", spec->kernel_args[0] ? " " : "", spec->kernel_args);
 
     add(requests, "/machine-config",
         json_pack("{s:I, s:I, s:b, s:b}", "vcpu_count", (json_int_t)spec->shape.vcpus, "mem_size_mib",
                   (json_int_t)spec->shape.memory_mib, "smt", 0, "track_dirty_pages", 0));
     add(requests, "/boot-source",
-        json_pack("{s:s, s:s}", "kernel_image_path", FIRECRACKER_KERNEL, "boot_args", arguments));
-    add_drives(requests, spec->disk);
+        json_pack("{s:s, s:s}", "kernel_image_path", FIRECRACKER_KERNEL, "boot_args", arguments.data));
+    add_drives(requests, spec->disk != NULL, vm_layer_count(spec));
     add(requests, "/vsock", json_pack("{s:i, s:s}", "guest_cid", GUEST_CID, "uds_path", FIRECRACKER_VSOCK));
     return requests;
 }

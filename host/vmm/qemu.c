@@ -140,11 +140,19 @@ static char *kernel_command_line(const struct vm_spec *spec, bool frozen)
     buffer_add_text(&b, "%s", KERNEL_COMMAND_LINE);
     add_clock(&b, spec, frozen);
     add_addresses(&b, spec);
-    if (spec->disk_fd >= 0)
-        buffer_add_text(&b, " initd.upper=vdb");
+    vm_name_disks(spec, spec->disk_fd >= 0, &b);
     if (spec->kernel_args[0])
         buffer_add_text(&b, " %s", spec->kernel_args);
     return b.data;
+}
+
+static void add_layers(struct command_line *c, const struct vm_spec *spec)
+{
+    for (unsigned i = 0; i < vm_layer_count(spec); i++) {
+        cleanup_free char *path = escape_commas(spec->layers[i]);
+        add(c, "-drive", text_format("id=layer%u,file=%s,if=none,format=raw,readonly=on", i, path));
+        add(c, "-device", text_format("virtio-blk-device,drive=layer%u", i));
+    }
 }
 
 static void add_devices(struct command_line *c, const struct vm_spec *spec, bool frozen,
@@ -166,6 +174,7 @@ static void add_devices(struct command_line *c, const struct vm_spec *spec, bool
             text_copy("id=upper,file=/dev/fdset/1,if=none,format=raw,cache=unsafe,discard=unmap"));
         add(c, "-device", text_copy("virtio-blk-device,drive=upper,werror=report,rerror=report"));
     }
+    add_layers(c, spec);
     add(c, "-chardev", text_format("socket,id=guest,fd=%d", fds->channel));
     /* Number 0 is a console's, and the rest of the 31 it would have cost a boot a twelfth of its time. */
     add(c, "-device", text_copy("virtio-serial-device,max_ports=2"));
@@ -197,7 +206,12 @@ static void qemu_describe(const struct vm_spec *spec, struct buffer *ret)
     struct command_line c = {0};
     struct vm_spec nameless = *spec;
 
+    const char *layers[VM_LAYERS_MAX + 1] = {NULL};
+
+    for (unsigned i = 0; i < vm_layer_count(spec) && i < VM_LAYERS_MAX; i++)
+        layers[i] = "";
     nameless.vmm = nameless.kernel = nameless.image = "";
+    nameless.layers = layers;
     nameless.disk_fd = spec->disk_fd >= 0 ? 0 : -1;
     build_command_line(&c, &nameless, "", false, &fds);
     for (size_t i = 0; i < c.count; i++)
@@ -250,13 +264,15 @@ static int spawn_confined(struct vm *vm, const struct vm_spec *spec, const char 
     seen.vmm = vmm;
     seen.kernel = kernel;
     seen.image = image;
-    const struct confine_need need = {.readable = {kernel, image},
-                                      .writable = incoming ? NULL : memory_file,
-                                      .vmm = vmm,
-                                      .shape = {.memory_mib = spec->shape.memory_mib,
-                                                .vcpus = spec->shape.vcpus,
-                                                .disk_mib = (uint64_t)disk.st_size >> 20},
-                                      .kvm = spec->accel == ACCEL_KVM};
+    struct confine_need need = {.readable = {kernel, image},
+                                .writable = incoming ? NULL : memory_file,
+                                .vmm = vmm,
+                                .shape = {.memory_mib = spec->shape.memory_mib,
+                                          .vcpus = spec->shape.vcpus,
+                                          .disk_mib = (uint64_t)disk.st_size >> 20},
+                                .kvm = spec->accel == ACCEL_KVM};
+    for (unsigned i = 0; i < vm_layer_count(spec) && i < VM_LAYERS_MAX; i++)
+        need.readable[2 + i] = spec->layers[i];
     build_command_line(&c, &seen, memory_file, incoming, fds);
     child->argv = (const char *const *)c.words;
     int result = confine_spawn(&vm->vmm, &vm->confined, spec->confine, &need, child, e);
