@@ -249,8 +249,8 @@ static int corrupt(const struct image *i, const char *path, const char *how, str
 }
 
 /* One of its files, read as a whole. */
-static int check_file(const struct image *i, const char *path, const char *wanted, const struct cancel *cancel,
-                      struct error *e)
+static int check_file(const struct image *i, const char *path, const char *wanted,
+                      const struct cancel *cancel, struct error *e)
 {
     char digest[DIGEST_HEX_SIZE];
     cleanup_fd int fd = file_open(path, O_RDONLY, e);
