@@ -1,4 +1,5 @@
 /* The table of paths, and the small handlers. */
+#include "api/metrics_text.h"
 #include "api/server.h"
 
 #include "base/cleanup.h"

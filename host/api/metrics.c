@@ -1,21 +1,17 @@
-#include "api/server.h"
-#include "core/usage.h"
+#include "api/metrics.h"
 
-#include <string.h>
+const double metrics_bounds[METRICS_BUCKETS] = {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
+                                                0.1,    0.25,  0.5,    1,     2.5,  10,    60};
 
-static const double bounds[METRICS_BUCKETS] = {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
-                                               0.1,    0.25,  0.5,    1,     2.5,  10,    60};
-
-/* The last is for those that are not here. */
-static const int statuses[METRICS_STATUSES] = {101, 200, 201, 202, 204, 206, 304, 400, 401,
-                                               403, 404, 405, 406, 409, 410, 413, 415, 416,
-                                               421, 422, 426, 429, 431, 500, 503, 0};
+const int metrics_statuses[METRICS_STATUSES] = {101, 200, 201, 202, 204, 206, 304, 400, 401,
+                                                403, 404, 405, 406, 409, 410, 413, 415, 416,
+                                                421, 422, 426, 429, 431, 500, 503, 0};
 
 void metrics_observe(struct histogram *h, int64_t ns)
 {
     unsigned i = 0;
 
-    while (i < METRICS_BUCKETS && (double)ns / 1e9 > bounds[i])
+    while (i < METRICS_BUCKETS && (double)ns / 1e9 > metrics_bounds[i])
         i++;
     h->buckets[i]++;
     h->sum_us += (unsigned long long)(ns > 0 ? ns / 1000 : 0);
@@ -25,7 +21,7 @@ void metrics_request(struct metrics *m, unsigned route, int status, int64_t ns)
 {
     unsigned i = 0;
 
-    while (statuses[i] && statuses[i] != status)
+    while (metrics_statuses[i] && metrics_statuses[i] != status)
         i++;
     if (status) /* or it was not answered: its client went away */
         m->requests[route < METRICS_ROUTES ? route : METRICS_ROUTES][i]++;
@@ -40,148 +36,4 @@ void metrics_run(struct metrics *m, enum run_end end, int64_t load_ns, int64_t e
     metrics_observe(&m->load, load_ns);
     metrics_observe(&m->exec, exec_ns);
     m->primed += (unsigned long long)primed;
-}
-
-void metrics_head(struct buffer *out, const char *name, const char *type, const char *help)
-{
-    buffer_add_text(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
-}
-
-static void value(struct buffer *out, const char *name, const char *type, const char *help, double v)
-{
-    metrics_head(out, name, type, help);
-    buffer_add_text(out, "%s %.17g\n", name, v);
-}
-
-static void histogram(struct buffer *out, const char *name, const char *help, struct histogram *h)
-{
-    unsigned long long sum = 0;
-
-    metrics_head(out, name, "histogram", help);
-    for (unsigned i = 0; i < METRICS_BUCKETS; i++) {
-        sum += h->buckets[i];
-        buffer_add_text(out, "%s_bucket{le=\"%g\"} %llu\n", name, bounds[i], sum);
-    }
-    sum += h->buckets[METRICS_BUCKETS];
-    buffer_add_text(out, "%s_bucket{le=\"+Inf\"} %llu\n%s_sum %.6f\n%s_count %llu\n", name, sum, name,
-                    (double)h->sum_us / 1e6, name, sum);
-}
-
-static void write_request_count(struct buffer *out, const struct route *route, int status,
-                                unsigned long long count)
-{
-    char text[16];
-
-    snprintf(text, sizeof(text), status ? "%d" : "other", status);
-    buffer_add_text(out, "capsid_http_requests_total{method=\"%s\",path=\"%s\",status=\"%s\"} %llu\n",
-                    route ? route->method : "", route ? route->pattern : "", text, count);
-}
-
-static void write_requests(struct metrics *m, struct buffer *out)
-{
-    metrics_head(out, "capsid_http_requests_total", "counter", "Requests answered, by path and status.");
-    for (unsigned r = 0; r <= METRICS_ROUTES; r++) {
-        const struct route *route = r < METRICS_ROUTES ? &api_routes[r] : NULL;
-        if (route && !route->method) {
-            r = METRICS_ROUTES;
-            route = NULL;
-        }
-        for (unsigned i = 0; i < METRICS_STATUSES; i++)
-            if (m->requests[r][i])
-                write_request_count(out, route, statuses[i], m->requests[r][i]);
-    }
-}
-
-struct lane_row {
-    unsigned waiting, limit, workers, busy, threads, owners;
-};
-
-static void write_lane_metric(struct buffer *out, const struct lane_row *rows, const char *name,
-                              const char *help, size_t offset)
-{
-    metrics_head(out, name, "gauge", help);
-    for (enum route_lane l = LANE_RUN; l < LANE_COUNT; l++)
-        buffer_add_text(out, "%s{lane=\"%s\"} %u\n", name, route_lane_name(l),
-                        *(const unsigned *)((const char *)&rows[l] + offset));
-}
-
-static void count_owner(const char *owner, unsigned busy, unsigned waiting, void *count)
-{
-    (void)owner, (void)busy, (void)waiting;
-    ++*(unsigned *)count;
-}
-
-/* Programs have threads from the start; what they wait for are VMs. */
-static void write_lanes(struct api_server *s, struct buffer *out)
-{
-    struct lane_row rows[LANE_COUNT];
-
-    for (enum route_lane l = LANE_RUN; l < LANE_COUNT; l++) {
-        const struct lane_use use = lane_used(&s->lanes[l]);
-        const struct lane_bounds *b = &s->lanes[l].bounds;
-        rows[l] = (struct lane_row){use.waiting, b->waiting, b->threads, use.busy, use.threads, 0};
-        lane_each(&s->lanes[l], count_owner, &rows[l].owners);
-    }
-    rows[LANE_RUN].limit = (unsigned)s->options->queue;
-    rows[LANE_RUN].workers = backend_places(s->backend);
-    backend_count(s->backend, &rows[LANE_RUN].busy, &rows[LANE_RUN].waiting);
-    write_lane_metric(out, rows, "capsid_queue_length", "Requests that wait for a VM or a worker.",
-                      offsetof(struct lane_row, waiting));
-    write_lane_metric(out, rows, "capsid_queue_limit", "How many may wait.",
-                      offsetof(struct lane_row, limit));
-    write_lane_metric(out, rows, "capsid_workers", "VMs and workers at a time.",
-                      offsetof(struct lane_row, workers));
-    write_lane_metric(out, rows, "capsid_workers_busy", "VMs and workers that work.",
-                      offsetof(struct lane_row, busy));
-    write_lane_metric(out, rows, "capsid_queue_clients", "Clients whose requests wait or are worked on.",
-                      offsetof(struct lane_row, owners));
-    write_lane_metric(out, rows, "capsid_threads", "Threads that work on requests, or could.",
-                      offsetof(struct lane_row, threads));
-}
-
-/* Of both processes: this one and the broker. */
-static double of_both(uint64_t mine, const json_t *state, const char *name)
-{
-    return (double)mine + (double)json_integer_value(json_object_get(json_object_get(state, "broker"), name));
-}
-
-void metrics_write(struct api_server *s, const json_t *state, struct buffer *out)
-{
-    struct metrics *m = &s->metrics;
-    unsigned pending, finished;
-
-    metrics_head(out, "capsid_build_info", "gauge", "The version.");
-    buffer_add_text(out, "capsid_build_info{version=\"%s\"} 1\n", CAPSID_VERSION);
-    write_requests(m, out);
-    histogram(out, "capsid_http_request_duration_seconds", "From a request's head to the end of its answer.",
-              &m->duration);
-    metrics_head(out, "capsid_runs_total", "counter",
-                 "Programs run, by how they ended; failed: did not get to run.");
-    for (enum run_end i = RUN_NONE + 1; i < RUN_ENDS_COUNT; i++)
-        buffer_add_text(out, "capsid_runs_total{end=\"%s\"} %llu\n", run_end_name(i),
-                        (unsigned long long)m->ends[i]);
-    value(out, "capsid_runs_primed_total", "counter", "Programs that a waiting interpreter took.",
-          (double)m->primed);
-    histogram(out, "capsid_run_load_seconds", "Until a run's guest was ready.", &m->load);
-    histogram(out, "capsid_run_exec_seconds", "How long programs ran.", &m->exec);
-    histogram(out, "capsid_queue_wait_seconds", "How long programs waited for a VM or a worker.",
-              &m->queue_wait);
-    write_lanes(s, out);
-    metrics_admission(state, out);
-    metrics_pool(json_object_get(state, "pools"), out);
-    operations_count(&s->operations, &pending, &finished);
-    metrics_head(out, "capsid_operations", "gauge", "Operations that are remembered.");
-    buffer_add_text(out,
-                    "capsid_operations{state=\"pending\"} %u\ncapsid_operations{state=\"finished\"} %u\n",
-                    pending, finished);
-    value(out, "capsid_http_exchanges", "gauge", "Requests that are being read, worked on or answered.",
-          s->exchanges);
-    value(out, "capsid_http_bodies_bytes", "gauge", "Bytes of bodies and large answers that are held.",
-          (double)s->bodies);
-    value(out, "capsid_uptime_seconds", "gauge", "How long the server runs.",
-          (double)(clock_monotonic_ns() - s->started_ns) / 1e9);
-    value(out, "process_open_fds", "gauge", "Open file descriptors.",
-          of_both(usage_open_files(), state, "open_files"));
-    value(out, "process_resident_memory_bytes", "gauge", "Resident memory.",
-          of_both(usage_resident(), state, "resident_bytes"));
 }

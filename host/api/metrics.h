@@ -1,11 +1,9 @@
-/* metrics: counters, and their text for Prometheus (exposition format 0.0.4). */
+/* metrics: counters of what was asked and how it ended. Their text: metrics_text.h. */
 #ifndef CAPSID_API_METRICS_H
 #define CAPSID_API_METRICS_H
 
-#include "base/text.h"
 #include "core/run.h"
 
-#include <jansson.h>
 #include <stdatomic.h>
 #include <stdint.h>
 
@@ -25,21 +23,12 @@ struct metrics {
     atomic_ullong primed;
 };
 
-struct api_server;
+extern const double metrics_bounds[METRICS_BUCKETS]; /* seconds, of the buckets */
+extern const int metrics_statuses[METRICS_STATUSES]; /* the last, 0, is for those that are not there */
 
 void metrics_observe(struct histogram *h, int64_t ns);
 /* route: its number in api_routes, or METRICS_ROUTES. */
 void metrics_request(struct metrics *m, unsigned route, int status, int64_t ns);
 void metrics_run(struct metrics *m, enum run_end end, int64_t load_ns, int64_t exec_ns, int primed);
-
-/* state: the broker's (broker/state.h). */
-void metrics_write(struct api_server *s, const json_t *state, struct buffer *out);
-
-/* The lines before those of a metric. */
-void metrics_head(struct buffer *out, const char *name, const char *type, const char *help);
-
-/* Those of the pool, of which the broker's state has an object for each language. */
-void metrics_admission(const json_t *state, struct buffer *out);
-void metrics_pool(const json_t *pools, struct buffer *out);
 
 #endif

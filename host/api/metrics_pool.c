@@ -1,5 +1,5 @@
 /* The metrics of what the broker has: VMs of each kind against their bounds, and the pool, a line for each language. */
-#include "api/metrics.h"
+#include "api/metrics_text.h"
 
 #include "base/cleanup.h"
 #include "broker/state.h"
