@@ -1,5 +1,7 @@
 #include "base/text.h"
 
+#include "base/cleanup.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
@@ -273,5 +275,20 @@ bool text_is_variable(const char *s)
     for (const char *p = s; *p; p++)
         if (!isalnum((unsigned char)*p) && *p != '_')
             return false;
+    return true;
+}
+
+bool text_each_word(const char *list, bool (*check)(const char *word), char **ret_bad)
+{
+    cleanup_free char *copy = text_copy(list ? list : "");
+    char *rest = list ? copy : NULL;
+
+    for (char *word; (word = strsep(&rest, ","));) {
+        word = text_trim(word);
+        if (!check(word)) {
+            *ret_bad = text_copy(word);
+            return false;
+        }
+    }
     return true;
 }

@@ -28,8 +28,8 @@ static void serve_image(struct errand *r)
 
     if (language_find(&l, b->host.config.data, r->request.language, &e) == 0) {
         if (errand_enter_making(r, &e) == 0) {
-            if (image_ensure(&image, &b->host.config, &b->host.home, &l, r->request.force, &r->call.cancel,
-                             &e) == 0)
+            if (image_ensure(&image, &b->host.config, &b->host.home, l.name, &l.recipe, r->request.force,
+                             &r->call.cancel, &e) == 0)
                 j = stock_image(&image);
             errand_leave_making(r);
         }

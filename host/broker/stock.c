@@ -26,7 +26,7 @@ static json_t *words(const char *first, const char *list)
 
 static json_t *describe_language(const struct host *host, const struct language *l, struct error *e)
 {
-    int installed = image_is_current(&host->config, &host->home, l, e);
+    int installed = image_is_current(&host->config, &host->home, l->name, &l->recipe, e);
 
     if (installed < 0)
         return NULL;

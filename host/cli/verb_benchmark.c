@@ -239,7 +239,7 @@ static int choose(struct selection *ret, const char *data, const struct benchmar
         word = text_trim(word);
         if (language_find(&l, data, word, e) < 0)
             return -1;
-        if (o->all && l.oci) /* its image comes from elsewhere */
+        if (o->all && l.recipe.oci) /* its image comes from elsewhere */
             language_done(&l);
         else
             ret->list[ret->count++] = (struct selected){text_copy(word), l};

@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "image/ensure.h"
+#include "language/language.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -17,10 +18,10 @@ struct listing {
 /* "bookworm + bookworm-backports, npm"; the caller frees it. */
 static char *packages_from(const struct language *l)
 {
-    if (l->oci)
-        return text_format("oci %s", l->oci);
-    return text_format("%s%s%s%s", l->suite, l->extra ? " + " : "", l->extra ? l->extra : "",
-                       l->npm ? ", npm" : "");
+    if (l->recipe.oci)
+        return text_format("oci %s", l->recipe.oci);
+    return text_format("%s%s%s%s", l->recipe.suite, l->recipe.extra ? " + " : "",
+                       l->recipe.extra ? l->recipe.extra : "", l->recipe.npm ? ", npm" : "");
 }
 
 /* The words of a list that may be NULL. */
@@ -50,16 +51,17 @@ static json_t *describe(const struct language *l, bool installed)
     return json_pack("{s:s, s:s, s:o, s:s, s:o, s:s, s:b, s:b, s:s?, s:o, s:o, s:s?, s:I, s:I, s:b}", "name",
                      l->name, "title", l->title, "aliases", words(l->aliases), "extension", l->extension,
                      "extensions", extensions(l), "source", l->source, "compiled", l->build != NULL, "primed",
-                     (int)l->prime, "suite", l->suite, "packages", words(l->packages), "npm", words(l->npm),
-                     "oci", l->oci, "memory_mib", (json_int_t)l->shape.memory_mib, "vcpus",
-                     (json_int_t)l->shape.vcpus, "installed", (int)installed);
+                     (int)l->prime, "suite", l->recipe.suite, "packages", words(l->recipe.packages), "npm",
+                     words(l->recipe.npm), "oci", l->recipe.oci, "memory_mib",
+                     (json_int_t)l->shape.memory_mib, "vcpus", (json_int_t)l->shape.vcpus, "installed",
+                     (int)installed);
 }
 
 static int visit(const struct language *l, void *context, struct error *e)
 {
     struct listing *list = context;
     struct host *host = list->host;
-    int installed = image_is_current(&host->config, &host->home, l, e);
+    int installed = image_is_current(&host->config, &host->home, l->name, &l->recipe, e);
 
     if (installed < 0)
         return -1;
@@ -110,8 +112,8 @@ static void print_one(const struct language *l, bool installed)
     print_line("memory", memory);
     print_line("vcpus", vcpus);
     print_line("from", from);
-    print_line("packages", l->packages);
-    print_line("npm", l->npm);
+    print_line("packages", l->recipe.packages);
+    print_line("npm", l->recipe.npm);
     print_line("warm-up", l->warm);
     print_line("hello", l->hello);
     print_line("installed", installed ? "yes" : "no");
@@ -123,7 +125,8 @@ static int show_one(const struct cli *cli, struct host *host, const char *name, 
 
     if (language_find(&l, host->config.data, name, e) < 0)
         return -1;
-    int installed = image_is_current(&host->config, &host->home, &l, e), result = installed < 0 ? -1 : 0;
+    int installed = image_is_current(&host->config, &host->home, l.name, &l.recipe, e),
+        result = installed < 0 ? -1 : 0;
     if (result == 0 && cli->json)
         result = cli_print_json(describe(&l, installed), e);
     else if (result == 0)

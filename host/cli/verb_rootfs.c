@@ -6,6 +6,7 @@
 #include "base/process.h"
 #include "image/catalog.h"
 #include "image/ensure.h"
+#include "language/language.h"
 #include "image/image.h"
 #include "vmm/disk.h"
 
@@ -85,10 +86,10 @@ static int define(struct language *ret, const struct host *host, const struct ro
                          "--name %s is a language; choose another name for an image of --packages", o->name);
     }
     *ret = (struct language){.name = text_copy(o->name),
-                             .suite = text_copy(o->suite ? o->suite : "bookworm"),
-                             .method = text_copy(o->method ? o->method : "essential"),
-                             .packages = text_copy(o->packages),
-                             .post = text_copy(o->post)};
+                             .recipe = {.suite = text_copy(o->suite ? o->suite : "bookworm"),
+                                        .method = text_copy(o->method ? o->method : "essential"),
+                                        .packages = text_copy(o->packages),
+                                        .post = text_copy(o->post)}};
     return 0;
 }
 
@@ -146,7 +147,7 @@ static int create_image(struct image *ret, struct cli *cli, struct host *host, c
         name = l->name;
         language_done(&own);
     }
-    if (image_create(ret, &host->config, &host->home, l, name, o->lock, &cli->call.cancel, e) < 0)
+    if (image_create(ret, &host->config, &host->home, name, &l->recipe, o->lock, &cli->call.cancel, e) < 0)
         return -1;
     if (o->disk_mib && image_set_disk(ret, &host->home, o->disk_mib, &cli->call.cancel, e) < 0)
         return -1;

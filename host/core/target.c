@@ -1,13 +1,20 @@
 #include "core/target.h"
 
 #include "image/ensure.h"
+#include "image/import.h"
 
 static int check_image(const struct run_target *t, const struct host *host, struct error *e)
 {
-    int current = image_is_current(&host->config, &host->home, &t->language, e);
+    int current = image_is_current(&host->config, &host->home, t->language.name, &t->language.recipe, e);
 
     return current != 0 ? (current < 0 ? -1 : 0)
                         : error_set(e, ERROR_NOT_MADE, "the image of %s is not there", t->language.name);
+}
+
+/* What the definition sets counts. */
+static int add_variable(const char *variable, void *language, struct error *e)
+{
+    return language_add_variable(language, variable, e);
 }
 
 /* With the accelerator as it is now. */
@@ -20,7 +27,10 @@ static int open_once(struct run_target *t, struct host *host, const struct call 
         return -1;
     int result = wish->make_nothing ? check_image(t, host, e) : 0;
     if (result == 0)
-        result = image_ensure(&t->image, &host->config, &host->home, &t->language, false, &call->cancel, e);
+        result = image_ensure(&t->image, &host->config, &host->home, t->language.name, &t->language.recipe,
+                              false, &call->cancel, e);
+    if (result == 0)
+        result = image_each_variable(&t->image, add_variable, &t->language, e);
     t->spec.language = t->language.name;
     t->spec.image = t->image.path;
     for (unsigned i = 0; i < t->image.layer_count; i++)

@@ -135,16 +135,16 @@ int image_run_builder(struct home *h, const struct arguments *a, const char *log
 }
 
 /* The builder's command line; the strings stay the caller's. */
-static void add_builder(struct arguments *a, const struct config *config, const struct language *l,
+static void add_builder(struct arguments *a, const struct config *config, const struct recipe *r,
                         const struct build_paths *paths)
 {
-    add_option(a, "--packages", l->packages);
-    add_option(a, "--suite", l->suite);
-    add_option(a, "--extra", l->extra);
-    add_option(a, "--npm", l->npm);
-    add_option(a, "--method", l->method);
-    add_option(a, "--post", l->post);
-    add_option(a, "--drop", l->drop);
+    add_option(a, "--packages", r->packages);
+    add_option(a, "--suite", r->suite);
+    add_option(a, "--extra", r->extra);
+    add_option(a, "--npm", r->npm);
+    add_option(a, "--method", r->method);
+    add_option(a, "--post", r->post);
+    add_option(a, "--drop", r->drop);
     add_option(a, "--mirror", config->mirror);
     add_option(a, "--npm-registry", config->npm_registry);
     add_option(a, "--output", paths->output);
@@ -153,7 +153,7 @@ static void add_builder(struct arguments *a, const struct config *config, const 
     add_option(a, "--status-fd", "1");
 }
 
-int image_build(const struct config *config, struct home *h, const struct language *l, const char *name,
+int image_build(const struct config *config, struct home *h, const char *name, const struct recipe *recipe,
                 const struct build_paths *paths, int64_t deadline, const struct cancel *cancel,
                 struct error *e)
 {
@@ -170,7 +170,7 @@ int image_build(const struct config *config, struct home *h, const struct langua
 
     arguments_add_namespaces(&a);
     arguments_add(&a, builder);
-    add_builder(&a, config, l, paths);
+    add_builder(&a, config, recipe, paths);
     add_option(&a, "--initd", initd);
     add_option(&a, "--work", work);
     add_option(&a, "--cache", cache);

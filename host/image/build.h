@@ -5,7 +5,7 @@
 #include "base/deadline.h"
 #include "base/error.h"
 #include "config/config.h"
-#include "language/language.h"
+#include "image/recipe.h"
 #include "store/home.h"
 
 #define ARGUMENTS_MAX 64
@@ -37,7 +37,7 @@ struct build_paths {
  * Makes the image file of a definition; name is for messages and logs. Shows the builder's phases on stderr; all else
  * goes to log/image-NAME.log. Whatever ends this function, no process or mount of the builder is left.
  */
-int image_build(const struct config *config, struct home *h, const struct language *l, const char *name,
+int image_build(const struct config *config, struct home *h, const char *name, const struct recipe *recipe,
                 const struct build_paths *paths, int64_t deadline, const struct cancel *cancel,
                 struct error *e);
 

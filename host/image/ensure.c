@@ -14,11 +14,11 @@
 #define BUILD_FORMAT "2"
 
 /* Everything that decides an image's bytes, short of what the Debian mirror holds. */
-static int hash_inputs(const struct config *config, const struct home *h, const struct language *l,
+static int hash_inputs(const struct config *config, const struct home *h, const struct recipe *r,
                        char ret[static DIGEST_HEX_SIZE], struct error *e)
 {
     static const char *const programs[] = {"initd", "build-image", "debian-apt", "npm-tree"};
-    const char *const parts[] = {l->suite, l->extra, l->method, l->packages, l->npm, l->post, l->drop};
+    const char *const parts[] = {r->suite, r->extra, r->method, r->packages, r->npm, r->post, r->drop};
     cleanup_buffer struct buffer all = {0};
     char digest[DIGEST_HEX_SIZE];
 
@@ -58,15 +58,14 @@ static int find_current(struct image *ret, const struct home *h, const char *nam
     return 0;
 }
 
-static int build_locked(const struct config *config, struct home *h, const struct language *l,
-                        const char *name, const char *lock, const char *inputs, const struct cancel *cancel,
-                        struct error *e)
+static int build_locked(const struct config *config, struct home *h, const char *name, const struct recipe *r,
+                        const char *lock, const char *inputs, const struct cancel *cancel, struct error *e)
 {
     cleanup_free char *output = text_format("%s/%s.erofs", h->scratch, name);
     cleanup_free char *lock_out = text_format("%s/%s.lock", h->scratch, name);
     struct build_paths paths = {.output = output, .lock_out = lock_out, .lock = lock};
 
-    if (image_build(config, h, l, name, &paths, deadline_in_ms(BUILD_DEADLINE_MS), cancel, e) < 0 ||
+    if (image_build(config, h, name, r, &paths, deadline_in_ms(BUILD_DEADLINE_MS), cancel, e) < 0 ||
         image_adopt(config, h, name, inputs, &paths, NULL, cancel, e) < 0)
         return -1;
     catalog_follow(h, name);
@@ -81,56 +80,56 @@ static int lock_name(const struct home *h, const char *name, const struct cancel
     return home_lock(h, lock, waiting, deadline_in_ms(BUILD_DEADLINE_MS), cancel, e);
 }
 
-int image_create(struct image *ret, const struct config *config, struct home *h, const struct language *l,
-                 const char *name, const char *lock, const struct cancel *cancel, struct error *e)
+int image_create(struct image *ret, const struct config *config, struct home *h, const char *name,
+                 const struct recipe *recipe, const char *lock, const struct cancel *cancel, struct error *e)
 {
     char inputs[DIGEST_HEX_SIZE];
 
-    if (hash_inputs(config, h, l, inputs, e) < 0)
+    if (hash_inputs(config, h, recipe, inputs, e) < 0)
         return -1;
     cleanup_fd int fd = lock_name(h, name, cancel, e);
-    if (fd < 0 || build_locked(config, h, l, name, lock, inputs, cancel, e) < 0)
+    if (fd < 0 || build_locked(config, h, name, recipe, lock, inputs, cancel, e) < 0)
         return -1;
     return image_find(ret, h, name, e);
 }
 
-int image_ensure(struct image *ret, const struct config *config, struct home *h, struct language *l,
-                 bool force, const struct cancel *cancel, struct error *e)
+int image_ensure(struct image *ret, const struct config *config, struct home *h, const char *name,
+                 const struct recipe *recipe, bool force, const struct cancel *cancel, struct error *e)
 {
     char inputs[DIGEST_HEX_SIZE];
 
-    if (l->oci)
-        return image_find_imported(ret, h, l, e);
-    if (hash_inputs(config, h, l, inputs, e) < 0)
+    if (recipe->oci)
+        return image_find_imported(ret, h, name, recipe->oci, e);
+    if (hash_inputs(config, h, recipe, inputs, e) < 0)
         return -1;
     if (!force) {
-        int found = find_current(ret, h, l->name, inputs, e);
+        int found = find_current(ret, h, name, inputs, e);
         if (found != 0)
             return found < 0 ? -1 : 0;
     }
-    cleanup_fd int fd = lock_name(h, l->name, cancel, e);
+    cleanup_fd int fd = lock_name(h, name, cancel, e);
     if (fd < 0)
         return -1;
-    int found = force ? 0 : find_current(ret, h, l->name, inputs, e);
+    int found = force ? 0 : find_current(ret, h, name, inputs, e);
     if (found != 0)
         return found < 0 ? -1 : 0;
-    if (build_locked(config, h, l, l->name, NULL, inputs, cancel, e) < 0)
+    if (build_locked(config, h, name, recipe, NULL, inputs, cancel, e) < 0)
         return -1;
-    return image_find(ret, h, l->name, e);
+    return image_find(ret, h, name, e);
 }
 
-int image_is_current(const struct config *config, const struct home *h, const struct language *l,
-                     struct error *e)
+int image_is_current(const struct config *config, const struct home *h, const char *name,
+                     const struct recipe *recipe, struct error *e)
 {
     char inputs[DIGEST_HEX_SIZE];
     struct image i = {0};
     struct error why = {0};
 
-    /* What a container image holds is not decided by the definition. */
-    if (!l->oci && hash_inputs(config, h, l, inputs, e) < 0)
+    /* What a container image holds is not decided by the recipe. */
+    if (!recipe->oci && hash_inputs(config, h, recipe, inputs, e) < 0)
         return -1;
-    int result = image_find(&i, h, l->name, &why) == 0 && file_exists(i.path) &&
-                 (l->oci || strcmp(i.inputs, inputs) == 0);
+    int result = image_find(&i, h, name, &why) == 0 && file_exists(i.path) &&
+                 (recipe->oci || strcmp(i.inputs, inputs) == 0);
     image_done(&i);
     return result;
 }

@@ -345,56 +345,46 @@ static bool is_the_jobs(const char *variable)
            begins(variable, "TMPDIR=");
 }
 
-static bool has_variable(const struct language *l, const char *variable)
+int image_each_variable(const struct image *i,
+                        int (*take)(const char *variable, void *context, struct error *e), void *context,
+                        struct error *e)
 {
-    size_t size = strcspn(variable, "=") + 1;
+    json_t *oci = i->oci ? json_loads(i->oci, 0, NULL) : NULL, *env = json_object_get(oci, "env");
+    int result = 0;
 
-    for (unsigned n = 0; n < l->env_count; n++)
-        if (strncmp(l->env[n], variable, size) == 0)
-            return true;
-    return false;
-}
-
-static int complete_env(struct language *l, const json_t *env, struct error *e)
-{
-    for (size_t n = 0; n < json_array_size(env); n++) {
+    for (size_t n = 0; result == 0 && n < json_array_size(env); n++) {
         const char *variable = json_string_value(json_array_get(env, n));
-        if (!variable || is_the_jobs(variable) || has_variable(l, variable))
-            continue;
-        if (l->env_count == LANGUAGE_ENV_MAX)
-            return error_set(e, ERROR_GENERAL, "language %s and its image set more than %d variables",
-                             l->name, LANGUAGE_ENV_MAX);
-        l->env[l->env_count++] = text_copy(variable);
+        if (variable && !is_the_jobs(variable))
+            result = take(variable, context, e);
     }
-    return 0;
+    json_decref(oci);
+    return result;
 }
 
-int image_find_imported(struct image *ret, const struct home *h, struct language *l, struct error *e)
+int image_find_imported(struct image *ret, const struct home *h, const char *name, const char *oci,
+                        struct error *e)
 {
     struct image i = {0};
     struct error why = {0};
 
-    if (image_find(&i, h, l->name, &why) < 0) {
+    if (image_find(&i, h, name, &why) < 0) {
         *e = why;
         return why.kind != ERROR_NOT_FOUND
                    ? -1
                    : error_set(e, ERROR_NOT_FOUND,
                                "language %s needs an imported image; make it with: capsid rootfs from-docker "
                                "--name %s --image %s",
-                               l->name, l->name, l->oci);
+                               name, name, oci);
     }
-    json_t *oci = i.oci ? json_loads(i.oci, 0, NULL) : NULL;
     int result =
-        oci ? complete_env(l, json_object_get(oci, "env"), e)
-            : error_set(e, ERROR_GENERAL,
-                        "the image %s was not imported; make it anew with: capsid rootfs from-docker "
-                        "--name %s --image %s",
-                        l->name, l->name, l->oci);
-    json_decref(oci);
-    if (result < 0 || image_verify(&i, h, e) < 0) {
+        i.oci ? image_verify(&i, h, e)
+              : error_set(e, ERROR_GENERAL,
+                          "the image %s was not imported; make it anew with: capsid rootfs from-docker "
+                          "--name %s --image %s",
+                          name, name, oci);
+    if (result == 0)
+        *ret = i;
+    else
         image_done(&i);
-        return -1;
-    }
-    *ret = i;
-    return 0;
+    return result;
 }

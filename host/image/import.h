@@ -6,7 +6,7 @@
 #define CAPSID_IMPORT_H
 
 #include "image/image.h"
-#include "language/language.h"
+#include "image/image.h"
 
 #include <jansson.h>
 
@@ -24,7 +24,13 @@ struct import_request {
 int image_import(struct image *ret, const struct config *config, struct home *h,
                  const struct import_request *request, const struct cancel *cancel, struct error *e);
 
-/* The imported image that a language with l->oci uses; completes l->env from it. See image_ensure(). */
-int image_find_imported(struct image *ret, const struct home *h, struct language *l, struct error *e);
+/* The imported image of that name; oci, the reference that it should come from, is for messages. */
+int image_find_imported(struct image *ret, const struct home *h, const char *name, const char *oci,
+                        struct error *e);
+
+/* Calls take with each variable, NAME=VALUE, that an imported image sets for its programs; one that was built sets none. */
+int image_each_variable(const struct image *i,
+                        int (*take)(const char *variable, void *context, struct error *e), void *context,
+                        struct error *e);
 
 #endif

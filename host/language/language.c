@@ -38,14 +38,14 @@ static const struct {
     {KEY("language", "build", l.build)},
     {KEY("language", "run", l.run)},
     {KEY("language", "prime", prime)},
-    {KEY("image", "suite", l.suite)},
-    {KEY("image", "extra", l.extra)},
-    {KEY("image", "method", l.method)},
-    {KEY("image", "packages", l.packages)},
-    {KEY("image", "npm", l.npm)},
-    {KEY("image", "post", l.post)},
-    {KEY("image", "drop", l.drop)},
-    {KEY("image", "oci", l.oci)},
+    {KEY("image", "suite", l.recipe.suite)},
+    {KEY("image", "extra", l.recipe.extra)},
+    {KEY("image", "method", l.recipe.method)},
+    {KEY("image", "packages", l.recipe.packages)},
+    {KEY("image", "npm", l.recipe.npm)},
+    {KEY("image", "post", l.recipe.post)},
+    {KEY("image", "drop", l.recipe.drop)},
+    {KEY("image", "oci", l.recipe.oci)},
     {KEY("vm", "memory", memory)},
     {KEY("vm", "vcpus", vcpus)},
     {KEY("warm", "command", l.warm)},
@@ -74,6 +74,27 @@ static void free_env(struct language *l)
 {
     while (l->env_count > 0)
         free(l->env[--l->env_count]);
+}
+
+static bool has_variable(const struct language *l, const char *variable)
+{
+    size_t size = strcspn(variable, "=") + 1;
+
+    for (unsigned n = 0; n < l->env_count; n++)
+        if (strncmp(l->env[n], variable, size) == 0)
+            return true;
+    return false;
+}
+
+int language_add_variable(struct language *l, const char *variable, struct error *e)
+{
+    if (has_variable(l, variable))
+        return 0;
+    if (l->env_count == LANGUAGE_ENV_MAX)
+        return error_set(e, ERROR_GENERAL, "language %s and its image set more than %d variables", l->name,
+                         LANGUAGE_ENV_MAX);
+    l->env[l->env_count++] = text_copy(variable);
+    return 0;
 }
 
 int language_replace_env(struct language *l, const char *env, size_t size, struct error *e)
@@ -224,42 +245,12 @@ static int check_present(const struct language *l, const char *path, struct erro
 {
     const struct {
         const char *key, *value;
-        bool image; /* not with oci */
-    } required[] = {
-        {"name", l->name, false},        {"extension", l->extension, false}, {"source", l->source, false},
-        {"run", l->run, false},          {"suite", l->suite, true},          {"method", l->method, true},
-        {"packages", l->packages, true},
-    };
+    } required[] = {{"name", l->name}, {"extension", l->extension}, {"source", l->source}, {"run", l->run}};
 
     for (size_t i = 0; i < sizeof(required) / sizeof(required[0]); i++)
-        if (!required[i].value && !(required[i].image && l->oci))
+        if (!required[i].value)
             return error_set(e, ERROR_GENERAL, "%s: %s is missing", path, required[i].key);
     return 0;
-}
-
-/* Calls check with each word of a list; false when it is empty or check says no, with the word in *ret_bad,
- * which is on the heap. */
-static bool each_word(const char *list, bool (*check)(const char *word), char **ret_bad)
-{
-    cleanup_free char *copy = text_copy(list ? list : "");
-    char *rest = list ? copy : NULL;
-
-    for (char *word; (word = strsep(&rest, ","));) {
-        word = text_trim(word);
-        if (!check(word)) {
-            *ret_bad = text_copy(word);
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool only_has(const char *s, const char *further)
-{
-    for (; *s; s++)
-        if (!isalnum((unsigned char)*s) && !strchr(further, *s))
-            return false;
-    return true;
 }
 
 /* Names are also part of file names, and typed by people: lower case only. */
@@ -282,47 +273,20 @@ static bool is_alias(const char *s)
     return is_language_name(copy);
 }
 
-static bool is_package(const char *s)
-{
-    return isalnum((unsigned char)s[0]) && only_has(s, "+.-:/");
-}
-
-/* NAME@VERSION, where NAME may begin with a scope, @SCOPE/. */
-static bool is_npm_package(const char *s)
-{
-    const char *at = s[0] ? strchr(s + 1, '@') : NULL;
-
-    return at && at[1] && !strchr(at + 1, '@') && !strchr(at + 1, '/') && at - s > (s[0] == '@' ? 3 : 0) &&
-           !strstr(s, "..") && s[0] != '.' && s[0] != '-' && s[0] != '/' && only_has(s, "@/._+-");
-}
-
-static bool is_oci_reference(const char *s)
-{
-    return isalnum((unsigned char)s[0]) && only_has(s, "/:@._-");
-}
-
 static int check_lists(const struct language *l, const char *path, struct error *e)
 {
     const struct {
         const char *key, *list;
         bool (*check)(const char *word);
     } lists[] = {
-        {"name", l->name, is_language_name},
-        {"aliases", l->aliases, is_alias},
-        {"extension", l->extension, text_is_name},
-        {"extensions", l->extensions, text_is_name},
-        {"source", l->source, text_is_name},
-        {"suite", l->suite, text_is_name},
-        {"extra", l->extra, text_is_name},
-        {"packages", l->packages, is_package},
-        {"npm", l->npm, is_npm_package},
-        {"oci", l->oci, is_oci_reference},
-        {"interpreters", l->interpreters, text_is_name},
+        {"name", l->name, is_language_name},       {"aliases", l->aliases, is_alias},
+        {"extension", l->extension, text_is_name}, {"extensions", l->extensions, text_is_name},
+        {"source", l->source, text_is_name},       {"interpreters", l->interpreters, text_is_name},
     };
     cleanup_free char *bad = NULL;
 
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
-        if (!each_word(lists[i].list, lists[i].check, &bad))
+        if (!text_each_word(lists[i].list, lists[i].check, &bad))
             return error_set(e, ERROR_GENERAL, "%s: %s: \"%.64s\" is not a valid entry", path, lists[i].key,
                              bad);
     /* These are one word each. */
@@ -339,8 +303,6 @@ static int check_commands(const struct language *l, const char *path, struct err
     if (strncmp(file, l->name, size) != 0 || strcmp(file + size, ".ini") != 0)
         return error_set(e, ERROR_GENERAL, "%s: the language %s must be in a file of that name, %s.ini", path,
                          l->name, l->name);
-    if (l->method && strcmp(l->method, "extract") != 0 && strcmp(l->method, "essential") != 0)
-        return error_set(e, ERROR_GENERAL, "%s: method must be extract or essential", path);
     if (!l->build && !strstr(l->run, "{source}"))
         return error_set(e, ERROR_GENERAL, "%s: run does not use {source}", path);
     if (l->build && l->prime)
@@ -356,8 +318,8 @@ static int complete(struct parse *p)
 
     drop_empty(p);
     if (set_numbers(p) < 0 || check_present(l, p->path, p->error) < 0 ||
-        check_lists(l, p->path, p->error) < 0 || check_commands(l, p->path, p->error) < 0 ||
-        unescape(l->hello, p->path, "code", p->error) < 0 ||
+        recipe_check(&l->recipe, p->path, p->error) < 0 || check_lists(l, p->path, p->error) < 0 ||
+        check_commands(l, p->path, p->error) < 0 || unescape(l->hello, p->path, "code", p->error) < 0 ||
         unescape(l->expect, p->path, "expect", p->error) < 0)
         return -1;
     if (!l->title)

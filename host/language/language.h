@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/shape.h"
 #include "base/text.h"
+#include "image/recipe.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -28,14 +29,7 @@ struct language {
     char *run;          /* command; {source}, {dir} and {output} stand for paths */
     bool prime;         /* the interpreter can be started before its program is known */
 
-    char *suite; /* NULL, as method and packages, in a definition with oci */
-    char *extra; /* further suites, or NULL */
-    char *method;
-    char *packages;
-    char *npm; /* comma separated NAME@VERSION, or NULL */
-    char *post;
-    char *drop;
-    char *oci; /* reference of a container image, or NULL */
+    struct recipe recipe; /* of its image */
 
     struct vm_shape shape; /* disk_mib is 0: the image knows that */
 
@@ -54,6 +48,9 @@ struct language {
 /* Parses one definition; path is for messages and for reading. */
 int language_read(struct language *ret, const char *path, struct error *e);
 void language_done(struct language *l);
+
+/* A variable, NAME=VALUE, unless there is one of that name. */
+int language_add_variable(struct language *l, const char *variable, struct error *e);
 
 /* Variables instead of those it has: size bytes of NAME=VALUE strings with their NULs. */
 int language_replace_env(struct language *l, const char *env, size_t size, struct error *e);

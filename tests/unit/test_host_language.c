@@ -76,10 +76,10 @@ START_TEST(every_key_arrives)
     put("toy.ini", good);
     ck_assert_msg(language_find(&l, root, "toy", &e) == 0, "%s", e.text);
     ck_assert_str_eq(l.extensions, "ty, tyy");
-    ck_assert_str_eq(l.extra, "s-backports");
-    ck_assert_str_eq(l.packages, "a, b/s-backports");
-    ck_assert_str_eq(l.npm, "@x/y@1.2.3, z@4");
-    ck_assert_str_eq(l.post, "first && second");
+    ck_assert_str_eq(l.recipe.extra, "s-backports");
+    ck_assert_str_eq(l.recipe.packages, "a, b/s-backports");
+    ck_assert_str_eq(l.recipe.npm, "@x/y@1.2.3, z@4");
+    ck_assert_str_eq(l.recipe.post, "first && second");
     ck_assert_uint_eq(l.env_count, 2);
     ck_assert_str_eq(l.env[0], "LANG=C");
     ck_assert_str_eq(l.env[1], "PAIR=a b");
@@ -88,7 +88,7 @@ START_TEST(every_key_arrives)
     ck_assert_str_eq(l.hello, "say \"a\\n\"\n\tend");
     ck_assert_str_eq(l.expect, "a\nb");
     ck_assert_ptr_null(l.build);
-    ck_assert_ptr_null(l.oci);
+    ck_assert_ptr_null(l.recipe.oci);
     language_done(&l);
 }
 END_TEST
@@ -119,8 +119,8 @@ START_TEST(a_container_image_needs_no_packages)
 
     put("toy.ini", HEAD "run = x {source}\n[image]\noci = docker.io/library/toy:1@sha256:00\n");
     ck_assert_msg(language_find(&l, root, "toy", &e) == 0, "%s", e.text);
-    ck_assert_str_eq(l.oci, "docker.io/library/toy:1@sha256:00");
-    ck_assert_ptr_null(l.packages);
+    ck_assert_str_eq(l.recipe.oci, "docker.io/library/toy:1@sha256:00");
+    ck_assert_ptr_null(l.recipe.packages);
     language_done(&l);
 }
 END_TEST

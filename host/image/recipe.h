@@ -1,0 +1,25 @@
+/*
+ * recipe: what an image is made from, as the section [image] of a definition says (rootfs/README.md), or somebody who asks for an
+ * image by itself. The program knows no image by itself, and a recipe no language.
+ */
+#ifndef CAPSID_IMAGE_RECIPE_H
+#define CAPSID_IMAGE_RECIPE_H
+
+#include "base/error.h"
+
+struct recipe {
+    char
+        *suite; /* owned by who has the recipe, as all strings here; NULL, as method and packages, with oci */
+    char *extra; /* further suites, or NULL */
+    char *method;
+    char *packages;
+    char *npm; /* comma separated NAME@VERSION, or NULL */
+    char *post;
+    char *drop;
+    char *oci; /* reference of a container image that is imported, or NULL */
+};
+
+/* Whether it is one that can be made; where is for messages. */
+int recipe_check(const struct recipe *r, const char *where, struct error *e);
+
+#endif
