@@ -108,10 +108,27 @@ static double of_both(uint64_t mine, const json_t *state, const char *name)
     return (double)mine + (double)json_integer_value(json_object_get(json_object_get(state, "broker"), name));
 }
 
+/* What is remembered, also after a restart. */
+static void write_ledger(struct api_server *s, struct buffer *out)
+{
+    const struct ledger_use operations = ledger_measure(&s->ledger, "operations"),
+                            keys = ledger_measure(&s->ledger, "keys");
+
+    metrics_head(out, "capsid_operations", "gauge", "Operations that are remembered.");
+    buffer_add_text(out,
+                    "capsid_operations{state=\"pending\"} %llu\ncapsid_operations{state=\"finished\"} %llu\n",
+                    (unsigned long long)operations.unfinished, (unsigned long long)operations.finished);
+    value(out, "capsid_operations_result_bytes", "gauge", "Bytes of their results.",
+          (double)operations.bytes);
+    value(out, "capsid_idempotency_keys", "gauge", "Idempotency-Keys that are remembered.",
+          (double)(keys.unfinished + keys.finished));
+    value(out, "capsid_idempotency_keys_answer_bytes", "gauge", "Bytes of the answers for them.",
+          (double)keys.bytes);
+}
+
 void metrics_write(struct api_server *s, const json_t *state, struct buffer *out)
 {
     struct metrics *m = &s->metrics;
-    unsigned pending, finished;
 
     metrics_head(out, "capsid_build_info", "gauge", "The version.");
     buffer_add_text(out, "capsid_build_info{version=\"%s\"} 1\n", CAPSID_VERSION);
@@ -132,11 +149,7 @@ void metrics_write(struct api_server *s, const json_t *state, struct buffer *out
     write_lanes(s, out);
     metrics_admission(state, out);
     metrics_pool(json_object_get(state, "pools"), out);
-    operations_count(&s->operations, &pending, &finished);
-    metrics_head(out, "capsid_operations", "gauge", "Operations that are remembered.");
-    buffer_add_text(out,
-                    "capsid_operations{state=\"pending\"} %u\ncapsid_operations{state=\"finished\"} %u\n",
-                    pending, finished);
+    write_ledger(s, out);
     value(out, "capsid_http_exchanges", "gauge", "Requests that are being read, worked on or answered.",
           s->exchanges);
     value(out, "capsid_http_bodies_bytes", "gauge", "Bytes of bodies and large answers that are held.",

@@ -38,18 +38,19 @@ static json_t *describe_lanes(struct api_server *s)
 
 static json_t *describe(struct api_server *s)
 {
-    unsigned pending, finished, running, waiting;
+    const struct ledger_use operations = ledger_measure(&s->ledger, "operations");
+    unsigned running, waiting;
     json_t *clients = json_array();
 
-    operations_count(&s->operations, &pending, &finished);
     backend_count(s->backend, &running, &waiting);
     tokens_each(s->tokens, add_client, clients);
     return json_pack("{s:s, s:f, s:b, s:{s:i, s:i}, s:{s:I, s:I}, s:{s:I, s:I}, s:o, s:o}", "version",
                      CAPSID_VERSION, "uptime_seconds", (double)(clock_monotonic_ns() - s->started_ns) / 1e9,
                      "stopping", (int)s->stopping, "requests", "open", (int)s->exchanges, "held_bytes",
                      (int)s->bodies, "programs", "running", (json_int_t)running, "waiting",
-                     (json_int_t)waiting, "operations", "pending", (json_int_t)pending, "finished",
-                     (json_int_t)finished, "clients", clients, "lanes", describe_lanes(s));
+                     (json_int_t)waiting, "operations", "pending", (json_int_t)operations.unfinished,
+                     "finished", (json_int_t)operations.finished, "clients", clients, "lanes",
+                     describe_lanes(s));
 }
 
 int status_open(struct api_server *s)

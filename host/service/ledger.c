@@ -26,13 +26,13 @@ static const char *const migrations[] = {
     " status TEXT NOT NULL DEFAULT 'pending', created INTEGER NOT NULL, started INTEGER NOT NULL DEFAULT 0,"
     " finished INTEGER NOT NULL DEFAULT 0, forgotten INTEGER NOT NULL DEFAULT 0, error TEXT, result TEXT) "
     "STRICT;"
-    "CREATE INDEX operations_of_owner ON operations (owner, bytes);"
+    "CREATE INDEX operations_of_owner ON operations (owner, ended, bytes);"
     "CREATE INDEX operations_by_end ON operations (ended);"
     "CREATE TABLE keys (number INTEGER PRIMARY KEY AUTOINCREMENT, owner TEXT NOT NULL, key TEXT NOT NULL,"
     " ended INTEGER, bytes INTEGER NOT NULL DEFAULT 0, filed INTEGER NOT NULL DEFAULT 0, digest TEXT NOT "
     "NULL,"
     " status INTEGER, location TEXT, body TEXT, UNIQUE (owner, key)) STRICT;"
-    "CREATE INDEX keys_of_owner ON keys (owner, bytes);"
+    "CREATE INDEX keys_of_owner ON keys (owner, ended, bytes);"
     "CREATE INDEX keys_by_end ON keys (ended);",
     /* What is told of the request. */
     "ALTER TABLE operations ADD COLUMN request TEXT;", NULL};
@@ -163,6 +163,26 @@ void ledger_close(struct ledger *l)
     records_close(l->records);
     free(l->directory);
     *l = (struct ledger){0};
+}
+
+struct ledger_use ledger_measure(struct ledger *l, const char *table)
+{
+    cleanup_free char *question =
+        text_format("SELECT count(*) - count(ended), count(ended), sum(bytes) FROM %s", table);
+    cleanup_rows struct records_rows rows = {0};
+    struct ledger_use use = {0};
+    struct error ignored = {0};
+    int64_t now;
+
+    if (ledger_begin(l, &now, &ignored) < 0)
+        return use;
+    if (records_ask(&rows, l->records, question, NULL, &ignored) == 0 && records_next(&rows, &ignored) > 0)
+        use = (struct ledger_use){.unfinished = (uint64_t)records_get_number(&rows, 0),
+                                  .finished = (uint64_t)records_get_number(&rows, 1),
+                                  .bytes = (uint64_t)records_get_number(&rows, 2)};
+    records_done(&rows);
+    ledger_end(l, 0, &ignored);
+    return use;
 }
 
 static int check(const char *directory, struct error *e)

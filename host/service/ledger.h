@@ -40,6 +40,13 @@ void ledger_close(struct ledger *l); /* accepts {0}, and one that could not be o
 int ledger_begin(struct ledger *l, int64_t *ret_now, struct error *e);
 int ledger_end(struct ledger *l, int result, struct error *e);
 
+/* How much it holds of a table, "operations" or "keys"; zeros when it cannot be asked. */
+struct ledger_use {
+    uint64_t unfinished, finished;
+    uint64_t bytes; /* of results, of answers */
+};
+struct ledger_use ledger_measure(struct ledger *l, const char *table);
+
 enum ledger_state { LEDGER_SOUND, LEDGER_IN_USE, LEDGER_DAMAGED, LEDGER_REPAIRED };
 
 /*

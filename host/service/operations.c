@@ -478,21 +478,3 @@ json_t *operations_list(struct operations *o, const char *owner, struct error *e
     ledger_end(o->ledger, 0, &(struct error){0});
     return j;
 }
-
-void operations_count(struct operations *o, unsigned *ret_pending, unsigned *ret_finished)
-{
-    struct error ignored = {0};
-    int64_t now, finished = 0;
-
-    *ret_pending = 0;
-    pthread_mutex_lock(&o->lock);
-    for (const struct operation_at_work *w = o->first; w; w = w->next)
-        ++*ret_pending;
-    pthread_mutex_unlock(&o->lock);
-    if (ledger_begin(o->ledger, &now, &ignored) == 0) {
-        records_ask_number(o->ledger->records, "SELECT count(*) FROM operations WHERE ended IS NOT NULL",
-                           NULL, &finished, &ignored);
-        ledger_end(o->ledger, 0, &ignored);
-    }
-    *ret_finished = (unsigned)finished;
-}

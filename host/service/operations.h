@@ -54,6 +54,4 @@ json_t *operations_show(struct operations *o, const char *owner, const char *id,
 /* The number of what works on it here; 0: nothing does, or this owner has no such one. */
 uint64_t operations_find_task(struct operations *o, const char *owner, const char *id);
 
-void operations_count(struct operations *o, unsigned *ret_pending, unsigned *ret_finished);
-
 #endif

@@ -596,14 +596,14 @@ START_TEST(threads_share_a_ledger)
 {
     static char owners[WORKERS][2] = {"a", "b", "c", "d"};
     pthread_t threads[WORKERS];
-    unsigned pending, finished;
-
     for (int i = 0; i < WORKERS; i++)
         ck_assert_int_eq(pthread_create(&threads[i], NULL, work, owners[i]), 0);
     for (int i = 0; i < WORKERS; i++)
         pthread_join(threads[i], NULL);
-    operations_count(&all, &pending, &finished);
-    ck_assert(pending == 0 && finished == WORKERS * EACH);
+    const struct ledger_use use = ledger_measure(&ledger, "operations"),
+                            keys = ledger_measure(&ledger, "keys");
+    ck_assert(use.unfinished == 0 && use.finished == WORKERS * EACH && use.bytes == 4 * WORKERS * EACH);
+    ck_assert(keys.unfinished == 0 && keys.finished == WORKERS * EACH && keys.bytes == 0);
 }
 END_TEST
 
