@@ -10,13 +10,15 @@
 #define DROP "DELETE FROM " TABLE
 #define OF_ONE " WHERE owner = ? AND key = ?"
 
-static const struct share rows_share = {.table = TABLE,
+static const struct share rows_share = {.number = 2,
+                                        .table = TABLE,
                                         .measure = "count(*)",
                                         .worth = "1",
                                         .drop = DROP,
                                         .own_max = KEYS_OWN_MAX,
                                         .all_max = KEYS_ALL_MAX};
-static const struct share bytes_share = {.table = TABLE,
+static const struct share bytes_share = {.number = 3,
+                                         .table = TABLE,
                                          .measure = "sum(bytes)",
                                          .worth = "bytes > 0",
                                          .drop = DROP,
@@ -73,7 +75,7 @@ static int add_key(struct ledger *l, const char *owner, const char *key, const c
     if (records_do(l->records, "INSERT INTO " TABLE " (owner, key, digest) VALUES (?, ?, ?)",
                    RECORDS_VALUES(records_text(owner), records_text(key), records_text(digest)), e) < 0)
         return -1;
-    int fits = share_make_room(&l->shelf, &rows_share, owner, e);
+    int fits = share_make_room(&l->shelf, &rows_share, owner, 1, e);
     if (fits == 0)
         error_set(e, ERROR_BUSY, "too many requests with an Idempotency-Key are being worked on");
     return fits > 0 ? 0 : -1;
@@ -140,7 +142,7 @@ static int write_answer(struct ledger *l, const char *owner, const char *key, co
                                   records_text(owner), records_text(key)),
                    e) < 0)
         return -1;
-    return share_make_room(&l->shelf, &bytes_share, owner, e) < 0 ? -1 : 0;
+    return share_make_room(&l->shelf, &bytes_share, owner, (int64_t)answer->body.size, e) < 0 ? -1 : 0;
 }
 
 static int keep_answer(struct ledger *l, const char *owner, const char *key, const struct key_answer *answer,

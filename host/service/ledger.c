@@ -145,7 +145,7 @@ int ledger_open(struct ledger *ret, const char *directory, struct error *e)
         result = records_begin(ret->records, e);
     if (result == 0)
         result = records_end(ret->records, set_clock(ret, e) < 0 || end_lost(ret, e) < 0 ? -1 : 0, e);
-    ret->shelf = (struct shelf){.records = ret->records, .directory = ret->directory};
+    ret->shelf = (struct shelf){.records = ret->records, .directory = ret->directory, .room = ret->room};
     if (result == 0)
         result = shelf_clean(&ret->shelf, e);
     if (result < 0)

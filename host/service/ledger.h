@@ -20,9 +20,10 @@
 struct ledger {
     struct records *records; /* owned; NULL: not open */
     char *directory;         /* owned */
-    struct shelf shelf;      /* of these two */
-    int64_t base;            /* of the clock, to CLOCK_MONOTONIC */
-    int64_t noted;           /* its time when that was last written down; under the records' lock */
+    int64_t room[SHELF_SHARES];
+    struct shelf shelf; /* of these three */
+    int64_t base;       /* of the clock, to CLOCK_MONOTONIC */
+    int64_t noted;      /* its time when that was last written down; under the records' lock */
 };
 
 /*

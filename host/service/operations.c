@@ -21,13 +21,15 @@
 #define DROP "DELETE FROM " TABLE
 #define FORGET "UPDATE " TABLE " SET result = NULL, bytes = 0, forgotten = 1"
 
-static const struct share rows_share = {.table = TABLE,
+static const struct share rows_share = {.number = 0,
+                                        .table = TABLE,
                                         .measure = "count(*)",
                                         .worth = "1",
                                         .drop = DROP,
                                         .own_max = OPERATIONS_OWN_MAX,
                                         .all_max = OPERATIONS_ALL_MAX};
-static const struct share bytes_share = {.table = TABLE,
+static const struct share bytes_share = {.number = 1,
+                                         .table = TABLE,
                                          .measure = "sum(bytes)",
                                          .worth = "bytes > 0",
                                          .drop = FORGET,
@@ -135,7 +137,7 @@ static int add_record(struct operations *o, enum operation_kind kind, const char
                    e) < 0)
         return -1;
     *ret_number = records_last_number(r);
-    int fits = share_make_room(&o->ledger->shelf, &rows_share, owner, e);
+    int fits = share_make_room(&o->ledger->shelf, &rows_share, owner, 1, e);
     return fits > 0    ? 0
            : fits == 0 ? error_set(e, ERROR_BUSY, "too many operations that are not finished")
                        : -1;
@@ -175,7 +177,7 @@ static int end_record(struct operations *o, const struct operation_at_work *w, c
                                   records_text(w->id)),
                    e) < 0)
         return -1;
-    return share_make_room(&o->ledger->shelf, &bytes_share, w->owner, e) < 0 ? -1 : 0;
+    return share_make_room(&o->ledger->shelf, &bytes_share, w->owner, (int64_t)end->size, e) < 0 ? -1 : 0;
 }
 
 static int write_end(struct operations *o, const struct operation_at_work *w, const struct ending *end,

@@ -3,6 +3,8 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 
+#define SLACK 512 /* of all that there may be, one part goes beyond what has to, when something has to */
+
 /* How much there is, of one owner or (NULL) of all. */
 static int measure(const struct shelf *f, const struct share *s, const char *owner, int64_t *ret,
                    struct error *e)
@@ -25,42 +27,54 @@ static int drop_oldest(const struct shelf *f, const struct share *s, const char 
     return shelf_drop(f, s->table, statement, RECORDS_VALUES(records_text(owner)), e);
 }
 
-/* The caller frees it; NULL: nobody has anything that may go, or an error. */
-static char *find_greediest(const struct shelf *f, const struct share *s, struct error *e)
+/* 1: there is one, for the caller to free; 0: nobody has anything that may go. */
+static int find_greediest(const struct shelf *f, const struct share *s, char **ret, struct error *e)
 {
     cleanup_rows struct records_rows rows = {0};
     cleanup_free char *question = text_format(
         "SELECT owner FROM %s WHERE ended IS NOT NULL AND %s GROUP BY owner ORDER BY %s DESC LIMIT 1",
         s->table, s->worth, s->measure);
 
-    if (records_ask(&rows, f->records, question, NULL, e) < 0 || records_next(&rows, e) <= 0)
-        return NULL;
-    return text_copy(records_get_text(&rows, 0, NULL));
+    if (records_ask(&rows, f->records, question, NULL, e) < 0)
+        return -1;
+    int there = records_next(&rows, e);
+    *ret = there > 0 ? text_copy(records_get_text(&rows, 0, NULL)) : NULL;
+    return there;
 }
 
+/* The same as share_make_room(), for what all have: as much below the bound as the next ones may add without a look. */
 static int make_room_for_all(const struct shelf *f, const struct share *s, struct error *e)
 {
-    for (int64_t all;;) {
+    int64_t all, aim = s->all_max;
+
+    for (;;) {
+        cleanup_free char *greediest = NULL;
         if (measure(f, s, NULL, &all, e) < 0)
             return -1;
-        if (all <= s->all_max)
+        f->room[s->number] = s->all_max - all;
+        if (all <= aim)
             return 1;
-        cleanup_free char *greediest = find_greediest(f, s, e);
-        int dropped = greediest ? drop_oldest(f, s, greediest, e) : e->kind ? -1 : 0;
+        aim = s->all_max - s->all_max / SLACK;
+        int there = find_greediest(f, s, &greediest, e);
+        int dropped = there > 0 ? drop_oldest(f, s, greediest, e) : there;
         if (dropped <= 0)
-            return dropped;
+            return dropped < 0 ? -1 : all <= s->all_max;
     }
 }
 
-int share_make_room(const struct shelf *f, const struct share *s, const char *owner, struct error *e)
+int share_make_room(const struct shelf *f, const struct share *s, const char *owner, int64_t added,
+                    struct error *e)
 {
     for (int64_t own;;) {
         if (measure(f, s, owner, &own, e) < 0)
             return -1;
         if (own <= s->own_max)
-            return make_room_for_all(f, s, e);
+            break;
         int dropped = drop_oldest(f, s, owner, e);
         if (dropped <= 0)
             return dropped;
     }
+    /* To add up all is dear; what goes meanwhile only makes more room. */
+    f->room[s->number] -= added;
+    return f->room[s->number] >= 0 ? 1 : make_room_for_all(f, s, e);
 }

@@ -11,6 +11,7 @@
 #include "service/shelf.h"
 
 struct share {
+    unsigned number; /* its own, in shelf.room */
     const char *table;
     const char *measure; /* of rows, in SQL: "count(*)" or "sum(bytes)" */
     const char *worth;   /* a condition: what makes room when it goes */
@@ -19,9 +20,10 @@ struct share {
 };
 
 /*
- * In a transaction, after owner got more: makes room until both bounds hold. 1: they do; 0: they do not, and nothing else may
+ * In a transaction, after owner got added more: makes room until both bounds hold. 1: they do; 0: they do not, and nothing else may
  * go; -1 with an error.
  */
-int share_make_room(const struct shelf *shelf, const struct share *share, const char *owner, struct error *e);
+int share_make_room(const struct shelf *shelf, const struct share *share, const char *owner, int64_t added,
+                    struct error *e);
 
 #endif

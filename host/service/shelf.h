@@ -11,9 +11,13 @@
 
 #define SHELF_INLINE_MAX 16384 /* bytes that a record itself may hold */
 
+#define SHELF_SHARES 4
+
 struct shelf {
     struct records *records; /* borrowed, as the next */
     const char *directory;
+    int64_t *
+        room; /* SHELF_SHARES; see service/share.h: at least so much fits beside what there is. Under the records' lock */
 };
 
 /* Writes a text, of which no record says yet that it is there; outside of a transaction. */

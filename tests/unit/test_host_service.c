@@ -281,7 +281,8 @@ START_TEST(who_has_little_loses_nothing_when_all_have_too_many)
         fill(owner, OPERATIONS_OWN_MAX - (*owner == 'd'));
     for (int i = 0; i < 40; i++)
         add("b", id);
-    ck_assert_int_eq(count("SELECT count(*) FROM operations"), OPERATIONS_ALL_MAX);
+    ck_assert_int_le(count("SELECT count(*) FROM operations"), OPERATIONS_ALL_MAX);
+    ck_assert_int_ge(count("SELECT count(*) FROM operations"), OPERATIONS_ALL_MAX - 20);
     ck_assert_int_eq(count("SELECT count(*) FROM operations WHERE owner IN ('a', 'b')"), 43);
     ck_assert_int_eq(count("SELECT max(n) - min(n) FROM (SELECT count(*) AS n FROM operations"
                            " WHERE owner >= 'c' GROUP BY owner)"),
@@ -324,7 +325,7 @@ START_TEST(too_many_bytes_of_results_forget_the_oldest)
     const int64_t size = OPERATIONS_OWN_BYTES / 4;
     char ids[6][OPERATION_ID_MAX], other[OPERATION_ID_MAX];
 
-    end_as_if(OPERATIONS_OWN_BYTES - 1000, "b", other);
+    end_as_if(OPERATIONS_OWN_BYTES - (1 << 20), "b", other);
     for (int i = 0; i < 4; i++)
         end_as_if(size, "a", ids[i]);
     expect_result(ids[0], true);
@@ -341,7 +342,9 @@ START_TEST(too_many_bytes_of_results_forget_the_oldest)
     /* All of them: the one with the most gives. */
     change("UPDATE operations SET bytes = 10 WHERE owner = 'a'");
     for (char owner[2] = "c"; *owner < 'g'; ++*owner)
-        end_as_if(OPERATIONS_OWN_BYTES - (*owner == 'd' ? 0 : 1000), owner, other);
+        end_as_if(OPERATIONS_OWN_BYTES - (*owner == 'd' ? 0 : 1 << 20), owner, other);
+    stop_server(); /* which did not see them grow */
+    start_server();
     end_with(10, "a", other);
     expect_result(ids[2], true);
     ck_assert_int_eq(count("SELECT count(*) FROM operations WHERE forgotten AND owner >= 'b'"), 1);
