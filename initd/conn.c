@@ -383,6 +383,11 @@ void conn_break(struct conn *c, uint32_t stream, uint16_t request, uint16_t code
     c->deadline = c->kind == CONN_SOCKET ? sys_now() + CONN_CLOSE_MS * NS_PER_MS : 0;
 }
 
+void conn_send_gone(struct conn *c, uint32_t stream)
+{
+    conn_send_error(c, stream, 0, PROTO_ERR_GONE, 0, "the job was taken over by an ATTACH");
+}
+
 void conn_note_gone(struct conn *c, uint32_t stream)
 {
     if (c->gone_count < CONN_GONE_MAX)
@@ -395,8 +400,7 @@ void conn_note_gone(struct conn *c, uint32_t stream)
 static void tell_gone(struct conn *c)
 {
     while (c->gone_count > 0 && conn_stream_room(c) > 0)
-        conn_send_error(c, c->gone[--c->gone_count], 0, PROTO_ERR_GONE, 0,
-                        "the job was taken over by an ATTACH");
+        conn_send_gone(c, c->gone[--c->gone_count]);
 }
 
 bool conn_flush(struct conn *c)

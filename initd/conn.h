@@ -109,7 +109,8 @@ void conn_send_in_place(struct conn *c, uint32_t stream, const struct msg_data *
 /* Answers ERROR and takes nothing more from this connection. */
 void conn_break(struct conn *c, uint32_t stream, uint16_t request, uint16_t code, const char *text);
 
-/* The stream has lost its job; it is told as soon as there is room. */
+/* ERROR: the stream has lost its job. conn_note_gone(): as soon as there is room. */
+void conn_send_gone(struct conn *c, uint32_t stream);
 void conn_note_gone(struct conn *c, uint32_t stream);
 
 /* Writes what is in tx. True when all of it went out. */

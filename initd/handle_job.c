@@ -1,20 +1,35 @@
 #include "handle.h"
 
 #include "job.h"
-#include "prime.h"
+#include "job_output.h"
+#include "job_start.h"
+#include "job_stream.h"
 #include "strings.h"
-#include "sys.h"
 #include "text.h"
 
 #include <errno.h>
 #include <sys/ioctl.h>
-#include <sys/resource.h>
 #include <termios.h>
 
 static const uint64_t from_the_start[2] = {0, 0};
 
-static struct fault start_program(const struct conn *c, uint32_t stream, const struct msg_exec *m,
-                                  struct job **ret)
+/* argv and env may have come before; the stream becomes that of the job. */
+static void start_job(struct conn *c, uint32_t stream, uint16_t request, struct job_request *r,
+                      uint64_t window)
+{
+    struct job *j;
+    struct fault f = strings_of(c, stream, &r->argv, &r->env);
+
+    if (!f.code)
+        f = job_start(r, &j);
+    strings_drop(c, stream);
+    if (f.code)
+        handle_answer_fault(c, stream, request, f);
+    else
+        job_bind(j, c, stream, request, from_the_start, window);
+}
+
+void handle_exec(struct conn *c, uint32_t stream, const struct msg_exec *m)
 {
     struct job_request r = {
         .argv = m->argv,
@@ -33,24 +48,8 @@ static struct fault start_program(const struct conn *c, uint32_t stream, const s
         .memory = m->memory,
         .output = m->output,
     };
-    struct fault f = strings_of(c, stream, &r.argv, &r.env);
 
-    if (f.code)
-        return f;
-    *ret = job_take_slot(&r, &f);
-    return *ret ? job_start(*ret, &r) : f;
-}
-
-void handle_exec(struct conn *c, uint32_t stream, const struct msg_exec *m)
-{
-    struct job *j;
-    struct fault f = start_program(c, stream, m, &j);
-
-    strings_drop(c, stream);
-    if (f.code)
-        handle_answer_fault(c, stream, MSG_EXEC, f);
-    else
-        job_bind(j, c, stream, MSG_EXEC, from_the_start, m->window);
+    start_job(c, stream, MSG_EXEC, &r, m->window);
 }
 
 /* One that EXEC or PRIME have not failed to start. */
@@ -70,9 +69,9 @@ static void refuse_consumed(struct conn *c, uint32_t stream, const struct job *j
     struct text t = text_of(line, sizeof(line));
 
     text_add(&t, "that output was consumed; channel 1 begins at ");
-    text_add_u64(&t, j->out[0].ring.start);
+    text_add_u64(&t, j->io.out[0].ring.start);
     text_add(&t, ", channel 2 at ");
-    text_add_u64(&t, j->out[1].ring.start);
+    text_add_u64(&t, j->io.out[1].ring.start);
     conn_send_error(c, stream, MSG_ATTACH, PROTO_ERR_GONE, 0, line);
 }
 
@@ -84,20 +83,20 @@ void handle_attach(struct conn *c, uint32_t stream, const struct msg_attach *m)
     if (!j)
         return;
     for (int i = 0; i < 2; i++) {
-        if (offsets[i] < j->out[i].ring.start) {
+        if (offsets[i] < j->io.out[i].ring.start) {
             refuse_consumed(c, stream, j);
             return;
         }
-        if (offsets[i] > j->out[i].ring.end) {
+        if (offsets[i] > j->io.out[i].ring.end) {
             conn_send_error(c, stream, MSG_ATTACH, PROTO_ERR_INVALID, 0, "there is not so much output yet");
             return;
         }
     }
     /* What is below is not wanted again. If it stayed, a full ring could wait for a WINDOW that nothing
      * causes. */
-    ring_consume(&j->out[0].ring, offsets[0]);
-    ring_consume(&j->out[1].ring, offsets[1]);
-    job_io_resume(j);
+    ring_consume(&j->io.out[0].ring, offsets[0]);
+    ring_consume(&j->io.out[1].ring, offsets[1]);
+    job_read_on(j);
     job_bind(j, c, stream, MSG_ATTACH, offsets, m->window);
 }
 
@@ -125,10 +124,10 @@ void handle_job(struct conn *c, uint32_t stream, const struct msg_job *m)
         CONN_SEND(c, job_info, stream,
                   &((struct msg_job_info){.job = j->id,
                                           .state = (uint8_t)job_wire_state(j),
-                                          .stdout_start = j->out[0].ring.start,
-                                          .stdout_end = j->out[0].ring.end,
-                                          .stderr_start = j->out[1].ring.start,
-                                          .stderr_end = j->out[1].ring.end}));
+                                          .stdout_start = j->io.out[0].ring.start,
+                                          .stdout_end = j->io.out[0].ring.end,
+                                          .stderr_start = j->io.out[1].ring.start,
+                                          .stderr_end = j->io.out[1].ring.end}));
 }
 
 void handle_kill_job(struct conn *c, uint32_t stream, const struct msg_kill_job *m)
@@ -185,9 +184,9 @@ void handle_resize(struct conn *c, uint32_t stream, const struct msg_resize *m)
 
     if (!j)
         return;
-    if (!j->tty)
+    if (!j->io.tty)
         conn_send_error(c, stream, MSG_RESIZE, PROTO_ERR_INVALID, 0, "the job has no terminal");
-    else if (j->out[0].fd >= 0 && ioctl(j->out[0].fd, TIOCSWINSZ, &size) < 0)
+    else if (j->io.out[0].fd >= 0 && ioctl(j->io.out[0].fd, TIOCSWINSZ, &size) < 0)
         conn_send_error(c, stream, MSG_RESIZE, PROTO_ERR_OS, errno, "terminal");
     else
         handle_answer_ok(c, stream);
@@ -223,8 +222,7 @@ void handle_kill(struct conn *c, uint32_t stream, const struct msg_kill *m)
 
 /* ---- priming --------------------------------------------------------------------------------- */
 
-static struct fault start_primed(const struct conn *c, uint32_t stream, const struct msg_prime *m,
-                                 struct job **ret)
+void handle_prime(struct conn *c, uint32_t stream, const struct msg_prime *m)
 {
     struct job_request r = {
         .argv = m->argv,
@@ -234,100 +232,23 @@ static struct fault start_primed(const struct conn *c, uint32_t stream, const st
         .gid = m->gid,
         .groups = m->groups,
         .flags = PROTO_JOB_STDIN,
+        .script = m->script,
+        .settle_ms = m->settle_ms,
     };
 
-    if (m->script[0] != '/')
-        return fault_of(PROTO_ERR_INVALID, "script is not absolute");
-    struct fault f = strings_of(c, stream, &r.argv, &r.env);
-    if (f.code)
-        return f;
-    struct job *j = *ret = job_take_slot(&r, &f);
-    if (!j)
-        return f;
-    j->is_prime = true;
-    int error = prime_open(j, m->script, m->uid, m->gid);
-    if (error < 0) {
-        job_free(j);
-        return error == -ENAMETOOLONG ? fault_of(PROTO_ERR_LIMIT, "script") : fault_os(error, "script");
+    if (m->script[0] == '/') {
+        start_job(c, stream, MSG_PRIME, &r, 0);
+        return;
     }
-    f = job_start(j, &r);
-    if (f.code)
-        return f;
-    j->in.open = false; /* until FEED says whether it is to be */
-    prime_set_deadline(j, m->settle_ms, sys_now());
-    return f;
-}
-
-void handle_prime(struct conn *c, uint32_t stream, const struct msg_prime *m)
-{
-    struct job *j;
-    struct fault f = start_primed(c, stream, m, &j);
-
     strings_drop(c, stream);
-    if (f.code)
-        handle_answer_fault(c, stream, MSG_PRIME, f);
-    else
-        job_bind(j, c, stream, MSG_PRIME, from_the_start, 0);
-}
-
-static int limit_process(pid_t pid, int which, uint64_t value)
-{
-    return value ? sys_limit(pid, which, value) : 0;
-}
-
-/* The limits of a job that runs already; see fill_limits() in job.c. */
-static struct fault limit_running(struct job *j, const struct msg_feed *m)
-{
-    int r = cgroup_limit(&j->cgroup, m->memory, m->pids);
-
-    if (r == 0)
-        r = limit_process(j->pid, RLIMIT_NOFILE, m->files);
-    if (r == 0 && !cgroup_has(CGROUP_MEMORY))
-        r = limit_process(j->pid, RLIMIT_AS, m->memory);
-    if (r == 0 && !cgroup_has(CGROUP_PIDS))
-        r = limit_process(j->pid, RLIMIT_NPROC, m->pids);
-    if (r == 0 && !cgroup_enabled())
-        r = limit_process(j->pid, RLIMIT_CPU, (m->cpu_ms + 999ull) / 1000);
-    return r < 0 ? fault_os(r, "limits") : FAULT_NONE;
-}
-
-static struct fault feed(struct job *j, const struct msg_feed *m)
-{
-    if (m->flags & ~PROTO_JOB_STDIN)
-        return fault_of(PROTO_ERR_UNSUPPORTED, "unknown job flag, or a terminal");
-    if (!j)
-        return fault_of(PROTO_ERR_NOT_FOUND, "no such job");
-    if (j->state != JOB_PRIMED)
-        return fault_of(PROTO_ERR_STATE, "the job is not primed");
-    if (m->source[0] != '/')
-        return fault_of(PROTO_ERR_INVALID, "source is not absolute");
-    /* A FEED that is refused leaves the job as it was: what can fail comes first, and the name can be given back. */
-    int fd = prime_open_source(m->source);
-    if (fd < 0)
-        return fault_os(fd, "source");
-    int r = sys_rename(m->source, j->prime.script);
-    struct fault f = r < 0 ? fault_os(r, "source") : limit_running(j, m);
-    if (f.code) {
-        if (r == 0)
-            sys_rename(j->prime.script, m->source);
-        sys_close(&fd);
-        return f;
-    }
-    j->state = JOB_RUNNING;
-    job_start_limits(j, m->wall_ms, m->cpu_ms, m->output);
-    prime_feed(j, fd);
-    if (m->flags & PROTO_JOB_STDIN)
-        j->in.open = true;
-    else
-        job_io_end_input(j);
-    return FAULT_NONE;
+    conn_send_error(c, stream, MSG_PRIME, PROTO_ERR_INVALID, 0, "script is not absolute");
 }
 
 void handle_feed(struct conn *c, uint32_t stream, const struct msg_feed *m)
 {
     struct job *j = job_find(m->job);
-    struct fault f = feed(j, m);
-    const uint64_t held[2] = {j ? j->out[0].ring.start : 0, j ? j->out[1].ring.start : 0};
+    struct fault f = job_feed(j, m);
+    const uint64_t held[2] = {j ? j->io.out[0].ring.start : 0, j ? j->io.out[1].ring.start : 0};
 
     if (f.code)
         handle_answer_fault(c, stream, MSG_FEED, f);

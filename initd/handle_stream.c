@@ -2,6 +2,7 @@
 
 #include "file.h"
 #include "job.h"
+#include "job_stream.h"
 #include "strings.h"
 
 static void break_flow(struct conn *c, uint32_t stream, uint16_t request)
@@ -44,7 +45,7 @@ void handle_data(struct conn *c, uint32_t stream, const struct msg_data *m)
     if (m->channel != 0 || m->data.size == 0)
         conn_break(c, stream, MSG_DATA, PROTO_ERR_MALFORMED,
                    "DATA is empty, or its channel goes out of the guest");
-    else if (j && job_io_take(j, m->offset, m->data) != 0)
+    else if (j && !channels_take(&j->io, m->offset, m->data))
         break_flow(c, stream, MSG_DATA);
     else if (!j && file_has_stream(c, stream))
         take_file_data(c, stream, m);
@@ -56,7 +57,7 @@ void handle_end(struct conn *c, uint32_t stream, const struct msg_end *m)
 
     if (m->channel != 0)
         conn_break(c, stream, MSG_END, PROTO_ERR_MALFORMED, "the channel goes out of the guest");
-    else if (j && job_io_take_end(j, m->offset) != 0)
+    else if (j && !channels_take_end(&j->io, m->offset))
         break_flow(c, stream, MSG_END);
     else if (!j && file_has_stream(c, stream))
         take_file_end(c, stream);
@@ -73,10 +74,10 @@ void handle_strings(struct conn *c, uint32_t stream, const struct msg_strings *m
 void handle_window(struct conn *c, uint32_t stream, const struct msg_window *m)
 {
     struct job *j = job_find_stream(c, stream);
-    int r = j ? job_io_take_window(j, m) : file_take_window(c, stream, m);
+    bool is_file = !j && file_has_stream(c, stream);
 
-    if (!j && !file_has_stream(c, stream) && (j = job_find_told(c, stream)))
-        job_io_take_late_window(j, m);
-    if (r != 0)
+    if (j ? !job_take_window(j, m) : is_file && file_take_window(c, stream, m) != 0)
         break_flow(c, stream, MSG_WINDOW);
+    else if (!j && !is_file && (j = job_find_told(c, stream)))
+        job_take_late_window(j, m);
 }

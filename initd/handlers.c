@@ -4,6 +4,7 @@
 #include "file.h"
 #include "helper.h"
 #include "job.h"
+#include "job_stream.h"
 #include "snapshot.h"
 #include "spare.h"
 #include "stats.h"
@@ -313,7 +314,7 @@ void handlers_run(struct conn *c)
 
 bool handlers_emit(struct conn *c)
 {
-    bool put = job_io_emit(c);
+    bool put = job_emit(c);
 
     return file_emit(c) || put;
 }

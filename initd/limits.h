@@ -19,10 +19,9 @@
 #define JOB_DATA_CHUNK (32768 - 32)
 
 /* Standard output is what matters for speed, and mostly there is one job with much of it: as soon as its host has taken
- * some, and its own ring is full, it gets a large one, while there is one, and a pipe of that size. It has to hold
+ * some, and its own ring is full, it gets the large one, when that is free, and a pipe of that size. It has to hold
  * what is under way to the host and back. A job and initd take turns by half of it, and each turn costs an emulated
  * processor as much as 16 KiB: with half of it, output is slower by a third, with twice as much faster by an eighth. */
-#define LARGE_RINGS_MAX 1
 #define LARGE_RING (8 * JOB_DATA_CHUNK)
 
 /* After the first process is gone: how long output may be silent before the job is finished (PROTOCOL.md 5).

@@ -4,7 +4,7 @@
 #include "conn.h"
 #include "handlers.h"
 #include "helper.h"
-#include "job.h"
+#include "job_run.h"
 #include "kmsg.h"
 #include "memory.h"
 #include "power.h"

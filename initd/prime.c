@@ -13,31 +13,24 @@
 #define PROCESSES_LOOKED_AT 64
 #define NS_PER_TICK (NS_PER_S / 100) /* proc_pid_stat(5): USER_HZ is 100 everywhere we run */
 
-void prime_init(struct job *j)
+int prime_open(struct prime *p, const char *script, uint32_t uid, uint32_t gid)
 {
-    j->prime.fifo_fd = j->prime.source_fd = -1;
-}
-
-int prime_open(struct job *j, const char *script, uint32_t uid, uint32_t gid)
-{
-    int r = text_join(j->prime.script, sizeof(j->prime.script), script, NULL);
+    int r = text_join(p->script, sizeof(p->script), script, NULL);
 
     if (r == 0)
-        r = sys_make_parents(script, uid, gid, &j->prime.parents_made);
+        r = sys_make_parents(script, uid, gid, &p->parents_made);
     if (r < 0)
         return r;
     if (mkfifo(script, 0644) < 0 && (errno != EEXIST || unlink(script) < 0 || mkfifo(script, 0644) < 0))
         return -errno;
     if (lchown(script, uid, gid) < 0) /* another job of this user may have put a symlink there meanwhile */
         return -errno;
-    j->prime.fifo_fd = open(script, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
-    return j->prime.fifo_fd < 0 ? -errno : 0;
+    p->fifo_fd = open(script, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
+    return p->fifo_fd < 0 ? -errno : 0;
 }
 
-void prime_close(struct job *j)
+void prime_close(struct prime *p)
 {
-    struct job_prime *p = &j->prime;
-
     /* A FIFO left behind would block whoever opens it. After FEED a file has its name. */
     if (p->fifo_fd >= 0 && p->source_fd < 0)
         unlink(p->script);
@@ -49,10 +42,10 @@ void prime_close(struct job *j)
 
 /* ---- does it sleep? -------------------------------------------------------------------------- */
 
-void prime_set_deadline(struct job *j, uint32_t settle_ms, uint64_t now)
+void prime_set_deadline(struct prime *p, uint32_t settle_ms, uint64_t now)
 {
-    j->prime.deadline = now + settle_ms * NS_PER_MS;
-    j->prime.look_at = now;
+    p->deadline = now + settle_ms * NS_PER_MS;
+    p->look_at = now;
 }
 
 /* Has process pid the FIFO open? */
@@ -82,11 +75,11 @@ static bool has_open(pid_t pid, void *data)
     return found;
 }
 
-/* Fills in the first process's state letter, and the processor time of the job; proc_pid_stat(5). */
-static int read_activity(const struct job *j, char *ret_state, uint64_t *ret_cpu)
+/* Fills in the first process's state letter, and the processor time of all; proc_pid_stat(5). */
+static int read_activity(pid_t pid, const struct cgroup *g, char *ret_state, uint64_t *ret_cpu)
 {
     char line[512];
-    const char *fields = sys_read_stat(j->pid, line, sizeof(line));
+    const char *fields = sys_read_stat(pid, line, sizeof(line));
 
     if (!fields)
         return -ESRCH;
@@ -95,32 +88,31 @@ static int read_activity(const struct job *j, char *ret_state, uint64_t *ret_cpu
     if (!user || !system)
         return -ESRCH;
     *ret_state = fields[0];
-    *ret_cpu = cgroup_enabled() ? cgroup_cpu_ns(&j->cgroup)
+    *ret_cpu = cgroup_enabled() ? cgroup_cpu_ns(g)
                                 : (text_leading_u64(user) + text_leading_u64(system)) * NS_PER_TICK;
     return 0;
 }
 
-static bool script_is_open(const struct job *j)
+static bool script_is_open(const struct prime *p, pid_t pid, const struct cgroup *g)
 {
     struct stat fifo;
 
-    if (fstat(j->prime.fifo_fd, &fifo) < 0)
+    if (fstat(p->fifo_fd, &fifo) < 0)
         return false;
-    return has_open(j->pid, &fifo) || cgroup_find(&j->cgroup, has_open, &fifo, PROCESSES_LOOKED_AT);
+    return has_open(pid, &fifo) || cgroup_find(g, has_open, &fifo, PROCESSES_LOOKED_AT);
 }
 
 /* True when the script is open and nothing has been computed for a while. */
-static bool sleeps(struct job *j, uint64_t now)
+static bool sleeps(struct prime *p, pid_t pid, const struct cgroup *g, uint64_t now)
 {
-    struct job_prime *p = &j->prime;
     char state;
     uint64_t cpu;
 
     if (!p->opened) {
-        p->opened = script_is_open(j);
+        p->opened = script_is_open(p, pid, g);
         p->quiet_since = 0;
     }
-    if (!p->opened || read_activity(j, &state, &cpu) < 0)
+    if (!p->opened || read_activity(pid, g, &state, &cpu) < 0)
         return false;
     if (state != 'S' || !p->quiet_since || cpu - p->quiet_cpu > PRIME_QUIET_CPU_NS) {
         p->quiet_since = now;
@@ -130,24 +122,14 @@ static bool sleeps(struct job *j, uint64_t now)
     return now - p->quiet_since >= PRIME_QUIET_MS * NS_PER_MS;
 }
 
-uint64_t prime_run_timers(struct job *j, uint64_t now)
+enum prime_progress prime_look(struct prime *p, pid_t pid, const struct cgroup *g, uint64_t now)
 {
-    struct job_prime *p = &j->prime;
-
-    if (now >= p->look_at) {
-        p->look_at = now + PRIME_LOOK_MS * NS_PER_MS;
-        if (sleeps(j, now)) {
-            j->state = JOB_PRIMED;
-            return now;
-        }
-        if (now >= p->deadline) {
-            job_fail(j, fault_of(PROTO_ERR_TIMEOUT,
-                                 p->opened ? "the interpreter opened its script but did not sleep"
-                                           : "the interpreter did not open its script"));
-            return now;
-        }
-    }
-    return p->look_at;
+    if (now < p->look_at)
+        return PRIME_WAITS;
+    p->look_at = now + PRIME_LOOK_MS * NS_PER_MS;
+    if (sleeps(p, pid, g, now))
+        return PRIME_SLEEPS;
+    return now >= p->deadline ? PRIME_LATE : PRIME_WAITS;
 }
 
 /* ---- FEED ------------------------------------------------------------------------------------ */
@@ -165,15 +147,14 @@ int prime_open_source(const char *source)
     return r < 0 ? r : fd;
 }
 
-void prime_feed(struct job *j, int source_fd)
+void prime_feed(struct prime *p, int source_fd, struct watch token)
 {
-    j->prime.source_fd = source_fd;
-    prime_write(j);
+    p->source_fd = source_fd;
+    prime_write(p, token);
 }
 
-void prime_write(struct job *j)
+void prime_write(struct prime *p, struct watch token)
 {
-    struct job_prime *p = &j->prime;
     char chunk[4096];
 
     while (p->source_fd >= 0) {
@@ -193,5 +174,5 @@ void prime_write(struct job *j)
             break;
     }
     if (p->source_fd >= 0 && !p->watched)
-        p->watched = watch_add(p->fifo_fd, EPOLLOUT, job_token(j, WATCH_JOB_SCRIPT)) == 0;
+        p->watched = watch_add(p->fifo_fd, EPOLLOUT, token) == 0;
 }

@@ -13,6 +13,7 @@
 #include "service.h"
 #include "snapshot.h"
 #include "sys.h"
+#include "terminal.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -93,6 +94,7 @@ static int begin_work(struct cmdline *c, const char **ret_step)
         power_keep_to_initd();
     }
     set_defaults_of_jobs();
+    terminal_init();
     job_init();
     file_init();
     snapshot_init();

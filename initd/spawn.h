@@ -1,5 +1,5 @@
 /*
- * spawn: the way of a process from fork to exec. job.c decides what it is to be.
+ * spawn: the way of a process from fork to exec. job_start.c decides what it is to be.
  */
 #ifndef INITD_SPAWN_H
 #define INITD_SPAWN_H

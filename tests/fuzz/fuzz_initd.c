@@ -19,6 +19,7 @@
 #include "../../initd/snapshot.h"
 #include "../../initd/strings.h"
 #include "../../initd/sys.h"
+#include "../../initd/terminal.h"
 #include "../../initd/watch.h"
 
 #include <errno.h>
@@ -713,8 +714,8 @@ static void grant_all(struct host *h, const struct conn *c)
         if (j->state == JOB_FREE || j->conn != c || h->out_size > 0)
             continue;
         for (uint8_t n = 0; n < 2; n++)
-            if (j->out[n].limit != UNLIMITED || j->out[n].ring.start < j->out[n].sent)
-                PUT(window, .channel = (uint8_t)(n + 1), .consumed = j->out[n].sent, .limit = UNLIMITED);
+            if (j->io.out[n].limit != UNLIMITED || j->io.out[n].ring.start < j->io.out[n].sent)
+                PUT(window, .channel = (uint8_t)(n + 1), .consumed = j->io.out[n].sent, .limit = UNLIMITED);
     }
 }
 
@@ -866,6 +867,7 @@ static void begin(void)
     stub_confine();
     for (unsigned i = 0; i < HOSTS; i++)
         hosts[i].fd = -1;
+    terminal_init();
     job_init();
     file_init();
     CHECK(watch_open() == 0 && loop_init() == 0);
