@@ -5,6 +5,7 @@
  *   describe table NAME          a line "field TAB words TAB default" for each field of "request" or "result"; or of "errors"
  */
 #include "base/cleanup.h"
+#include "service/refusal_view.h"
 #include "service/schema.h"
 
 #include <stdio.h>
@@ -81,10 +82,13 @@ static void add_all_errors(json_t *paths)
 
 static void add_codes(json_t *schemas)
 {
+    const char *name =
+        schema_find(SCHEMA_OBJECT_ERROR, SCHEMA_OF_REFUSED, offsetof(struct refusal_view, kind))->name;
     cleanup_free char *all = refusals_of(0);
-    json_t *error = json_object_get(json_object_get(schemas, "Error"), "properties");
+    json_t *error =
+        json_object_get(json_object_get(schemas, schema_objects[SCHEMA_OBJECT_ERROR].name), "properties");
 
-    json_object_set_new(json_object_get(error, "code"), "description", json_string(all));
+    json_object_set_new(json_object_get(error, name), "description", json_string(all));
 }
 
 static int print_openapi(void)
@@ -96,9 +100,9 @@ static int print_openapi(void)
     if (!schemas)
         return fail(j ? "the template has no components" : error.text);
     add_all_errors(json_object_get(j, "paths"));
-    add_codes(schemas);
     if (add_schemas(schemas) != 0)
         return fail("is in the template, too");
+    add_codes(schemas);
     int result = json_dumpf(j, stdout, JSON_INDENT(1));
     json_decref(j);
     return result == 0 && putchar('\n') != EOF && fflush(stdout) == 0 ? 0 : fail("cannot write");

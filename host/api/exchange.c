@@ -158,11 +158,8 @@ void exchange_release_key(struct exchange *x, const struct answer *answer)
 
 static void end_operation(struct exchange *x)
 {
-    json_t *said = x->refusal.kind ? refusal_json(&x->refusal, x->trace.id) : NULL;
-
     operations_end(&x->server->operations, x->operation, x->cancelled, x->result,
-                   json_incref(json_object_get(said, "error")));
-    json_decref(said);
+                   x->refusal.kind ? refusal_reason(&x->refusal) : NULL);
     x->result = NULL;
     log_progress("operation %s: %s trace_id=%s client=%s", x->operation,
                  x->refusal.kind ? x->refusal.text : "done", x->trace.id, x->client_name);
@@ -172,7 +169,8 @@ void exchange_finish(struct exchange *x)
 {
     end_work(x);
     if (x->refusal.kind && !x->streaming)
-        exchange_answer(x, refusal_status(x->refusal.kind), refusal_json(&x->refusal, x->trace.id));
+        exchange_answer(x, refusal_status(x->refusal.kind),
+                        refusal_json(SCHEMA_OBJECT_ERROR, &x->refusal, x->trace.id));
     if (x->operation[0])
         end_operation(x);
     exchange_release_key(x, x->streaming ? NULL : &x->answer);
@@ -253,7 +251,7 @@ int exchange_answer(struct exchange *x, int status, json_t *j)
     size_t size = x->answer.body.size;
     if (size <= ANSWER_SMALL || exchange_hold(x, size < ANSWER_COUNTED_MAX ? size : ANSWER_COUNTED_MAX) == 0)
         return 0;
-    set_json(x, refusal_status(x->refusal.kind), refusal_json(&x->refusal, x->trace.id));
+    set_json(x, refusal_status(x->refusal.kind), refusal_json(SCHEMA_OBJECT_ERROR, &x->refusal, x->trace.id));
     return -1;
 }
 

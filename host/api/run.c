@@ -222,7 +222,8 @@ static int run_and_answer(struct exchange *x, struct backend *b, struct session_
     if (j)
         finish(x, j);
     else if (x->streaming)
-        stream_event(x, STREAM_EVENT_ERROR, refusal_json(&x->refusal, x->trace.id));
+        stream_event(x, STREAM_EVENT_ERROR,
+                     refusal_json(SCHEMA_OBJECT_STREAM_ERROR, &x->refusal, x->trace.id));
     return j ? 0 : -1;
 }
 

@@ -16,6 +16,7 @@
 #include "service/keys.h"
 #include "service/lane.h"
 #include "service/operations.h"
+#include "service/refusal_json.h"
 #include "service/request_parse.h"
 #include "service/session.h"
 #include "service/stream_view.h"

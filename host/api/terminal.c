@@ -334,10 +334,10 @@ static void tell_exit(struct terminal *t, const struct msg_exit *m)
 
 static void tell_refusal(struct terminal *t, const struct refusal *r)
 {
-    json_t *j = json_pack("{s:s, s:s, s:s%, s:s}", "type", "error", "code", refusal_code(r->kind), "message",
-                          r->text, text_utf8_prefix(r->text, strlen(r->text)), "trace_id", t->trace.id);
+    json_t *j = refusal_json(SCHEMA_OBJECT_TERMINAL_ERROR, r, t->trace.id);
 
-    say(t, j ? j : json_object());
+    json_object_set_new(j, "type", json_string("error"));
+    say(t, j);
     say_goodbye(t, r->kind == REFUSAL_GONE ? WEBSOCKET_GOING_AWAY : WEBSOCKET_FAILED, r->text);
 }
 

@@ -4,6 +4,7 @@
 #include "base/curl.h"
 #include "base/jsontext.h"
 #include "base/log.h"
+#include "service/refusal_view.h"
 #include "service/result_json.h"
 #include "service/stream_view.h"
 
@@ -44,12 +45,20 @@ struct transfer {
 
 /* ---- what comes back ----------------------------------------------------------------------------- */
 
-/* Words of a server, with nothing in them that a terminal would act on. */
-static const char *said(const json_t *answer, char out[static 640])
+/* A server's error; what it has not is 0, and its kind REFUSALS_COUNT when it has no code. */
+static struct refusal_view refusal_of(const json_t *answer)
 {
-    const char *text = json_string_value(json_object_get(answer, "message"));
+    struct refusal_view r = {.kind = REFUSALS_COUNT};
 
-    snprintf(out, 640, "%s", text && text[0] ? text : "no reason given");
+    if (schema_read(SCHEMA_OBJECT_ERROR, SCHEMA_OF_REFUSED, answer, &r) < 0)
+        return (struct refusal_view){.kind = REFUSALS_COUNT};
+    return r;
+}
+
+/* Its words, with nothing in them that a terminal would act on. */
+static const char *said(const struct refusal_view *r, char out[static 640])
+{
+    snprintf(out, 640, "%s", r->message && r->message[0] ? r->message : "no reason given");
     return text_make_plain_lines(out);
 }
 
@@ -62,14 +71,15 @@ static int refuse_busy(const struct transfer *c, const char *why, long seconds, 
 /* Turns an answer that is no result into an error. */
 static int judge_refusal(const struct transfer *c, const json_t *answer, struct error *e)
 {
-    const char *code = json_string_value(json_object_get(answer, "code")), *url = c->client->url;
+    const struct refusal_view r = refusal_of(answer);
+    const char *url = c->client->url;
     char why[640];
 
-    said(answer, why);
-    if (!code)
+    said(&r, why);
+    switch (r.kind) {
+    case REFUSALS_COUNT:
         return error_set(e, ERROR_GENERAL, "%s does not answer as a Capsid server does (status %ld)", url,
                          c->status);
-    switch (refusal_of_code(code)) {
     case REFUSAL_UNKNOWN_LANGUAGE:
         return error_set(e, ERROR_UNKNOWN_LANGUAGE, "%s", why);
     case REFUSAL_INVALID:
@@ -83,7 +93,8 @@ static int judge_refusal(const struct transfer *c, const json_t *answer, struct 
                          "the server %s does not know the token; see CAPSID_API_TOKEN and --api-token-file",
                          url);
     default:
-        return error_set(e, ERROR_GENERAL, "the server %s: %s (%.8s)", url, why, code);
+        return error_set(e, ERROR_GENERAL, "the server %s: %s (%s)", url, why,
+                         r.kind ? refusal_code(r.kind) : "unknown here");
     }
 }
 
@@ -300,7 +311,8 @@ static int attempts(struct transfer *c, json_t **ret, struct error *e)
         if (c->status != 429 && c->status != 503)
             return judge(c, ret, e);
         json_t *j = parse_answer(c);
-        said(j, why);
+        const struct refusal_view r = refusal_of(j);
+        said(&r, why);
         json_decref(j);
         c->lib->easy_getinfo(c->curl, CURLINFO_RETRY_AFTER, &after);
         if (left == 0 || after > CLIENT_RETRY_SECONDS_MAX)

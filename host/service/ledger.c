@@ -5,7 +5,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "service/refusal.h"
+#include "service/refusal_json.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -122,8 +122,8 @@ static int end_lost(struct ledger *l, struct error *e)
 {
     const struct refusal lost = {.kind = REFUSAL_LOST,
                                  .text = "the server ended before this was done; begin it anew"};
-    json_t *j = refusal_json(&lost, "");
-    cleanup_free char *error = json_dumps(json_object_get(j, "error"), JSON_COMPACT);
+    json_t *j = refusal_reason(&lost);
+    cleanup_free char *error = json_dumps(j, JSON_COMPACT);
     int count = records_do(
         l->records,
         "UPDATE operations SET status = 'failed', error = ?, finished = ?, ended = ?"

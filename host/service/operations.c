@@ -5,7 +5,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "service/operation_view.h"
-#include "service/refusal.h"
+#include "service/refusal_json.h"
 #include "service/schema.h"
 #include "service/share.h"
 
@@ -207,13 +207,14 @@ static bool find_late(struct operations *o, struct operation_at_work *ret)
 /* Those that ended while the disk was full, for example. */
 static void write_late_ends(struct operations *o)
 {
+    const struct refusal unknown = {
+        .kind = REFUSAL_FAILED, .text = "how it ended could not be written down; the server's log says why"};
     struct operation_at_work late;
     struct error ignored = {0};
     int result = 0;
 
     while (result == 0 && find_late(o, &late)) {
-        json_t *error = json_pack("{s:s, s:s}", "code", refusal_code(REFUSAL_FAILED), "message",
-                                  "how it ended could not be written down; the server's log says why");
+        json_t *error = refusal_reason(&unknown);
         const struct ending end = {.status = OPERATION_IS_FAILED, .error = error, .forgotten = true};
         result = write_end(o, &late, &end, &ignored);
         if (result == 0)

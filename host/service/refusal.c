@@ -68,22 +68,3 @@ const char *refusal_words(enum refusal_kind kind)
 {
     return kinds[kind].words;
 }
-
-enum refusal_kind refusal_of_code(const char *code)
-{
-    for (size_t i = 1; i < sizeof(kinds) / sizeof(kinds[0]); i++)
-        if (strcmp(kinds[i].code, code) == 0)
-            return (enum refusal_kind)i;
-    return REFUSAL_NONE;
-}
-
-json_t *refusal_json(const struct refusal *r, const char *trace_id)
-{
-    size_t valid = text_utf8_prefix(r->text, strlen(r->text));
-    json_t *error = json_pack("{s:s, s:s%}", "code", kinds[r->kind].code, "message", r->text, valid);
-
-    if (r->retry_after)
-        json_object_set_new(error, "retry_after", json_integer(r->retry_after));
-    return json_pack("{s:s, s:o, s:s, s:s%, s:s}", "status", "error", "error", error, "code",
-                     kinds[r->kind].code, "message", r->text, valid, "trace_id", trace_id);
-}

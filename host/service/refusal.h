@@ -69,10 +69,4 @@ int refusal_status(enum refusal_kind kind);
 const char *refusal_code(enum refusal_kind kind);
 const char *refusal_words(enum refusal_kind kind);
 
-/* The kind of another server's code; REFUSAL_NONE: it is not known. */
-enum refusal_kind refusal_of_code(const char *code);
-
-/* The body of the answer. */
-json_t *refusal_json(const struct refusal *r, const char *trace_id);
-
 #endif

@@ -2,6 +2,7 @@
 
 #include "messages.h"
 #include "service/operation_view.h"
+#include "service/refusal_view.h"
 #include "service/request.h"
 #include "service/result.h"
 #include "service/session_view.h"
@@ -20,6 +21,8 @@ static const char *const run_ends[] = {"", RUN_ENDS(NAME)};
 static const char *const result_phases[] = {RESULT_PHASES(NAME)};
 static const char *const result_statuses[] = {RESULT_STATUSES(NAME)};
 static const char *const result_states[] = {RESULT_STATES(NAME)};
+static const char *const refusal_statuses[] = {"error"};
+static const char *const refusal_codes[] = {"", REFUSALS(NAME)};
 static const char *const stream_events[] = {STREAM_EVENTS(NAME)};
 static const char *const operation_kinds[] = {OPERATION_KINDS(NAME)};
 static const char *const operation_statuses[] = {OPERATION_STATUSES(NAME)};
@@ -51,6 +54,7 @@ SCHEMA_KINDS(SCHEMA_TYPE)
     FIELD(PHASE, result_phase, kind, name, member, (in)&IN_PHASES, __VA_ARGS__)
 
 #define STREAM(kind, name, member, ...) FIELD(STREAM, stream_view, kind, name, member, __VA_ARGS__)
+#define REFUSED(kind, name, member, ...) FIELD(REFUSED, refusal_view, kind, name, member, __VA_ARGS__)
 #define SHOWN_SESSION(kind, name, member, ...)                                                               \
     FIELD(SHOWN_SESSION, session_view, kind, name, member, __VA_ARGS__)
 #define SHOWN_OPERATION(kind, name, member, ...)                                                             \

@@ -33,7 +33,8 @@
     K(MILLISECONDS, int64_t)                 /* ns, as a number */                                           \
     K(COMPILED, const struct result_phase *) /* a COMPILE */                                                 \
     K(MOMENT, int64_t)                       /* ns since 1970, as seconds with their fraction; 0 is none */  \
-    K(ERROR, json_t *)                       /* of a refusal_json() */                                       \
+    K(REASON, const struct refusal_view *)   /* as a REASON */                                               \
+    K(REASON_JSON, json_t *)                 /* the same, made already */                                    \
     K(ANY, json_t *)
 
 enum schema_kind {
@@ -56,6 +57,7 @@ enum schema_struct {
     SCHEMA_OF_RESULT,
     SCHEMA_OF_PHASE,
     SCHEMA_OF_STREAM,
+    SCHEMA_OF_REFUSED,
     SCHEMA_OF_SHOWN_SESSION,
     SCHEMA_OF_SHOWN_OPERATION
 };

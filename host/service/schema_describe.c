@@ -110,8 +110,9 @@ static json_t *type_of(const struct schema_field *f, bool taken)
         return reference(SCHEMA_OBJECT_COMPILE);
     case SCHEMA_MOMENT:
         return of_type("number");
-    case SCHEMA_ERROR: /* which the template has */
-        return json_pack("{s:s}", "$ref", "#/components/schemas/Error/properties/error");
+    case SCHEMA_REASON:
+    case SCHEMA_REASON_JSON:
+        return reference(SCHEMA_OBJECT_REASON);
     case SCHEMA_ANY:
         break;
     }

@@ -2,6 +2,7 @@
 #include "service/schema.h"
 
 #include "base/cleanup.h"
+#include "service/refusal_view.h"
 #include "service/request.h"
 #include "service/result.h"
 
@@ -95,6 +96,14 @@ static json_t *map_of(const char *const *pairs)
     return j;
 }
 
+static json_t *reason_of(const struct refusal_view *reason)
+{
+    json_t *j = json_object();
+
+    schema_put(j, SCHEMA_OBJECT_REASON, SCHEMA_OF_REFUSED, reason, NULL);
+    return j;
+}
+
 static json_t *compile_of(const struct result_phase *phase)
 {
     json_t *j = json_object();
@@ -136,9 +145,11 @@ static json_t *value_of(const struct schema_field *f, const void *member)
         return json_integer((*(const int64_t *)member + 500000) / 1000000);
     case SCHEMA_MOMENT:
         return json_real((double)(*(const int64_t *)member / 1000000) / 1000);
-    case SCHEMA_ERROR:
+    case SCHEMA_REASON_JSON:
     case SCHEMA_ANY:
         return json_incref(*(json_t *const *)member);
+    case SCHEMA_REASON:
+        return reason_of(*(const struct refusal_view *const *)member);
     case SCHEMA_COMPILED:
         return compile_of(*(const struct result_phase *const *)member);
     case SCHEMA_STDINS:
@@ -172,7 +183,8 @@ static bool is_absent(const struct schema_field *f, const void *member)
     case SCHEMA_WORDS:
     case SCHEMA_PAIRS:
     case SCHEMA_COMPILED:
-    case SCHEMA_ERROR:
+    case SCHEMA_REASON:
+    case SCHEMA_REASON_JSON:
     case SCHEMA_ANY:
         return !*(const void *const *)member;
     case SCHEMA_MOMENT:

@@ -39,7 +39,7 @@ static void parse(const char *text, size_t size)
         check_run(&q, &limits);
         request_done(&q);
     } else {
-        json_t *j = refusal_json(&r, "t");
+        json_t *j = refusal_json(SCHEMA_OBJECT_ERROR, &r, "t");
         check(r.kind && j && !strchr(r.text, '\n'));
         json_decref(j);
     }

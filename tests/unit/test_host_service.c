@@ -5,7 +5,7 @@
 #include "base/text.h"
 #include "service/keys.h"
 #include "service/operations.h"
-#include "service/refusal.h"
+#include "service/refusal_json.h"
 #include "service/shelf.h"
 
 #include "unit.h"
@@ -105,10 +105,7 @@ static bool is_there(const char *owner, const char *id)
 static json_t *refused(enum refusal_kind kind)
 {
     const struct refusal r = {.kind = kind, .text = "no"};
-    json_t *j = refusal_json(&r, "t"), *error = json_incref(json_object_get(j, "error"));
-
-    json_decref(j);
-    return error;
+    return refusal_reason(&r);
 }
 
 static enum key_state begin_key(const char *owner, const char *key, const char *request,

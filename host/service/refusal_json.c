@@ -1,0 +1,27 @@
+#include "service/refusal_json.h"
+
+#include "base/cleanup.h"
+#include "base/text.h"
+
+#include <string.h>
+
+json_t *refusal_json(enum schema_object object, const struct refusal *r, const char *trace_id)
+{
+    /* A message may be cut within a character. */
+    cleanup_free char *message =
+        text_format("%.*s", (int)text_utf8_prefix(r->text, strlen(r->text)), r->text);
+    struct refusal_view view = {.kind = r->kind,
+                                .message = message,
+                                .trace_id = trace_id,
+                                .retry_after = (uint64_t)r->retry_after,
+                                .reason = &view};
+    json_t *j = json_object();
+
+    schema_put(j, object, SCHEMA_OF_REFUSED, &view, NULL);
+    return j;
+}
+
+json_t *refusal_reason(const struct refusal *r)
+{
+    return refusal_json(SCHEMA_OBJECT_REASON, r, NULL);
+}
