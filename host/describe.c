@@ -83,7 +83,7 @@ static void add_all_errors(json_t *paths)
 static void add_codes(json_t *schemas)
 {
     const char *name =
-        schema_find(SCHEMA_OBJECT_ERROR, SCHEMA_OF_REFUSED, offsetof(struct refusal_view, kind))->name;
+        schema_find(SCHEMA_OBJECT_ERROR, SCHEMA_OF_REFUSAL, offsetof(struct refusal_view, kind))->name;
     cleanup_free char *all = refusals_of(0);
     json_t *error =
         json_object_get(json_object_get(schemas, schema_objects[SCHEMA_OBJECT_ERROR].name), "properties");

@@ -50,7 +50,7 @@ static struct refusal_view refusal_of(const json_t *answer)
 {
     struct refusal_view r = {.kind = REFUSALS_COUNT};
 
-    if (schema_read(SCHEMA_OBJECT_ERROR, SCHEMA_OF_REFUSED, answer, &r) < 0)
+    if (schema_read(SCHEMA_OBJECT_ERROR, SCHEMA_OF_REFUSAL, answer, &r) < 0)
         return (struct refusal_view){.kind = REFUSALS_COUNT};
     return r;
 }

@@ -14,8 +14,7 @@
 #include <sys/random.h>
 
 #define FIELD(member)                                                                                        \
-    schema_find(SCHEMA_OBJECT_SHOWN_OPERATION, SCHEMA_OF_SHOWN_OPERATION,                                    \
-                offsetof(struct operation_view, member))
+    schema_find(SCHEMA_OBJECT_SHOWN_OPERATION, SCHEMA_OF_OPERATION, offsetof(struct operation_view, member))
 
 #define TABLE "operations"
 #define DROP "DELETE FROM " TABLE
@@ -380,7 +379,7 @@ static json_t *describe(const struct records_rows *r)
         .error = error,
     };
 
-    schema_put(j, SCHEMA_OBJECT_SHOWN_OPERATION, SCHEMA_OF_SHOWN_OPERATION, &view, NULL);
+    schema_put(j, SCHEMA_OBJECT_SHOWN_OPERATION, SCHEMA_OF_OPERATION, &view, NULL);
     json_object_update(j, request);
     json_decref(error);
     json_decref(request);
@@ -465,7 +464,7 @@ json_t *operations_show(struct operations *o, const char *owner, const char *id,
         return NULL;
     read_result(o, &r);
     const struct operation_view view = {.result = r.result, .result_forgotten = r.forgotten};
-    schema_put(r.j, SCHEMA_OBJECT_OPERATION_RESULT, SCHEMA_OF_SHOWN_OPERATION, &view, NULL);
+    schema_put(r.j, SCHEMA_OBJECT_OPERATION_RESULT, SCHEMA_OF_OPERATION, &view, NULL);
     json_decref(r.result);
     return r.j;
 }

@@ -17,7 +17,7 @@ json_t *refusal_json(enum schema_object object, const struct refusal *r, const c
                                 .reason = &view};
     json_t *j = json_object();
 
-    schema_put(j, object, SCHEMA_OF_REFUSED, &view, NULL);
+    schema_put(j, object, SCHEMA_OF_REFUSAL, &view, NULL);
     return j;
 }
 

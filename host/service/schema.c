@@ -29,36 +29,27 @@ static const char *const operation_statuses[] = {OPERATION_STATUSES(NAME)};
 static const char *const session_conditions[] = {SESSION_CONDITIONS(NAME)};
 #undef NAME
 
-/* The types of members, as names that a row can be compared with. */
+/* The types of members, and those that they are of, as names that a row is made with. */
 #define SCHEMA_TYPE(kind, type) typedef type schema_type_##kind;
 SCHEMA_KINDS(SCHEMA_TYPE)
+#define SCHEMA_STRUCT(id, type) typedef type schema_of_##id;
+SCHEMA_STRUCTS(SCHEMA_STRUCT)
 
 /* A member of another type than its kind has does not compile. */
 /* clang-format off */
-#define OFFSET(kind, of, member) _Generic(((struct of *)0)->member, schema_type_##kind: offsetof(struct of, member))
+#define OFFSET(kind, of, member) _Generic(((of *)0)->member, schema_type_##kind: offsetof(of, member))
 /* clang-format on */
-#define FIELD(struct_id, of_struct, field_kind, field_name, member, in, field_words, ...)                    \
+#define FIELD(struct_id, field_kind, field_name, member, in, field_words, ...)                               \
     {.kind = SCHEMA_##field_kind,                                                                            \
      .of = SCHEMA_OF_##struct_id,                                                                            \
-     .offset = OFFSET(field_kind, of_struct, member),                                                        \
+     .offset = OFFSET(field_kind, schema_of_##struct_id, member),                                            \
      .name = field_name,                                                                                     \
      .objects = in,                                                                                          \
      .words = field_words,                                                                                   \
      __VA_ARGS__},
-
-#define REQUEST(kind, name, member, ...) FIELD(REQUEST, request, kind, name, member, __VA_ARGS__)
-#define SOURCE(kind, name, member, ...) FIELD(SOURCE, request_source, kind, name, member, __VA_ARGS__)
-#define RESULT(kind, name, member, ...) FIELD(RESULT, result, kind, name, member, __VA_ARGS__)
 #define PHASE(kind, name, member, in, ...)                                                                   \
-    FIELD(RESULT, result, kind, name, last.member, (in) & ~IN_PHASES, __VA_ARGS__)                           \
-    FIELD(PHASE, result_phase, kind, name, member, (in)&IN_PHASES, __VA_ARGS__)
-
-#define STREAM(kind, name, member, ...) FIELD(STREAM, stream_view, kind, name, member, __VA_ARGS__)
-#define REFUSED(kind, name, member, ...) FIELD(REFUSED, refusal_view, kind, name, member, __VA_ARGS__)
-#define SHOWN_SESSION(kind, name, member, ...)                                                               \
-    FIELD(SHOWN_SESSION, session_view, kind, name, member, __VA_ARGS__)
-#define SHOWN_OPERATION(kind, name, member, ...)                                                             \
-    FIELD(SHOWN_OPERATION, operation_view, kind, name, member, __VA_ARGS__)
+    FIELD(RESULT, kind, name, last.member, (in) & ~IN_PHASES, __VA_ARGS__)                                   \
+    FIELD(PHASE, kind, name, member, (in)&IN_PHASES, __VA_ARGS__)
 
 #define ALSO(other) .also = other
 #define BETWEEN(least, most) .min = least, .max = most

@@ -50,16 +50,21 @@ enum schema_object {
     SCHEMA_OBJECTS_COUNT
 };
 
-/* Of which struct a field is a member. */
+/* S(ID, type): of what fields are members. */
+#define SCHEMA_STRUCTS(S)                                                                                    \
+    S(REQUEST, struct request)                                                                               \
+    S(SOURCE, struct request_source)                                                                         \
+    S(RESULT, struct result)                                                                                 \
+    S(PHASE, struct result_phase)                                                                            \
+    S(STREAM, struct stream_view)                                                                            \
+    S(REFUSAL, struct refusal_view)                                                                          \
+    S(SESSION, struct session_view)                                                                          \
+    S(OPERATION, struct operation_view)
+
 enum schema_struct {
-    SCHEMA_OF_REQUEST,
-    SCHEMA_OF_SOURCE,
-    SCHEMA_OF_RESULT,
-    SCHEMA_OF_PHASE,
-    SCHEMA_OF_STREAM,
-    SCHEMA_OF_REFUSED,
-    SCHEMA_OF_SHOWN_SESSION,
-    SCHEMA_OF_SHOWN_OPERATION
+#define S(id, type) SCHEMA_OF_##id,
+    SCHEMA_STRUCTS(S)
+#undef S
 };
 
 /* A row of schema.def, which explains the attributes. */

@@ -100,7 +100,7 @@ static json_t *reason_of(const struct refusal_view *reason)
 {
     json_t *j = json_object();
 
-    schema_put(j, SCHEMA_OBJECT_REASON, SCHEMA_OF_REFUSED, reason, NULL);
+    schema_put(j, SCHEMA_OBJECT_REASON, SCHEMA_OF_REFUSAL, reason, NULL);
     return j;
 }
 

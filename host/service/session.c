@@ -427,7 +427,7 @@ static json_t *show_locked(const struct session *s)
     };
     json_t *j = json_object();
 
-    schema_put(j, SCHEMA_OBJECT_SHOWN_SESSION, SCHEMA_OF_SHOWN_SESSION, &view, NULL);
+    schema_put(j, SCHEMA_OBJECT_SHOWN_SESSION, SCHEMA_OF_SESSION, &view, NULL);
     return j;
 }
 
