@@ -218,8 +218,11 @@ static int open_and_serve(const struct api_options *o, const struct front_passed
     operations_open(&s->operations, &s->ledger);
     s->tokens = tokens_open(o->tokens ? o->tokens_path : NULL, tokens, &o->limits, e);
     if (s->tokens && ledger_open(&s->ledger, o->state, e) == 0 && backend_open(&s->backend, &how, e) == 0) {
-        sessions_open(&s->sessions,
-                      &(struct session_options){s->backend, &s->manner, o->sessions, o->client_sessions});
+        sessions_open(&s->sessions, &(struct session_options){.backend = s->backend,
+                                                              .manner = &s->manner,
+                                                              .ledger = &s->ledger,
+                                                              .max = o->sessions,
+                                                              .client_max = o->client_sessions});
         result = serve(s, &passed->fds[1], (int)sockets, e);
         sessions_close(&s->sessions);
     }

@@ -35,7 +35,11 @@ static const char *const migrations[] = {
     "CREATE INDEX keys_of_owner ON keys (owner, ended, bytes);"
     "CREATE INDEX keys_by_end ON keys (ended);",
     /* What is told of the request. */
-    "ALTER TABLE operations ADD COLUMN request TEXT;", NULL};
+    "ALTER TABLE operations ADD COLUMN request TEXT;",
+    /* Those that there are, and, once ended, those whose server has. */
+    "CREATE TABLE sessions (id TEXT PRIMARY KEY, owner TEXT NOT NULL, ended INTEGER) STRICT;"
+    "CREATE INDEX sessions_by_end ON sessions (ended);",
+    NULL};
 
 static const struct records_schema schema = {
     .file = "records.db", .application_id = 0x43417053, .migrations = migrations};
@@ -134,7 +138,11 @@ static int end_lost(struct ledger *l, struct error *e)
     json_decref(j);
     if (count > 0)
         log_warning("the server before this one died while it worked on %d operations", count);
-    return count < 0 || records_do(l->records, "DELETE FROM keys WHERE ended IS NULL", NULL, e) < 0 ? -1 : 0;
+    return count < 0 || records_do(l->records, "DELETE FROM keys WHERE ended IS NULL", NULL, e) < 0 ||
+                   records_do(l->records, "UPDATE sessions SET ended = ? WHERE ended IS NULL",
+                              RECORDS_VALUES(records_number(l->noted)), e) < 0
+               ? -1
+               : 0;
 }
 
 int ledger_open(struct ledger *ret, const char *directory, struct error *e)

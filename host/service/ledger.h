@@ -1,11 +1,12 @@
 /*
- * ledger: what a server has to remember when it ends, however that is: operations (service/operations.h) and idempotency keys
- * (service/keys.h). It is a directory that one server has at a time, and which may belong to a user of its own:
+ * ledger: what a server has to remember when it ends, however that is: operations (service/operations.h), idempotency keys
+ * (service/keys.h), which sessions there were (service/session_note.h). It is a directory that one server has at a time, and which may belong to a user of its own:
  *
  *   records.db       the records (store/records.h)
  *   TABLE-NUMBER     what is too large for a record (service/shelf.h)
  *
- * What a server was working on when it died is found when the ledger is opened again: operations have failed, keys are free.
+ * What a server was working on when it died is found when the ledger is opened again: operations have failed, keys are free,
+ * sessions are lost.
  *
  * The ledger's clock counts ns while a server has it open: how long something is kept depends on nobody who sets the time of
  * day, and no restart shortens it.

@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "guest/mux.h"
+#include "service/session_note.h"
 #include "service/request_parse.h"
 #include "service/schema.h"
 
@@ -225,13 +226,24 @@ static void wait_for_users(struct session *s)
     pthread_mutex_unlock(&s->all->lock);
 }
 
+/* One that its owner did not close, and the server's end does, is as lost for the owner as by a crash. */
+static void note_end(struct session *s)
+{
+    pthread_mutex_lock(&s->all->lock);
+    bool lost = s->all->closed && !s->forgotten;
+    pthread_mutex_unlock(&s->all->lock);
+    if (!lost)
+        session_note_end(s->all->options.ledger, s->id);
+}
+
 static void session_thread(void *argument)
 {
     struct session *s = argument;
     struct sessions *all = s->all;
     struct error e = {0};
-    int result = start(s, &e);
 
+    session_note_begin(all->options.ledger, s->client, s->id);
+    int result = start(s, &e);
     pthread_mutex_lock(&all->lock);
     if (result < 0) {
         set_end(s, s->close_wanted ? SESSION_IS_CLOSED : SESSION_IS_FAILED, &e);
@@ -247,6 +259,7 @@ static void session_thread(void *argument)
     lease_end(&s->lease);
     log_progress("session %s: %s%s%s trace_id=%s client=%s", s->id, end_text(s), s->why.text[0] ? ": " : "",
                  s->why.text, s->call.trace_id, s->client);
+    note_end(s);
     pthread_mutex_lock(&all->lock);
     s->state = SESSION_ENDED;
     s->ended = clock_monotonic_ns();
@@ -381,7 +394,9 @@ struct session *session_find(struct sessions *all, const char *client, const cha
     if (s)
         s->references++;
     pthread_mutex_unlock(&all->lock);
-    if (!s)
+    if (!s && session_note_lost(all->options.ledger, client, id))
+        refuse(r, REFUSAL_GONE, "the session has ended: its server has");
+    else if (!s)
         refuse(r, REFUSAL_NOT_FOUND, "there is no such session, or it was closed");
     return s;
 }

@@ -16,6 +16,7 @@
 
 #include "base/thread.h"
 #include "service/backend.h"
+#include "service/ledger.h"
 #include "service/refusal.h"
 #include "service/request.h"
 #include "service/session_view.h"
@@ -35,6 +36,7 @@ struct session;
 struct session_options {
     struct backend *backend;
     const struct refusal_manner *manner;
+    struct ledger *ledger;    /* to note them in; NULL: they are not */
     uint64_t max, client_max; /* sessions at a time: of all clients, of one */
 };
 

@@ -6,6 +6,7 @@
 #include "service/keys.h"
 #include "service/operations.h"
 #include "service/refusal_json.h"
+#include "service/session_note.h"
 #include "service/shelf.h"
 
 #include "unit.h"
@@ -569,6 +570,28 @@ START_TEST(an_owner_with_too_many_keys_forgets_his_own)
 }
 END_TEST
 
+/* ---- sessions ------------------------------------------------------------------------------------ */
+
+START_TEST(who_comes_back_for_a_session_is_told)
+{
+    session_note_begin(&ledger, "a", "one");
+    session_note_begin(&ledger, "a", "two");
+    session_note_end(&ledger, "two");
+    ck_assert(!session_note_lost(&ledger, "a", "one"));
+    stop_server();
+    start_server();
+    ck_assert(session_note_lost(&ledger, "a", "one"));
+    ck_assert(!session_note_lost(&ledger, "b", "one") && !session_note_lost(&ledger, "a", "two"));
+    change("UPDATE sessions SET ended = ended - 600000000001");
+    ck_assert(!session_note_lost(&ledger, "a", "one"));
+    session_note_begin(&ledger, "a", "three");
+    ck_assert_int_eq(count("SELECT count(*) FROM sessions"), 1);
+    session_note_begin(NULL, "a", "one");
+    session_note_end(NULL, "one");
+    ck_assert(!session_note_lost(NULL, "a", "one"));
+}
+END_TEST
+
 /* ---- threads ------------------------------------------------------------------------------------- */
 
 enum { WORKERS = 4, EACH = 25 };
@@ -723,6 +746,7 @@ int main(void)
     unit_add(&u, each_server_has_a_place_of_its_own);
     unit_add(&u, a_key_answers_once);
     unit_add(&u, an_owner_with_too_many_keys_forgets_his_own);
+    unit_add(&u, who_comes_back_for_a_session_is_told);
     unit_add(&u, threads_share_a_ledger);
     unit_add(&u, a_server_may_be_killed_at_any_moment);
     unit_add(&u, a_damaged_ledger_is_put_aside);
