@@ -148,7 +148,7 @@ static void close_group(struct cgroup *g)
         sys_close(&g->files[i]);
 }
 
-static int make(struct cgroup *ret, uint32_t id)
+static int make_group(struct cgroup *ret, uint32_t id)
 {
     char name[NUMBER_MAX];
 
@@ -209,7 +209,7 @@ int cgroup_make(struct cgroup *ret)
         discard(ret);
     }
     *ret = CGROUP_NONE;
-    return cgroup_enabled() ? make(ret, next_id++) : 0;
+    return cgroup_enabled() ? make_group(ret, next_id++) : 0;
 }
 
 static int set_limit(const struct cgroup *g, const char *file, uint64_t value)

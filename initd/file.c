@@ -48,7 +48,7 @@ void file_init(void)
         transfers[i].fd = -1;
 }
 
-static struct transfer *find(enum transfer_kind kind, const struct conn *c, uint32_t stream)
+static struct transfer *find_transfer(enum transfer_kind kind, const struct conn *c, uint32_t stream)
 {
     for (unsigned i = 0; i < FILES_MAX; i++)
         if (transfers[i].kind == kind &&
@@ -59,7 +59,7 @@ static struct transfer *find(enum transfer_kind kind, const struct conn *c, uint
 
 bool file_has_stream(const struct conn *c, uint32_t stream)
 {
-    return find(TRANSFER_WRITE, c, stream) || find(TRANSFER_READ, c, stream);
+    return find_transfer(TRANSFER_WRITE, c, stream) || find_transfer(TRANSFER_READ, c, stream);
 }
 
 bool file_any_write(void)
@@ -70,7 +70,7 @@ bool file_any_write(void)
     return false;
 }
 
-static void forget(struct transfer *t)
+static void forget_transfer(struct transfer *t)
 {
     sys_close(&t->fd);
     t->kind = TRANSFER_FREE;
@@ -82,7 +82,7 @@ static void drop(struct transfer *t)
         unlink(t->temporary);
     if (t->kind == TRANSFER_WRITE)
         sys_remove_parents(t->path, t->parents_made);
-    forget(t);
+    forget_transfer(t);
 }
 
 void file_drop_conn(const struct conn *c)
@@ -205,14 +205,14 @@ static struct fault end_regular(struct transfer *t)
         drop(t);
         return fault_os(r, "owner, mode, time or name");
     }
-    forget(t);
+    forget_transfer(t);
     return FAULT_NONE;
 }
 
 static struct fault write_regular(const struct msg_write_file *m, struct conn *c, uint32_t stream,
                                   size_t parents_made, bool *ret_done, uint64_t *ret_limit)
 {
-    struct transfer *t = find(TRANSFER_FREE, NULL, 0);
+    struct transfer *t = find_transfer(TRANSFER_FREE, NULL, 0);
 
     if (!t)
         return fault_of(PROTO_ERR_LIMIT, "too many transfers");
@@ -321,7 +321,7 @@ struct fault file_write(const struct msg_write_file *m, struct conn *c, uint32_t
 struct fault file_take(const struct conn *c, uint32_t stream, const struct msg_data *m, bool *ret_done,
                        bool *ret_window, uint64_t *ret_taken, uint64_t *ret_limit)
 {
-    struct transfer *t = find(TRANSFER_WRITE, c, stream);
+    struct transfer *t = find_transfer(TRANSFER_WRITE, c, stream);
 
     *ret_done = *ret_window = false;
     if (!t || m->channel != 0 || m->offset != t->done || m->data.size > t->granted - t->done)
@@ -346,7 +346,7 @@ struct fault file_take(const struct conn *c, uint32_t stream, const struct msg_d
 
 struct fault file_take_end(const struct conn *c, uint32_t stream)
 {
-    struct transfer *t = find(TRANSFER_WRITE, c, stream);
+    struct transfer *t = find_transfer(TRANSFER_WRITE, c, stream);
 
     if (!t)
         return fault_of(PROTO_ERR_FLOW, "END of a file that is read");
@@ -371,7 +371,7 @@ static void fill_info(struct msg_file_info *ret, const struct stat *st)
 struct fault file_read(const struct msg_read_file *m, struct conn *c, uint32_t stream,
                        struct msg_file_info *ret)
 {
-    struct transfer *t = find(TRANSFER_FREE, NULL, 0);
+    struct transfer *t = find_transfer(TRANSFER_FREE, NULL, 0);
     struct stat st;
 
     if (m->path[0] != '/' || m->offset > INT64_MAX)
@@ -397,7 +397,7 @@ struct fault file_read(const struct msg_read_file *m, struct conn *c, uint32_t s
 
 int file_take_window(const struct conn *c, uint32_t stream, const struct msg_window *m)
 {
-    struct transfer *t = find(TRANSFER_READ, c, stream);
+    struct transfer *t = find_transfer(TRANSFER_READ, c, stream);
 
     if (!t)
         return 0;
@@ -408,7 +408,7 @@ int file_take_window(const struct conn *c, uint32_t stream, const struct msg_win
     return 0;
 }
 
-static bool emit(struct conn *c, struct transfer *t)
+static bool emit_transfer(struct conn *c, struct transfer *t)
 {
     struct msg_data m = {.channel = 1, .offset = t->done};
     uint64_t may = t->size < t->granted ? t->size : t->granted;
@@ -421,10 +421,10 @@ static bool emit(struct conn *c, struct transfer *t)
     ssize_t n = want ? pread(t->fd, at, want, (off_t)(t->base + t->done)) : 0;
     if (n < 0) {
         conn_send_error(c, t->stream, MSG_READ_FILE, PROTO_ERR_OS, errno, "read");
-        forget(t);
+        forget_transfer(t);
     } else if (n == 0) {
         CONN_SEND(c, end, t->stream, &((struct msg_end){.channel = 1, .offset = t->done}));
-        forget(t);
+        forget_transfer(t);
     } else {
         m.data.size = (uint32_t)n;
         conn_send_data(c, t->stream, &m);
@@ -439,7 +439,7 @@ bool file_emit(struct conn *c)
 
     for (unsigned i = 0; i < FILES_MAX; i++)
         if (transfers[i].kind == TRANSFER_READ && transfers[i].conn == c)
-            any = emit(c, &transfers[i]) || any;
+            any = emit_transfer(c, &transfers[i]) || any;
     return any;
 }
 

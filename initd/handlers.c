@@ -268,13 +268,13 @@ static bool call_handler(struct conn *c, const struct frame *f)
 }
 
 /* As after SHUTDOWN: the guest ends when this is sent. */
-static void refuse(struct conn *c, const struct frame *f)
+static void refuse_all(struct conn *c, const struct frame *f)
 {
     handle_answer_fault(c, f->stream, f->type, set_up_fault);
     handlers_give_up();
 }
 
-static void dispatch(struct conn *c, const struct frame *f)
+static void take_frame(struct conn *c, const struct frame *f)
 {
     enum stream_use use = stream_use_of(f->type);
 
@@ -282,7 +282,7 @@ static void dispatch(struct conn *c, const struct frame *f)
     if (!c->greeted && f->type != MSG_HELLO)
         conn_send_error(c, f->stream, f->type, PROTO_ERR_STATE, 0, "no HELLO yet");
     else if (set_up_fault.code && f->type != MSG_HELLO)
-        refuse(c, f);
+        refuse_all(c, f);
     else if (is_quiesced() && !taken_when_quiesced(f->type))
         conn_send_error(c, f->stream, f->type, PROTO_ERR_STATE, 0, "quiesced: RESUME comes first");
     else if (use != ANY_STREAM && f->stream == 0)
@@ -304,7 +304,7 @@ void handlers_run(struct conn *c)
         if (r <= 0)
             break;
         c->half_since = 0;
-        dispatch(c, &f);
+        take_frame(c, &f);
     }
     /* Stopped for lack of room: there may be more, and no event will say so when there is room again. */
     c->again = !conn_can_answer(c) && !c->broken && !c->dead;

@@ -60,7 +60,7 @@ void helper_start(struct conn *c, uint32_t stream, uint16_t request, int (*work)
     c->waiting = true;
 }
 
-static struct helper *find(pid_t pid)
+static struct helper *find_helper(pid_t pid)
 {
     for (unsigned i = 0; i < 2 * HELPERS_MAX; i++)
         if (helpers[i].pid == pid)
@@ -70,12 +70,12 @@ static struct helper *find(pid_t pid)
 
 bool helper_is(pid_t pid)
 {
-    return find(pid);
+    return find_helper(pid);
 }
 
 bool helper_on_child(pid_t pid, int status)
 {
-    struct helper *h = find(pid);
+    struct helper *h = find_helper(pid);
 
     if (!h)
         return false;

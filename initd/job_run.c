@@ -263,7 +263,7 @@ static uint64_t check_prime(struct job *j, uint64_t now)
     return now;
 }
 
-static uint64_t run_timers(struct job *j, uint64_t now)
+static uint64_t run_timers_of(struct job *j, uint64_t now)
 {
     if (!job_lives(j))
         return 0;
@@ -290,7 +290,7 @@ uint64_t job_run_timers(uint64_t now)
         struct job *j = job_at(i);
         if (!job_is_active(i))
             continue;
-        next = sys_earlier(next, run_timers(j, now));
+        next = sys_earlier(next, run_timers_of(j, now));
         if (!job_lives(j) && !j->conn)
             job_set_active(j, false);
     }

@@ -33,7 +33,7 @@ static struct spawn spawn_of(const struct job_request *r)
 }
 
 /* Can there be such a job? */
-static struct fault check(const struct job_request *r, const struct spawn *s)
+static struct fault check_request(const struct job_request *r, const struct spawn *s)
 {
     if (r->flags & ~(PROTO_JOB_STDIN | PROTO_JOB_TTY | PROTO_JOB_KEEP))
         return fault_of(PROTO_ERR_UNSUPPORTED, "unknown job flag");
@@ -148,7 +148,7 @@ static int watch_start(struct job *j)
 struct fault job_start(const struct job_request *r, struct job **ret)
 {
     struct spawn s = spawn_of(r);
-    struct fault f = check(r, &s);
+    struct fault f = check_request(r, &s);
 
     if (f.code)
         return f;

@@ -184,7 +184,7 @@ static bool emit_exit(struct conn *c, struct job *j)
 }
 
 /* One turn of a job. True when something was put. */
-static bool emit(struct conn *c, struct job *j)
+static bool emit_job(struct conn *c, struct job *j)
 {
     bool put = false;
 
@@ -225,7 +225,7 @@ bool job_emit(struct conn *c)
                 c->turn = slot; /* goes on here next time */
                 return any;
             }
-            put = emit(c, j) || put;
+            put = emit_job(c, j) || put;
         }
         any = any || put;
     }

@@ -94,7 +94,7 @@ static bool signal_asks_end(uint8_t *ret_action)
     return signal_asked;
 }
 
-static void dispatch(const struct watch_event *e, uint64_t now)
+static void dispatch_event(const struct watch_event *e, uint64_t now)
 {
     switch ((enum watch_kind)e->watch.kind) {
     case WATCH_SIGNALS:
@@ -218,7 +218,7 @@ static bool all_sent(void)
 }
 
 /* Returns the earliest time at which one of them has to run again. */
-static uint64_t run_timers(uint64_t now)
+static uint64_t run_all_timers(uint64_t now)
 {
     uint64_t next = job_run_timers(now);
 
@@ -241,7 +241,7 @@ uint8_t loop_run(uint64_t (*set_up)(uint64_t now))
         /* After the requests, which may have set deadlines. What ends here is told in the next turn, at once.
          */
         uint64_t again = set_up(now);
-        next = sys_earlier(next, again ? again : run_timers(now));
+        next = sys_earlier(next, again ? again : run_all_timers(now));
         snapshot_tidy();
         if (handlers_shutdown_asked(&action) || service_asks_end(&action) || signal_asks_end(&action)) {
             shutdown_by = shutdown_by ? shutdown_by : now + SHUTDOWN_FLUSH_MS * NS_PER_MS;
@@ -254,6 +254,6 @@ uint8_t loop_run(uint64_t (*set_up)(uint64_t now))
         if (reap_again)
             reap();
         for (int i = 0; i < n; i++)
-            dispatch(&events[i], now);
+            dispatch_event(&events[i], now);
     }
 }

@@ -64,7 +64,7 @@ static void parse_arguments(int argc, char **argv, struct test_options *ret)
 }
 
 /* There is no way to be a PID 1 here, and the log says why; it goes to the console, and the VM ends. */
-static _Noreturn void fail(bool is_test)
+static _Noreturn void end_machine(bool is_test)
 {
     const struct timespec for_the_console = {.tv_nsec = 100 * NS_PER_MS};
 
@@ -81,7 +81,7 @@ static _Noreturn void die(bool is_test, const char *step, int error)
 {
     kmsg_open(is_test);
     kmsg_log(KMSG_EMERG, "cannot boot", step, error);
-    fail(is_test);
+    end_machine(is_test);
 }
 
 static void block_signals(void)
@@ -104,7 +104,7 @@ static _Noreturn void end(bool is_test, uint8_t action)
     power_kill_all();
     if (setup_failed()) {
         boot_undo();
-        fail(is_test);
+        end_machine(is_test);
     }
     if (is_test)
         _exit(status);

@@ -29,7 +29,7 @@ static int open_pipe(int *ret_ours, int *ret_theirs, int our_end)
     return r;
 }
 
-static int make(struct spare *ret)
+static int make_spare(struct spare *ret)
 {
     struct spawn_files theirs = {.fds = {-1, -1, -1}, .status_fd = -1, .request_fd = -1};
 
@@ -68,7 +68,7 @@ void spare_drop(struct spare *s)
 void spare_prepare(void)
 {
     make_at = 0;
-    if (!spare.pid && spawn_can_wait() && make(&spare) < 0)
+    if (!spare.pid && spawn_can_wait() && make_spare(&spare) < 0)
         spare_drop(&spare); /* no processes or files are left; jobs will say so */
 }
 

@@ -206,7 +206,7 @@ static enum step become_program(const struct spawn *s)
     return STEP_EXEC;
 }
 
-static _Noreturn void fail(int status_fd, enum step step)
+static _Noreturn void fail_child(int status_fd, enum step step)
 {
     struct spawn_failure failure = {.os_errno = errno, .step = step};
 
@@ -225,7 +225,7 @@ pid_t spawn_run(const struct spawn *s)
         return pid;
 
     enum step failed = take_place(s->cgroup, placed, s->fds);
-    fail(s->status_fd, failed ? failed : become_program(s));
+    fail_child(s->status_fd, failed ? failed : become_program(s));
 }
 
 /* ---- a child that waits ------------------------------------------------------------------------ */
@@ -330,8 +330,8 @@ static _Noreturn void wait_and_become(const struct spawn_files *files, int null)
         .max_processes = r.max_processes,
     };
     if (!r.has_input && dup2(null, STDIN_FILENO) < 0)
-        fail(files->status_fd, STEP_FILES);
-    fail(files->status_fd, become_program(&s));
+        fail_child(files->status_fd, STEP_FILES);
+    fail_child(files->status_fd, become_program(&s));
 }
 
 bool spawn_can_wait(void)
@@ -355,8 +355,8 @@ pid_t spawn_waiting(const struct cgroup *g, const struct spawn_files *files)
     int kept[3] = {null, files->status_fd, files->request_fd};
     enum step failed = null < 0 ? STEP_FILES : take_place(g, placed, files->fds);
     if (failed)
-        fail(files->status_fd, failed);
+        fail_child(files->status_fd, failed);
     if (close_others(kept, 3) < 0)
-        fail(files->status_fd, STEP_FILES);
+        fail_child(files->status_fd, STEP_FILES);
     wait_and_become(files, null);
 }

@@ -14,7 +14,7 @@ static struct strings {
     struct fault fault;
 } table[STRINGS_MAX];
 
-static struct strings *find(const struct conn *c, uint32_t stream)
+static struct strings *find_strings(const struct conn *c, uint32_t stream)
 {
     for (unsigned i = 0; i < STRINGS_MAX; i++)
         if (table[i].conn == c && (!c || table[i].stream == stream))
@@ -29,7 +29,7 @@ static size_t size_of(const struct strings *s)
 
 bool strings_has_stream(const struct conn *c, uint32_t stream)
 {
-    return find(c, stream);
+    return find_strings(c, stream);
 }
 
 bool strings_any(void)
@@ -66,7 +66,7 @@ static struct fault map(struct strings *s)
 
 static struct strings *begin(const struct conn *c, uint32_t stream, const struct msg_strings *m)
 {
-    struct strings *s = find(NULL, 0);
+    struct strings *s = find_strings(NULL, 0);
 
     if (!s)
         return NULL;
@@ -77,7 +77,7 @@ static struct strings *begin(const struct conn *c, uint32_t stream, const struct
 
 int strings_take(const struct conn *c, uint32_t stream, const struct msg_strings *m)
 {
-    struct strings *s = find(c, stream);
+    struct strings *s = find_strings(c, stream);
 
     if (!s && m->offset == 0)
         s = begin(c, stream, m);
@@ -100,9 +100,9 @@ static bool are_ended(const uint8_t *data, uint32_t size)
 
 struct fault strings_of(const struct conn *c, uint32_t stream, struct wire_strs *argv, struct wire_strs *env)
 {
-    const struct strings *s = find(c, stream);
+    const struct strings *s = find_strings(c, stream);
 
-    if (!s && argv->size == 0 && !find(NULL, 0))
+    if (!s && argv->size == 0 && !find_strings(NULL, 0))
         return fault_of(PROTO_ERR_BUSY, "strings of other jobs are in the way; try again");
     if (!s)
         return wire_strs_count(*argv) + wire_strs_count(*env) > PROTO_FRAME_STRINGS_MAX
@@ -120,7 +120,7 @@ struct fault strings_of(const struct conn *c, uint32_t stream, struct wire_strs 
     return FAULT_NONE;
 }
 
-static void forget(struct strings *s)
+static void forget_strings(struct strings *s)
 {
     if (s->data)
         munmap(s->data, size_of(s));
@@ -129,15 +129,15 @@ static void forget(struct strings *s)
 
 void strings_drop(const struct conn *c, uint32_t stream)
 {
-    struct strings *s = find(c, stream);
+    struct strings *s = find_strings(c, stream);
 
     if (s)
-        forget(s);
+        forget_strings(s);
 }
 
 void strings_drop_conn(const struct conn *c)
 {
     for (unsigned i = 0; i < STRINGS_MAX; i++)
         if (table[i].conn == c)
-            forget(&table[i]);
+            forget_strings(&table[i]);
 }
