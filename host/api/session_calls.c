@@ -97,12 +97,7 @@ static int start_background(struct exchange *x, struct session_user *u)
         program_done(&p);
         return exchange_fail(x, &e);
     }
-    const struct msg_exec m = {.argv = {.data = p.argv.data, .size = (uint32_t)p.argv.size},
-                               .env = {.data = p.env.data, .size = (uint32_t)p.env.size},
-                               .cwd = cwd,
-                               .uid = PROGRAM_UID,
-                               .gid = PROGRAM_UID,
-                               .flags = run->keep_processes ? PROTO_JOB_KEEP : 0};
+    const struct msg_exec m = program_job(&p, &p.argv, cwd, run->keep_processes ? PROTO_JOB_KEEP : 0);
     int result = guest_start_job(&u->guest, &m, &started, deadline_in_ms(START_MS), &e);
     program_done(&p);
     if (result < 0)

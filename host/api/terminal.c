@@ -302,14 +302,9 @@ static int run(struct terminal *t, struct session_user *u, struct msg_exit *ret,
     if (program_init(&p, site.language, site.language->source, NULL, env, e) < 0)
         return -1;
     int result = program_command(&p, argv, e);
-    const struct msg_exec m = {.argv = {.data = p.argv.data, .size = (uint32_t)p.argv.size},
-                               .env = {.data = p.env.data, .size = (uint32_t)p.env.size},
-                               .cwd = PROGRAM_DIRECTORY,
-                               .uid = PROGRAM_UID,
-                               .gid = PROGRAM_UID,
-                               .flags = PROTO_JOB_STDIN | PROTO_JOB_TTY,
-                               .rows = t->query.rows,
-                               .cols = t->query.cols};
+    struct msg_exec m = program_job(&p, &p.argv, PROGRAM_DIRECTORY, PROTO_JOB_STDIN | PROTO_JOB_TTY);
+    m.rows = t->query.rows;
+    m.cols = t->query.cols;
     if (result == 0)
         result = guest_run_job(&u->guest, &m, NULL, &io, DEADLINE_NEVER, ret, e);
     program_done(&p);

@@ -372,12 +372,6 @@ int file_punch_zeros(int fd, const char *name, struct error *e)
     }
 }
 
-static void to_hex(const unsigned char *raw, size_t size, char *out)
-{
-    for (size_t i = 0; i < size; i++)
-        sprintf(out + 2 * i, "%02x", raw[i]);
-}
-
 bool digest_is_hex(const char *s)
 {
     return strlen(s) == DIGEST_HEX_SIZE - 1 && strspn(s, "0123456789abcdef") == DIGEST_HEX_SIZE - 1;
@@ -388,7 +382,7 @@ void digest_bytes(const void *data, size_t size, char ret[static DIGEST_HEX_SIZE
     unsigned char raw[32] = {0};
 
     EVP_Digest(data, size, raw, NULL, EVP_sha256(), NULL);
-    to_hex(raw, sizeof(raw), ret);
+    text_hex(raw, sizeof(raw), ret);
 }
 
 static bool is_cancelled(const struct cancel *cancel, struct error *e)
@@ -424,7 +418,7 @@ int digest_fd(int fd, const struct cancel *cancel, char ret[static DIGEST_HEX_SI
     int result = digest_rest(fd, cancel, ctx, e);
     EVP_DigestFinal_ex(ctx, raw, NULL);
     EVP_MD_CTX_free(ctx);
-    to_hex(raw, sizeof(raw), ret);
+    text_hex(raw, sizeof(raw), ret);
     return result;
 }
 
@@ -499,6 +493,6 @@ int digest_sparse_fd(int fd, const struct cancel *cancel, char ret[static DIGEST
     int result = digest_extents(&s, st.st_size, e);
     EVP_DigestFinal_ex(s.ctx, raw, NULL);
     EVP_MD_CTX_free(s.ctx);
-    to_hex(raw, sizeof(raw), ret);
+    text_hex(raw, sizeof(raw), ret);
     return result;
 }

@@ -292,3 +292,12 @@ bool text_each_word(const char *list, bool (*check)(const char *word), char **re
     }
     return true;
 }
+
+void text_hex(const void *data, size_t size, char *out)
+{
+    const unsigned char *bytes = data;
+
+    for (size_t i = 0; i < size; i++)
+        sprintf(out + 2 * i, "%02x", bytes[i]);
+    out[2 * size] = '\0';
+}

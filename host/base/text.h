@@ -62,6 +62,9 @@ bool text_is_name(const char *s);
 /* A name of an environment variable: letters, digits and _, not a digit first, at most 128. */
 bool text_is_variable(const char *s);
 
+/* 2 * size lower case digits and a NUL. */
+void text_hex(const void *data, size_t size, char *out);
+
 /* Calls check with each word of a list with commas, NULL: an empty one; false when check says no, with the word in *ret_bad, which the
  * caller frees. */
 bool text_each_word(const char *list, bool (*check)(const char *word), char **ret_bad);

@@ -83,10 +83,10 @@ json_t *stock_language(const struct host *host, const char *name, struct error *
 /* Without paths: where the server keeps things is no client's business. */
 json_t *stock_image(const struct image *i)
 {
-    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:s, s:b}", "name", i->name, "digest", i->digest,
-                     "size_bytes", (json_int_t)i->size, "allocated_bytes",
-                     (json_int_t)file_allocated(i->path), "created", (json_int_t)i->created, "initd",
-                     i->initd, "imported", i->oci != NULL);
+    json_t *j = image_json(i);
+
+    json_object_set_new(j, "imported", json_boolean(i->oci != NULL));
+    return j;
 }
 
 json_t *stock_snapshot(const struct snapshot *s)

@@ -51,12 +51,12 @@ static int print_image(struct cli *cli, const struct image *i, struct error *e)
 {
     char size[24];
 
-    if (cli->json)
-        return cli_print_json(json_pack("{s:s, s:s, s:s, s:I, s:I, s:o}", "name", i->name, "digest",
-                                        i->digest, "path", i->path, "size_bytes", (json_int_t)i->size,
-                                        "created", (json_int_t)i->created, "oci",
-                                        json_loads(i->oci, 0, NULL)),
-                              e);
+    if (cli->json) {
+        json_t *j = image_json(i);
+        json_object_set_new(j, "path", json_string(i->path));
+        json_object_set_new(j, "oci", json_loads(i->oci, 0, NULL));
+        return cli_print_json(j, e);
+    }
     cli_print("Image %s is ready: %s, sha256 %s\n", i->name, text_bytes(i->size, size), i->digest);
     return 0;
 }

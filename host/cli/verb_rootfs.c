@@ -45,10 +45,11 @@ static const struct cli_option options[] = {
 
 static json_t *describe(const struct image *i)
 {
-    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:s}", "name", i->name, "digest", i->digest, "path",
-                     i->path, "size_bytes", (json_int_t)i->size, "allocated_bytes",
-                     (json_int_t)file_allocated(i->path), "disk_mib", (json_int_t)i->disk_mib, "created",
-                     (json_int_t)i->created, "initd", i->initd);
+    json_t *j = image_json(i);
+
+    json_object_set_new(j, "path", json_string(i->path));
+    json_object_set_new(j, "disk_mib", json_integer((json_int_t)i->disk_mib));
+    return j;
 }
 
 /* ---- create --------------------------------------------------------------------------------------- */

@@ -70,13 +70,8 @@ static int run_warm_up(struct guest *g, const struct language *l, const struct p
     if (write_hello(g, l, p, deadline, e) < 0)
         return -1;
     program_shell(p, l->warm, &argv);
-    const struct msg_exec m = {.argv = {.data = argv.data, .size = (uint32_t)argv.size},
-                               .env = {.data = p->env.data, .size = (uint32_t)p->env.size},
-                               .cwd = PROGRAM_DIRECTORY,
-                               .uid = PROGRAM_UID,
-                               .gid = PROGRAM_UID,
-                               .flags = l->warm_keep ? PROTO_JOB_KEEP : 0,
-                               .wall_ms = WARM_MS};
+    struct msg_exec m = program_job(p, &argv, PROGRAM_DIRECTORY, l->warm_keep ? PROTO_JOB_KEEP : 0);
+    m.wall_ms = WARM_MS;
     if (guest_run_job(g, &m, NULL, &io, deadline, &exit, e) < 0)
         return -1;
     text_make_plain(last.text);

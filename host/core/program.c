@@ -186,6 +186,17 @@ void program_shell(const struct program *p, const char *command, struct buffer *
     buffer_add(ret_argv, "", 1);
 }
 
+struct msg_exec program_job(const struct program *p, const struct buffer *argv, const char *cwd,
+                            uint16_t flags)
+{
+    return (struct msg_exec){.argv = {.data = argv->data, .size = (uint32_t)argv->size},
+                             .env = {.data = p->env.data, .size = (uint32_t)p->env.size},
+                             .cwd = cwd,
+                             .uid = PROGRAM_UID,
+                             .gid = PROGRAM_UID,
+                             .flags = flags};
+}
+
 int program_prepare(struct guest *g, int64_t deadline, struct error *e)
 {
     return guest_write_file(g, PROGRAM_DIRECTORY, S_IFDIR | 0755, 0, PROGRAM_UID, PROGRAM_UID, "", 0,

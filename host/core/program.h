@@ -36,6 +36,10 @@ int program_command(struct program *p, const char *const *argv, struct error *e)
 /* The argv of a shell that runs command, with {source}, {dir} and {output} replaced and quoted where needed. */
 void program_shell(const struct program *p, const char *command, struct buffer *ret_argv);
 
+/* A job of the guest that is given: argv, the program's variables, cwd (borrowed), the user that all programs have. */
+struct msg_exec program_job(const struct program *p, const struct buffer *argv, const char *cwd,
+                            uint16_t flags);
+
 /* Makes the working directory. */
 int program_prepare(struct guest *g, int64_t deadline, struct error *e);
 

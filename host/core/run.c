@@ -185,14 +185,10 @@ static int execute(struct task *t, const struct buffer *argv, const char *cwd, u
                    uint32_t wall_ms, const struct job_io *io, int64_t deadline, struct msg_exit *ret,
                    struct error *e)
 {
-    const struct program *p = &t->program;
-    const struct msg_exec m = {.argv = {.data = argv->data, .size = (uint32_t)argv->size},
-                               .env = {.data = p->env.data, .size = (uint32_t)p->env.size},
-                               .cwd = cwd,
-                               .uid = PROGRAM_UID,
-                               .gid = PROGRAM_UID,
-                               .flags = flags | (io->stdin_fd >= 0 ? PROTO_JOB_STDIN : 0),
-                               .wall_ms = wall_ms};
+    struct msg_exec m =
+        program_job(&t->program, argv, cwd, (uint16_t)(flags | (io->stdin_fd >= 0 ? PROTO_JOB_STDIN : 0)));
+
+    m.wall_ms = wall_ms;
 
     return guest_run_job(t->guest, &m, NULL, io, deadline, ret, e);
 }

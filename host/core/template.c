@@ -116,8 +116,7 @@ static int compare_digest(const struct copy *c, const char *wanted, struct error
     char digest[DIGEST_HEX_SIZE];
 
     EVP_DigestFinal_ex(c->digest, raw, NULL);
-    for (size_t i = 0; i < sizeof(raw); i++)
-        snprintf(digest + 2 * i, 3, "%02x", raw[i]);
+    text_hex(raw, sizeof(raw), digest);
     if (strcmp(wanted, digest) != 0)
         return error_set(e, ERROR_CORRUPT, "%s is corrupt", c->path);
     return 0;

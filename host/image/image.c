@@ -127,6 +127,13 @@ static json_t *layers_json(const struct image *i)
     return all;
 }
 
+json_t *image_json(const struct image *i)
+{
+    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:s}", "name", i->name, "digest", i->digest, "size_bytes",
+                     (json_int_t)i->size, "allocated_bytes", (json_int_t)file_allocated(i->path), "created",
+                     (json_int_t)i->created, "initd", i->initd);
+}
+
 static char *format_manifest(const struct image *i)
 {
     json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "name", i->name, "digest", i->digest,

@@ -94,8 +94,7 @@ static void finish_hash(EVP_MD_CTX *hash, char ret[static DIGEST_HEX_SIZE])
     unsigned char raw[32] = {0};
 
     EVP_DigestFinal_ex(hash, raw, NULL);
-    for (size_t i = 0; i < sizeof(raw); i++)
-        snprintf(ret + 2 * i, 3, "%02x", raw[i]);
+    text_hex(raw, sizeof(raw), ret);
 }
 
 int layer_unpack(int blob_fd, enum layer_compression compression, int out_fd,

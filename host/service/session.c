@@ -279,8 +279,7 @@ static int make_id(char id[static SESSION_ID_MAX])
     if (getrandom(random, sizeof(random), 0) != sizeof(random))
         return -1;
     strcpy(id, "ses-");
-    for (size_t i = 0; i < sizeof(random); i++)
-        snprintf(id + 4 + 2 * i, 3, "%02x", random[i]);
+    text_hex(random, sizeof(random), id + 4);
     return 0;
 }
 

@@ -309,8 +309,7 @@ int tokens_make(const char *name, char **ret_token, char **ret_line, struct erro
         return error_set(e, ERROR_USAGE, "a client's name has up to 64 letters, digits, . _ + -");
     if (getrandom(random, sizeof(random), 0) != sizeof(random))
         return error_errno(e, "getrandom");
-    for (size_t i = 0; i < sizeof(random); i++)
-        snprintf(hex + 2 * i, 3, "%02x", random[i]);
+    text_hex(random, sizeof(random), hex);
     *ret_token = text_format(TOKEN_PREFIX "%s", hex);
     digest_bytes(*ret_token, strlen(*ret_token), digest);
     *ret_line = text_format("%s %s", name, digest);
