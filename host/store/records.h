@@ -44,7 +44,7 @@ void records_close(struct records *r); /* accepts NULL */
  */
 void records_tidy(struct records *r);
 
-/* Reads all of it, and says what is wrong: ERROR_CORRUPT. Between no others. */
+/* Reads all of it, and says what is wrong: ERROR_CORRUPT. In a transaction of its own. */
 int records_check(struct records *r, struct error *e);
 
 /* Gives a file that cannot be used, if there is one, another name, for people to look at; *ret_path (the caller frees it) is
