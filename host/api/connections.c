@@ -13,6 +13,7 @@ struct connection {
     int fd;        /* MHD's, which closes it after it told so */
     int64_t since; /* when it began to wait for a request; 0: it has one */
     int64_t over;  /* when it was first seen that nothing more comes; 0: it may */
+    struct head head;
     struct connection *next, *before;
 };
 
@@ -64,11 +65,24 @@ void connections_notify(void *connections, struct MHD_Connection *connection, vo
     *context = NULL;
 }
 
-static void set(struct connections *c, struct MHD_Connection *connection, int64_t since)
+static struct connection *find(struct MHD_Connection *connection)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    struct connection *n = info ? info->socket_context : NULL;
+
+    return info ? info->socket_context : NULL;
+}
+
+struct head *connections_head(struct MHD_Connection *connection)
+{
+    struct connection *n = find(connection);
+
+    return n ? &n->head : NULL;
+}
+
+static void set(struct connections *c, struct MHD_Connection *connection, int64_t since)
+{
+    struct connection *n = find(connection);
 
     if (!n)
         return;

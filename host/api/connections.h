@@ -5,6 +5,8 @@
 #ifndef CAPSID_API_CONNECTIONS_H
 #define CAPSID_API_CONNECTIONS_H
 
+#include "api/head.h"
+
 #include <microhttpd.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -22,6 +24,9 @@ void connections_close(struct connections *c);
 /* A MHD_NotifyConnectionCallback; its first argument is a struct connections. */
 void connections_notify(void *connections, struct MHD_Connection *connection, void **context,
                         enum MHD_ConnectionNotificationCode code);
+
+/* What is kept of the head that it brings, for its thread alone; NULL: the connection is not known. */
+struct head *connections_head(struct MHD_Connection *connection);
 
 /* The request is here, whole; or it is answered, and the next one may come. */
 void connections_received(struct connections *c, struct MHD_Connection *connection);

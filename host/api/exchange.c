@@ -58,6 +58,7 @@ void exchange_unref(struct exchange *x)
     pthread_cond_destroy(&x->drained);
     pthread_mutex_destroy(&x->lock);
     free(x->path);
+    free(x->host);
     free(x);
 }
 

@@ -89,14 +89,11 @@ static void add(struct MHD_Response *r, const char *name, const char *value)
 
 static void add_cors(struct exchange *x, struct MHD_Response *r)
 {
-    const char *allowed = x->server->options->cors[0] ? x->server->options->cors : NULL;
-    const char *origin = header(x, "Origin");
+    const char *allowed = x->server->options->cors, *origin = header(x, "Origin");
 
-    if (!allowed)
-        return;
-    if (strcmp(allowed, "*") != 0)
+    if (allowed[0] && strcmp(allowed, "*") != 0)
         add(r, "Vary", "Origin");
-    if (!origin || (strcmp(allowed, "*") != 0 && strcmp(allowed, origin) != 0))
+    if (!origin || !origin_is_allowed(x, origin))
         return;
     add(r, "Access-Control-Allow-Origin", allowed);
     add(r, "Access-Control-Expose-Headers",
@@ -139,7 +136,7 @@ static enum MHD_Result send_response(struct exchange *x, struct MHD_Response *r,
         snprintf(seconds, sizeof(seconds), "%d", x->refusal.retry_after ? x->refusal.retry_after : 1);
         add(r, "Retry-After", seconds);
     }
-    if (x->server->stopping)
+    if (x->server->stopping || x->broken)
         add(r, "Connection", "close");
     add_cors(x, r);
     enum MHD_Result result = MHD_queue_response(x->connection, status, r);
@@ -187,36 +184,6 @@ static enum MHD_Result send_stream(struct exchange *x)
 
 /* ---- checks of the head -------------------------------------------------------------------------- */
 
-/* A page of elsewhere whose name was made to mean this machine (DNS rebinding) names itself as the host. */
-static int check_host(struct exchange *x)
-{
-    static const char *const names[] = {"localhost", "127.0.0.1", "[::1]"};
-    const char *host = header(x, "Host");
-
-    if (!x->server->check_host || !host)
-        return 0;
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        size_t size = strlen(names[i]);
-        if (strncasecmp(host, names[i], size) == 0 && (!host[size] || host[size] == ':'))
-            return 0;
-    }
-    return refuse(
-        &x->refusal, REFUSAL_WRONG_HOST,
-        "this server is for this machine only; the Host header must be localhost, 127.0.0.1 or [::1]");
-}
-
-int http_check_origin(struct exchange *x)
-{
-    const char *origin = header(x, "Origin"), *host = header(x, "Host");
-    const char *allowed = x->server->options->cors[0] ? x->server->options->cors : NULL;
-    const char *rest = origin ? strstr(origin, "://") : NULL;
-
-    if (!origin || (allowed && (strcmp(allowed, "*") == 0 || strcmp(allowed, origin) == 0)) ||
-        (rest && host && strcasecmp(rest + 3, host) == 0))
-        return 0;
-    return refuse(&x->refusal, REFUSAL_ORIGIN, "pages of this origin may not use the API; see --cors-origin");
-}
-
 static bool is_type(const char *type, const char *wanted)
 {
     size_t word = type ? strcspn(type, "; \t") : 0;
@@ -233,9 +200,8 @@ static int check_body_head(struct exchange *x)
     if (length && x->route->body && text_to_u64(length, 0, UINT64_MAX, &size) && size > max)
         return refuse(&x->refusal, REFUSAL_TOO_LARGE, "the body is larger than %llu MiB",
                       (unsigned long long)max >> 20);
-    /* Unlike JSON, a page of any origin can send a form without asking first. */
     if (parts)
-        return http_check_origin(x) < 0 ? -1 : parts_begin(x);
+        return parts_begin(x);
     if (x->route->body != ROUTE_JSON && x->route->body != ROUTE_PROGRAM)
         return 0;
     if (!is_type(type, "application/json"))
@@ -289,7 +255,7 @@ static int check_head(struct exchange *x)
     struct api_server *s = x->server;
     bool get = strcmp(x->method, "GET") == 0 || strcmp(x->method, "HEAD") == 0;
 
-    if (check_size(x) < 0 || check_host(x) < 0)
+    if (check_size(x) < 0 || origin_check_host(x) < 0)
         return -1;
     if (get && page_find(x->path, header(x, "If-None-Match"), &x->answer))
         return 1;
@@ -303,6 +269,8 @@ static int check_head(struct exchange *x)
     if (!x->route)
         return -1;
     x->answer.allow[0] = '\0';
+    if (!get && origin_check(x) < 0)
+        return -1;
     if (!x->route->open) {
         x->client = tokens_check(s->tokens, header(x, "Authorization"), &x->refusal);
         if (x->client < 0) {
@@ -452,6 +420,18 @@ static struct exchange *begin(struct api_server *s, struct MHD_Connection *conne
     return x;
 }
 
+/* Is it a request at all, and for what? */
+static int take_head(struct exchange *x, const struct head *h, const char *method, const char *url,
+                     const char *version)
+{
+    x->broken = head_check(h, x->connection, method, version, &x->refusal) < 0;
+    if (x->broken)
+        return -1;
+    free(x->path);
+    head_target(h, url, header(x, "Host"), &x->path, &x->host);
+    return 0;
+}
+
 static enum MHD_Result on_head(struct exchange *x)
 {
     const char *length = header(x, "Content-Length");
@@ -469,16 +449,29 @@ static enum MHD_Result on_head(struct exchange *x)
     return MHD_YES;
 }
 
+/* The first line has come. */
+static void *on_target(void *server, const char *target, struct MHD_Connection *connection)
+{
+    struct head *h = connections_head(connection);
+
+    (void)server;
+    if (h)
+        head_begin(h, target);
+    return NULL;
+}
+
 static enum MHD_Result on_request(void *server, struct MHD_Connection *connection, const char *url,
                                   const char *method, const char *version, const char *data, size_t *size,
                                   void **context)
 {
+    struct head *h = connections_head(connection);
     struct exchange *x = *context;
 
-    (void)version;
     if (!x) {
+        if (!h || h->ended)
+            return MHD_NO;
         *context = x = begin(server, connection, method, url);
-        return on_head(x);
+        return take_head(x, h, method, url, version) < 0 ? send_refusal(x) : on_head(x);
     }
     if (*size > 0) {
         if (!x->refused_early && take_body(x, data, *size) < 0)
@@ -495,8 +488,11 @@ static void on_completed(void *server, struct MHD_Connection *connection, void *
     struct api_server *s = server;
     struct exchange *x = *context;
 
-    if (!x)
+    if (!x) {
+        connections_head(connection)->ended =
+            true; /* the library has refused it, and may go on in the middle of it */
         return;
+    }
     *context = NULL;
     connections_answered(&s->connections, connection);
     pthread_mutex_lock(&x->lock);
@@ -567,6 +563,6 @@ struct MHD_Daemon *http_start(struct api_server *s, int fd)
                             MHD_OPTION_NOTIFY_CONNECTION, connections_notify, &s->connections,
                             MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
                             IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-                            MHD_OPTION_UNESCAPE_CALLBACK, unescape, s, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-                            MHD_OPTION_END);
+                            MHD_OPTION_UNESCAPE_CALLBACK, unescape, s, MHD_OPTION_URI_LOG_CALLBACK, on_target,
+                            s, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
 }

@@ -67,6 +67,7 @@ struct exchange {
     int (*work)(struct exchange *, struct backend *);
     char method[16];
     char *path; /* owned */
+    char *host; /* owned; that the request is for, with its port; NULL: none is told */
     char argument[ROUTE_ARGUMENT_MAX];
     struct trace trace;
     int client;
@@ -79,6 +80,7 @@ struct exchange {
     size_t stdin_size;
     bool dispatched;
     bool refused_early; /* the rest of the body is dropped */
+    bool broken;        /* where the request ends is not known: nothing follows it */
     struct refusal refusal;
     struct answer answer;
     char key[256]; /* Idempotency-Key that this request holds; "": none */
@@ -220,10 +222,18 @@ int parts_end(struct exchange *x);
 /* A part "stdin" is there in place of what the request says. -1: it is there, and cannot be. */
 int parts_check(struct exchange *x, bool possible);
 
-/* ---- http.c -------------------------------------------------------------------------------------- */
+/* ---- origin.c ------------------------------------------------------------------------------------ */
 
-/* -1: the request comes from a page of an origin that may not use the API. */
-int http_check_origin(struct exchange *x);
+/* -1: the request is for another server than this. */
+int origin_check_host(struct exchange *x);
+
+/* -1: the request comes from a page of an origin that may not use the API. For all that is more than reading. */
+int origin_check(struct exchange *x);
+
+/* By the settings; origin: NULL, if none is told. */
+bool origin_is_allowed(const struct exchange *x, const char *origin);
+
+/* ---- http.c -------------------------------------------------------------------------------------- */
 
 /* Suspends the connection; from now on its client may go away, which cancels. */
 void http_suspend(struct exchange *x);

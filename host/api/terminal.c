@@ -76,7 +76,7 @@ int handle_terminal(struct exchange *x)
         return refuse(&x->refusal, REFUSAL_UPGRADE, "this path is for WebSockets of version 13");
     if (!websocket_accept(http_header(x, "Sec-WebSocket-Key"), accept))
         return refuse(&x->refusal, REFUSAL_INVALID, "Sec-WebSocket-Key must be 16 bytes in base64");
-    if (http_check_origin(x) < 0 || take_cells(x, "cols", 80, &x->terminal.cols) < 0 ||
+    if (origin_check(x) < 0 || take_cells(x, "cols", 80, &x->terminal.cols) < 0 ||
         take_cells(x, "rows", 24, &x->terminal.rows) < 0)
         return -1;
     if (command && (!command[0] || strlen(command) > COMMAND_MAX))
