@@ -54,24 +54,14 @@ int channels_open_terminal(struct channels *ch, bool with_input, const struct wi
 
 int channels_open_pipes(struct channels *ch, bool with_input, int child_fds[3])
 {
-    int ends[2];
+    int r = 0;
 
     child_fds[0] = STDIN_FILENO; /* /dev/null; see open_null() in boot.c */
-    if (with_input) {
-        int error = sys_pipe(ends, 1);
-        if (error < 0)
-            return error;
-        child_fds[0] = ends[0];
-        ch->in.fd = ends[1];
-    }
-    for (int i = 0; i < 2; i++) {
-        int error = sys_pipe(ends, 0);
-        if (error < 0)
-            return error;
-        ch->out[i].fd = ends[0];
-        child_fds[1 + i] = ends[1];
-    }
-    return 0;
+    if (with_input)
+        r = sys_pipe(&ch->in.fd, &child_fds[0], 1);
+    for (int i = 0; i < 2 && r == 0; i++)
+        r = sys_pipe(&ch->out[i].fd, &child_fds[1 + i], 0);
+    return r;
 }
 
 void channels_adopt(struct channels *ch, int in_fd, const int out_fds[2])

@@ -7,29 +7,31 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 /* Limits that the cgroup cannot enforce are left to setrlimit(2), which does so for each process or user. */
-static void fill_limits(struct spawn *s, const struct job_request *r)
+static struct spawn_limits limits_of(uint64_t memory, uint32_t pids, uint32_t cpu_ms, uint32_t files)
 {
-    s->max_files = r->files;
-    if (r->memory && !cgroup_has(CGROUP_MEMORY))
-        s->max_address_space = r->memory;
-    if (r->pids && !cgroup_has(CGROUP_PIDS))
-        s->max_processes = r->pids;
-    if (r->cpu_ms && !cgroup_enabled())
-        s->max_cpu_s = (r->cpu_ms + 999ull) / 1000;
+    return (struct spawn_limits){
+        .files = files,
+        .address_space = cgroup_has(CGROUP_MEMORY) ? 0 : memory,
+        .processes = cgroup_has(CGROUP_PIDS) ? 0 : pids,
+        .cpu_s = cgroup_enabled() ? 0 : (cpu_ms + 999ull) / 1000,
+    };
 }
 
 /* What spawn.h has to know besides files, cgroup and terminal. */
 static struct spawn spawn_of(const struct job_request *r)
 {
-    struct spawn s = {
-        .argv = r->argv, .env = r->env, .cwd = r->cwd, .uid = r->uid, .gid = r->gid, .groups = r->groups};
-
-    fill_limits(&s, r);
-    return s;
+    return (struct spawn){
+        .argv = r->argv,
+        .env = r->env,
+        .cwd = r->cwd,
+        .uid = r->uid,
+        .gid = r->gid,
+        .groups = r->groups,
+        .limits = limits_of(r->memory, r->pids, r->cpu_ms, r->files),
+    };
 }
 
 /* Can there be such a job? */
@@ -74,15 +76,12 @@ static bool start_spare(struct job *j, const struct job_request *r, const struct
 
 static struct fault fork_program(struct job *j, struct spawn *s)
 {
-    int status[2];
-    int error = sys_pipe(status, 0);
+    int error = sys_pipe(&j->status_fd, &s->status_fd, 0);
 
     if (error < 0)
         return fault_os(error, "pipe");
-    s->status_fd = status[1];
     pid_t pid = spawn_run(s);
-    sys_close(&status[1]);
-    j->status_fd = status[0];
+    sys_close(&s->status_fd);
     if (pid < 0)
         return fault_os((int)pid, "fork");
     j->pid = pid;
@@ -178,24 +177,14 @@ struct fault job_start(const struct job_request *r, struct job **ret)
 
 /* ---- FEED ------------------------------------------------------------------------------------ */
 
-static int limit_process(pid_t pid, int which, uint64_t value)
-{
-    return value ? sys_limit(pid, which, value) : 0;
-}
-
-/* The limits of a job that runs already; see fill_limits(). */
+/* The limits of a job that runs already. */
 static struct fault limit_running(struct job *j, const struct msg_feed *m)
 {
+    const struct spawn_limits limits = limits_of(m->memory, m->pids, m->cpu_ms, m->files);
     int r = cgroup_limit(&j->cgroup, m->memory, m->pids);
 
     if (r == 0)
-        r = limit_process(j->pid, RLIMIT_NOFILE, m->files);
-    if (r == 0 && !cgroup_has(CGROUP_MEMORY))
-        r = limit_process(j->pid, RLIMIT_AS, m->memory);
-    if (r == 0 && !cgroup_has(CGROUP_PIDS))
-        r = limit_process(j->pid, RLIMIT_NPROC, m->pids);
-    if (r == 0 && !cgroup_enabled())
-        r = limit_process(j->pid, RLIMIT_CPU, (m->cpu_ms + 999ull) / 1000);
+        r = spawn_limit(j->pid, &limits);
     return r < 0 ? fault_os(r, "limits") : FAULT_NONE;
 }
 

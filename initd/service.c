@@ -65,7 +65,7 @@ void service_init(const struct cmdline *c, int console)
 
 static void start(uint64_t now)
 {
-    int output = service.console >= 0 ? service.console : STDERR_FILENO, status[2];
+    int output = service.console >= 0 ? service.console : STDERR_FILENO;
     struct spawn s = {.argv = {.data = service.argv, .size = service.argv_size},
                       .env = {.data = environment, .size = sizeof(environment)},
                       .cwd = "/",
@@ -80,12 +80,10 @@ static void start(uint64_t now)
     cgroup_thaw(&service.cgroup);
     int r = spawn_check(&s);
     if (r == 0)
-        r = sys_pipe(status, 0);
+        r = sys_pipe(&service.status_fd, &s.status_fd, 0);
     if (r == 0) {
-        s.status_fd = status[1];
-        service.status_fd = status[0];
         pid_t pid = spawn_run(&s);
-        sys_close(&status[1]);
+        sys_close(&s.status_fd);
         r = pid < 0 ? (int)pid : 0;
         service.pid = pid > 0 ? pid : 0;
     }

@@ -16,19 +16,6 @@ static const struct spare no_spare = {
 static struct spare spare; /* pid 0: the rest means nothing */
 static uint64_t make_at;
 
-/* Opens a pipe; one end is initd's, the other is for the child. */
-static int open_pipe(int *ret_ours, int *ret_theirs, int our_end)
-{
-    int ends[2];
-    int r = sys_pipe(ends, our_end);
-
-    if (r == 0) {
-        *ret_ours = ends[our_end];
-        *ret_theirs = ends[!our_end];
-    }
-    return r;
-}
-
 static int make_spare(struct spare *ret)
 {
     struct spawn_files theirs = {.fds = {-1, -1, -1}, .status_fd = -1, .request_fd = -1};
@@ -36,13 +23,13 @@ static int make_spare(struct spare *ret)
     *ret = no_spare;
     int r = cgroup_make(&ret->cgroup);
     if (r == 0)
-        r = open_pipe(&ret->in_fd, &theirs.fds[0], 1);
+        r = sys_pipe(&ret->in_fd, &theirs.fds[0], 1);
     for (int i = 0; i < 2 && r == 0; i++)
-        r = open_pipe(&ret->out_fds[i], &theirs.fds[1 + i], 0);
+        r = sys_pipe(&ret->out_fds[i], &theirs.fds[1 + i], 0);
     if (r == 0)
-        r = open_pipe(&ret->status_fd, &theirs.status_fd, 0);
+        r = sys_pipe(&ret->status_fd, &theirs.status_fd, 0);
     if (r == 0)
-        r = open_pipe(&ret->request_fd, &theirs.request_fd, 1);
+        r = sys_pipe(&ret->request_fd, &theirs.request_fd, 1);
     if (r == 0)
         r = ret->pid = spawn_waiting(&ret->cgroup, &theirs);
     for (int i = 0; i < 3; i++)

@@ -52,18 +52,20 @@ int spawn_check(const struct spawn *s)
     return s->groups.count > JOB_GROUPS_MAX ? -E2BIG : 0;
 }
 
-/* ---- in the child: only system calls, and its own copy of initd's memory --------------------- */
-
-static int set_limits(const struct spawn *s)
+int spawn_limit(pid_t pid, const struct spawn_limits *l)
 {
-    if (s->max_files && sys_limit(0, RLIMIT_NOFILE, s->max_files) < 0)
-        return -1;
-    if (s->max_address_space && sys_limit(0, RLIMIT_AS, s->max_address_space) < 0)
-        return -1;
-    if (s->max_processes && sys_limit(0, RLIMIT_NPROC, s->max_processes) < 0)
-        return -1;
-    return s->max_cpu_s ? sys_limit(0, RLIMIT_CPU, s->max_cpu_s) : 0;
+    int r = l->files ? sys_limit(pid, RLIMIT_NOFILE, l->files) : 0;
+
+    if (r == 0 && l->address_space)
+        r = sys_limit(pid, RLIMIT_AS, l->address_space);
+    if (r == 0 && l->processes)
+        r = sys_limit(pid, RLIMIT_NPROC, l->processes);
+    if (r == 0 && l->cpu_s)
+        r = sys_limit(pid, RLIMIT_CPU, l->cpu_s);
+    return r;
 }
+
+/* ---- in the child: only system calls, and its own copy of initd's memory --------------------- */
 
 static int set_identity(const struct spawn *s)
 {
@@ -192,7 +194,7 @@ static enum step become_program(const struct spawn *s)
 
     if (s->tty && ioctl(0, TIOCSCTTY, 0) < 0)
         return STEP_TERMINAL;
-    if (set_limits(s) < 0)
+    if (spawn_limit(0, &s->limits) < 0)
         return STEP_LIMITS;
     if (s->uid != 0)
         give_files(s->uid);
@@ -234,7 +236,7 @@ pid_t spawn_run(const struct spawn *s)
 struct request {
     uint32_t argv_size, env_size, cwd_size, group_count;
     uint32_t uid, gid;
-    uint64_t max_files, max_cpu_s, max_address_space, max_processes;
+    struct spawn_limits limits;
     bool has_input;
 };
 
@@ -254,10 +256,7 @@ int spawn_tell(int request_fd, const struct spawn *s, bool has_input)
         .group_count = s->groups.count,
         .uid = s->uid,
         .gid = s->gid,
-        .max_files = s->max_files,
-        .max_cpu_s = s->max_cpu_s,
-        .max_address_space = s->max_address_space,
-        .max_processes = s->max_processes,
+        .limits = s->limits,
         .has_input = has_input,
     };
     const struct iovec parts[1 + PARTS] = {
@@ -324,10 +323,7 @@ static _Noreturn void wait_and_become(const struct spawn_files *files, int null)
         .groups = {.data = cwd + r.cwd_size, .count = r.group_count},
         .uid = r.uid,
         .gid = r.gid,
-        .max_files = r.max_files,
-        .max_cpu_s = r.max_cpu_s,
-        .max_address_space = r.max_address_space,
-        .max_processes = r.max_processes,
+        .limits = r.limits,
     };
     if (!r.has_input && dup2(null, STDIN_FILENO) < 0)
         fail_child(files->status_fd, STEP_FILES);

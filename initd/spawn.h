@@ -11,6 +11,14 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* Resource limits, setrlimit(2); 0: as initd has them, or as they are. */
+struct spawn_limits {
+    uint64_t files;
+    uint64_t address_space;
+    uint64_t processes;
+    uint64_t cpu_s;
+};
+
 /* Everything is borrowed for the time of the call. */
 struct spawn {
     struct wire_strs argv; /* at least one */
@@ -21,11 +29,7 @@ struct spawn {
     int fds[3]; /* become 0, 1 and 2 */
     bool tty;   /* fds[0] is to be the controlling terminal */
     const struct cgroup *cgroup;
-    /* Resource limits, setrlimit(2); 0: as initd has them. */
-    uint64_t max_files;
-    uint64_t max_cpu_s;
-    uint64_t max_address_space;
-    uint64_t max_processes;
+    struct spawn_limits limits;
     int status_fd; /* the child's end of the status pipe */
 };
 
@@ -47,6 +51,9 @@ const char *spawn_step_name(uint32_t step);
 
 /* Counts and sizes that the child will need fit its tables: 0, or -E2BIG. */
 int spawn_check(const struct spawn *s);
+
+/* Sets them for a process that runs already, 0: for the caller. 0, or -errno of the first that could not be set. */
+int spawn_limit(pid_t pid, const struct spawn_limits *l);
 
 /* Forks and executes. Returns the child's pid or -errno. */
 pid_t spawn_run(const struct spawn *s);

@@ -113,16 +113,21 @@ int sys_set_nonblock(int fd)
     return fcntl(fd, F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
 }
 
-int sys_pipe(int fds[2], int initd_end)
+int sys_pipe(int *ret_ours, int *ret_theirs, int our_end)
 {
-    if (pipe2(fds, O_CLOEXEC) < 0)
+    int ends[2];
+
+    if (pipe2(ends, O_CLOEXEC) < 0)
         return -errno;
-    int r = sys_set_nonblock(fds[initd_end]);
+    int r = sys_set_nonblock(ends[our_end]);
     if (r < 0) {
-        sys_close(&fds[0]);
-        sys_close(&fds[1]);
+        sys_close(&ends[0]);
+        sys_close(&ends[1]);
+        return r;
     }
-    return r;
+    *ret_ours = ends[our_end];
+    *ret_theirs = ends[!our_end];
+    return 0;
 }
 
 pid_t sys_fork(void)

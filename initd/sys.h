@@ -51,8 +51,9 @@ void sys_close(int *fd);
 /* Sets O_NONBLOCK on fd. */
 int sys_set_nonblock(int fd);
 
-/* A pipe whose both ends are CLOEXEC; initd_end (0: read, 1: write) is nonblocking. */
-int sys_pipe(int fds[2], int initd_end);
+/* A pipe whose both ends are CLOEXEC; initd has the end our_end (0: it reads, 1: it writes), which is nonblocking. After
+ * a failure neither is set. */
+int sys_pipe(int *ret_ours, int *ret_theirs, int our_end);
 
 /*
  * Forks, the child being born in the cgroup of directory cgroup_fd (clone3(2), CLONE_INTO_CGROUP). cgroup_fd

@@ -184,6 +184,11 @@ uint8_t child_pattern(uint32_t pid, unsigned channel, uint64_t offset)
     return (uint8_t)(offset ^ offset >> 8 ^ pid * 31 ^ channel << 6);
 }
 
+int spawn_limit(pid_t pid, const struct spawn_limits *l)
+{
+    return sys_limit(pid, RLIMIT_NOFILE, l->files);
+}
+
 const char *spawn_step_name(uint32_t step)
 {
     (void)step;
@@ -221,24 +226,17 @@ static struct child *waiting;
 bool spare_take(struct spare *ret)
 {
     struct spawn s = {.cgroup = &ret->cgroup};
-    int ends[4][2];
+    int *ours[4] = {&ret->in_fd, &ret->out_fds[0], &ret->out_fds[1], &ret->status_fd};
+    int *theirs[4] = {&s.fds[0], &s.fds[1], &s.fds[2], &s.status_fd};
 
     if (next_child % 2 || cgroup_make(&ret->cgroup) < 0)
         return false;
     for (unsigned i = 0; i < 4; i++)
-        if (sys_pipe(ends[i], i == 0) < 0)
+        if (sys_pipe(ours[i], theirs[i], i == 0) < 0)
             abort();
-    s.fds[0] = ends[0][0];
-    s.fds[1] = ends[1][1];
-    s.fds[2] = ends[2][1];
-    s.status_fd = ends[3][1];
     ret->pid = spawn_run(&s);
     for (unsigned i = 0; i < 4; i++)
-        close(ends[i][i != 0]);
-    ret->in_fd = ends[0][1];
-    ret->out_fds[0] = ends[1][0];
-    ret->out_fds[1] = ends[2][0];
-    ret->status_fd = ends[3][0];
+        close(*theirs[i]);
     ret->request_fd = -1;
     waiting = NULL;
     for (unsigned i = 0; i < CHILDREN_MAX; i++)
@@ -599,11 +597,15 @@ int sys_set_nonblock(int fd)
     return fcntl(fd, F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
 }
 
-int sys_pipe(int fds[2], int initd_end)
+int sys_pipe(int *ret_ours, int *ret_theirs, int our_end)
 {
-    if (pipe2(fds, O_CLOEXEC) < 0)
+    int ends[2];
+
+    if (pipe2(ends, O_CLOEXEC) < 0)
         return -errno;
-    return sys_set_nonblock(fds[initd_end]);
+    *ret_ours = ends[our_end];
+    *ret_theirs = ends[!our_end];
+    return sys_set_nonblock(*ret_ours);
 }
 
 ssize_t sys_read_text(int dir_fd, const char *path, char *buffer, size_t size)
