@@ -1,5 +1,6 @@
 #include "cgroup.h"
 
+#include "entries.h"
 #include "kmsg.h"
 #include "limits.h"
 #include "sys.h"
@@ -420,25 +421,22 @@ static unsigned children_left; /* of what this sweep may remove */
 /* Groups that the job has made inside of its own. Nothing lives in them. */
 static void remove_children(int fd, unsigned depth)
 {
-    char entries[1024] __attribute__((aligned(8)));
+    struct entries entries;
+    const struct sys_dirent *e;
 
     lseek(fd, 0, SEEK_SET);
-    for (ssize_t n = sys_getdents(fd, entries, sizeof(entries)); n > 0 && children_left > 0;
-         n = sys_getdents(fd, entries, sizeof(entries))) {
-        for (ssize_t at = 0; at < n && children_left > 0;) {
-            const struct sys_dirent *e = (const void *)(entries + at);
-            at += e->size;
-            if (e->type != DT_DIR || e->name[0] == '.')
-                continue;
-            children_left--;
-            if (unlinkat(fd, e->name, AT_REMOVEDIR) == 0 || errno != EBUSY || depth == CGROUP_DEPTH_MAX)
-                continue;
-            int child = openat(fd, e->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-            if (child >= 0)
-                remove_children(child, depth + 1);
-            sys_close(&child);
-            unlinkat(fd, e->name, AT_REMOVEDIR);
-        }
+    entries_start(&entries, fd);
+    while (children_left > 0 && (e = entries_next(&entries))) {
+        if (e->type != DT_DIR)
+            continue;
+        children_left--;
+        if (unlinkat(fd, e->name, AT_REMOVEDIR) == 0 || errno != EBUSY || depth == CGROUP_DEPTH_MAX)
+            continue;
+        int child = openat(fd, e->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (child >= 0)
+            remove_children(child, depth + 1);
+        sys_close(&child);
+        unlinkat(fd, e->name, AT_REMOVEDIR);
     }
 }
 

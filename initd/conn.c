@@ -1,5 +1,6 @@
 #include "conn.h"
 
+#include "entries.h"
 #include "kmsg.h"
 #include "sys.h"
 #include "text.h"
@@ -78,22 +79,18 @@ static int open_slot(struct conn *c, enum conn_kind kind, int fd)
 static int find_port(char *path, size_t size)
 {
     int dir = open("/sys/class/virtio-ports", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    char entries[1024] __attribute__((aligned(8)));
+    struct entries entries;
+    const struct sys_dirent *e;
     int r = -ENODEV;
 
     if (dir < 0)
         return access("/sys/class", F_OK) == 0 ? -ENODEV : -ENOENT;
-    for (ssize_t n = sys_getdents(dir, entries, sizeof(entries)); n > 0 && r == -ENODEV;
-         n = sys_getdents(dir, entries, sizeof(entries))) {
-        for (ssize_t at = 0; at < n && r == -ENODEV;) {
-            const struct sys_dirent *e = (const void *)(entries + at);
-            char file[300], name[64];
-            at += e->size;
-            text_join(file, sizeof(file), e->name, "/name", NULL);
-            if (e->name[0] != '.' && sys_read_text(dir, file, name, sizeof(name)) > 0 &&
-                strcmp(name, PROTO_SERIAL_NAME "\n") == 0)
-                r = text_join(path, size, "/dev/", e->name, NULL);
-        }
+    entries_start(&entries, dir);
+    while (r == -ENODEV && (e = entries_next(&entries))) {
+        char file[300], name[64];
+        text_join(file, sizeof(file), e->name, "/name", NULL);
+        if (sys_read_text(dir, file, name, sizeof(name)) > 0 && strcmp(name, PROTO_SERIAL_NAME "\n") == 0)
+            r = text_join(path, size, "/dev/", e->name, NULL);
     }
     close(dir);
     return r;

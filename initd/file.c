@@ -13,8 +13,7 @@
 #include <unistd.h>
 
 #define MODE_BITS 07777u
-#define LIST_ENTRY_FIXED 24 /* mode, size, mtime and the size of the name */
-#define SMALL_MESSAGE 64    /* header and fields of DATA, or an END */
+#define SMALL_MESSAGE 64 /* header and fields of DATA, or an END */
 
 enum transfer_kind { TRANSFER_FREE, TRANSFER_WRITE, TRANSFER_READ };
 
@@ -356,7 +355,7 @@ struct fault file_take_end(const struct conn *c, uint32_t stream)
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-static void fill_info(struct msg_file_info *ret, const struct stat *st)
+void file_fill_info(struct msg_file_info *ret, const struct stat *st)
 {
     *ret = (struct msg_file_info){
         .mode = st->st_mode,
@@ -383,7 +382,7 @@ struct fault file_read(const struct msg_read_file *m, struct conn *c, uint32_t s
         return fault_of(PROTO_ERR_INVALID, "not a regular file");
     if (fd < 0 || fstat(fd, &st) < 0)
         return fault_os(fd < 0 ? fd : errno, "open");
-    fill_info(ret, &st);
+    file_fill_info(ret, &st);
     t->kind = TRANSFER_READ;
     t->fd = fd;
     t->conn = c;
@@ -452,142 +451,11 @@ struct fault file_stat(const char *path, bool follow, struct msg_file_info *ret)
         return fault_of(PROTO_ERR_INVALID, "path is not absolute");
     if (fstatat(AT_FDCWD, path, &st, follow ? 0 : AT_SYMLINK_NOFOLLOW) < 0)
         return fault_os(errno, "stat");
-    fill_info(ret, &st);
+    file_fill_info(ret, &st);
     if (S_ISLNK(st.st_mode)) {
         ssize_t n = readlink(path, target, sizeof(target) - 1);
         target[n > 0 ? n : 0] = '\0';
         ret->target = target;
     }
     return FAULT_NONE;
-}
-
-/* ---- directories ----------------------------------------------------------------------------- */
-
-/* False when the entry does not fit. */
-static bool put_entry(struct wire_writer *w, int dir, const char *name)
-{
-    struct stat st;
-    struct msg_file_info info;
-
-    if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-        return true; /* gone meanwhile */
-    if ((size_t)(w->end - w->pos) < LIST_ENTRY_FIXED + strlen(name) + 1)
-        return false;
-    fill_info(&info, &st);
-    wire_put_u32(w, info.mode);
-    wire_put_u64(w, info.size);
-    wire_put_u64(w, info.mtime_ns);
-    wire_put_str(w, name);
-    return true;
-}
-
-static bool is_dots(const char *name)
-{
-    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
-}
-
-/* Puts entries until one does not fit. Returns 1 for the end of the directory, 0 for a full page, or -errno;
- * the cursor is the position after the last entry put. */
-static int put_entries(struct wire_writer *w, int dir, uint64_t *cursor)
-{
-    char entries[2048] __attribute__((aligned(8)));
-    ssize_t n;
-
-    while ((n = sys_getdents(dir, entries, sizeof(entries))) > 0) {
-        for (ssize_t at = 0; at < n;) {
-            const struct sys_dirent *e = (const void *)(entries + at);
-            at += e->size;
-            if (!is_dots(e->name) && !put_entry(w, dir, e->name))
-                return 0;
-            *cursor = (uint64_t)e->offset;
-        }
-    }
-    return n < 0 ? (int)n : 1;
-}
-
-struct fault file_list(const struct msg_list *m, uint8_t *buffer, size_t size, size_t *ret_size,
-                       uint64_t *ret_cursor)
-{
-    struct wire_writer w = wire_writer_of(buffer, size);
-    uint64_t cursor = m->cursor;
-
-    if (m->path[0] != '/')
-        return fault_of(PROTO_ERR_INVALID, "path is not absolute");
-    int dir = open(m->path, O_RDONLY | O_DIRECTORY | O_NONBLOCK | O_CLOEXEC);
-    if (dir < 0)
-        return fault_os(errno, "open");
-    int r = cursor && lseek(dir, (off_t)cursor, SEEK_SET) < 0 ? -errno : put_entries(&w, dir, &cursor);
-    close(dir);
-    if (r < 0)
-        return fault_os(r, "directory");
-    *ret_size = (size_t)(w.pos - buffer);
-    *ret_cursor = r == 1 ? 0 : cursor;
-    return FAULT_NONE;
-}
-
-static int remove_at(int dir, const char *name)
-{
-    if (unlinkat(dir, name, 0) == 0)
-        return 0;
-    /* EISDIR is Linux's answer for a directory, EPERM that of POSIX. */
-    if (errno != EISDIR && errno != EPERM)
-        return -errno;
-    return unlinkat(dir, name, AT_REMOVEDIR) < 0 ? -errno : 0;
-}
-
-int file_remove(const char *path)
-{
-    return remove_at(AT_FDCWD, path);
-}
-
-static bool is_full(int r)
-{
-    return r == -ENOTEMPTY || r == -EEXIST;
-}
-
-/* Empties the directory, closing it. Recursion is bounded by depth; a directory is read again from its
- * beginning until nothing is left, since removal moves positions. What is mounted in it is EBUSY for rmdir(2), also when it
- * is not empty, and is not entered. */
-static int empty_directory(int dir, unsigned depth)
-{
-    char entries[1024] __attribute__((aligned(8)));
-    int r = depth > REMOVE_DEPTH_MAX ? -ELOOP : 0;
-    bool removed = true;
-
-    while (r == 0 && removed) {
-        removed = false;
-        lseek(dir, 0, SEEK_SET);
-        for (ssize_t n = sys_getdents(dir, entries, sizeof(entries)); n > 0 && r == 0;
-             n = sys_getdents(dir, entries, sizeof(entries))) {
-            for (ssize_t at = 0; at < n && r == 0;) {
-                const struct sys_dirent *e = (const void *)(entries + at);
-                at += e->size;
-                if (is_dots(e->name))
-                    continue;
-                removed = true;
-                r = remove_at(dir, e->name);
-                if (!is_full(r))
-                    continue;
-                int child = openat(dir, e->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-                r = child < 0 ? -errno : empty_directory(child, depth + 1);
-                if (r == 0 && unlinkat(dir, e->name, AT_REMOVEDIR) < 0)
-                    r = -errno;
-            }
-        }
-    }
-    close(dir);
-    return r;
-}
-
-int file_remove_tree(const char *path)
-{
-    int r = file_remove(path);
-
-    if (!is_full(r))
-        return r;
-    int dir = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (dir < 0)
-        return -errno;
-    r = empty_directory(dir, 0);
-    return r == 0 && rmdir(path) < 0 ? -errno : r;
 }

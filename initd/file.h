@@ -13,6 +13,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 void file_init(void);
 
@@ -28,15 +29,8 @@ struct fault file_read(const struct msg_read_file *m, struct conn *c, uint32_t s
 /* STAT. ret->target is a view of static memory, valid until the next call. */
 struct fault file_stat(const char *path, bool follow, struct msg_file_info *ret);
 
-/* LIST: fills buffer with entries, sets *ret_size and *ret_cursor. */
-struct fault file_list(const struct msg_list *m, uint8_t *buffer, size_t size, size_t *ret_size,
-                       uint64_t *ret_cursor);
-
-/* REMOVE of a file or an empty directory. 0 or -errno. */
-int file_remove(const char *path);
-
-/* REMOVE_TREE; to be run in a helper, for it can take long. 0 or -errno. */
-int file_remove_tree(const char *path);
+/* Fills in all but the target of a symlink. */
+void file_fill_info(struct msg_file_info *ret, const struct stat *st);
 
 /* Is the stream that of a transfer? */
 bool file_has_stream(const struct conn *c, uint32_t stream);

@@ -1,5 +1,6 @@
 #include "handle.h"
 
+#include "directory.h"
 #include "file.h"
 #include "helper.h"
 #include "stats.h"
@@ -52,7 +53,7 @@ void handle_list(struct conn *c, uint32_t stream, const struct msg_list *m)
     uint8_t entries[CONN_ANSWER_MAX - 64]; /* the rest is for header and fields */
     struct msg_listing listing = {.entries.data = entries};
     size_t size = 0;
-    struct fault f = file_list(m, entries, sizeof(entries), &size, &listing.cursor);
+    struct fault f = directory_list(m, entries, sizeof(entries), &size, &listing.cursor);
 
     listing.entries.size = (uint32_t)size;
     if (f.code)
@@ -76,7 +77,7 @@ void handle_disk(struct conn *c, uint32_t stream, const struct msg_disk *m)
 
 static int remove_tree(const void *path)
 {
-    return file_remove_tree(path);
+    return directory_remove_tree(path);
 }
 
 void handle_remove(struct conn *c, uint32_t stream, const struct msg_remove *m)
@@ -88,7 +89,7 @@ void handle_remove(struct conn *c, uint32_t stream, const struct msg_remove *m)
     } else if (m->flags & PROTO_REMOVE_TREE) {
         helper_start(c, stream, MSG_REMOVE, remove_tree, m->path, NULL);
     } else {
-        int r = file_remove(m->path);
+        int r = directory_remove(m->path);
         handle_answer(c, stream, MSG_REMOVE, r < 0 ? fault_os(r, "remove") : FAULT_NONE);
     }
 }

@@ -1,5 +1,6 @@
 #include "prime.h"
 
+#include "entries.h"
 #include "sys.h"
 #include "text.h"
 
@@ -52,7 +53,9 @@ void prime_set_deadline(struct prime *p, uint32_t settle_ms, uint64_t now)
 static bool has_open(pid_t pid, void *data)
 {
     const struct stat *fifo = data;
-    char path[64], entries[1024] __attribute__((aligned(8)));
+    struct entries entries;
+    const struct sys_dirent *e;
+    char path[64];
     struct text t = text_of(path, sizeof(path));
     bool found = false;
 
@@ -61,15 +64,10 @@ static bool has_open(pid_t pid, void *data)
     int dir = openat(sys_proc(), path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0)
         return false;
-    for (ssize_t n = sys_getdents(dir, entries, sizeof(entries)); n > 0 && !found;
-         n = sys_getdents(dir, entries, sizeof(entries))) {
-        for (ssize_t at = 0; at < n && !found;) {
-            const struct sys_dirent *e = (const void *)(entries + at);
-            struct stat st;
-            at += e->size;
-            found =
-                fstatat(dir, e->name, &st, 0) == 0 && st.st_ino == fifo->st_ino && st.st_dev == fifo->st_dev;
-        }
+    entries_start(&entries, dir);
+    while (!found && (e = entries_next(&entries))) {
+        struct stat st;
+        found = fstatat(dir, e->name, &st, 0) == 0 && st.st_ino == fifo->st_ino && st.st_dev == fifo->st_dev;
     }
     close(dir);
     return found;
