@@ -29,6 +29,8 @@ struct api_options {
     uint64_t queue;                 /* programs that wait for a VM */
     uint64_t queue_seconds;         /* how long at most; the program's own timeout begins when it has one */
     uint64_t receive_seconds;       /* how long a client may take to send a request */
+    uint64_t connections;           /* at a time */
+    uint64_t client_connections;    /* of one address or client; 0: half of them */
     uint64_t sessions;              /* at a time, of all clients */
     uint64_t client_sessions;       /* of one */
     uint64_t grace_seconds;         /* that running work gets at shutdown */

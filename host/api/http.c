@@ -10,14 +10,15 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#define CONNECTIONS_MAX 2000
-#define HEAD_MAX 32768 /* bytes of a request's path and headers */
+#define SPARE_CONNECTIONS 64 /* that were told to end for others, and have not yet */
+#define HEAD_MAX 32768       /* bytes of a request's path and headers */
 /* Bytes; room for such a head and what is kept of it. One that does not even fit here is answered by the library, as is
    what is not HTTP: with the right status, and a body that is not ours. */
 #define CONNECTION_MEMORY 131072
 #define IDLE_SECONDS 60
 #define DRAIN_MAX (1 << 20) /* a refused body up to this size is read, so that the connection lives on */
 #define STREAM_BLOCK 16384
+#define TOO_MANY "too many connections from there"
 
 static const char csp[] = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
                           "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -425,11 +426,21 @@ static int take_head(struct exchange *x, const struct head *h, const char *metho
                      const char *version)
 {
     x->broken = head_check(h, x->connection, method, version, &x->refusal) < 0;
+    if (!x->broken && !connections_fits(&x->server->connections, x->connection)) {
+        x->broken = true;
+        refuse(&x->refusal, REFUSAL_OVERLOAD, TOO_MANY);
+    }
     if (x->broken)
         return -1;
     free(x->path);
     head_target(h, url, header(x, "Host"), &x->path, &x->host);
     return 0;
+}
+
+/* Whose token it has; -1: nobody's. */
+static int owning_client(const struct exchange *x)
+{
+    return x->server->options->tokens && !x->route->open ? x->client : -1;
 }
 
 static enum MHD_Result on_head(struct exchange *x)
@@ -440,8 +451,10 @@ static enum MHD_Result on_head(struct exchange *x)
 
     if (result > 0)
         return x->answer.fixed || x->answer.preflight ? send_answer(x) : MHD_NO;
-    if (result == 0)
+    if (result == 0 && connections_taken(&x->server->connections, x->connection, owning_client(x)))
         return MHD_YES;
+    if (result == 0)
+        refuse(&x->refusal, REFUSAL_OVERLOAD, TOO_MANY);
     x->refused_early = true;
     /* Small bodies are read first: an answer before them ends the connection, and may be lost with it. */
     if (length && text_to_u64(length, 0, UINT64_MAX, &size) && size > DRAIN_MAX)
@@ -558,11 +571,11 @@ struct MHD_Daemon *http_start(struct api_server *s, int fd)
     const unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG |
                            MHD_USE_TURBO | MHD_ALLOW_UPGRADE;
 
-    return MHD_start_daemon(flags, 0, NULL, NULL, on_request, s, MHD_OPTION_EXTERNAL_LOGGER, log_message, s,
-                            MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
-                            MHD_OPTION_NOTIFY_CONNECTION, connections_notify, &s->connections,
-                            MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
-                            IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-                            MHD_OPTION_UNESCAPE_CALLBACK, unescape, s, MHD_OPTION_URI_LOG_CALLBACK, on_target,
-                            s, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+    return MHD_start_daemon(
+        flags, 0, NULL, NULL, on_request, s, MHD_OPTION_EXTERNAL_LOGGER, log_message, s,
+        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
+        MHD_OPTION_NOTIFY_CONNECTION, connections_notify, &s->connections, MHD_OPTION_CONNECTION_LIMIT,
+        s->connections.limits.all + SPARE_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_UNESCAPE_CALLBACK, unescape,
+        s, MHD_OPTION_URI_LOG_CALLBACK, on_target, s, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
 }

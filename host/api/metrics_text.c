@@ -126,6 +126,31 @@ static void write_ledger(struct api_server *s, struct buffer *out)
           (double)keys.bytes);
 }
 
+static void write_connections(struct connections *c, struct buffer *out)
+{
+    pthread_mutex_lock(&c->lock);
+    struct connections now = *c;
+    pthread_mutex_unlock(&c->lock);
+    metrics_head(out, "capsid_http_connections", "gauge",
+                 "Connections that wait for a request, bring a body, or are served.");
+    buffer_add_text(out,
+                    "capsid_http_connections{state=\"waiting\"} %u\n"
+                    "capsid_http_connections{state=\"bringing\"} %u\n"
+                    "capsid_http_connections{state=\"served\"} %u\n",
+                    now.counts[CONNECTION_WAITS], now.counts[CONNECTION_BRINGS],
+                    now.counts[CONNECTION_SERVED]);
+    value(out, "capsid_http_connections_limit", "gauge", "How many there may be.", now.limits.all);
+    value(out, "capsid_http_client_connections_limit", "gauge", "How many of one address or client.",
+          now.limits.of_owner);
+    metrics_head(
+        out, "capsid_http_connections_ended_total", "counter",
+        "Connections that were ended: they brought nothing for too long, or others needed the place.");
+    buffer_add_text(out,
+                    "capsid_http_connections_ended_total{why=\"slow\"} %llu\n"
+                    "capsid_http_connections_ended_total{why=\"crowded\"} %llu\n",
+                    now.slow, now.crowded);
+}
+
 void metrics_write(struct api_server *s, const json_t *state, struct buffer *out)
 {
     struct metrics *m = &s->metrics;
@@ -150,6 +175,7 @@ void metrics_write(struct api_server *s, const json_t *state, struct buffer *out
     metrics_admission(state, out);
     metrics_pool(json_object_get(state, "pools"), out);
     write_ledger(s, out);
+    write_connections(&s->connections, out);
     value(out, "capsid_http_exchanges", "gauge", "Requests that are being read, worked on or answered.",
           s->exchanges);
     value(out, "capsid_http_bodies_bytes", "gauge", "Bytes of bodies and large answers that are held.",

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 
 #define LEASH_ID 0           /* in the events of watch_fd: the leash; exchanges begin at 1 */
 #define TICK_MS 500          /* how often lanes are looked through */
@@ -22,6 +23,7 @@
 #define ANSWER_GRACE_MS 3000 /* at the end: for answers to get to their clients */
 #define CANCEL_GRACE_S 20    /* at the end: for VMs to go away */
 #define ARENAS 4
+#define FILES_EACH 4 /* for a connection, and what is done for it */
 
 /* ---- what it is told ----------------------------------------------------------------------------- */
 
@@ -86,7 +88,7 @@ static void expire(struct api_server *s)
 {
     int64_t now = clock_monotonic_ns(), before = now - (int64_t)s->options->queue_seconds * 1000000000;
 
-    connections_expire(&s->connections, now - (int64_t)s->options->receive_seconds * 1000000000);
+    connections_expire(&s->connections, now);
     exchange_expire(s, LANE_LIST, before);
     exchange_expire(s, LANE_SESSION, before);
 }
@@ -195,6 +197,24 @@ static int serve(struct api_server *s, const int *sockets, int count, struct err
     return result;
 }
 
+/* Not more than there may be files for: each has a socket, and what is done for it takes others. */
+static void open_connections(struct api_server *s)
+{
+    const struct api_options *o = s->options;
+    struct connections_limits limits = {.all = (unsigned)o->connections,
+                                        .receive_ns = (int64_t)o->receive_seconds * 1000000000};
+    struct rlimit files;
+
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+        if (files.rlim_cur / FILES_EACH < limits.all)
+            limits.all = (unsigned)(files.rlim_cur / FILES_EACH);
+    }
+    limits.of_owner = o->client_connections ? (unsigned)o->client_connections : (limits.all + 1) / 2;
+    connections_open(&s->connections, &limits);
+}
+
 static int open_and_serve(const struct api_options *o, const struct front_passed *passed, size_t sockets,
                           struct error *e)
 {
@@ -214,7 +234,7 @@ static int open_and_serve(const struct api_options *o, const struct front_passed
     s->watch_fd = epoll_create1(EPOLL_CLOEXEC);
     pthread_mutex_init(&s->lock, NULL);
     s->max_output = o->settings.max_output;
-    connections_open(&s->connections);
+    open_connections(s);
     operations_open(&s->operations, &s->ledger);
     s->tokens = tokens_open(o->tokens ? o->tokens_path : NULL, tokens, &o->limits, e);
     if (s->tokens && ledger_open(&s->ledger, o->state, e) == 0 && backend_open(&s->backend, &how, e) == 0) {

@@ -144,6 +144,8 @@ static int fill_order(struct server *s, struct error *e)
                               .queue = o->queue,
                               .queue_seconds = o->queue_seconds,
                               .receive_seconds = o->receive_seconds,
+                              .connections = o->connections,
+                              .client_connections = o->client_connections,
                               .sessions = o->sessions,
                               .client_sessions = o->client_sessions,
                               .grace_seconds = o->grace_seconds,

@@ -20,13 +20,15 @@ struct server_options {
     uint64_t queue;             /* programs that wait for a VM */
     uint64_t queue_seconds;     /* how long at most; the program's own timeout begins when it has one */
     uint64_t receive_seconds;   /* how long a client may take to send a request */
-    uint64_t timeout_max;       /* seconds that a request may ask for */
-    uint64_t memory_max;        /* MiB that one may ask for; 0: half of the machine's, at most 4096 */
-    uint64_t vcpus_max;         /* 0: as many as the machine has */
-    uint64_t sessions;          /* at a time, of all clients */
-    uint64_t client_sessions;   /* of one */
-    uint64_t grace_seconds;     /* that running work gets at shutdown */
-    int cancel_fd;              /* as in struct cancel: ends the server while it starts */
+    uint64_t connections;       /* at a time */
+    uint64_t client_connections; /* of one address or client; 0: half of them */
+    uint64_t timeout_max;        /* seconds that a request may ask for */
+    uint64_t memory_max;         /* MiB that one may ask for; 0: half of the machine's, at most 4096 */
+    uint64_t vcpus_max;          /* 0: as many as the machine has */
+    uint64_t sessions;           /* at a time, of all clients */
+    uint64_t client_sessions;    /* of one */
+    uint64_t grace_seconds;      /* that running work gets at shutdown */
+    int cancel_fd;               /* as in struct cancel: ends the server while it starts */
     /* Loads the settings anew, for SIGHUP. */
     int (*reload)(struct config *ret, struct error *e);
 };

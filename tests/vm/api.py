@@ -32,14 +32,15 @@ def expect(what, got, wanted):
 
 
 class Server:
-    """capsid api with these options, until the end of the with block."""
+    """capsid api with these options, until the end of the with block; few_files: with no more than 64 open at a time."""
 
-    def __init__(self, *options):
+    def __init__(self, *options, few_files=False):
         self.options = options
+        self.before = ["prlimit", "--nofile=64"] if few_files else []
 
     def __enter__(self):
         self.log = open(os.path.join(os.environ["TMPDIR"], "api.log"), "ab+")
-        self.process = subprocess.Popen([os.environ["CAPSID"], "api", "--port", "0", *self.options],
+        self.process = subprocess.Popen([*self.before, os.environ["CAPSID"], "api", "--port", "0", *self.options],
                                         stdout=subprocess.PIPE, stderr=self.log, text=True)
         self.where = []
         for line in self.process.stdout:

@@ -7,7 +7,7 @@ import socket
 import sys
 
 import api
-from api import Server, expect, metric
+from api import Server, expect, metric, wait_for
 
 RUN = "/api/v1/execute"
 BODY = b'{"language": "klingon", "code": "1"}'  # whoever reads this far says 400 E011
@@ -154,11 +154,60 @@ def test_origins():
             expect(f"--cors-origin {allowed}: {headers['Origin']}", asks(s, "POST", RUN, **headers), code)
 
 
+HALF = b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: "
+
+
+def connect(s, address, data=HALF):
+    """A connection from an address of this machine."""
+    c = socket.create_connection(("127.0.0.1", s.port), timeout=60, source_address=(address, 0))
+    c.sendall(data)
+    return c
+
+
+def has_ended(c):
+    c.setblocking(False)
+    try:
+        return c.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
+
+
+def test_connections():
+    with Server("--connections", "24", "--client-connections", "12") as s:
+        others = [connect(s, "127.0.0.3") for _ in range(4)]
+        half = [connect(s, "127.0.0.2") for _ in range(40)]
+        expect("whose address has them all is served", s.call("GET", "/health")[0], 200)
+        with connect(s, "127.0.0.2", HEALTH) as c:
+            expect("also one of the address that has too many", c.recv(12), b"HTTP/1.1 200")
+        wait_for("which keeps what it may have", lambda: sum(not has_ended(c) for c in half) <= 12)
+        expect("the latest", [has_ended(c) for c in half[-4:]], [False] * 4)
+        expect("others keep theirs", [has_ended(c) for c in others], [False] * 4)
+        expect("it is counted", metric(s, 'capsid_http_connections_ended_total{why="crowded"}'), lambda n: n >= 28)
+        expect("and told", metric(s, "capsid_http_client_connections_limit"), 12)
+        wait_for("a full half waits less than --receive-seconds", lambda: all(has_ended(c) for c in half))
+        expect("which others get", [has_ended(c) for c in others], [False] * 4)
+        for c in half + others:
+            c.close()
+
+
+def test_few_files():
+    with Server("--pool", "off", few_files=True) as s:
+        half = [connect(s, "127.0.0.2") for _ in range(80)]
+        expect("with few files there are few connections", metric(s, "capsid_http_connections_limit"), 16)
+        expect("and everybody is served", [s.call("GET", "/health")[0] for _ in range(20)], [200] * 20)
+        for c in half:
+            c.close()
+
+
 def main():
     with Server("--grace", "1") as s:
         for test in test_forbidden, test_allowed, test_whole_uri:
             test(s)
     test_origins()
+    test_connections()
+    test_few_files()
     sys.exit(api.failures > 0)
 
 
