@@ -1,0 +1,209 @@
+"""One client attacks with its default limits while another one runs programs, each of which prints a token of its own: none may
+be refused, none lost or crossed. How long they took beside a quiet server is printed, and only a server that stands still fails by it.
+
+An attack is a class with a row in ATTACKS: entered, it is under way; left, nothing of it is. HOSTILE_PROGRAMS (12; in the long form 200) is how
+many programs run. Prints "ok: ..." or "FAILED: ..." lines."""
+
+import http.client
+import json
+import os
+import re
+import selectors
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import api
+from api import Server, expect, metric, wait_for
+
+PROGRAMS = int(os.environ.get("HOSTILE_PROGRAMS", "200" if os.environ.get("CHECK_ALL") else "12"))
+CLIENTS = 2  # of the other one, at a time
+SLOWER_MAX = 100  # this many times slower stands for standing still
+
+
+class Tokens:
+    """A file with these clients."""
+
+    def __init__(self, *names):
+        self.path = os.path.join(os.environ["TMPDIR"], "tokens")
+        self.of = {}
+        with open(self.path, "w", encoding="ascii") as f:
+            for name in names:
+                out = subprocess.run([os.environ["CAPSID"], "api", "--new-token", name], check=True, stdout=subprocess.PIPE, text=True).stdout
+                self.of[name] = re.search(r"^token: *(\S+)$", out, re.M)[1]
+                print(re.search(r"^line: *(.*)$", out, re.M)[1], file=f)
+
+
+class Good:
+    """The other one's programs: how long each took, and what went wrong."""
+
+    def __init__(self, server, token, count):
+        self.server, self.token, self.count = server, token, count
+        self.lock, self.next, self.times, self.wrong = threading.Lock(), 0, [], []
+
+    def one(self, number, kept):
+        """With a connection that is kept, or, as others do, one of its own."""
+        c = kept or http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=200)
+        word = f"{os.getpid()}-{number}"
+        begin = time.monotonic()
+        try:
+            c.request("POST", "/api/v1/execute", json.dumps({"language": "sh", "code": f"echo {word}"}),
+                      {"Content-Type": "application/json", "Authorization": "Bearer " + self.token})
+            r = c.getresponse()
+            value = json.loads(r.read())
+            if r.status != 200 or value["stdout"] != word + "\n":
+                self.wrong.append((word, r.status, value))
+        except (OSError, http.client.HTTPException) as e:
+            self.wrong.append((word, repr(e)))
+        self.times.append(time.monotonic() - begin)
+        if not kept:
+            c.close()
+
+    def work(self, keep):
+        kept = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=200) if keep else None
+        while True:
+            with self.lock:
+                number, self.next = self.next, self.next + 1
+            if number >= self.count:
+                break
+            self.one(number, kept)
+        if kept:
+            kept.close()
+
+    def run(self):
+        threads = [threading.Thread(target=self.work, args=(n % 2 == 0,)) for n in range(CLIENTS)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        self.times.sort()
+        return self
+
+    def at(self, quantile):
+        return self.times[int(quantile * (len(self.times) - 1) + 0.5)]
+
+
+# ---- attacks ---------------------------------------------------------------------------------------
+
+
+class HalfRequests:
+    """Connections that bring half a head and then nothing; those that are ended are opened again. Without a token."""
+
+    COUNT = 2000
+    HALF = b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: "
+
+    def __init__(self, server, _token):
+        self.server, self.end, self.opened = server, threading.Event(), 0
+        self.selector, self.thread = selectors.DefaultSelector(), threading.Thread(target=self.keep)
+
+    def open(self):
+        c = socket.create_connection(("127.0.0.1", self.server.port), timeout=60)
+        c.sendall(self.HALF)
+        c.setblocking(False)
+        self.selector.register(c, selectors.EVENT_READ)
+        self.opened += 1
+
+    def replace(self, c):
+        self.selector.unregister(c)
+        c.close()
+        self.open()
+
+    def keep(self):
+        try:
+            while not self.end.is_set():
+                for key, _ in self.selector.select(0.1):
+                    if self.end.is_set():
+                        break
+                    self.replace(key.fileobj)
+                    time.sleep(0.002)  # the other one, and the guests, have the same processors
+        except OSError as e:
+            print(f"the attack ends: {e!r}")
+
+    def __enter__(self):
+        while self.opened < self.COUNT:
+            self.open()
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.end.set()
+        self.thread.join()
+        for key in list(self.selector.get_map().values()):
+            key.fileobj.close()
+        self.selector.close()
+
+    def check(self):
+        held = metric_of(self.server, 'capsid_http_connections{state="waiting"}')
+        expect("half of the places are others'", held, lambda n: n <= metric_of(self.server, "capsid_http_client_connections_limit") + 2 * CLIENTS)
+        expect("so some of it was ended", metric_of(self.server, 'capsid_http_connections_ended_total{why="crowded"}'), lambda n: n > 0)
+
+
+class HalfBodies(HalfRequests):
+    """The same, with a token and half a body."""
+
+    COUNT = 1200
+
+    def __init__(self, server, token):
+        super().__init__(server, token)
+        self.HALF = (b"POST /api/v1/execute HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n"
+                     b"Authorization: Bearer " + token.encode() + b"\r\n\r\n{")
+
+    def check(self):
+        expect("half of the places are others'", metric_of(self.server, 'capsid_http_connections{state="bringing"}'),
+               lambda n: n <= metric_of(self.server, "capsid_http_client_connections_limit"))
+
+
+ATTACKS = {
+    "half-sent requests": HalfRequests,
+    "half-sent bodies": HalfBodies,
+}
+
+
+# ---- how they are tried ----------------------------------------------------------------------------
+
+
+def metric_of(server, name):
+    return metric(server.as_admin, name)
+
+
+class AsAdmin:
+    """The server, asked with a token of its own."""
+
+    def __init__(self, server, token):
+        self.server, self.headers = server, {"Authorization": "Bearer " + token}
+
+    def call(self, method, path):
+        return self.server.call(method, path, headers=self.headers)
+
+
+def say(what, good):
+    print(f"{what}: {good.count} programs, p50 {good.at(0.5) * 1000:.0f} ms, p99 {good.at(0.99) * 1000:.0f} ms, at most {good.at(1) * 1000:.0f} ms")
+
+
+def try_attack(server, tokens, name, attack):
+    quiet = Good(server, tokens.of["good"], PROGRAMS).run()
+    say(f"{name}: before", quiet)
+    with attack(server, tokens.of["evil"]) as a:
+        good = Good(server, tokens.of["good"], PROGRAMS).run()
+        say(f"{name}: meanwhile", good)
+        print(f"{name}: p99 is {good.at(0.99) / quiet.at(0.99):.2f} times the quiet one")
+        a.check()
+    expect(f"{name}: nothing was wrong before", quiet.wrong[:3], [])
+    expect(f"{name}: none was refused, lost or crossed", good.wrong[:3], [])
+    expect(f"{name}: they went on", good.at(0.99) / quiet.at(0.99), lambda times: times < SLOWER_MAX)
+
+
+def main():
+    tokens = Tokens("good", "evil", "admin")
+    with Server("--tokens", tokens.path, "--pool", "sh=2", "--pool-max", "2", "--grace", "1") as server:
+        server.as_admin = AsAdmin(server, tokens.of["admin"])
+        wait_for("the pool fills", lambda: server.call("GET", "/health")[2]["pool"].get("sh") == 2)
+        for name, attack in ATTACKS.items():
+            try_attack(server, tokens, name, attack)
+    sys.exit(api.failures > 0)
+
+
+if __name__ == "__main__":
+    main()
