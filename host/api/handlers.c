@@ -64,13 +64,13 @@ static int list_languages(struct exchange *x, struct backend *b)
 {
     struct error e = {0};
 
-    return answer_or_fail(x, backend_languages(b, &x->call, &e), &e);
+    return answer_or_fail(x, backend_languages(b, &x->task->call, &e), &e);
 }
 
 static int show_language(struct exchange *x, struct backend *b)
 {
     struct error e = {0};
-    json_t *j = backend_language(b, &x->call, x->argument, &e);
+    json_t *j = backend_language(b, &x->task->call, x->argument, &e);
 
     if (!j && e.kind == ERROR_UNKNOWN_LANGUAGE)
         return refuse(&x->refusal, REFUSAL_NOT_FOUND, "%.600s", e.text);
@@ -81,32 +81,38 @@ static int list_images(struct exchange *x, struct backend *b)
 {
     struct error e = {0};
 
-    return answer_or_fail(x, backend_images(b, &x->call, &e), &e);
+    return answer_or_fail(x, backend_images(b, &x->task->call, &e), &e);
 }
 
 static int list_snapshots(struct exchange *x, struct backend *b)
 {
     struct error e = {0};
 
-    return answer_or_fail(x, backend_snapshots(b, &x->call, &e), &e);
+    return answer_or_fail(x, backend_snapshots(b, &x->task->call, &e), &e);
 }
 
 /* ---- what takes minutes -------------------------------------------------------------------------- */
 
-static int make_image(struct exchange *x, struct backend *b)
+static int made(struct task *t, struct api_server *s, json_t *j, const struct error *e)
 {
-    struct error e = {0};
-
-    x->result = backend_create_image(b, &x->call, x->client_name, &x->request, &e);
-    return x->result ? 0 : exchange_fail(x, &e);
+    t->result = j;
+    return j ? 0 : refuse_error(&s->manner, e, t->call.trace_id, &t->refusal);
 }
 
-static int make_snapshot(struct exchange *x, struct backend *b)
+static int make_image(struct task *t, void *server)
 {
+    struct api_server *s = server;
     struct error e = {0};
 
-    x->result = backend_create_snapshot(b, &x->call, x->client_name, &x->request, &e);
-    return x->result ? 0 : exchange_fail(x, &e);
+    return made(t, s, backend_create_image(s->backend, &t->call, t->owner, &t->request, &e), &e);
+}
+
+static int make_snapshot(struct task *t, void *server)
+{
+    struct api_server *s = server;
+    struct error e = {0};
+
+    return made(t, s, backend_create_snapshot(s->backend, &t->call, t->owner, &t->request, &e), &e);
 }
 
 static int create(struct exchange *x, bool snapshot)
@@ -132,7 +138,7 @@ static int list_operations(struct exchange *x, struct backend *b)
     struct error e = {0};
 
     (void)b;
-    return answer_or_fail(x, operations_list(&x->server->operations, x->client_name, &e), &e);
+    return answer_or_fail(x, operations_list(&x->server->operations, x->task->owner, &e), &e);
 }
 
 static int show_operation(struct exchange *x, struct backend *b)
@@ -140,16 +146,16 @@ static int show_operation(struct exchange *x, struct backend *b)
     struct error e = {0};
 
     (void)b;
-    return answer_or_fail(x, operations_show(&x->server->operations, x->client_name, x->argument, &e), &e);
+    return answer_or_fail(x, operations_show(&x->server->operations, x->task->owner, x->argument, &e), &e);
 }
 
 /* What is finished stays as it is: to cancel twice is to cancel once. */
 static int cancel_operation(struct exchange *x, struct backend *b)
 {
-    uint64_t id = operations_find_task(&x->server->operations, x->client_name, x->argument);
+    uint64_t id = operations_find_task(&x->server->operations, x->task->owner, x->argument);
 
     if (id)
-        exchange_cancel_id(x->server, id);
+        tasks_cancel(&x->server->tasks, id);
     return show_operation(x, b);
 }
 

@@ -59,7 +59,7 @@ void http_suspend(struct exchange *x)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    struct epoll_event event = {.events = EPOLLRDHUP | EPOLLONESHOT, .data.u64 = x->id};
+    struct epoll_event event = {.events = EPOLLRDHUP | EPOLLONESHOT, .data.u64 = x->task->number};
 
     MHD_suspend_connection(x->connection);
     x->suspended = true;
@@ -273,13 +273,13 @@ static int check_head(struct exchange *x)
     if (!get && origin_check(x) < 0)
         return -1;
     if (!x->route->open) {
-        x->client = tokens_check(s->tokens, header(x, "Authorization"), &x->refusal);
-        if (x->client < 0) {
-            x->client = 0;
+        x->task->client = tokens_check(s->tokens, header(x, "Authorization"), &x->refusal);
+        if (x->task->client < 0) {
+            x->task->client = 0;
             return -1;
         }
-        tokens_name(s->tokens, x->client, x->client_name);
-        if (tokens_take_request(s->tokens, x->client, x->started_ns, &x->refusal) < 0)
+        tokens_name(s->tokens, x->task->client, x->task->owner);
+        if (tokens_take_request(s->tokens, x->task->client, x->started_ns, &x->refusal) < 0)
             return -1;
     }
     choose_stream(x);
@@ -324,12 +324,12 @@ static int begin_key(struct exchange *x)
     if (!key || strcmp(x->method, "POST") != 0)
         return 0;
     digest_bytes(x->body.data ? x->body.data : "", x->body.size, digest);
-    if (x->stdin_fd >= 0 &&
-        (lseek(x->stdin_fd, 0, SEEK_SET) < 0 || digest_fd(x->stdin_fd, NULL, input, &e) < 0))
+    if (x->task->stdin_fd >= 0 &&
+        (lseek(x->task->stdin_fd, 0, SEEK_SET) < 0 || digest_fd(x->task->stdin_fd, NULL, input, &e) < 0))
         return refuse(&x->refusal, REFUSAL_FAILED, "%.600s", e.text);
     cleanup_free char *text = text_format("%s %s %s", x->path, digest, input);
     digest_bytes(text, strlen(text), whole);
-    if (keys_begin(&x->server->ledger, x->client_name, key, whole, &state, &kept, &e) < 0)
+    if (keys_begin(&x->server->ledger, x->task->owner, key, whole, &state, &kept, &e) < 0)
         return exchange_fail(x, &e);
     switch (state) {
     case KEY_FIRST:
@@ -416,7 +416,7 @@ static struct exchange *begin(struct api_server *s, struct MHD_Connection *conne
 
     s->exchanges++;
     x->connection = connection;
-    strcpy(x->client_name, "-");
+    strcpy(x->task->owner, "-");
     trace_begin(&x->trace, header(x, "X-Request-Id"), header(x, "traceparent"));
     return x;
 }
@@ -440,7 +440,7 @@ static int take_head(struct exchange *x, const struct head *h, const char *metho
 /* Whose token it has; -1: nobody's. */
 static int owning_client(const struct exchange *x)
 {
-    return x->server->options->tokens && !x->route->open ? x->client : -1;
+    return x->server->options->tokens && !x->route->open ? x->task->client : -1;
 }
 
 static enum MHD_Result on_head(struct exchange *x)
@@ -510,7 +510,7 @@ static void on_completed(void *server, struct MHD_Connection *connection, void *
     connections_answered(&s->connections, connection);
     pthread_mutex_lock(&x->lock);
     x->connection = NULL;
-    bool done = x->done || !x->working;
+    bool done = x->done || !x->task->working;
     pthread_cond_broadcast(&x->drained);
     pthread_mutex_unlock(&x->lock);
     if (!done)
@@ -521,7 +521,7 @@ static void on_completed(void *server, struct MHD_Connection *connection, void *
                     x->answer.status, ns);
     (quiet ? log_debug : log_progress)("%s %s %d %.1fms trace_id=%s client=%s%s", x->method,
                                        x->route ? x->route->pattern : "-", x->answer.status, (double)ns / 1e6,
-                                       x->trace.id, x->client_name,
+                                       x->trace.id, x->task->owner,
                                        why == MHD_REQUEST_TERMINATED_COMPLETED_OK ? "" : " not-delivered");
     s->exchanges--;
     exchange_unref(x);

@@ -63,8 +63,8 @@ static void write_lane_metric(struct buffer *out, const struct lane_row *rows, c
                               const char *help, size_t offset)
 {
     metrics_head(out, name, "gauge", help);
-    for (enum route_lane l = LANE_RUN; l < LANE_COUNT; l++)
-        buffer_add_text(out, "%s{lane=\"%s\"} %u\n", name, route_lane_name(l),
+    for (enum task_lane l = LANE_RUN; l < LANE_COUNT; l++)
+        buffer_add_text(out, "%s{lane=\"%s\"} %u\n", name, task_lane_name(l),
                         *(const unsigned *)((const char *)&rows[l] + offset));
 }
 
@@ -79,11 +79,11 @@ static void write_lanes(struct api_server *s, struct buffer *out)
 {
     struct lane_row rows[LANE_COUNT];
 
-    for (enum route_lane l = LANE_RUN; l < LANE_COUNT; l++) {
-        const struct lane_use use = lane_used(&s->lanes[l]);
-        const struct lane_bounds *b = &s->lanes[l].bounds;
+    for (enum task_lane l = LANE_RUN; l < LANE_COUNT; l++) {
+        const struct lane_use use = lane_used(&s->tasks.lanes[l]);
+        const struct lane_bounds *b = &s->tasks.lanes[l].bounds;
         rows[l] = (struct lane_row){use.waiting, b->waiting, b->threads, use.busy, use.threads, 0};
-        lane_each(&s->lanes[l], count_owner, &rows[l].owners);
+        lane_each(&s->tasks.lanes[l], count_owner, &rows[l].owners);
     }
     rows[LANE_RUN].limit = (unsigned)s->options->queue;
     rows[LANE_RUN].workers = backend_places(s->backend);
@@ -179,7 +179,7 @@ void metrics_write(struct api_server *s, const json_t *state, struct buffer *out
     value(out, "capsid_http_exchanges", "gauge", "Requests that are being read, worked on or answered.",
           s->exchanges);
     value(out, "capsid_http_bodies_bytes", "gauge", "Bytes of bodies and large answers that are held.",
-          (double)s->bodies);
+          (double)s->tasks.held);
     value(out, "capsid_uptime_seconds", "gauge", "How long the server runs.",
           (double)(clock_monotonic_ns() - s->started_ns) / 1e9);
     value(out, "process_open_fds", "gauge", "Open file descriptors.",

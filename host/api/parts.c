@@ -22,16 +22,16 @@ static int take_request(struct exchange *x, const char *data, size_t size)
 
 static int take_stdin(struct exchange *x, const char *data, size_t size)
 {
-    if (x->stdin_fd < 0)
-        x->stdin_fd = memfd_create("stdin", MFD_CLOEXEC);
-    if (x->stdin_fd < 0)
+    if (x->task->stdin_fd < 0)
+        x->task->stdin_fd = memfd_create("stdin", MFD_CLOEXEC);
+    if (x->task->stdin_fd < 0)
         return refuse(&x->refusal, REFUSAL_OVERLOAD, "the server has too many files open");
     if (x->stdin_size + size > REQUEST_STDIN_PART_MAX)
         return refuse(&x->refusal, REFUSAL_TOO_LARGE, "the part \"stdin\" is larger than %u MiB",
                       REQUEST_STDIN_PART_MAX >> 20);
     if (exchange_hold(x, size) < 0)
         return -1;
-    if (file_write_fd(x->stdin_fd, data, size) < 0)
+    if (file_write_fd(x->task->stdin_fd, data, size) < 0)
         return refuse(&x->refusal, REFUSAL_OVERLOAD, "the server has no memory for the standard input");
     x->stdin_size += size;
     return 0;
@@ -94,10 +94,10 @@ int parts_end(struct exchange *x)
 
 int parts_check(struct exchange *x, bool possible)
 {
-    if (x->stdin_fd < 0)
+    if (x->task->stdin_fd < 0)
         return 0;
     if (!possible)
         return refuse(&x->refusal, REFUSAL_INVALID, "a command in the background has no standard input");
-    request_drop_stdins(&x->request);
+    request_drop_stdins(&x->task->request);
     return 0;
 }

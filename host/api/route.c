@@ -3,15 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-const char *route_lane_name(enum route_lane lane)
-{
-#define ROUTE_LANE_NAME(name, text) [LANE_##name] = text,
-    static const char *const names[LANE_COUNT] = {ROUTE_LANES(ROUTE_LANE_NAME)};
-#undef ROUTE_LANE_NAME
-
-    return names[lane];
-}
-
 static bool matches(const char *pattern, const char *path, char argument[static ROUTE_ARGUMENT_MAX])
 {
     argument[0] = '\0';

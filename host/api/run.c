@@ -9,9 +9,11 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* One run of an exchange's program, and what it printed. */
+/* One run of a task's program, and what it printed. */
 struct one_run {
-    struct exchange *exchange;
+    struct api_server *server;
+    struct task *task;
+    struct exchange *stream;      /* that output goes to as it comes; NULL: none */
     struct run_output outputs[2]; /* of the program; of the build */
     struct run_result result;
     struct buffer carry[2]; /* of a stream: the beginning of a character that is not whole yet */
@@ -43,7 +45,7 @@ static int send_output(struct exchange *x, int channel, enum result_phase_id pha
 static int on_output(void *context, int channel, const void *data, size_t size, struct error *e)
 {
     struct one_run *o = context;
-    struct exchange *x = o->exchange;
+    struct exchange *x = o->stream;
     struct buffer *carry = &o->carry[channel - 1];
 
     bool late = stream_wait(x, o->result.deadline) < 0;
@@ -55,7 +57,7 @@ static int on_output(void *context, int channel, const void *data, size_t size, 
             : 0;
     memmove(carry->data, carry->data + now, carry->size - now);
     carry->size -= now;
-    if (result < 0 || x->cancelled)
+    if (result < 0 || o->task->cancelled)
         return error_set(e, ERROR_CANCELLED, "the client went away");
     if (!late)
         return 0;
@@ -67,7 +69,7 @@ static int on_output(void *context, int channel, const void *data, size_t size, 
 static void send_rest(struct one_run *o)
 {
     const struct run_result *r = &o->result;
-    struct exchange *x = o->exchange;
+    struct exchange *x = o->stream;
 
     for (int i = 0; i < 2; i++)
         if (o->carry[i].size)
@@ -80,12 +82,12 @@ static void send_rest(struct one_run *o)
 /* ---- one run ------------------------------------------------------------------------------------- */
 
 /* An fd with the bytes to be read, -1 for none; the caller closes it. */
-static int open_stdin(const struct exchange *x, int *ret, struct error *e)
+static int open_stdin(const struct task *t, int *ret, struct error *e)
 {
-    const struct request_stdins *all = &x->request.stdins;
+    const struct request_stdins *all = &t->request.stdins;
 
-    *ret = x->stdin_fd >= 0 ? fcntl(x->stdin_fd, F_DUPFD_CLOEXEC, 3) : -1;
-    if (x->stdin_fd >= 0)
+    *ret = t->stdin_fd >= 0 ? fcntl(t->stdin_fd, F_DUPFD_CLOEXEC, 3) : -1;
+    if (t->stdin_fd >= 0)
         return *ret < 0 || lseek(*ret, 0, SEEK_SET) < 0 ? error_errno(e, "cannot hold the standard input")
                                                         : 0;
     if (all->which >= all->count)
@@ -99,12 +101,12 @@ static int open_stdin(const struct exchange *x, int *ret, struct error *e)
 
 static json_t *describe(struct one_run *o)
 {
-    struct exchange *x = o->exchange;
-    enum schema_object as = x->streaming ? SCHEMA_OBJECT_STREAM_END : SCHEMA_OBJECT_API_RESULT;
+    bool streaming = o->stream && o->stream->streaming;
+    enum schema_object as = streaming ? SCHEMA_OBJECT_STREAM_END : SCHEMA_OBJECT_API_RESULT;
 
-    if (x->streaming) /* before the result adds words of its own to the output */
+    if (streaming) /* before the result adds words of its own to the output */
         send_rest(o);
-    return result_json(as, &x->request, &o->result, x->trace.id, o->outputs);
+    return result_json(as, &o->task->request, &o->result, o->task->call.trace_id, o->outputs);
 }
 
 /* Both lists, which may be NULL, in one; the caller frees the list alone. */
@@ -126,16 +128,15 @@ const char **words_of(const char *const *first, const char *const *then)
 }
 
 /* In a session's VM, which goes on after it. */
-static int session_execute(struct exchange *x, struct session_user *u, struct run_request *request,
-                           struct run_result *ret, struct error *e)
+static int session_execute(struct one_run *o, struct session_user *u, struct run_request *request,
+                           struct error *e)
 {
     const struct run_site site = session_site(u);
 
     cleanup_free const char **env = words_of(session_env(u->session), request->env);
     request->env = env;
-    *ret = (struct run_result){0};
-    const struct run_request r = run_with_times(request, backend_timeout(x->server->backend));
-    return run_in(&site, &x->call, &r, ret, e);
+    const struct run_request r = run_with_times(request, backend_timeout(o->server->backend));
+    return run_in(&site, &o->task->call, &r, &o->result, e);
 }
 
 /* Until now the answer could have been that there is no room. */
@@ -157,147 +158,163 @@ static bool is_refusal(const struct error *e)
            e->kind == ERROR_REFUSED || e->kind == ERROR_BUSY;
 }
 
-/* NULL: the refusal is set. */
-static json_t *run_one(struct exchange *x, struct backend *b, struct session_user *u)
+/* e: why there is no result; NULL: there is one. */
+static void count(struct one_run *o, const struct error *e)
 {
-    size_t max = x->request.max_output ? x->request.max_output : x->server->max_output;
-    struct one_run o = {.exchange = x, .outputs = {{.max = max}, {.max = max}}};
-    struct run_request request = x->request.run;
-    struct backend_run run = {.request = &request,
-                              .call = &x->call,
-                              .owner = x->client_name,
-                              .on_turn = x->stream ? on_turn : NULL,
-                              .context = x};
+    const struct run_phase *last = run_last_phase(&o->result);
+
+    if (!e || !is_refusal(e))
+        metrics_run(&o->server->metrics,
+                    !e                           ? last->end
+                    : e->kind == ERROR_CANCELLED ? RUN_CANCELLED
+                                                 : RUN_FAILED,
+                    o->result.load_ns, last->ns, o->result.primed);
+}
+
+/* In a session, or in a VM of its own. */
+static int execute(struct one_run *o, struct session_user *u, struct run_request *request, struct error *e)
+{
+    struct task *t = o->task;
+    struct backend_run run = {.request = request,
+                              .call = &t->call,
+                              .owner = t->owner,
+                              .on_turn = o->stream ? on_turn : NULL,
+                              .context = o->stream};
+
+    int result = open_stdin(t, &request->stdin_fd, e);
+    if (result == 0)
+        result =
+            u ? session_execute(o, u, request, e) : backend_execute(o->server->backend, &run, &o->result, e);
+    if (run.turn)
+        metrics_observe(&o->server->metrics.queue_wait, run.wait_ns);
+    close_fd(&request->stdin_fd);
+    return result;
+}
+
+/* NULL: the refusal is set. */
+static json_t *run_one(struct api_server *s, struct task *t, struct session_user *u, struct exchange *stream,
+                       struct refusal *r)
+{
+    size_t max = t->request.max_output ? t->request.max_output : s->max_output;
+    struct one_run o = {.server = s, .task = t, .stream = stream, .outputs = {{.max = max}, {.max = max}}};
+    struct run_request request = t->request.run;
     struct error e = {0};
     json_t *j = NULL;
 
-    request.sources = &x->request.sources;
-    request.on_output = x->stream ? on_output : run_output_add;
-    request.context = x->stream ? (void *)&o : (void *)&o.outputs[0];
+    request.sources = &t->request.sources;
+    request.on_output = stream ? on_output : run_output_add;
+    request.context = stream ? (void *)&o : (void *)&o.outputs[0];
     request.on_build_output = run_output_add;
     request.build_context = &o.outputs[1];
-    int result = open_stdin(x, &request.stdin_fd, &e);
-    if (result == 0)
-        result = u ? session_execute(x, u, &request, &o.result, &e) : backend_execute(b, &run, &o.result, &e);
-    if (run.turn)
-        metrics_observe(&x->server->metrics.queue_wait, run.wait_ns);
+    int result = execute(&o, u, &request, &e);
     if (result == 0)
         j = describe(&o);
     else if (u)
-        session_fail(u->session, &e, &x->refusal);
+        session_fail(u->session, &e, r);
     else
-        exchange_fail(x, &e);
-    const struct run_phase *last = run_last_phase(&o.result);
-    if (result == 0 || !is_refusal(&e))
-        metrics_run(&x->server->metrics,
-                    result == 0                 ? last->end
-                    : e.kind == ERROR_CANCELLED ? RUN_CANCELLED
-                                                : RUN_FAILED,
-                    o.result.load_ns, last->ns, o.result.primed);
-    if (j && x->streaming)
-        stream_event(x, STREAM_EVENT_END, json_incref(j));
-    close_fd(&request.stdin_fd);
+        refuse_error(&s->manner, &e, t->call.trace_id, r);
+    count(&o, result < 0 ? &e : NULL);
+    if (j && stream && stream->streaming)
+        stream_event(stream, STREAM_EVENT_END, json_incref(j));
     one_run_done(&o);
     return j;
 }
 
-/* ---- the two paths ------------------------------------------------------------------------------- */
-
-static void finish(struct exchange *x, json_t *j)
-{
-    if (x->operation[0])
-        x->result = j;
-    else if (x->streaming)
-        json_decref(j);
-    else
-        exchange_answer(x, 200, j);
-}
+/* ---- for a client that waits --------------------------------------------------------------------- */
 
 /* With u in its session, otherwise in a VM of its own. */
-static int run_and_answer(struct exchange *x, struct backend *b, struct session_user *u)
+static int run_and_answer(struct exchange *x, struct session_user *u)
 {
     if (u && x->stream)
         on_turn(x);
-    json_t *j = run_one(x, b, u);
-    if (j)
-        finish(x, j);
-    else if (x->streaming)
+    json_t *j = run_one(x->server, x->task, u, x->stream ? x : NULL, &x->refusal);
+    if (x->streaming && !j)
         stream_event(x, STREAM_EVENT_ERROR,
                      refusal_json(SCHEMA_OBJECT_STREAM_ERROR, &x->refusal, x->trace.id));
+    else if (x->streaming)
+        json_decref(j);
+    else if (j)
+        exchange_answer(x, 200, j);
     return j ? 0 : -1;
 }
 
 int session_run(struct exchange *x, struct session_user *u)
 {
-    return run_and_answer(x, NULL, u);
+    return run_and_answer(x, u);
 }
 
 int work_execute(struct exchange *x, struct backend *b)
 {
-    return run_and_answer(x, b, NULL);
+    (void)b;
+    return run_and_answer(x, NULL);
 }
 
-/*
- * Takes a run's result. For a client that waits, results are text from the start: as many bytes as will be sent are
- * held. -1 with a refusal.
- */
-static int add_to_batch(struct exchange *x, json_t *all, json_t *j)
+/* Results are text from the start: as many bytes as will be sent are held. -1 with a refusal. */
+static int add_to_answer(struct exchange *x, json_t *j)
 {
     struct buffer *body = &x->answer.body;
     size_t before = body->size;
 
-    if (x->operation[0]) {
-        size_t size = json_dumpb(j, NULL, 0, JSON_COMPACT);
-        json_array_append_new(all, j);
-        return exchange_hold(x, size);
-    }
     buffer_add(body, before ? "," : "[", 1);
     jsontext_add(body, j, JSON_COMPACT);
     json_decref(j);
     return exchange_hold(x, body->size - before);
 }
 
-static void finish_batch(struct exchange *x, json_t *all)
+int work_run(struct exchange *x, struct backend *b)
 {
-    if (x->operation[0]) {
-        x->result = all;
-        return;
+    struct request_stdins *all = &x->task->request.stdins;
+
+    if (!all->batch)
+        return work_execute(x, b);
+    for (all->which = 0; all->which < all->count; all->which++) {
+        json_t *j = run_one(x->server, x->task, NULL, NULL, &x->refusal);
+        if (!j || add_to_answer(x, j) < 0)
+            return -1;
     }
-    json_decref(all);
     x->answer.status = 200;
     x->answer.type = "application/json";
     buffer_add(&x->answer.body, "]\n", 2);
+    return 0;
 }
 
-int work_run(struct exchange *x, struct backend *b)
+/* ---- as an operation ----------------------------------------------------------------------------- */
+
+static int run_operation(struct task *t, void *server)
 {
-    if (!x->request.stdins.batch)
-        return work_execute(x, b);
-    json_t *all = json_array();
-    for (size_t i = 0; i < x->request.stdins.count; i++) {
-        x->request.stdins.which = i;
-        json_t *j = run_one(x, b, NULL);
-        if (!j || add_to_batch(x, all, j) < 0) {
-            json_decref(all);
+    struct request_stdins *all = &t->request.stdins;
+
+    if (!all->batch) {
+        t->result = run_one(server, t, NULL, NULL, &t->refusal);
+        return t->result ? 0 : -1;
+    }
+    json_t *results = json_array();
+    for (all->which = 0; all->which < all->count; all->which++) {
+        json_t *j = run_one(server, t, NULL, NULL, &t->refusal);
+        size_t size = j ? json_dumpb(j, NULL, 0, JSON_COMPACT) : 0;
+        if (!j || json_array_append_new(results, j) < 0 || task_hold(t, size, &t->refusal) < 0) {
+            json_decref(results);
             return -1;
         }
     }
-    finish_batch(x, all);
+    t->result = results;
     return 0;
 }
+
+/* ---- the two paths ------------------------------------------------------------------------------- */
 
 static int prepare(struct exchange *x, int (*work)(struct exchange *, struct backend *))
 {
     if (exchange_parse(x, SCHEMA_OBJECT_RUN, NULL) < 0 || parts_check(x, true) < 0)
         return -1;
-    if (x->request.stdins.batch && (x->stream || work == work_execute))
+    if (x->task->request.stdins.batch && (x->stream || work == work_execute))
         return refuse(&x->refusal, REFUSAL_INVALID,
                       "\"stdin\" as a list is for POST /api/v1/run without a stream");
-    if (x->request.detached && x->stream)
+    if (x->task->request.detached && x->stream)
         return refuse(&x->refusal, REFUSAL_INVALID,
                       "\"wait\": false cannot be streamed; ask for application/json");
-    if (x->request.detached)
-        return exchange_detach(x, OPERATION_RUN, LANE_RUN, work);
+    if (x->task->request.detached)
+        return exchange_detach(x, OPERATION_RUN, LANE_RUN, run_operation);
     x->work = work;
     return 0;
 }

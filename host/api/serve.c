@@ -89,8 +89,8 @@ static void expire(struct api_server *s)
     int64_t now = clock_monotonic_ns(), before = now - (int64_t)s->options->queue_seconds * 1000000000;
 
     connections_expire(&s->connections, now);
-    exchange_expire(s, LANE_LIST, before);
-    exchange_expire(s, LANE_SESSION, before);
+    tasks_expire(&s->tasks, LANE_LIST, before);
+    tasks_expire(&s->tasks, LANE_SESSION, before);
 }
 
 /* Looks at what happened for a while. True: it is to end. */
@@ -106,18 +106,10 @@ static bool watch(struct api_server *s, int wait_ms)
             continue;
         }
         log_debug("client of exchange %llu went away", (unsigned long long)events[i].data.u64);
-        exchange_cancel_id(s, events[i].data.u64);
+        tasks_cancel(&s->tasks, events[i].data.u64);
     }
     expire(s);
     return end;
-}
-
-static bool is_idle(struct api_server *s)
-{
-    pthread_mutex_lock(&s->lock);
-    bool idle = !s->in_flight;
-    pthread_mutex_unlock(&s->lock);
-    return idle;
 }
 
 /* New work is refused; what runs gets the grace; then it is cancelled. A second order shortens the grace. */
@@ -129,10 +121,11 @@ static void drain(struct api_server *s, struct MHD_Daemon *const *daemons, int c
     say(FRONT_STOPPING);
     log_progress("Shutting down: running programs get %llu seconds",
                  (unsigned long long)s->options->grace_seconds);
-    while (!is_idle(s) && clock_monotonic_ns() < end && !watch(s, 50))
+    while (!tasks_idle(&s->tasks) && clock_monotonic_ns() < end && !watch(s, 50))
         ;
-    for (int64_t last = deadline_in_ms(CANCEL_GRACE_S * 1000); !is_idle(s) && clock_monotonic_ns() < last;) {
-        exchange_cancel_all(s);
+    for (int64_t last = deadline_in_ms(CANCEL_GRACE_S * 1000);
+         !tasks_idle(&s->tasks) && clock_monotonic_ns() < last;) {
+        tasks_cancel_all(&s->tasks);
         watch(s, 50);
     }
     sessions_end(&s->sessions);
@@ -146,20 +139,22 @@ static void drain(struct api_server *s, struct MHD_Daemon *const *daemons, int c
  * A thread for each program that runs or waits for its VM: their number is the bound of all of them. So is there one for each
  * call of a session, as many as sessions may have: none waits for another session's.
  */
-static void open_lanes(struct api_server *s)
+static void open_tasks(struct api_server *s)
 {
     const struct api_options *o = s->options;
     const uint64_t calls = o->sessions * SESSION_USERS_MAX;
-    const struct lane_bounds bounds[LANE_COUNT] = {
-        [LANE_RUN] = {backend_places(s->backend) + (unsigned)o->queue, 0, o->tokens},
-        [LANE_MAKE] = {1, MAKE_QUEUE, o->tokens},
-        [LANE_LIST] = {1, LIST_QUEUE, o->tokens},
-        [LANE_SESSION] = {calls < SESSION_THREADS ? (unsigned)calls : SESSION_THREADS, SESSION_QUEUE,
-                          o->tokens},
+    const struct tasks_options options = {
+        .tokens = s->tokens,
+        .manner = &s->manner,
+        .operations = &s->operations,
+        .lanes = {[LANE_RUN] = {backend_places(s->backend) + (unsigned)o->queue, 0, o->tokens},
+                  [LANE_MAKE] = {1, MAKE_QUEUE, o->tokens},
+                  [LANE_LIST] = {1, LIST_QUEUE, o->tokens},
+                  [LANE_SESSION] = {calls < SESSION_THREADS ? (unsigned)calls : SESSION_THREADS,
+                                    SESSION_QUEUE, o->tokens}},
     };
 
-    for (enum route_lane lane = LANE_RUN; lane < LANE_COUNT; lane++)
-        lane_open(&s->lanes[lane], &bounds[lane], exchange_work, s);
+    tasks_open(&s->tasks, &options);
 }
 
 static int start_daemons(struct api_server *s, const int *sockets, int count, struct MHD_Daemon **daemons,
@@ -178,7 +173,6 @@ static int serve(struct api_server *s, const int *sockets, int count, struct err
     struct MHD_Daemon *daemons[FRONT_SOCKETS_MAX];
     int started = 0, result = watch_leash(s->watch_fd, e);
 
-    open_lanes(s);
     if (result == 0)
         result = start_daemons(s, sockets, count, daemons, &started, e);
     if (result == 0) {
@@ -188,8 +182,7 @@ static int serve(struct api_server *s, const int *sockets, int count, struct err
         drain(s, daemons, started);
     }
     sessions_end(&s->sessions); /* again, where the server did not get to be ready */
-    for (enum route_lane lane = LANE_RUN; lane < LANE_COUNT; lane++)
-        lane_close(&s->lanes[lane]);
+    tasks_finish(&s->tasks);
     for (int i = 0; i < started; i++) {
         MHD_quiesce_daemon(daemons[i]); /* or it would close the socket, which is its caller's */
         MHD_stop_daemon(daemons[i]);
@@ -232,7 +225,6 @@ static int open_and_serve(const struct api_options *o, const struct front_passed
     s->check_host = o->check_host;
     s->manner = (struct refusal_manner){.discreet = o->tokens, .stopping = &s->stopping};
     s->watch_fd = epoll_create1(EPOLL_CLOEXEC);
-    pthread_mutex_init(&s->lock, NULL);
     s->max_output = o->settings.max_output;
     open_connections(s);
     operations_open(&s->operations, &s->ledger);
@@ -243,7 +235,9 @@ static int open_and_serve(const struct api_options *o, const struct front_passed
                                                               .ledger = &s->ledger,
                                                               .max = o->sessions,
                                                               .client_max = o->client_sessions});
+        open_tasks(s);
         result = serve(s, &passed->fds[1], (int)sockets, e);
+        tasks_close(&s->tasks);
         sessions_close(&s->sessions);
     }
     backend_close(s->backend);
@@ -251,7 +245,6 @@ static int open_and_serve(const struct api_options *o, const struct front_passed
     connections_close(&s->connections);
     operations_close(&s->operations);
     ledger_close(&s->ledger);
-    pthread_mutex_destroy(&s->lock);
     close_fd(&s->watch_fd);
     free(s);
     return result;

@@ -2,8 +2,7 @@
  * server: what the parts of the HTTP API share. An exchange is one request and its answer; it is seen by the thread
  * that speaks HTTP and by the worker that has it, each with a reference.
  *
- * Locks, in the order in which they may be taken: server.lock, exchange.lock; those of lanes, tokens, operations, the ledger
- * and metrics are leaves.
+ * Locks: exchange.lock, below that of the list of tasks (service/task.h).
  */
 #ifndef CAPSID_API_SERVER_H
 #define CAPSID_API_SERVER_H
@@ -24,7 +23,6 @@
 #include <microhttpd.h>
 #include <stdatomic.h>
 
-#define BODIES_MAX (256u << 20)    /* bytes of all bodies and large answers that are held at a time */
 #define BODY_PARTS_MAX (64u << 10) /* bytes between the parts of a body */
 #define STREAM_HELD_MAX (1 << 20)  /* bytes of a stream that wait for its client; then the program waits */
 
@@ -62,7 +60,6 @@ struct terminal_query {
 struct exchange {
     struct api_server *server;
     atomic_int references;
-    uint64_t id;
     const struct route *route;
     int (*work)(struct exchange *, struct backend *);
     char method[16];
@@ -70,14 +67,12 @@ struct exchange {
     char *host; /* owned; that the request is for, with its port; NULL: none is told */
     char argument[ROUTE_ARGUMENT_MAX];
     struct trace trace;
-    int client;
-    char client_name[65];
+    struct task *task; /* owned reference */
     int64_t started_ns;
 
     struct buffer body;
     struct MHD_PostProcessor *parts; /* of a body in parts; NULL: it has none, or all are taken */
-    int stdin_fd; /* owned; the part that is the program's standard input; -1: there is none */
-    size_t stdin_size;
+    size_t stdin_size;               /* of the part that is the program's standard input */
     bool dispatched;
     bool refused_early; /* the rest of the body is dropped */
     bool broken;        /* where the request ends is not known: nothing follows it */
@@ -85,18 +80,11 @@ struct exchange {
     struct answer answer;
     char key[256]; /* Idempotency-Key that this request holds; "": none */
 
-    struct request request;
     struct session *used_session; /* owned reference; that the path names */
     char *guest_path;             /* owned; of one of its files */
     struct file_query file;
     struct terminal_query terminal;
-    size_t held;                      /* bytes of body, standard input and answer that were counted */
-    bool upgrade;                     /* to a WebSocket */
-    char operation[OPERATION_ID_MAX]; /* of one without a connection */
-    json_t *result;                   /* of that */
-    bool working;                     /* counted in tokens, and listed as in flight */
-    struct call call;                 /* its cancel_fd is owned; -1: not yet */
-    atomic_bool cancelled;
+    bool upgrade; /* to a WebSocket */
 
     pthread_mutex_t lock;
     pthread_cond_t drained;
@@ -107,9 +95,6 @@ struct exchange {
     bool stream_queued; /* and HTTP knows */
     struct buffer out;  /* of it, from out_start */
     size_t out_start;
-
-    struct lane_ticket ticket;                    /* in a lane */
-    struct exchange *flight_next, *flight_before; /* in flight */
 };
 
 struct api_server {
@@ -119,22 +104,17 @@ struct api_server {
     atomic_ullong max_output;     /* bytes; a reload may change it */
     struct connections connections;
     struct tokens *tokens;
-    struct lane lanes[LANE_COUNT];
+    struct tasks tasks;
     struct metrics metrics;
     struct ledger ledger;
     struct operations operations; /* in the ledger, as the keys */
     struct sessions sessions;
     atomic_bool stopping;
     struct refusal_manner manner;
-    atomic_size_t bodies;
     atomic_int exchanges; /* that have a connection */
     bool check_host;      /* only this machine's names are right */
     int64_t started_ns;
     int watch_fd; /* epoll: clients that may go away */
-
-    pthread_mutex_t lock;
-    struct exchange *in_flight;
-    uint64_t next_id;
 };
 
 /* The limits as they are now. */
@@ -152,17 +132,9 @@ struct exchange *exchange_new(struct api_server *s, const char *method, const ch
 void exchange_ref(struct exchange *x);
 void exchange_unref(struct exchange *x);
 
-/* Counts it as worked on and lists it; -1 with a refusal. */
+/* Begins its task, and gives it to a lane; -1 with a refusal. */
 int exchange_begin_work(struct exchange *x);
-
-/* Gives it to a lane, with a reference; -1 with a refusal, and the reference is still its caller's. */
-int exchange_push(struct exchange *x, enum route_lane lane);
-
-/* What a lane's thread does with one; takes its reference. */
-void exchange_work(struct lane_ticket *t, void *server);
-
-/* Refuses those that wait in the lane since before that time. */
-void exchange_expire(struct api_server *s, enum route_lane lane, int64_t before);
+int exchange_push(struct exchange *x, enum task_lane lane);
 
 /* Gives up its Idempotency-Key, if it holds one, and keeps the answer for it; answer NULL: it was not done. */
 void exchange_release_key(struct exchange *x, const struct answer *answer);
@@ -172,10 +144,6 @@ void exchange_finish(struct exchange *x);
 
 /* Asks it to stop, wherever it is. */
 void exchange_cancel(struct exchange *x);
-
-/* Cancels the one with that id; all of them. */
-void exchange_cancel_id(struct api_server *s, uint64_t id);
-void exchange_cancel_all(struct api_server *s);
 
 /* Sets a JSON answer; takes the reference. -1: there is no room for it, and the refusal is the answer. */
 int exchange_answer(struct exchange *x, int status, json_t *j);
@@ -190,10 +158,11 @@ int exchange_parse(struct exchange *x, enum schema_object object, const char *la
 int exchange_hold(struct exchange *x, size_t size);
 
 /*
- * Queues x's twin without a connection, which takes over its request, as an operation of that kind; answers 202.
+ * detach.c: x lets go of what it asks for, which becomes a task of its own, an operation of that kind; answers 202. The context of
+ * work (service/task.h) is the server.
  */
-int exchange_detach(struct exchange *x, enum operation_kind kind, enum route_lane lane,
-                    int (*work)(struct exchange *, struct backend *));
+int exchange_detach(struct exchange *x, enum operation_kind kind, enum task_lane lane,
+                    int (*work)(struct task *, void *server));
 
 /* ---- stream.c ------------------------------------------------------------------------------------ */
 

@@ -17,10 +17,10 @@ int work_create_session(struct exchange *x, struct backend *b)
 {
     struct error e = {0};
 
-    if (backend_check_language(b, x->request.run.language, &e) < 0)
+    if (backend_check_language(b, x->task->request.run.language, &e) < 0)
         return exchange_fail(x, &e);
-    struct session *s = session_create(&x->server->sessions, x->client_name, &x->request, &x->cancelled,
-                                       x->trace.id, &x->refusal);
+    struct session *s = session_create(&x->server->sessions, x->task->owner, &x->task->request,
+                                       &x->task->cancelled, x->trace.id, &x->refusal);
     if (!s)
         return -1;
     json_t *j = session_show(s);
@@ -33,13 +33,13 @@ int work_create_session(struct exchange *x, struct backend *b)
 
 int handle_list_sessions(struct exchange *x)
 {
-    exchange_answer(x, 200, sessions_show(&x->server->sessions, x->client_name));
+    exchange_answer(x, 200, sessions_show(&x->server->sessions, x->task->owner));
     return 0;
 }
 
 int handle_session(struct exchange *x)
 {
-    x->used_session = session_find(&x->server->sessions, x->client_name, x->argument, &x->refusal);
+    x->used_session = session_find(&x->server->sessions, x->task->owner, x->argument, &x->refusal);
     return x->used_session ? 0 : -1;
 }
 
@@ -64,7 +64,7 @@ int handle_close_session(struct exchange *x)
 
 int handle_session_execute(struct exchange *x)
 {
-    struct request *q = &x->request;
+    struct request *q = &x->task->request;
 
     if (handle_session(x) < 0 ||
         exchange_parse(x, SCHEMA_OBJECT_EXECUTE, session_language(x->used_session)) < 0)
@@ -82,7 +82,7 @@ int handle_session_execute(struct exchange *x)
 static int start_background(struct exchange *x, struct session_user *u)
 {
     const struct run_site site = session_site(u);
-    const struct run_request *run = &x->request.run;
+    const struct run_request *run = &x->task->request.run;
     cleanup_free const char **env = words_of(session_env(u->session), run->env);
     cleanup_free char *cwd = run->cwd && run->cwd[0] == '/'
                                  ? text_copy(run->cwd)
@@ -113,10 +113,10 @@ int work_session_execute(struct exchange *x, struct backend *b)
     struct session_user u;
 
     (void)b;
-    if (session_enter(x->used_session, x->call.cancel.fd,
-                      x->request.background ? SESSION_BACKGROUND : SESSION_CALL, &u, &x->refusal) < 0)
+    if (session_enter(x->used_session, x->task->call.cancel.fd,
+                      x->task->request.background ? SESSION_BACKGROUND : SESSION_CALL, &u, &x->refusal) < 0)
         return -1;
-    int result = x->request.background ? start_background(x, &u) : session_run(x, &u);
+    int result = x->task->request.background ? start_background(x, &u) : session_run(x, &u);
     session_leave(&u);
     return result;
 }

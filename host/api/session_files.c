@@ -205,7 +205,7 @@ static int with_guest(struct exchange *x,
     struct session_user u;
     struct error e = {0};
 
-    if (session_enter(x->used_session, x->call.cancel.fd, SESSION_CALL, &u, &x->refusal) < 0)
+    if (session_enter(x->used_session, x->task->call.cancel.fd, SESSION_CALL, &u, &x->refusal) < 0)
         return -1;
     int result = call(x, &u.guest, deadline_in_ms(FILE_MS), &e);
     if (result < 0 && !x->refusal.kind)

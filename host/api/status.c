@@ -24,14 +24,13 @@ static json_t *describe_lanes(struct api_server *s)
 {
     json_t *lanes = json_array();
 
-    for (enum route_lane l = LANE_RUN; l < LANE_COUNT; l++) {
-        const struct lane_use use = lane_used(&s->lanes[l]);
+    for (enum task_lane l = LANE_RUN; l < LANE_COUNT; l++) {
+        const struct lane_use use = lane_used(&s->tasks.lanes[l]);
         json_t *owners = json_array();
-        lane_each(&s->lanes[l], add_owner, owners);
-        json_array_append_new(lanes,
-                              json_pack("{s:s, s:I, s:I, s:I, s:o}", "lane", route_lane_name(l), "busy",
-                                        (json_int_t)use.busy, "waiting", (json_int_t)use.waiting, "threads",
-                                        (json_int_t)use.threads, "owners", owners));
+        lane_each(&s->tasks.lanes[l], add_owner, owners);
+        json_array_append_new(lanes, json_pack("{s:s, s:I, s:I, s:I, s:o}", "lane", task_lane_name(l), "busy",
+                                               (json_int_t)use.busy, "waiting", (json_int_t)use.waiting,
+                                               "threads", (json_int_t)use.threads, "owners", owners));
     }
     return lanes;
 }
@@ -47,7 +46,7 @@ static json_t *describe(struct api_server *s)
     return json_pack("{s:s, s:f, s:b, s:{s:i, s:i}, s:{s:I, s:I}, s:{s:I, s:I}, s:o, s:o}", "version",
                      CAPSID_VERSION, "uptime_seconds", (double)(clock_monotonic_ns() - s->started_ns) / 1e9,
                      "stopping", (int)s->stopping, "requests", "open", (int)s->exchanges, "held_bytes",
-                     (int)s->bodies, "programs", "running", (json_int_t)running, "waiting",
+                     (int)s->tasks.held, "programs", "running", (json_int_t)running, "waiting",
                      (json_int_t)waiting, "operations", "pending", (json_int_t)operations.unfinished,
                      "finished", (json_int_t)operations.finished, "clients", clients, "lanes",
                      describe_lanes(s));

@@ -16,7 +16,7 @@ void stream_begin(struct exchange *x)
 /* Under exchange.lock. */
 static bool is_gone(struct exchange *x)
 {
-    return x->cancelled || !x->connection;
+    return x->task->cancelled || !x->connection;
 }
 
 static bool has_much(const struct exchange *x)

@@ -387,7 +387,7 @@ static void on_upgrade(void *exchange, struct MHD_Connection *connection, void *
                            .trace = x->trace,
                            .fd = fd,
                            .job = {.fd = fd, .events = POLLIN, .on_ready = on_ready}};
-    memcpy(t->client_name, x->client_name, sizeof(t->client_name));
+    memcpy(t->client_name, x->task->owner, sizeof(t->client_name));
     x->used_session = NULL;
     x->terminal.command = NULL;
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);

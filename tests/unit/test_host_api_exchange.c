@@ -1,4 +1,4 @@
-/* api/exchange.c: requests and their twins, with a double of the lanes, whose worker is as fast as can be. */
+/* api/exchange.c, api/detach.c: requests, and operations that they let go, with a double of the lanes, whose thread is as fast as can be. */
 #include "api/server.h"
 
 #include "unit.h"
@@ -11,6 +11,8 @@ static struct api_server *server;
 
 static enum { REFUSES, KEEPS, WORKS_AT_ONCE } lane_mode;
 static struct lane_ticket *queued;
+static void (*lane_work)(struct lane_ticket *t, void *context);
+static void *lane_context;
 
 int lane_push(struct lane *l, const char *owner, struct lane_ticket *t, struct refusal *r)
 {
@@ -20,7 +22,7 @@ int lane_push(struct lane *l, const char *owner, struct lane_ticket *t, struct r
     if (lane_mode == KEEPS)
         queued = t;
     else
-        exchange_work(t, server);
+        lane_work(t, lane_context);
     return 0;
 }
 
@@ -33,7 +35,9 @@ bool lane_withdraw(struct lane *l, const struct lane_ticket *t)
 void lane_open(struct lane *l, const struct lane_bounds *bounds,
                void (*work)(struct lane_ticket *t, void *context), void *context)
 {
-    (void)l, (void)bounds, (void)work, (void)context;
+    (void)l, (void)bounds;
+    lane_work = work;
+    lane_context = context;
 }
 
 void lane_close(struct lane *l)
@@ -63,6 +67,8 @@ void lane_each(struct lane *l,
 /* ---- a server without a daemon ------------------------------------------------------------------- */
 
 static const struct api_options options;
+static const atomic_bool stopping;
+static const struct refusal_manner manner = {.stopping = &stopping};
 static char home[] = "/tmp/capsid-exchange-XXXXXX";
 
 static void open_server(void)
@@ -77,12 +83,15 @@ static void open_server(void)
     server->options = &options;
     server->tokens = tokens_open(NULL, -1, &none, &e);
     ck_assert(server->tokens);
-    pthread_mutex_init(&server->lock, NULL);
     operations_open(&server->operations, &server->ledger);
+    tasks_open(&server->tasks, &(struct tasks_options){.tokens = server->tokens,
+                                                       .manner = &manner,
+                                                       .operations = &server->operations});
 }
 
 static void close_server(void)
 {
+    tasks_close(&server->tasks);
     operations_close(&server->operations);
     ledger_close(&server->ledger);
     file_remove_tree(home, &(struct error){0});
@@ -96,23 +105,23 @@ static struct exchange *new_request(size_t body)
     struct exchange *x = exchange_new(server, "POST", "/api/v1/run");
     void *bytes = memory_allocate(body);
 
-    strcpy(x->client_name, "a");
+    strcpy(x->task->owner, "a");
     buffer_add(&x->body, bytes, body);
     ck_assert_int_eq(exchange_hold(x, body), 0);
     free(bytes);
     return x;
 }
 
-static int succeed(struct exchange *x, struct backend *b)
+static int succeed(struct task *t, void *context)
 {
-    (void)b;
-    x->result = json_true();
+    ck_assert_ptr_eq(context, server);
+    t->result = json_true();
     return 0;
 }
 
-/* ---- twins --------------------------------------------------------------------------------------- */
+/* ---- operations --------------------------------------------------------------------------------------- */
 
-START_TEST(a_twin_may_be_done_before_its_request_is_answered)
+START_TEST(an_operation_may_be_done_before_its_request_is_answered)
 {
     struct exchange *x = new_request(10);
     char location[sizeof(x->answer.location)];
@@ -126,26 +135,26 @@ START_TEST(a_twin_may_be_done_before_its_request_is_answered)
     ck_assert_str_eq(x->answer.location, location);
     json_decref(j);
     exchange_unref(x);
-    ck_assert_uint_eq(server->bodies, 0);
+    ck_assert_uint_eq(server->tasks.held, 0);
 }
 END_TEST
 
-START_TEST(a_body_is_held_until_its_twin_is_done)
+START_TEST(a_body_is_held_until_its_operation_is_done)
 {
     struct exchange *x = new_request(1000);
 
     lane_mode = KEEPS;
     ck_assert_int_eq(exchange_detach(x, OPERATION_RUN, LANE_RUN, succeed), 0);
     exchange_unref(x);
-    ck_assert_uint_eq(server->bodies, 1000);
-    exchange_work(queued, server);
-    ck_assert_uint_eq(server->bodies, 0);
+    ck_assert_uint_eq(server->tasks.held, 1000);
+    lane_work(queued, lane_context);
+    ck_assert_uint_eq(server->tasks.held, 0);
     x = new_request(1000);
     lane_mode = REFUSES;
     ck_assert_int_lt(exchange_detach(x, OPERATION_RUN, LANE_RUN, succeed), 0);
     ck_assert_int_eq(x->refusal.kind, REFUSAL_OVERLOAD);
     exchange_unref(x);
-    ck_assert_uint_eq(server->bodies, 0);
+    ck_assert_uint_eq(server->tasks.held, 0);
 }
 END_TEST
 
@@ -167,16 +176,16 @@ START_TEST(large_answers_count_as_bodies_do)
 
     ck_assert_int_eq(exchange_answer(x, 200, json_pack("{}")), 0);
     ck_assert_str_eq(x->answer.body.data, "{}\n");
-    ck_assert_uint_eq(server->bodies, 0);
+    ck_assert_uint_eq(server->tasks.held, 0);
     ck_assert_int_eq(exchange_answer(x, 200, large(1 << 20)), 0);
-    ck_assert_uint_eq(server->bodies, x->answer.body.size);
-    server->bodies += BODIES_MAX;
+    ck_assert_uint_eq(server->tasks.held, x->answer.body.size);
+    server->tasks.held += TASKS_HELD_MAX;
     ck_assert_int_lt(exchange_answer(y, 200, large(1 << 20)), 0);
     ck_assert(y->answer.status == 503 && y->refusal.kind == REFUSAL_OVERLOAD && y->refusal.retry_after);
     ck_assert(strstr(y->answer.body.data, "E010"));
     exchange_unref(y);
     exchange_unref(x);
-    ck_assert_uint_eq(server->bodies, BODIES_MAX);
+    ck_assert_uint_eq(server->tasks.held, TASKS_HELD_MAX);
 }
 END_TEST
 
@@ -241,8 +250,8 @@ int main(void)
     struct unit u = unit_begin("api_exchange");
 
     unit_fixture(&u, open_server, close_server);
-    unit_add(&u, a_twin_may_be_done_before_its_request_is_answered);
-    unit_add(&u, a_body_is_held_until_its_twin_is_done);
+    unit_add(&u, an_operation_may_be_done_before_its_request_is_answered);
+    unit_add(&u, a_body_is_held_until_its_operation_is_done);
     unit_add(&u, large_answers_count_as_bodies_do);
     unit_add(&u, a_stream_waits_for_its_client_until_the_deadline);
     unit_add(&u, every_status_is_counted);
