@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static int fail(const char *what)
+static int fail_manual(const char *what)
 {
     fprintf(stderr, "describe: %s\n", what);
     return 1;
@@ -24,7 +24,7 @@ static int add_schemas(json_t *schemas)
     for (enum schema_object i = SCHEMA_OBJECT_NONE + 1; i < SCHEMA_OBJECTS_COUNT; i++) {
         const char *name = schema_objects[i].name;
         if (name && json_object_get(schemas, name))
-            return fail(name);
+            return fail_manual(name);
         if (name)
             json_object_set_new(schemas, name, schema_describe(i));
     }
@@ -98,14 +98,14 @@ static int print_openapi(void)
            *schemas = json_object_get(json_object_get(j, "components"), "schemas");
 
     if (!schemas)
-        return fail(j ? "the template has no components" : error.text);
+        return fail_manual(j ? "the template has no components" : error.text);
     add_all_errors(json_object_get(j, "paths"));
     if (add_schemas(schemas) != 0)
-        return fail("is in the template, too");
+        return fail_manual("is in the template, too");
     add_codes(schemas);
     int result = json_dumpf(j, stdout, JSON_INDENT(1));
     json_decref(j);
-    return result == 0 && putchar('\n') != EOF && fflush(stdout) == 0 ? 0 : fail("cannot write");
+    return result == 0 && putchar('\n') != EOF && fflush(stdout) == 0 ? 0 : fail_manual("cannot write");
 }
 
 /* ---- tables for the manual ------------------------------------------------------------------------- */
@@ -127,7 +127,7 @@ static int print_errors(void)
 {
     for (enum refusal_kind i = REFUSAL_NONE + 1; i < REFUSALS_COUNT; i++)
         printf("%s\t%s\tstatus %d\n", refusal_code(i), refusal_words(i), refusal_status(i));
-    return fflush(stdout) == 0 ? 0 : fail("cannot write");
+    return fflush(stdout) == 0 ? 0 : fail_manual("cannot write");
 }
 
 static int print_table(const char *name)
@@ -146,9 +146,9 @@ static int print_table(const char *name)
         {
             print_row(f);
         }
-        return fflush(stdout) == 0 ? 0 : fail("cannot write");
+        return fflush(stdout) == 0 ? 0 : fail_manual("cannot write");
     }
-    return fail("there is no such table");
+    return fail_manual("there is no such table");
 }
 
 int main(int argc, char **argv)
@@ -157,5 +157,5 @@ int main(int argc, char **argv)
         return print_openapi();
     if (argc == 3 && strcmp(argv[1], "table") == 0)
         return print_table(argv[2]);
-    return fail("see the head of describe.c");
+    return fail_manual("see the head of describe.c");
 }

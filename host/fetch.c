@@ -26,9 +26,9 @@
 #define SLOW_S 60L
 #define CHUNK 65536
 
-static int fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static int fail_fetch(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-static int fail(const char *format, ...)
+static int fail_fetch(const char *format, ...)
 {
     va_list args;
 
@@ -44,7 +44,7 @@ struct sink {
     bool full, failed;
 };
 
-static size_t on_data(char *data, size_t one, size_t size, void *context)
+static size_t on_data_fetch(char *data, size_t one, size_t size, void *context)
 {
     struct sink *s = context;
 
@@ -61,7 +61,7 @@ static int get(const char *url, uint64_t max)
     CURL *c = curl_easy_init();
 
     if (!c)
-        return fail("libcurl cannot be used");
+        return fail_fetch("libcurl cannot be used");
     curl_easy_setopt(c, CURLOPT_URL, url);
     curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "https,http,file");
     curl_easy_setopt(c, CURLOPT_REDIR_PROTOCOLS_STR, "https,http");
@@ -72,17 +72,18 @@ static int get(const char *url, uint64_t max)
     curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, SLOW_BYTES);
     curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, SLOW_S);
     curl_easy_setopt(c, CURLOPT_USERAGENT, "capsid/" CAPSID_VERSION);
-    curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_data);
+    curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_data_fetch);
     curl_easy_setopt(c, CURLOPT_WRITEDATA, &sink);
     curl_easy_setopt(c, CURLOPT_ERRORBUFFER, why);
     CURLcode code = curl_easy_perform(c);
     curl_easy_cleanup(c);
     if (sink.full)
-        return fail("%.200s is larger than %llu bytes", url, (unsigned long long)max);
+        return fail_fetch("%.200s is larger than %llu bytes", url, (unsigned long long)max);
     if (sink.failed)
-        return fail("cannot write what %.200s gives: %m", url);
-    return code == CURLE_OK ? 0
-                            : fail("cannot get %.200s: %.150s", url, why[0] ? why : curl_easy_strerror(code));
+        return fail_fetch("cannot write what %.200s gives: %m", url);
+    return code == CURLE_OK
+               ? 0
+               : fail_fetch("cannot get %.200s: %.150s", url, why[0] ? why : curl_easy_strerror(code));
 }
 
 /* Releases call the program NAME, or NAME-vVERSION-ARCHITECTURE, and have NAME-v....debug beside it. */
@@ -105,11 +106,11 @@ static int write_entry(struct archive *a, const char *name, uint64_t max)
     while ((n = archive_read_data(a, chunk, sizeof(chunk))) > 0) {
         size += (uint64_t)n;
         if (size > max)
-            return fail("%s in it is larger than %llu bytes", name, (unsigned long long)max);
+            return fail_fetch("%s in it is larger than %llu bytes", name, (unsigned long long)max);
         if (file_write_fd(STDOUT_FILENO, chunk, (size_t)n) < 0)
-            return fail("cannot write %s: %m", name);
+            return fail_fetch("cannot write %s: %m", name);
     }
-    return n < 0 ? fail("the archive is damaged: %.200s", archive_error_string(a)) : 0;
+    return n < 0 ? fail_fetch("the archive is damaged: %.200s", archive_error_string(a)) : 0;
 }
 
 static int unpack(const char *name, uint64_t max)
@@ -125,8 +126,8 @@ static int unpack(const char *name, uint64_t max)
         if (archive_entry_filetype(entry) == AE_IFREG && is_program(archive_entry_pathname(entry), name))
             result = write_entry(a, name, max);
     if (result < 0)
-        result = code == ARCHIVE_EOF ? fail("there is no program %s in the archive", name)
-                                     : fail("the archive is damaged: %.200s", archive_error_string(a));
+        result = code == ARCHIVE_EOF ? fail_fetch("there is no program %s in the archive", name)
+                                     : fail_fetch("the archive is damaged: %.200s", archive_error_string(a));
     archive_read_free(a);
     return result;
 }
@@ -137,8 +138,8 @@ int main(int argc, char **argv)
 
     process_begin();
     if (argc != 4 || !text_to_u64(argv[3], 1, UINT64_MAX, &max))
-        return fail("usage: fetch get URL MAX, or fetch unpack NAME MAX; capsid setup calls it");
+        return fail_fetch("usage: fetch get URL MAX, or fetch unpack NAME MAX; capsid setup calls it");
     if (strcmp(argv[1], "get") == 0)
         return get(argv[2], max);
-    return strcmp(argv[1], "unpack") == 0 ? unpack(argv[2], max) : fail("unknown action %s", argv[1]);
+    return strcmp(argv[1], "unpack") == 0 ? unpack(argv[2], max) : fail_fetch("unknown action %s", argv[1]);
 }

@@ -43,7 +43,7 @@ int file_read_fd(int fd, const char *name, size_t max, struct buffer *ret, struc
     return file_read_input(fd, name, max, NULL, ret, e);
 }
 
-static const char *kind_of(mode_t mode)
+static const char *kind_of_file(mode_t mode)
 {
     return S_ISDIR(mode)    ? "a directory"
            : S_ISFIFO(mode) ? "a FIFO"
@@ -55,7 +55,7 @@ static const char *kind_of(mode_t mode)
 /* Always -1, with errno. */
 static int refuse_kind(const char *path, mode_t mode, struct error *e)
 {
-    error_set(e, ERROR_GENERAL, "%s is %s, but must be a file", path, kind_of(mode));
+    error_set(e, ERROR_GENERAL, "%s is %s, but must be a file", path, kind_of_file(mode));
     errno = EINVAL;
     return -1;
 }

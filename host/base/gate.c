@@ -21,7 +21,7 @@ static void pass_on(struct gate *g)
 }
 
 /* With the lock held, which is given up meanwhile. */
-static int wait_turn(struct gate *g, int64_t deadline, const struct cancel *cancel, struct error *e)
+static int wait_turn_gate(struct gate *g, int64_t deadline, const struct cancel *cancel, struct error *e)
 {
     struct waiter w = {0};
     int n = waiter_wait(&g->line, &w, false, &g->lock, deadline, cancel, e);
@@ -44,7 +44,7 @@ int gate_enter(struct gate *g, int64_t deadline, const struct cancel *cancel, st
         result = error_set(e, ERROR_BUSY, "%s, and %u others wait already, which is the limit", g->what,
                            g->line.count);
     else
-        result = wait_turn(g, deadline, cancel, e);
+        result = wait_turn_gate(g, deadline, cancel, e);
     pthread_mutex_unlock(&g->lock);
     return result;
 }

@@ -68,7 +68,7 @@ static void serve_snapshot(struct errand *r)
 /* ---- the line ------------------------------------------------------------------------------------ */
 
 /* The front has checked it; a front that was taken over has not. */
-static int check_shape(const struct broker *b, const struct vm_shape *s, struct error *e)
+static int check_shape_broker(const struct broker *b, const struct vm_shape *s, struct error *e)
 {
     const struct vm_shape *max = &b->options.shape_max;
 
@@ -80,12 +80,12 @@ static int check_shape(const struct broker *b, const struct vm_shape *s, struct 
                      (unsigned long long)max->disk_mib);
 }
 
-static void serve(struct errand *r)
+static void serve_broker(struct errand *r)
 {
     const struct host *host = &r->broker->host;
     struct error e = {0};
 
-    if (check_shape(r->broker, &r->request.shape, &e) < 0) {
+    if (check_shape_broker(r->broker, &r->request.shape, &e) < 0) {
         errand_fail(r, &e);
         return;
     }
@@ -127,7 +127,7 @@ static void end_errand(struct errand *r)
 
 static void run_errand(void *errand)
 {
-    serve(errand);
+    serve_broker(errand);
     end_errand(errand);
 }
 

@@ -136,7 +136,7 @@ void lease_explain(struct lease *l, struct error *e)
         *e = reply.error;
 }
 
-static void explain(void *lease, struct error *e)
+static void explain_lease(void *lease, struct error *e)
 {
     lease_explain(lease, e);
 }
@@ -147,7 +147,7 @@ struct run_site lease_site(struct lease *l)
                              .life = &l->life,
                              .language = &l->language,
                              .primed_job = l->vm.primed_job,
-                             .explain = explain,
+                             .explain = explain_lease,
                              .context = l};
 }
 

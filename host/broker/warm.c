@@ -144,8 +144,8 @@ static int open_or_make(struct warm *w, const struct call *call, const char *nam
 }
 
 /* Inside the language's gate. */
-static int make(struct warm *w, const struct call *call, struct warm_language *l,
-                const struct warm_maker *maker, struct error *e)
+static int make_warm(struct warm *w, const struct call *call, struct warm_language *l,
+                     const struct warm_maker *maker, struct error *e)
 {
     struct pool_target *old = l->target, *fresh = old;
     struct run_target target = {0};
@@ -206,7 +206,7 @@ int warm_target(struct warm *w, const struct call *call, const char *language, i
     pthread_mutex_lock(&w->lock);
     done = l->target && l->checked > arrived; /* the one before did it */
     pthread_mutex_unlock(&w->lock);
-    int result = done ? 0 : make(w, call, l, maker, e);
+    int result = done ? 0 : make_warm(w, call, l, maker, e);
     *ret = l->target;
     gate_leave(&l->making);
     return result;

@@ -123,7 +123,7 @@ static int print_token(const char *name, struct error *e)
     return fflush(stdout) == 0 ? 0 : error_errno(e, "cannot write standard output");
 }
 
-static int run(struct cli *cli, void *context, int argc, char **argv, struct error *e)
+static int run_verb_api(struct cli *cli, void *context, int argc, char **argv, struct error *e)
 {
     struct api_values *v = context;
 
@@ -157,6 +157,6 @@ const struct cli_verb verb_api = {
     .summary = "serve the HTTP API",
     .details = details,
     .options = options,
-    .run = run,
+    .run = run_verb_api,
     .values = &values,
 };

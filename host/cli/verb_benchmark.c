@@ -132,8 +132,9 @@ static bool run_longer(struct host *host, const struct cancel *cancel, const str
     return good;
 }
 
-static int measure(struct host *host, const struct cancel *cancel, const struct benchmark_options *wishes,
-                   const struct language *l, struct outcome *o, struct error *e)
+static int measure_benchmark(struct host *host, const struct cancel *cancel,
+                             const struct benchmark_options *wishes, const struct language *l,
+                             struct outcome *o, struct error *e)
 {
     struct run_result r = {0};
 
@@ -160,7 +161,7 @@ static void print_outcome(const struct benchmark_options *wishes, const char *na
     fflush(stdout);
 }
 
-static json_t *describe(const char *name, const struct outcome *o)
+static json_t *describe_benchmark(const char *name, const struct outcome *o)
 {
     json_t *j = json_pack("{s:s, s:b, s:f, s:f}", "name", name, "passed", o->passed, "load_ms",
                           (double)o->load_ns / 1e6, "exec_ms", (double)o->exec_ns / 1e6);
@@ -226,7 +227,8 @@ static int say_which(struct error *e)
 }
 
 /* All of them before the first runs: a mistake in the last name should not show after an hour. */
-static int choose(struct selection *ret, const char *data, const struct benchmark_options *o, struct error *e)
+static int choose_benchmark(struct selection *ret, const char *data, const struct benchmark_options *o,
+                            struct error *e)
 {
     cleanup_free char *words = o->all ? language_names(data) : text_copy(o->languages);
     struct language l;
@@ -255,20 +257,20 @@ static int measure_all(struct cli *cli, struct host *host, const struct benchmar
     for (unsigned i = 0; i < chosen->count; i++) {
         const struct selected *one = &chosen->list[i];
         struct outcome outcome;
-        if (measure(host, &cli->call.cancel, o, &one->language, &outcome, e) < 0)
+        if (measure_benchmark(host, &cli->call.cancel, o, &one->language, &outcome, e) < 0)
             return -1;
         t->passed += outcome.passed;
         t->failed += !outcome.passed;
         t->load_ns += outcome.passed ? outcome.load_ns : 0;
         if (cli->json)
-            json_array_append_new(all, describe(one->name, &outcome));
+            json_array_append_new(all, describe_benchmark(one->name, &outcome));
         else
             print_outcome(o, one->name, i + 1, chosen->count, &outcome);
     }
     return 0;
 }
 
-static int run(struct cli *cli, void *values, int argc, char **argv, struct error *e)
+static int run_verb_benchmark(struct cli *cli, void *values, int argc, char **argv, struct error *e)
 {
     struct benchmark_options *o = values;
     struct totals totals = {0};
@@ -283,7 +285,7 @@ static int run(struct cli *cli, void *values, int argc, char **argv, struct erro
         return -1;
     cleanup_selection struct selection chosen = {0};
     json_t *all = json_array();
-    int status = choose(&chosen, host.config.data, o, e);
+    int status = choose_benchmark(&chosen, host.config.data, o, e);
     if (status == 0)
         status = measure_all(cli, &host, o, &chosen, &totals, all, e);
     if (status == 0 && cli->json)
@@ -303,6 +305,6 @@ const struct cli_verb verb_benchmark = {
     .summary = "run the examples of languages, and report load times",
     .details = details,
     .options = options,
-    .run = run,
+    .run = run_verb_benchmark,
     .values = &values,
 };

@@ -293,7 +293,7 @@ struct doctor_options {
     bool repair;
 };
 
-static int run(struct cli *cli, void *values, int argc, char **argv, struct error *e)
+static int run_verb_doctor(struct cli *cli, void *values, int argc, char **argv, struct error *e)
 {
     const struct doctor_options *o = values;
     struct report r = {.cli = cli};
@@ -336,6 +336,6 @@ const struct cli_verb verb_doctor = {
     .arguments = "",
     .summary = "say what works on this machine; exit status 0: programs can be run",
     .options = options,
-    .run = run,
+    .run = run_verb_doctor,
     .values = &doctor_options,
 };

@@ -61,7 +61,7 @@ static int print_image(struct cli *cli, const struct image *i, struct error *e)
     return 0;
 }
 
-static int run(struct cli *cli, void *values, int argc, char **argv, struct error *e)
+static int run_verb_from_docker(struct cli *cli, void *values, int argc, char **argv, struct error *e)
 {
     const struct import_request *r = values;
     struct image image = {0};
@@ -91,6 +91,6 @@ const struct cli_verb verb_from_docker = {
     .summary = "make an image of an OCI or Docker image",
     .details = details,
     .options = options,
-    .run = run,
+    .run = run_verb_from_docker,
     .values = &values,
 };

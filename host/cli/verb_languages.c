@@ -46,7 +46,7 @@ static json_t *extensions(const struct language *l)
     return all;
 }
 
-static json_t *describe(const struct language *l, bool installed)
+static json_t *describe_languages(const struct language *l, bool installed)
 {
     return json_pack("{s:s, s:s, s:o, s:s, s:o, s:s, s:b, s:b, s:s?, s:o, s:o, s:s?, s:I, s:I, s:b}", "name",
                      l->name, "title", l->title, "aliases", words(l->aliases), "extension", l->extension,
@@ -66,7 +66,7 @@ static int visit(const struct language *l, void *context, struct error *e)
     if (installed < 0)
         return -1;
     if (list->array)
-        return json_array_append_new(list->array, describe(l, installed));
+        return json_array_append_new(list->array, describe_languages(l, installed));
     cleanup_free char *from = packages_from(l);
     cli_print("%-16s .%-9s %6llu MiB  %-9s  %-24.24s  %-28s  %s\n", l->name, l->extension,
               (unsigned long long)l->shape.memory_mib, installed ? "yes" : "no", l->title, from,
@@ -128,14 +128,14 @@ static int show_one(const struct cli *cli, struct host *host, const char *name, 
     int installed = image_is_current(&host->config, &host->home, l.name, &l.recipe, e),
         result = installed < 0 ? -1 : 0;
     if (result == 0 && cli->json)
-        result = cli_print_json(describe(&l, installed), e);
+        result = cli_print_json(describe_languages(&l, installed), e);
     else if (result == 0)
         print_one(&l, installed);
     language_done(&l);
     return result;
 }
 
-static int run(struct cli *cli, void *values, int argc, char **argv, struct error *e)
+static int run_verb_languages(struct cli *cli, void *values, int argc, char **argv, struct error *e)
 {
     struct host host;
 
@@ -159,5 +159,5 @@ const struct cli_verb verb_languages = {
     .summary = "list the languages, or show one",
     .details = details,
     .options = options,
-    .run = run,
+    .run = run_verb_languages,
 };

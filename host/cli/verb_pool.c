@@ -86,7 +86,7 @@ static int64_t cpu_since(struct watch *w, pid_t pid)
     return now - before;
 }
 
-static struct cost measure(struct watch *w, const struct pool_target *t)
+static struct cost measure_pool(struct watch *w, const struct pool_target *t)
 {
     pid_t *pids = memory_allocate(PIDS_MAX * sizeof(*pids));
     uint64_t *unique = memory_allocate(PIDS_MAX * sizeof(*unique));
@@ -107,7 +107,7 @@ static struct cost measure(struct watch *w, const struct pool_target *t)
     return c;
 }
 
-static json_t *describe(const struct pool_target *t, const struct pool_stats *s, const struct cost *c)
+static json_t *describe_pool(const struct pool_target *t, const struct pool_stats *s, const struct cost *c)
 {
     json_t *j = json_pack(
         "{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}",
@@ -128,11 +128,11 @@ static json_t *describe(const struct pool_target *t, const struct pool_stats *s,
 static void show(const struct pool_target *t, const struct pool_stats *s, void *context)
 {
     struct watch *w = context;
-    struct cost c = measure(w, t);
+    struct cost c = measure_pool(w, t);
     char unique[24], template[24];
 
     if (w->cli->json) {
-        json_t *j = describe(t, s, &c);
+        json_t *j = describe_pool(t, s, &c);
         cleanup_free char *line = jsontext_format(j, JSON_COMPACT);
         json_decref(j);
         cli_print("%s\n", line);
@@ -166,8 +166,8 @@ static int look(struct watch *w, struct error *e)
 }
 
 /* Until the time is over, which is no error, or the user's signal. */
-static int watch(struct cli *cli, struct pool *pool, const struct cancel *cancel, const struct pool_values *v,
-                 struct error *e)
+static int watch_pool(struct cli *cli, struct pool *pool, const struct cancel *cancel,
+                      const struct pool_values *v, struct error *e)
 {
     struct watch w = {.cli = cli,
                       .pool = pool,
@@ -225,12 +225,12 @@ static int run_pool(struct cli *cli, struct host *host, const struct pool_values
     for (char *name = strtok_r(names, ",", &state); name && result == 0; name = strtok_r(NULL, ",", &state))
         result = add_language(cli, host, p, name, v, e);
     if (result == 0)
-        result = watch(cli, p, &cli->call.cancel, v, e);
+        result = watch_pool(cli, p, &cli->call.cancel, v, e);
     pool_close(p);
     return result;
 }
 
-static int run(struct cli *cli, void *values, int argc, char **argv, struct error *e)
+static int run_verb_pool(struct cli *cli, void *values, int argc, char **argv, struct error *e)
 {
     const struct pool_values *v = values;
     struct host host;
@@ -254,6 +254,6 @@ const struct cli_verb verb_pool = {
     .summary = "keep VMs ready, and watch them",
     .details = details,
     .options = options,
-    .run = run,
+    .run = run_verb_pool,
     .values = &values,
 };

@@ -43,7 +43,7 @@ static const struct cli_option options[] = {
     {0},
 };
 
-static json_t *describe(const struct image *i)
+static json_t *describe_rootfs(const struct image *i)
 {
     json_t *j = image_json(i);
 
@@ -95,8 +95,8 @@ static int define(struct language *ret, const struct host *host, const struct ro
 }
 
 /* The definition to build, and the name for the image: the language's own, or another that no language has. */
-static int choose(struct language *ret, const struct host *host, const struct rootfs_options *o,
-                  struct error *e)
+static int choose_rootfs(struct language *ret, const struct host *host, const struct rootfs_options *o,
+                         struct error *e)
 {
     struct language other;
     struct error ignored = {0};
@@ -155,19 +155,19 @@ static int create_image(struct image *ret, struct cli *cli, struct host *host, c
     return o->output ? copy_out(ret, o->output, &cli->call.cancel, e) : 0;
 }
 
-static int create(struct cli *cli, struct host *host, const struct rootfs_options *o, const char *name,
-                  struct error *e)
+static int create_rootfs(struct cli *cli, struct host *host, const struct rootfs_options *o, const char *name,
+                         struct error *e)
 {
     struct image image = {0};
     struct language l;
     char size[24];
 
     (void)name;
-    if (check_create(o, e) < 0 || choose(&l, host, o, e) < 0)
+    if (check_create(o, e) < 0 || choose_rootfs(&l, host, o, e) < 0)
         return -1;
     int result = create_image(&image, cli, host, o, &l, e);
     if (result == 0 && cli->json)
-        result = cli_print_json(describe(&image), e);
+        result = cli_print_json(describe_rootfs(&image), e);
     else if (result == 0)
         cli_print("Image %s is ready: %s, sha256 %s\n", image.name, text_bytes(image.size, size),
                   image.digest);
@@ -195,14 +195,14 @@ static int list_image(const struct image *i, void *context)
         l->allocated += allocated;
     }
     if (l->images)
-        return json_array_append_new(l->images, describe(i));
+        return json_array_append_new(l->images, describe_rootfs(i));
     cli_print("%-20s %9s %9s  %.16s  %s\n", i->name, text_bytes(i->size, size), text_bytes(allocated, disk),
               i->digest, cli_time(i->created, when));
     return 0;
 }
 
-static int list(struct cli *cli, struct host *host, const struct rootfs_options *o, const char *name,
-                struct error *e)
+static int list_rootfs(struct cli *cli, struct host *host, const struct rootfs_options *o, const char *name,
+                       struct error *e)
 {
     struct listing l = {.images = cli->json ? json_array() : NULL, .digests = json_object()};
     char size[24];
@@ -294,8 +294,8 @@ static void print_image(const struct image *i, const struct packages *p)
         cli_print("  %-5s %-32s %s\n", p->list[n].kind, p->list[n].name, p->list[n].version);
 }
 
-static int show(struct cli *cli, struct host *host, const struct rootfs_options *o, const char *name,
-                struct error *e)
+static int show_rootfs(struct cli *cli, struct host *host, const struct rootfs_options *o, const char *name,
+                       struct error *e)
 {
     struct image i = {0};
     struct packages p = {0};
@@ -305,7 +305,7 @@ static int show(struct cli *cli, struct host *host, const struct rootfs_options 
     if (result == 0)
         result = image_packages(&p, &host->home, &i, e);
     if (result == 0 && cli->json) {
-        json_t *j = describe(&i);
+        json_t *j = describe_rootfs(&i);
         json_object_set_new(j, "packages", describe_packages(&p));
         if (i.oci)
             json_object_set_new(j, "oci", json_loads(i.oci, 0, NULL));
@@ -349,8 +349,8 @@ static int verify_image(const struct image *i, void *context)
     return 0;
 }
 
-static int verify(struct cli *cli, struct host *host, const struct rootfs_options *o, const char *name,
-                  struct error *e)
+static int verify_rootfs(struct cli *cli, struct host *host, const struct rootfs_options *o, const char *name,
+                         struct error *e)
 {
     struct verification v = {
         .images = cli->json ? json_array() : NULL, .cancel = &cli->call.cancel, .error = e};
@@ -453,8 +453,8 @@ static const struct action {
     int (*run)(struct cli *cli, struct host *host, const struct rootfs_options *o, const char *name,
                struct error *e);
 } actions[] = {
-    {"create", NO_NAME, create},     {"list", NO_NAME, list},       {"show", MUST_NAME, show},
-    {"verify", MAY_NAME, verify},    {"sbom", MUST_NAME, put_sbom}, {"lock", MUST_NAME, put_lock},
+    {"create", NO_NAME, create_rootfs},  {"list", NO_NAME, list_rootfs}, {"show", MUST_NAME, show_rootfs},
+    {"verify", MAY_NAME, verify_rootfs}, {"sbom", MUST_NAME, put_sbom},  {"lock", MUST_NAME, put_lock},
     {"rm", MUST_NAME, remove_image},
 };
 
@@ -477,7 +477,7 @@ static const struct action *find_action(int argc, char **argv, struct error *e)
     return NULL;
 }
 
-static int run(struct cli *cli, void *values, int argc, char **argv, struct error *e)
+static int run_verb_rootfs(struct cli *cli, void *values, int argc, char **argv, struct error *e)
 {
     const struct action *a = find_action(argc, argv, e);
     struct host host;
@@ -501,7 +501,7 @@ const struct cli_verb verb_rootfs = {
     .summary = "build, list, check and remove root filesystem images",
     .details = details,
     .options = options,
-    .run = run,
+    .run = run_verb_rootfs,
     .values = &values,
     .no_empty_values = true,
 };

@@ -27,7 +27,7 @@ struct run_options {
 };
 
 /* What is read before it is a part of the request. */
-static int take_field(void *values, const struct schema_field *f, const char *value, struct error *e)
+static int take_field_verb_run(void *values, const struct schema_field *f, const char *value, struct error *e)
 {
     struct run_options *o = values;
 
@@ -261,7 +261,7 @@ static int take_settings(struct cli *cli, const struct run_options *o, struct er
     return 0;
 }
 
-static int run(struct cli *cli, void *values, int argc, char **argv, struct error *e)
+static int run_cli_verb_run(struct cli *cli, void *values, int argc, char **argv, struct error *e)
 {
     struct run_options *o = values;
     struct request *q = &o->request;
@@ -294,8 +294,8 @@ const struct cli_verb verb_run = {
     .details = details,
     .options = run_options,
     .request = SCHEMA_OBJECT_RUN,
-    .take_field = take_field,
-    .run = run,
+    .take_field = take_field_verb_run,
+    .run = run_cli_verb_run,
     .values = &run_values,
 };
 
@@ -306,7 +306,7 @@ const struct cli_verb verb_host = {
     .details = details,
     .options = host_options,
     .request = SCHEMA_OBJECT_RUN,
-    .take_field = take_field,
-    .run = run,
+    .take_field = take_field_verb_run,
+    .run = run_cli_verb_run,
     .values = &host_values,
 };

@@ -90,7 +90,7 @@ static const char details[] = "Needs root, but for --dry-run. Run twice it does 
                               "directory, for --remove. Images and\n"
                               "snapshots, and whatever was there before, --remove leaves alone.\n";
 
-static int check(const struct setup_options *o, struct error *e)
+static int check_setup(const struct setup_options *o, struct error *e)
 {
     for (int i = 0; i < SETUP_SOURCES; i++) {
         const struct setup_source *source = &o->sources[i];
@@ -106,7 +106,7 @@ static int check(const struct setup_options *o, struct error *e)
     return 0;
 }
 
-static int run(struct cli *cli, void *values, int argc, char **argv, struct error *e)
+static int run_verb_setup(struct cli *cli, void *values, int argc, char **argv, struct error *e)
 {
     struct options *o = values;
     struct cancel cancel = cli->call.cancel;
@@ -114,7 +114,7 @@ static int run(struct cli *cli, void *values, int argc, char **argv, struct erro
 
     if (argc > 0)
         return error_set(e, ERROR_USAGE, "unexpected argument \"%.64s\"; see: capsid setup --help", argv[0]);
-    if (check(&o->setup, e) < 0)
+    if (check_setup(&o->setup, e) < 0)
         return -1;
     o->setup.home = cli->config.home;
     o->setup.fetch = fetch;
@@ -135,6 +135,6 @@ const struct cli_verb verb_setup = {
     .summary = "prepare this machine for capsid, or undo that",
     .details = details,
     .options = setup_options,
-    .run = run,
+    .run = run_verb_setup,
     .values = &values,
 };

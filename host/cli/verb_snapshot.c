@@ -23,7 +23,7 @@ static const struct cli_option options[] = {
     {0},
 };
 
-static json_t *describe(const struct snapshot *s)
+static json_t *describe_snapshot(const struct snapshot *s)
 {
     json_t *j = json_pack("{s:s, s:s, s:I, s:I, s:I, s:b, s:I, s:I, s:I}", "key", s->key, "language",
                           s->language, "memory_mib", (json_int_t)s->shape.memory_mib, "vcpus",
@@ -37,8 +37,8 @@ static json_t *describe(const struct snapshot *s)
 
 /* ---- create ------------------------------------------------------------------------------------- */
 
-static int create(struct cli *cli, struct host *host, const struct snapshot_options *o, char **keys,
-                  struct error *e)
+static int create_snapshot(struct cli *cli, struct host *host, const struct snapshot_options *o, char **keys,
+                           struct error *e)
 {
     const struct request *q = &o->request;
     const struct target_wish wish = {.language = q->run.language,
@@ -51,7 +51,7 @@ static int create(struct cli *cli, struct host *host, const struct snapshot_opti
         return error_set(e, ERROR_USAGE, "--lang is required; see: capsid snapshot --help");
     int result = target_open(&target, host, &cli->call, &wish, e);
     if (result == 0 && cli->json)
-        result = cli_print_json(describe(&target.snapshot), e);
+        result = cli_print_json(describe_snapshot(&target.snapshot), e);
     else if (result == 0)
         cli_print("Snapshot %.16s of %s %s\n", target.snapshot.key, target.language.name,
                   target.made ? "is ready" : "was there already");
@@ -79,7 +79,7 @@ static int print_row(const struct snapshot *s, void *context)
 
 static int collect(const struct snapshot *s, void *context)
 {
-    return json_array_append_new(context, describe(s));
+    return json_array_append_new(context, describe_snapshot(s));
 }
 
 static int list(struct cli *cli, struct host *host, const struct snapshot_options *o, char **keys,
@@ -147,7 +147,7 @@ static void print_snapshot(const struct snapshot *s, int current, const char *re
 
 static json_t *describe_all(const struct snapshot *s, int current, const char *reason)
 {
-    json_t *j = describe(s), *files = json_object();
+    json_t *j = describe_snapshot(s), *files = json_object();
 
     for (size_t i = 0; i < manifest_file_count(s->shape) && !s->problem; i++)
         json_object_set_new(
@@ -315,11 +315,11 @@ static const struct action {
                struct error *e);
     int keys_min, keys_max;
 } actions[] = {
-    {"create", create, 0, 0},  {"list", list, 0, 0},     {"show", show, 1, 1},
-    {"verify", verify, 0, 64}, {"rm", remove_one, 1, 1}, {"gc", gc, 0, 0},
+    {"create", create_snapshot, 0, 0}, {"list", list, 0, 0},     {"show", show, 1, 1},
+    {"verify", verify, 0, 64},         {"rm", remove_one, 1, 1}, {"gc", gc, 0, 0},
 };
 
-static int run(struct cli *cli, void *values, int argc, char **argv, struct error *e)
+static int run_verb_snapshot(struct cli *cli, void *values, int argc, char **argv, struct error *e)
 {
     const struct action *a = NULL;
     struct host host;
@@ -362,6 +362,6 @@ const struct cli_verb verb_snapshot = {
     .request = SCHEMA_OBJECT_SNAPSHOT,
     .request_for = "create: ",
     .options = options,
-    .run = run,
+    .run = run_verb_snapshot,
     .values = &values,
 };

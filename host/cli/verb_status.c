@@ -31,7 +31,7 @@ static struct status_values values;
 /* ---- asking -------------------------------------------------------------------------------------- */
 
 /* {"servers": [...]} */
-static json_t *look(const struct home *h, struct error *e)
+static json_t *look_status(const struct home *h, struct error *e)
 {
     cleanup_free char *run = home_path(h, "run");
     cleanup_dir DIR *d = opendir(run);
@@ -198,7 +198,7 @@ static void print_all(const json_t *all)
 
 static int look_once(struct cli *cli, const struct home *h, struct error *e)
 {
-    json_t *all = look(h, e);
+    json_t *all = look_status(h, e);
 
     if (!all)
         return -1;
@@ -209,7 +209,7 @@ static int look_once(struct cli *cli, const struct home *h, struct error *e)
     return fflush(stdout) == 0 ? 0 : error_errno(e, "cannot write standard output");
 }
 
-static int run(struct cli *cli, void *context, int argc, char **argv, struct error *e)
+static int run_verb_status(struct cli *cli, void *context, int argc, char **argv, struct error *e)
 {
     const struct status_values *v = context;
     struct home home = {0};
@@ -235,6 +235,6 @@ const struct cli_verb verb_status = {
     .summary = "show the VMs, pools and operations of servers",
     .details = details,
     .options = options,
-    .run = run,
+    .run = run_verb_status,
     .values = &values,
 };

@@ -209,7 +209,7 @@ static char *default_data(void)
     return text_format("%s/../lib/capsid", exe);
 }
 
-static int complete(struct config *c, struct error *e)
+static int complete_config(struct config *c, struct error *e)
 {
     if (!c->home)
         c->home = default_home();
@@ -233,7 +233,7 @@ int config_load(struct config *c, struct error *e)
     CONFIG_SETTINGS(S)
 #undef S
     if (load_file(c, SYSTEM_FILE, e) == 0 && load_user_file(c, e) == 0 && load_environment(c, e) == 0 &&
-        complete(c, e) == 0)
+        complete_config(c, e) == 0)
         return 0;
 failed:
     config_done(c);

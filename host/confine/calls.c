@@ -33,7 +33,7 @@ void calls_done(struct plan *p)
 }
 
 /* What seal_hand_over() sent: 1, and an fd or -1; 0: nobody is left who could send. */
-static int receive(int socket, int *ret_fd, struct error *e)
+static int receive_calls(int socket, int *ret_fd, struct error *e)
 {
     char byte;
     union {
@@ -66,7 +66,7 @@ int calls_attend(void *context, struct error *e)
     if (!p->filter.listens)
         return 0;
     close_fd(&p->handover[1]);
-    int n = receive(p->handover[0], &fd, e);
+    int n = receive_calls(p->handover[0], &fd, e);
     if (n <= 0)
         return n;
     if (fd < 0)
@@ -129,7 +129,7 @@ int confine_take_list(struct confined *ret, const struct confinement *c, int our
     int n = deadline_wait_fd(ours, POLLIN, deadline, cancel, e);
 
     if (n > 0)
-        n = receive(ours, &fd, e);
+        n = receive_calls(ours, &fd, e);
     else if (n == 0)
         return error_set(e, ERROR_TIMEOUT, "the jailer did not start the VMM in time");
     if (n <= 0)

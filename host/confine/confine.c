@@ -265,9 +265,9 @@ static int carry_out(struct child *child, struct confined *ret, struct plan *p, 
     return result;
 }
 
-static int spawn(struct child *child, struct confined *ret, const struct confinement *c,
-                 const struct confine_need *need, const struct child_spec *spec, bool rehearsal,
-                 struct error *e)
+static int spawn_confine(struct child *child, struct confined *ret, const struct confinement *c,
+                         const struct confine_need *need, const struct child_spec *spec, bool rehearsal,
+                         struct error *e)
 {
     cleanup_fd int cgroup = -1;
     struct plan p;
@@ -293,7 +293,7 @@ int confine_spawn(struct child *child, struct confined *ret, const struct confin
     *ret = CONFINED_NONE;
     if (c->off)
         return child_spawn(child, spec, e);
-    return spawn(child, ret, c, need, spec, false, e);
+    return spawn_confine(child, ret, c, need, spec, false, e);
 }
 
 int confine_spawn_front(struct child *child, struct confined *ret, const struct confinement *c,
@@ -330,7 +330,7 @@ static int rehearse(const struct confinement *c, struct error *e)
     struct confined held;
 
     errno = 0;
-    int result = spawn(&child, &held, c, &need, &spec, true, e);
+    int result = spawn_confine(&child, &held, c, &need, &spec, true, e);
     int cause = errno;
     child_kill(&child);
     confine_release(&held);

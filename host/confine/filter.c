@@ -57,7 +57,7 @@ static const struct rule rules[] = {
 #undef BOTH
 };
 
-static void add(struct filter *f, struct sock_filter instruction)
+static void add_filter(struct filter *f, struct sock_filter instruction)
 {
     /* Too many: the kernel refuses a program that does not end with a return, and no VMM starts. */
     if (f->count < FILTER_CODE_MAX)
@@ -71,9 +71,9 @@ static void add_conditions(struct filter *f, const struct rule *r)
         const struct condition *c = &r->when[i];
         unsigned char left = (unsigned char)((r->conditions - i - 1) * 3 + 1);
         size_t half = offsetof(struct seccomp_data, args) + c->argument * sizeof(uint64_t);
-        add(f, (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)half));
-        add(f, (struct sock_filter)BPF_STMT(BPF_ALU | BPF_AND | BPF_K, c->mask));
-        add(f, (struct sock_filter)EQUAL(c->value, 0, left));
+        add_filter(f, (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)half));
+        add_filter(f, (struct sock_filter)BPF_STMT(BPF_ALU | BPF_AND | BPF_K, c->mask));
+        add_filter(f, (struct sock_filter)EQUAL(c->value, 0, left));
     }
 }
 
@@ -81,11 +81,11 @@ static void add_rule(struct filter *f, const struct rule *r)
 {
     unsigned char size = (unsigned char)(r->conditions ? r->conditions * 3 + 2 : 1);
 
-    add(f, (struct sock_filter)EQUAL(r->number, 0, size));
+    add_filter(f, (struct sock_filter)EQUAL(r->number, 0, size));
     add_conditions(f, r);
-    add(f, (struct sock_filter)RETURN(r->error ? SECCOMP_RET_ERRNO | r->error : SECCOMP_RET_ALLOW));
+    add_filter(f, (struct sock_filter)RETURN(r->error ? SECCOMP_RET_ERRNO | r->error : SECCOMP_RET_ALLOW));
     if (r->conditions)
-        add(f, (struct sock_filter)LOAD(nr));
+        add_filter(f, (struct sock_filter)LOAD(nr));
 }
 
 void filter_list(struct filter *ret, unsigned sets, bool listens)
@@ -94,16 +94,16 @@ void filter_list(struct filter *ret, unsigned sets, bool listens)
     const struct rule execute = {.number = __NR_execve};
 
     *ret = (struct filter){.listens = listens};
-    add(ret, (struct sock_filter)LOAD(arch));
-    add(ret, (struct sock_filter)EQUAL(FILTER_ARCHITECTURE, 1, 0));
-    add(ret, (struct sock_filter)RETURN(violation));
-    add(ret, (struct sock_filter)LOAD(nr));
+    add_filter(ret, (struct sock_filter)LOAD(arch));
+    add_filter(ret, (struct sock_filter)EQUAL(FILTER_ARCHITECTURE, 1, 0));
+    add_filter(ret, (struct sock_filter)RETURN(violation));
+    add_filter(ret, (struct sock_filter)LOAD(nr));
     for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++)
         if (rules[i].sets & sets)
             add_rule(ret, &rules[i]);
     if (!listens)
         add_rule(ret, &execute);
-    add(ret, (struct sock_filter)RETURN(violation));
+    add_filter(ret, (struct sock_filter)RETURN(violation));
 }
 
 /* ---- what is denied ---------------------------------------------------------------------------------- */

@@ -47,7 +47,7 @@ static void end(const struct guarded *v)
         syscall(SYS_pidfd_send_signal, v->pidfd, SIGKILL, NULL, 0);
 }
 
-static void judge(struct guarded *v, const struct seccomp_notif *n)
+static void judge_guard(struct guarded *v, const struct seccomp_notif *n)
 {
     char name[40];
     bool known = n->data.arch == FILTER_ARCHITECTURE && filter_call_name(n->data.nr, name, sizeof(name)) > 0;
@@ -79,11 +79,11 @@ static void answer(struct guarded *v)
         v->executed = true;
         ioctl(v->listener, SECCOMP_IOCTL_NOTIF_SEND, &go_on);
     } else if (!v->verdict[0]) {
-        judge(v, &u.n);
+        judge_guard(v, &u.n);
     }
 }
 
-static void serve(struct guard *g, const struct epoll_event *event)
+static void serve_guard(struct guard *g, const struct epoll_event *event)
 {
     struct guarded *v = g->first;
 
@@ -97,7 +97,7 @@ static void serve(struct guard *g, const struct epoll_event *event)
         epoll_ctl(g->epoll_fd, EPOLL_CTL_DEL, v->listener, NULL);
 }
 
-static void *run(void *context)
+static void *run_guard(void *context)
 {
     struct guard *g = context;
     struct epoll_event event;
@@ -108,7 +108,7 @@ static void *run(void *context)
             return NULL;
         pthread_mutex_lock(&g->mutex);
         if (n > 0)
-            serve(g, &event);
+            serve_guard(g, &event);
         pthread_mutex_unlock(&g->mutex);
     }
 }
@@ -121,7 +121,7 @@ static int await(struct guard *g, int fd, uint64_t number)
 }
 
 /* Signals are for the threads that wait for them. */
-static int start(struct guard *g)
+static int start_guard(struct guard *g)
 {
     sigset_t all, before;
 
@@ -129,7 +129,7 @@ static int start(struct guard *g)
         return errno;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int result = pthread_create(&g->thread, NULL, run, g);
+    int result = pthread_create(&g->thread, NULL, run_guard, g);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return result;
 }
@@ -149,7 +149,7 @@ struct guard *guard_open(struct error *e)
     *g = (struct guard){.epoll_fd = epoll_create1(EPOLL_CLOEXEC),
                         .stop_fd = eventfd(0, EFD_CLOEXEC),
                         .mutex = PTHREAD_MUTEX_INITIALIZER};
-    errno = start(g);
+    errno = start_guard(g);
     if (errno == 0)
         return g;
     error_errno(e, "cannot watch over system calls");

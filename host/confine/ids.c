@@ -15,7 +15,7 @@
 
 #define IDS_DIRECTORY "/run/capsid" /* all state directories of this machine share the ids */
 
-static int parse(struct confinement *c, const char *text, struct error *e)
+static int parse_of_ids(struct confinement *c, const char *text, struct error *e)
 {
     cleanup_free char *copy = text_copy(text);
     char *dash = strchr(copy, '-');
@@ -79,7 +79,7 @@ uint32_t confine_free_ids(const struct confinement *c)
 
 int ids_decide(struct confinement *c, const char *vm_uids, struct error *e)
 {
-    if (parse(c, vm_uids, e) < 0)
+    if (parse_of_ids(c, vm_uids, e) < 0)
         return -1;
     if (geteuid() != 0)
         return 0;

@@ -166,7 +166,7 @@ static struct applicant *next_applicant(const struct admission *a)
     return best;
 }
 
-static void serve(struct admission *a)
+static void serve_admission(struct admission *a)
 {
     for (struct applicant *next; (next = next_applicant(a));) {
         count(a, next->owner, next->wish, 1);
@@ -201,8 +201,8 @@ static int check_line(const struct admission *a, const struct owner *o, struct e
 }
 
 /* With the lock held, which is given up meanwhile. */
-static int wait_turn(struct admission *a, struct owner *o, const struct admission_wish *wish,
-                     int64_t deadline, const struct cancel *cancel, struct error *e)
+static int wait_turn_admission(struct admission *a, struct owner *o, const struct admission_wish *wish,
+                               int64_t deadline, const struct cancel *cancel, struct error *e)
 {
     struct applicant me = {.owner = o, .wish = wish};
 
@@ -212,7 +212,7 @@ static int wait_turn(struct admission *a, struct owner *o, const struct admissio
     if (n < 0 && me.waiter.served)
         count(a, o, wish, -1);
     if (n <= 0)
-        serve(a); /* who stood behind this one may fit */
+        serve_admission(a); /* who stood behind this one may fit */
     if (n == 0)
         return error_set(e, ERROR_BUSY, "no VM became free in time");
     return n < 0 ? -1 : 0;
@@ -231,7 +231,7 @@ int admission_enter(struct admission *a, const struct admission_wish *wish, int6
     else if (check_line(a, o, e) < 0)
         result = -1;
     else
-        result = wait_turn(a, o, wish, deadline, cancel, e);
+        result = wait_turn_admission(a, o, wish, deadline, cancel, e);
     if (result < 0)
         forget_idle(a, o);
     pthread_mutex_unlock(&a->lock);
@@ -243,7 +243,7 @@ void admission_leave(struct admission *a, const struct admission_wish *wish)
     pthread_mutex_lock(&a->lock);
     struct owner *o = find_owner(a, wish->owner);
     count(a, o, wish, -1);
-    serve(a);
+    serve_admission(a);
     forget_idle(a, o);
     pthread_mutex_unlock(&a->lock);
 }

@@ -13,7 +13,7 @@
 #define NS_PER_MS 1000000
 
 /* Adds text only when all of it finds room, so that a line is never cut within a field. */
-static void add(struct event *v, const char *text, size_t size)
+static void add_event(struct event *v, const char *text, size_t size)
 {
     if (!v->wanted || size >= sizeof(v->line) - v->size)
         return;
@@ -27,7 +27,7 @@ static void add_field(struct event *v, const char *key, const char *value)
     int n = snprintf(field, sizeof(field), "%s%s=%s", v->size ? " " : "", key, value);
 
     if (n > 0 && (size_t)n < sizeof(field))
-        add(v, field, (size_t)n);
+        add_event(v, field, (size_t)n);
 }
 
 static bool is_bare(const char *value)

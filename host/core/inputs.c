@@ -130,7 +130,7 @@ static void add_machine(json_t *inputs, const struct host *host, const struct ma
 }
 
 /* One text, so that a manifest has few inputs; an image without layers has none, as before there were any. */
-static void add_layers(json_t *inputs, const struct image *image)
+static void add_layers_inputs(json_t *inputs, const struct image *image)
 {
     cleanup_buffer struct buffer all = {0};
 
@@ -154,7 +154,7 @@ static int collect(json_t *inputs, const struct host *host, const struct languag
     set_text(inputs, "kernel_sha256", kernel);
     set_text(inputs, "kernel_arguments", host->config.kernel_args);
     set_text(inputs, "image_sha256", image->digest);
-    add_layers(inputs, image);
+    add_layers_inputs(inputs, image);
     set_text(inputs, "initd", image->initd ? image->initd : "");
     set_number(inputs, "memory_mib", spec->shape.memory_mib);
     set_number(inputs, "vcpus", spec->shape.vcpus);

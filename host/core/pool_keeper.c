@@ -84,7 +84,8 @@ static bool wants(const struct pool *p, const struct pool_target *t, int64_t now
 
 /* The target to restore a VM of: one that is waited for, or else one that is short; of several the one whose turn was
  * longest ago. */
-static struct pool_target *choose(const struct pool *p, int64_t now, bool *ret_waited_for, int64_t *wake)
+static struct pool_target *choose_keeper(const struct pool *p, int64_t now, bool *ret_waited_for,
+                                         int64_t *wake)
 {
     struct pool_target *best = NULL;
 
@@ -133,7 +134,7 @@ static struct pool_target *find_work(struct pool *p, int64_t *wake)
 {
     int64_t now = clock_monotonic_ns();
     bool waited_for;
-    struct pool_target *t = choose(p, now, &waited_for, wake);
+    struct pool_target *t = choose_keeper(p, now, &waited_for, wake);
 
     p->memory_bound = false;
     if (!t)

@@ -16,7 +16,7 @@ unsigned pool_count(const struct pool *p, const struct pool_target *t, enum pool
 /* ---- VMs that become ready, and those who wait for them ------------------------------------------ */
 
 /* Both what the guest says and the end of the VMM wake the watcher. */
-static int watch(struct pool *p, struct pool_vm *vm)
+static int watch_pool_parts(struct pool *p, struct pool_vm *vm)
 {
     struct epoll_event event = {.events = EPOLLIN, .data = {.u64 = vm->id}};
 
@@ -63,7 +63,7 @@ void pool_offer(struct pool *p, struct pool_vm *vm)
     pool_check_later(p, vm);
     vm->ping_deadline = 0;
     /* More than are wanted there are when those who waited have given up. */
-    if (p->closing || pool_count(p, t, POOL_READY) > t->size || watch(p, vm) < 0)
+    if (p->closing || pool_count(p, t, POOL_READY) > t->size || watch_pool_parts(p, vm) < 0)
         pool_doom(p, vm, p->closing ? "pool closed" : "surplus", NULL);
 }
 

@@ -221,7 +221,7 @@ static int open_stdin(const struct run_request *request)
 }
 
 /* The program itself, and its files when there was no build phase. */
-static int start(struct task *t, int64_t deadline, struct error *e)
+static int start_run(struct task *t, int64_t deadline, struct error *e)
 {
     const struct run_request *r = t->request;
     struct job_io io = {.stdin_fd = open_stdin(r), .on_output = r->on_output, .context = r->context};
@@ -264,7 +264,7 @@ static int run_phases(struct task *t, struct error *e)
         if (b->end != RUN_EXITED || b->exit_code != 0)
             return 0;
     }
-    return start(t, deadline, e);
+    return start_run(t, deadline, e);
 }
 
 /* ---- which language, which file -------------------------------------------------------------- */

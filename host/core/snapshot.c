@@ -54,7 +54,7 @@ static char *snapshot_directory(const struct host *host, const char *key)
 
 /* ---- reading ------------------------------------------------------------------------------------ */
 
-static void measure(struct snapshot *s)
+static void measure_snapshot(struct snapshot *s)
 {
     struct stat st;
 
@@ -90,7 +90,7 @@ static int read_snapshot(struct snapshot *ret, const struct host *host, const ch
         return -1;
     }
     adopt_manifest(&snapshot, &m);
-    measure(&snapshot);
+    measure_snapshot(&snapshot);
     *ret = snapshot;
     return 0;
 }
@@ -109,7 +109,7 @@ static void read_whatever(struct snapshot *ret, const struct host *host, const c
                              .problem = text_copy(why.text)};
     if (lstat(ret->directory, &st) == 0)
         ret->created = st.st_mtim.tv_sec;
-    measure(ret);
+    measure_snapshot(ret);
 }
 
 static int corrupt(const char *path, const char *how, struct error *e)
@@ -118,7 +118,7 @@ static int corrupt(const char *path, const char *how, struct error *e)
 }
 
 /* What costs nothing to see. */
-static int check_shape(const char *path, const struct manifest_file *f, struct error *e)
+static int check_shape_snapshot(const char *path, const struct manifest_file *f, struct error *e)
 {
     struct stat st;
 
@@ -153,7 +153,8 @@ static int verify(const struct host *host, const struct snapshot *snapshot, stru
 
     for (size_t i = 0; i < manifest_file_count(snapshot->shape); i++) {
         cleanup_free char *path = text_format("%s/%s", snapshot->directory, manifest_files[i]);
-        if (check_shape(path, &snapshot->files[i], e) < 0 || remembered_digest(host, i, path, digest, e) < 0)
+        if (check_shape_snapshot(path, &snapshot->files[i], e) < 0 ||
+            remembered_digest(host, i, path, digest, e) < 0)
             return -1;
         if (strcmp(digest, snapshot->files[i].sha256) != 0)
             return corrupt(path, "corrupt", e);
@@ -278,7 +279,7 @@ int snapshot_check(const struct snapshot *snapshot, const struct cancel *cancel,
         return -1;
     for (size_t i = 0; i < manifest_file_count(snapshot->shape); i++) {
         cleanup_free char *path = text_format("%s/%s", snapshot->directory, manifest_files[i]);
-        if (check_shape(path, &snapshot->files[i], e) < 0)
+        if (check_shape_snapshot(path, &snapshot->files[i], e) < 0)
             return -1;
         cleanup_fd int fd = file_open(path, O_RDONLY | O_NOFOLLOW, e);
         if (fd < 0)
@@ -437,8 +438,8 @@ static void tell_full_disk(const struct host *host, struct error *e)
         *e = full;
 }
 
-static int make(struct snapshot *ret, struct host *host, const struct call *call, const struct order *o,
-                struct error *e)
+static int make_of_snapshot(struct snapshot *ret, struct host *host, const struct call *call,
+                            const struct order *o, struct error *e)
 {
     cleanup_free char *scratch = text_format("%s/snapshot-%.*s", host->home.scratch, KEY_SHORT, o->key);
     int64_t start = clock_monotonic_ns();
@@ -481,7 +482,7 @@ static int ensure(struct snapshot *ret, struct host *host, const struct call *ca
     if (found != 0)
         return found < 0 ? -1 : 0;
     *made = true;
-    return make(ret, host, call, o, e);
+    return make_of_snapshot(ret, host, call, o, e);
 }
 
 int snapshot_ensure(struct snapshot *ret, struct host *host, const struct call *call,

@@ -40,8 +40,8 @@ static char *package_url(const struct package *p)
     return b.data;
 }
 
-static json_t *describe(const char *id, const char *name, const char *version, const char *sha256,
-                        const char *url)
+static json_t *describe_sbom(const char *id, const char *name, const char *version, const char *sha256,
+                             const char *url)
 {
     json_t *j =
         json_pack("{s:s, s:s, s:s, s:s, s:b, s:s, s:s, s:s}", "SPDXID", id, "name", name, "versionInfo",
@@ -71,16 +71,16 @@ char *sbom_make(const char *digest, const struct packages *packages, const char 
     cleanup_free char *name = text_format("capsid-image-%.16s", digest);
     json_t *all = json_array(), *relations = json_array();
 
-    json_array_append_new(all, describe("SPDXRef-image", name, digest, digest, NULL));
+    json_array_append_new(all, describe_sbom("SPDXRef-image", name, digest, digest, NULL));
     json_array_append_new(relations, relation("SPDXRef-DOCUMENT", "DESCRIBES", "SPDXRef-image"));
-    json_array_append_new(all, describe("SPDXRef-initd", "initd", initd_build, initd_digest, NULL));
+    json_array_append_new(all, describe_sbom("SPDXRef-initd", "initd", initd_build, initd_digest, NULL));
     json_array_append_new(relations, relation("SPDXRef-image", "CONTAINS", "SPDXRef-initd"));
     for (size_t i = 0; i < packages->count; i++) {
         const struct package *p = &packages->list[i];
         cleanup_free char *id = text_format("SPDXRef-package-%zu", i + 1);
         cleanup_free char *url = package_url(p);
         cleanup_free char *layer = url ? NULL : text_format("layer-%s", p->name);
-        json_array_append_new(all, describe(id, url ? p->name : layer, p->version, p->sha256, url));
+        json_array_append_new(all, describe_sbom(id, url ? p->name : layer, p->version, p->sha256, url));
         json_array_append_new(relations, relation("SPDXRef-image", "CONTAINS", id));
     }
     json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:s, s:{s:s, s:[s]}, s:o, s:o}", "spdxVersion", "SPDX-2.3",

@@ -159,8 +159,8 @@ static int look_at_interpreters(const struct language *l, void *context, struct 
 }
 
 /* what says which files are meant; s->count of languages have such. */
-static int choose(struct language *ret, const char *data, const struct search *s, const char *what,
-                  struct error *e)
+static int choose_catalogue(struct language *ret, const char *data, const struct search *s, const char *what,
+                            struct error *e)
 {
     if (s->found || s->count == 1)
         return read_named(ret, data, s->found ? s->found : s->many.data, e);
@@ -180,7 +180,7 @@ static int guess_by_content(struct language *ret, const char *data, const struct
     if (language_each(data, look_at_interpreters, &s, e) < 0)
         return -1;
     cleanup_free char *what = text_format("scripts for %s", ret_name);
-    return s.count ? choose(ret, data, &s, what, e) : 1;
+    return s.count ? choose_catalogue(ret, data, &s, what, e) : 1;
 }
 
 int language_guess(struct language *ret, const char *data, const char *file, const struct buffer *content,
@@ -194,7 +194,7 @@ int language_guess(struct language *ret, const char *data, const char *file, con
         return -1;
     cleanup_free char *what = text_format("files ending in .%.64s", s.word);
     if (s.found || s.count > 0)
-        return choose(ret, data, &s, what, e);
+        return choose_catalogue(ret, data, &s, what, e);
     int result = guess_by_content(ret, data, content, interpreter, e);
     if (result <= 0)
         return result;

@@ -181,7 +181,7 @@ static int on_entry(void *user, const char *section, const char *key, const char
 }
 
 /* Replaces \n, \t and \\ in place. */
-static int unescape(char *text, const char *path, const char *key, struct error *e)
+static int unescape_language(char *text, const char *path, const char *key, struct error *e)
 {
     char *out = text;
 
@@ -312,15 +312,16 @@ static int check_commands(const struct language *l, const char *path, struct err
     return 0;
 }
 
-static int complete(struct parse *p)
+static int complete_language(struct parse *p)
 {
     struct language *l = &p->l;
 
     drop_empty(p);
     if (set_numbers(p) < 0 || check_present(l, p->path, p->error) < 0 ||
         recipe_check(&l->recipe, p->path, p->error) < 0 || check_lists(l, p->path, p->error) < 0 ||
-        check_commands(l, p->path, p->error) < 0 || unescape(l->hello, p->path, "code", p->error) < 0 ||
-        unescape(l->expect, p->path, "expect", p->error) < 0)
+        check_commands(l, p->path, p->error) < 0 ||
+        unescape_language(l->hello, p->path, "code", p->error) < 0 ||
+        unescape_language(l->expect, p->path, "expect", p->error) < 0)
         return -1;
     if (!l->title)
         l->title = text_copy(l->name);
@@ -362,7 +363,7 @@ int language_read(struct language *ret, const char *path, struct error *e)
         error_set(e, ERROR_GENERAL, "%s: line %d is not INI", path, line);
         p.failed = true;
     }
-    p.failed = p.failed || complete(&p) < 0;
+    p.failed = p.failed || complete_language(&p) < 0;
     parse_done(&p);
     if (p.failed) {
         language_done(&p.l);

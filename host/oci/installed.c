@@ -38,7 +38,7 @@ static void end_entry(struct installed *ret, const char *kind, struct entry *ent
 }
 
 /* True when the line of size bytes is that field; then its value, cut at NAME_SIZE, is in out. */
-static bool take_field(const char *line, size_t size, const char *field, char out[static NAME_SIZE])
+static bool take_field_installed(const char *line, size_t size, const char *field, char out[static NAME_SIZE])
 {
     size_t name = strlen(field);
 
@@ -49,8 +49,8 @@ static bool take_field(const char *line, size_t size, const char *field, char ou
 }
 
 /* Entries are lines of fields, with an empty line between two. deb-control(5); apk's are letters. */
-static void parse(struct installed *ret, const char *text, const char *kind, const char *name,
-                  const char *version, const char *status)
+static void parse_installed(struct installed *ret, const char *text, const char *kind, const char *name,
+                            const char *version, const char *status)
 {
     struct entry entry = {0};
     char value[NAME_SIZE];
@@ -59,10 +59,10 @@ static void parse(struct installed *ret, const char *text, const char *kind, con
         size_t size = strcspn(text, "\n");
         if (size == 0)
             end_entry(ret, kind, &entry);
-        else if (status && take_field(text, size, status, value))
+        else if (status && take_field_installed(text, size, status, value))
             entry.absent = !strstr(value, " installed");
-        else if (!take_field(text, size, name, entry.name))
-            take_field(text, size, version, entry.version);
+        else if (!take_field_installed(text, size, name, entry.name))
+            take_field_installed(text, size, version, entry.version);
         text += size + (text[size] == '\n');
     }
     end_entry(ret, kind, &entry);
@@ -70,17 +70,18 @@ static void parse(struct installed *ret, const char *text, const char *kind, con
 
 void installed_parse_dpkg(struct installed *ret, const char *text)
 {
-    parse(ret, text, "deb", "Package: ", "Version: ", "Status: ");
+    parse_installed(ret, text, "deb", "Package: ", "Version: ", "Status: ");
 }
 
 void installed_parse_apk(struct installed *ret, const char *text)
 {
-    parse(ret, text, "apk", "P:", "V:", NULL);
+    parse_installed(ret, text, "apk", "P:", "V:", NULL);
 }
 
 typedef void parser(struct installed *ret, const char *text);
 
-static int read_file(struct installed *ret, int root, const char *path, parser *parse_text, struct error *e)
+static int read_file_installed(struct installed *ret, int root, const char *path, parser *parse_text,
+                               struct error *e)
 {
     cleanup_buffer struct buffer text = {0};
 
@@ -110,7 +111,7 @@ static int read_pieces(struct installed *ret, int root, const char *path, struct
             continue;
         if (++count > PIECES_MAX)
             return error_set(e, ERROR_CORRUPT, "/%s in the image has more than %d files", path, PIECES_MAX);
-        result = read_file(ret, root, file, installed_parse_dpkg, e);
+        result = read_file_installed(ret, root, file, installed_parse_dpkg, e);
     }
     return result;
 }
@@ -126,9 +127,9 @@ static bool is_there(int root, const char *path)
 int installed_read(struct installed *ret, int root, struct error *e)
 {
     *ret = (struct installed){0};
-    if (read_file(ret, root, "var/lib/dpkg/status", installed_parse_dpkg, e) < 0 ||
+    if (read_file_installed(ret, root, "var/lib/dpkg/status", installed_parse_dpkg, e) < 0 ||
         read_pieces(ret, root, "var/lib/dpkg/status.d", e) < 0 ||
-        read_file(ret, root, "lib/apk/db/installed", installed_parse_apk, e) < 0)
+        read_file_installed(ret, root, "lib/apk/db/installed", installed_parse_apk, e) < 0)
         return -1;
     ret->rpm = is_there(root, "var/lib/rpm") || is_there(root, "usr/lib/sysimage/rpm");
     return 0;

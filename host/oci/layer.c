@@ -378,7 +378,7 @@ static int write_at(int fd, const char *data, size_t size, off_t offset)
     return 0;
 }
 
-static int copy_data(struct apply *a, int fd, la_int64_t size, struct error *e)
+static int copy_data_layer(struct apply *a, int fd, la_int64_t size, struct error *e)
 {
     const void *data;
     la_int64_t offset;
@@ -401,7 +401,7 @@ static int put_file(struct apply *a, int parent, const char *name, struct archiv
 {
     cleanup_fd int fd = tree_make_file(parent, name, e);
 
-    if (fd < 0 || copy_data(a, fd, archive_entry_size(entry), e) < 0)
+    if (fd < 0 || copy_data_layer(a, fd, archive_entry_size(entry), e) < 0)
         return -1;
     return set_attributes(fd, entry, e);
 }

@@ -19,7 +19,7 @@ static void unref(json_t **j)
 }
 #define cleanup_json __attribute__((cleanup(unref)))
 
-static json_t *parse(const char *text, size_t size, const char *what, struct error *e)
+static json_t *parse_layout(const char *text, size_t size, const char *what, struct error *e)
 {
     char shown[TREE_SHOWN_MAX + 8];
     json_error_t why;
@@ -92,7 +92,7 @@ static enum suits suits(const json_t *descriptor)
 
 int layout_choose(const char *index, size_t size, struct layout_blob *ret, bool *ret_nested, struct error *e)
 {
-    cleanup_json json_t *j = parse(index, size, "index", e);
+    cleanup_json json_t *j = parse_layout(index, size, "index", e);
     const json_t *all = json_object_get(j, "manifests"), *chosen = NULL, *unnamed = NULL;
     size_t unnamed_count = 0;
 
@@ -147,7 +147,7 @@ static int parse_layer(const json_t *descriptor, struct layout_layer *ret, struc
 
 int layout_parse_manifest(struct layout *l, const char *text, size_t size, struct error *e)
 {
-    cleanup_json json_t *j = parse(text, size, "manifest", e);
+    cleanup_json json_t *j = parse_layout(text, size, "manifest", e);
     const json_t *config = json_object_get(j, "config"), *layers = json_object_get(j, "layers");
 
     if (!j)
@@ -247,7 +247,7 @@ static int64_t parse_created(const char *text)
 
 int layout_parse_config(struct layout *l, const char *text, size_t size, struct error *e)
 {
-    cleanup_json json_t *j = parse(text, size, "configuration", e);
+    cleanup_json json_t *j = parse_layout(text, size, "configuration", e);
     const json_t *diff_ids = json_object_get(json_object_get(j, "rootfs"), "diff_ids");
     char os[TREE_SHOWN_MAX + 8], architecture[TREE_SHOWN_MAX + 8];
 

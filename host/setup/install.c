@@ -149,8 +149,8 @@ static int open_scratch(const char *path, struct error *e)
 }
 
 /* Gets the source into path, unpacked, with its mode, synced; ret is the SHA-256 of what is there then. */
-static int prepare(const struct setup *s, int kind, const char *path, char ret[static DIGEST_HEX_SIZE],
-                   struct error *e)
+static int prepare_install(const struct setup *s, int kind, const char *path,
+                           char ret[static DIGEST_HEX_SIZE], struct error *e)
 {
     const struct setup_source *source = &s->options->sources[kind];
     cleanup_fd int fd = open_scratch(path, e);
@@ -223,7 +223,7 @@ static int note_file(struct setup *s, int kind, const char *installed, struct er
     return setup_note(s, file_steps[kind]->name, note, e);
 }
 
-static int make_file(struct setup *s, int kind, struct error *e)
+static int make_file_install(struct setup *s, int kind, struct error *e)
 {
     cleanup_free char *directory = text_format("%s/bin", s->home);
     cleanup_free char *path = text_format("%s/%s", directory, kinds[kind].file);
@@ -232,7 +232,7 @@ static int make_file(struct setup *s, int kind, struct error *e)
 
     if (note_file(s, kind, NULL, e) < 0 || file_make_directories(directory, e) < 0)
         return -1;
-    if (prepare(s, kind, scratch, digest, e) < 0 || note_file(s, kind, digest, e) < 0) {
+    if (prepare_install(s, kind, scratch, digest, e) < 0 || note_file(s, kind, digest, e) < 0) {
         unlink(scratch);
         return -1;
     }
@@ -259,7 +259,7 @@ static int undo_file(struct setup *s, int kind, struct buffer *what, struct erro
     }                                                                                                        \
     static int make_##name(struct setup *s, struct error *e)                                                 \
     {                                                                                                        \
-        return make_file(s, kind, e);                                                                        \
+        return make_file_install(s, kind, e);                                                                \
     }                                                                                                        \
     static int undo_##name(struct setup *s, json_t *note, struct buffer *what, struct error *e)              \
     {                                                                                                        \

@@ -20,7 +20,7 @@ static const struct step *const steps[] = {&setup_step_group,  &setup_step_user,
                                            &setup_step_jailer, &setup_step_settings};
 #define STEP_COUNT (sizeof(steps) / sizeof(steps[0]))
 
-static void tell(const struct setup *s, const char *verdict, const char *step, const char *what)
+static void tell_setup(const struct setup *s, const char *verdict, const char *step, const char *what)
 {
     if (s->options->told)
         json_array_append_new(s->options->told,
@@ -73,10 +73,10 @@ static int remove_state(struct setup *s, struct error *e)
     if (!setup_noted(s, STATE))
         return 0;
     if (rmdir(s->home) == 0 || errno == ENOENT)
-        tell(s, "removed", STATE, s->home);
+        tell_setup(s, "removed", STATE, s->home);
     else if (errno == ENOTEMPTY || errno == EEXIST)
-        tell(s, "kept", STATE,
-             "it holds images, snapshots or the like; remove it by hand when you do not want them");
+        tell_setup(s, "kept", STATE,
+                   "it holds images, snapshots or the like; remove it by hand when you do not want them");
     else
         return error_errno(e, "cannot remove %s", s->home);
     return 0;
@@ -138,12 +138,12 @@ static int take_step(struct setup *s, const struct step *step, struct error *e)
     if (plan < 0 || plan == PLAN_SKIP)
         return plan < 0 ? -1 : 0;
     if (plan == PLAN_DONE || s->options->dry_run) {
-        tell(s, plan == PLAN_DONE ? "done" : "to do", step->name, what.data);
+        tell_setup(s, plan == PLAN_DONE ? "done" : "to do", step->name, what.data);
         return 0;
     }
     if (step->make(s, e) < 0)
         return error_wrap(e, "%s", step->name);
-    tell(s, "made", step->name, what.data);
+    tell_setup(s, "made", step->name, what.data);
     return 0;
 }
 
@@ -154,7 +154,7 @@ static int install(struct setup *s, struct error *e)
 
     if (plan < 0 || (make && make_state(s, e) < 0))
         return -1;
-    tell(s, plan == PLAN_DONE ? "done" : make ? "made" : "to do", STATE, s->home);
+    tell_setup(s, plan == PLAN_DONE ? "done" : make ? "made" : "to do", STATE, s->home);
     for (size_t i = 0; i < STEP_COUNT; i++) {
         if (s->cancel && deadline_poll(NULL, 0, 0, s->cancel, e) < 0)
             return -1;
@@ -184,13 +184,13 @@ static int undo_step(struct setup *s, const struct step *step, struct error *e)
     if (!note)
         return 0;
     if (s->options->dry_run) {
-        tell(s, "to undo", step->name, "");
+        tell_setup(s, "to undo", step->name, "");
         return 0;
     }
     int undone = step->undo(s, note, &what, e);
     if (undone < 0)
         return error_wrap(e, "%s", step->name);
-    tell(s, undone ? "removed" : "kept", step->name, what.data ? what.data : "");
+    tell_setup(s, undone ? "removed" : "kept", step->name, what.data ? what.data : "");
     json_object_del(s->record, step->name);
     return setup_write_record(s, s->home, e);
 }
@@ -202,7 +202,7 @@ static int undo_all(struct setup *s, struct error *e)
             return -1;
     if (s->options->dry_run) {
         if (setup_noted(s, STATE))
-            tell(s, "to undo", STATE, s->home);
+            tell_setup(s, "to undo", STATE, s->home);
         return 0;
     }
     return remove_state(s, e);

@@ -30,7 +30,7 @@ struct records {
 
 #define REMEDY "capsid doctor --repair puts it aside and makes it anew"
 
-static int fail(const struct records *r, struct error *e)
+static int fail_records(const struct records *r, struct error *e)
 {
     int cause = r->db ? sqlite.errcode(r->db) & 0xff : SQLITE_NOMEM;
     char why[300]; /* which may have words of the file in it */
@@ -81,7 +81,7 @@ int records_ask(struct records_rows *ret, struct records *r, const char *stateme
         result = bind_value(s, count + 1, &values[count]);
     *ret = (struct records_rows){.records = r, .statement = s};
     if (result != SQLITE_OK) {
-        fail(r, e);
+        fail_records(r, e);
         records_done(ret);
         return -1;
     }
@@ -94,7 +94,7 @@ int records_next(struct records_rows *rows, struct error *e)
 
     if (result == SQLITE_ROW)
         return 1;
-    return result == SQLITE_DONE ? 0 : fail(rows->records, e);
+    return result == SQLITE_DONE ? 0 : fail_records(rows->records, e);
 }
 
 int64_t records_get_number(const struct records_rows *rows, int column)
@@ -175,7 +175,7 @@ int records_end(struct records *r, int result, struct error *e)
 /* ---- opening ------------------------------------------------------------------------------------- */
 
 /* Never opened here: closing it again would take the locks of this process's other connections (fcntl(2)). */
-static int make_file(const struct records *r, struct error *e)
+static int make_file_records(const struct records *r, struct error *e)
 {
     struct stat st;
 
@@ -219,7 +219,7 @@ static int connect_file(struct records *r, struct error *e)
                       SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE};
 
     if (open_connection(r->path, &r->db) != SQLITE_OK)
-        return fail(r, e);
+        return fail_records(r, e);
     for (size_t i = 0; i < sizeof(off) / sizeof(off[0]); i++)
         sqlite.db_config(r->db, off[i], 0, NULL);
     for (size_t i = 0; i < sizeof(on) / sizeof(on[0]); i++)
@@ -293,7 +293,7 @@ static int use_write_ahead_log(struct records *r, struct error *e)
 
 static int run_script(struct records *r, const char *script, struct error *e)
 {
-    return sqlite.exec(r->db, script, NULL, NULL, NULL) == SQLITE_OK ? 0 : fail(r, e);
+    return sqlite.exec(r->db, script, NULL, NULL, NULL) == SQLITE_OK ? 0 : fail_records(r, e);
 }
 
 /* In a transaction: another process may have done it meanwhile. */
@@ -338,7 +338,7 @@ static int check_tables(struct records *r, struct error *e)
     int result =
         sqlite.open_v2(":memory:", &fresh.db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_MEMORY, NULL) == SQLITE_OK
             ? 0
-            : fail(&fresh, e);
+            : fail_records(&fresh, e);
 
     for (int i = 0; result == 0 && r->schema->migrations[i]; i++)
         result = run_script(&fresh, r->schema->migrations[i], e);
@@ -354,7 +354,7 @@ static int check_tables(struct records *r, struct error *e)
 
 static int prepare_file(struct records *r, struct error *e)
 {
-    if (make_file(r, e) < 0 || connect_file(r, e) < 0 || look_at_version(r, e) < 0 ||
+    if (make_file_records(r, e) < 0 || connect_file(r, e) < 0 || look_at_version(r, e) < 0 ||
         use_write_ahead_log(r, e) < 0 || records_begin(r, e) < 0)
         return -1;
     return records_end(r, migrate(r, e), e) < 0 ? -1 : check_tables(r, e);

@@ -92,7 +92,7 @@ static bool is_definite(const struct probe_result *p)
     return false;
 }
 
-static void judge(struct accel_verdict *ret, const struct probe_result *p)
+static void judge_accel(struct accel_verdict *ret, const struct probe_result *p)
 {
     if (p->error) {
         ret->accel = ACCEL_TCG;
@@ -193,7 +193,7 @@ static void probe(struct accel_verdict *ret, const struct home *h)
         if (p.error == ETIMEDOUT || (is_definite(&p) && (p.error || p.ns <= EMULATED_NS)))
             break;
     }
-    judge(ret, &p);
+    judge_accel(ret, &p);
     ret->open = ret->accel == ACCEL_KVM;
     if (is_definite(&p))
         remember(ret, h, now);

@@ -33,7 +33,7 @@ int disk_make(const char *path, uint64_t mib, const struct cancel *cancel, struc
 }
 
 /* A new file under a name of its own; the caller frees the name. */
-static int make_file(const char *directory, char **ret_path, struct error *e)
+static int make_file_disk(const char *directory, char **ret_path, struct error *e)
 {
     char *path = text_format("%s/disk-XXXXXX", directory);
     int fd = mkostemp(path, O_CLOEXEC);
@@ -50,7 +50,7 @@ static int make_file(const char *directory, char **ret_path, struct error *e)
 char *disk_make_named(const char *directory, uint64_t mib, const struct cancel *cancel, struct error *e)
 {
     char *path = NULL;
-    cleanup_fd int fd = make_file(directory, &path, e);
+    cleanup_fd int fd = make_file_disk(directory, &path, e);
 
     if (fd < 0)
         return NULL;
@@ -63,7 +63,7 @@ char *disk_make_named(const char *directory, uint64_t mib, const struct cancel *
 int disk_make_nameless(const char *directory, uint64_t mib, const struct cancel *cancel, struct error *e)
 {
     cleanup_free char *path = NULL;
-    cleanup_fd int fd = make_file(directory, &path, e);
+    cleanup_fd int fd = make_file_disk(directory, &path, e);
 
     if (fd < 0)
         return -1;
@@ -73,7 +73,7 @@ int disk_make_nameless(const char *directory, uint64_t mib, const struct cancel 
 }
 
 /* Copies the extents that are not holes, lseek(2). */
-static int copy_data(int from, int to, off_t size)
+static int copy_data_disk(int from, int to, off_t size)
 {
     if (ftruncate(to, size) < 0)
         return -1;
@@ -103,7 +103,7 @@ static int copy_disk(const char *path, int to, struct error *e)
 
     if (from < 0 || fstat(from, &st) < 0)
         return error_errno(e, "cannot open %s", path);
-    if (ioctl(to, FICLONE, from) < 0 && copy_data(from, to, st.st_size) < 0)
+    if (ioctl(to, FICLONE, from) < 0 && copy_data_disk(from, to, st.st_size) < 0)
         return error_errno(e, "cannot copy %s", path);
     return 0;
 }
@@ -111,7 +111,7 @@ static int copy_disk(const char *path, int to, struct error *e)
 char *disk_copy_named(const char *path, const char *directory, struct error *e)
 {
     char *copy = NULL;
-    cleanup_fd int to = make_file(directory, &copy, e);
+    cleanup_fd int to = make_file_disk(directory, &copy, e);
 
     if (to < 0)
         return NULL;
@@ -125,7 +125,7 @@ char *disk_copy_named(const char *path, const char *directory, struct error *e)
 int disk_copy_nameless(const char *path, const char *directory, struct error *e)
 {
     cleanup_free char *copy = NULL;
-    cleanup_fd int to = make_file(directory, &copy, e);
+    cleanup_fd int to = make_file_disk(directory, &copy, e);
 
     if (to < 0)
         return -1;

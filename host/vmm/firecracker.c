@@ -59,7 +59,7 @@ static void firecracker_diagnose(struct vm *vm, struct buffer *ret)
 }
 
 /* Why a VMM went away is in what it printed. */
-static int explain(struct vm *vm, struct error *e)
+static int explain_firecracker(struct vm *vm, struct error *e)
 {
     cleanup_buffer struct buffer words = {0};
     char violation[CONFINE_VIOLATION_MAX];
@@ -172,7 +172,7 @@ static int add_snapshot(struct firecracker_jail *j, const char *directory, struc
     return 0;
 }
 
-static int add_layers(struct firecracker_jail *j, const struct vm_spec *spec, struct error *e)
+static int add_layers_firecracker(struct firecracker_jail *j, const struct vm_spec *spec, struct error *e)
 {
     for (unsigned i = 0; i < vm_layer_count(spec); i++) {
         cleanup_free char *name = text_format(FIRECRACKER_LAYER, i);
@@ -190,7 +190,8 @@ static int launch(struct vm *vm, const struct vm_spec *spec, const char *from_sn
     struct firecracker_version version;
 
     if (firecracker_jail_open(j, spec, e) < 0 ||
-        firecracker_jail_add(j, FIRECRACKER_IMAGE, spec->image, e) < 0 || add_layers(j, spec, e) < 0 ||
+        firecracker_jail_add(j, FIRECRACKER_IMAGE, spec->image, e) < 0 ||
+        add_layers_firecracker(j, spec, e) < 0 ||
         (from_snapshot ? add_snapshot(j, from_snapshot, e)
                        : firecracker_jail_add(j, FIRECRACKER_KERNEL, spec->kernel, e)) < 0 ||
         (spec->disk && firecracker_jail_give(j, SNAPSHOT_DISK, spec->disk, e) < 0) ||
@@ -208,8 +209,9 @@ static int launch(struct vm *vm, const struct vm_spec *spec, const char *from_sn
     return result;
 }
 
-static int make(struct vm *vm, const struct vm_spec *spec, const char *to_snapshot, const char *from_snapshot,
-                int64_t deadline, const struct cancel *cancel, struct error *e)
+static int make_firecracker(struct vm *vm, const struct vm_spec *spec, const char *to_snapshot,
+                            const char *from_snapshot, int64_t deadline, const struct cancel *cancel,
+                            struct error *e)
 {
     *vm = VM_NONE;
     vm->driver = &firecracker_driver;
@@ -219,7 +221,7 @@ static int make(struct vm *vm, const struct vm_spec *spec, const char *to_snapsh
                                                .has_disk = spec->disk != NULL};
     if (launch(vm, spec, from_snapshot, deadline, cancel, e) == 0)
         return 0;
-    explain(vm, e);
+    explain_firecracker(vm, e);
     firecracker_destroy(vm);
     return -1;
 }
@@ -227,13 +229,13 @@ static int make(struct vm *vm, const struct vm_spec *spec, const char *to_snapsh
 static int firecracker_start(struct vm *vm, const struct vm_spec *spec, const char *snapshot_directory,
                              int64_t deadline, const struct cancel *cancel, struct error *e)
 {
-    return make(vm, spec, snapshot_directory, NULL, deadline, cancel, e);
+    return make_firecracker(vm, spec, snapshot_directory, NULL, deadline, cancel, e);
 }
 
 static int firecracker_restore(struct vm *vm, const struct vm_spec *spec, const char *snapshot_directory,
                                int64_t deadline, const struct cancel *cancel, struct error *e)
 {
-    return make(vm, spec, NULL, snapshot_directory, deadline, cancel, e);
+    return make_firecracker(vm, spec, NULL, snapshot_directory, deadline, cancel, e);
 }
 
 static int firecracker_snapshot(struct vm *vm, int64_t deadline, const struct cancel *cancel, struct error *e)
@@ -251,7 +253,7 @@ static int firecracker_snapshot(struct vm *vm, int64_t deadline, const struct ca
     if (result < 0 || firecracker_jail_take(j, SNAPSHOT_MEMORY, directory, e) < 0 ||
         firecracker_jail_take(j, SNAPSHOT_STATE, directory, e) < 0 ||
         (vm->firecracker->has_disk && firecracker_jail_take(j, SNAPSHOT_DISK, directory, e) < 0))
-        return explain(vm, e);
+        return explain_firecracker(vm, e);
     return 0;
 }
 
@@ -320,12 +322,12 @@ static int firecracker_connect(struct vm *vm, int64_t deadline, const struct can
         if (n < 0)
             return -1;
         if (n > 0)
-            return error_set(e, ERROR_VM_LOST, "Firecracker ended"), explain(vm, e);
+            return error_set(e, ERROR_VM_LOST, "Firecracker ended"), explain_firecracker(vm, e);
         if (clock_monotonic_ns() >= deadline)
             return error_set(e, ERROR_TIMEOUT, "the guest does not listen on vsock port %d", PROTO_PORT);
     }
     if (result < 0)
-        return explain(vm, e);
+        return explain_firecracker(vm, e);
     /* The caller owns the connection; this is to close it, whoever holds it, before a snapshot. */
     close_fd(&vm->channel_fd);
     if (vm->firecracker->snapshot_directory)

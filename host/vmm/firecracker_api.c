@@ -116,7 +116,7 @@ char *firecracker_fault(const char *body, size_t size)
     return text_make_plain(fault);
 }
 
-static int judge(struct firecracker_api *a, const struct reply *r, json_t **ret, struct error *e)
+static int judge_reply(struct firecracker_api *a, const struct reply *r, json_t **ret, struct error *e)
 {
     long status = 0;
 
@@ -158,7 +158,7 @@ static int attempt(struct firecracker_api *a, json_t **ret, struct error *e)
         a->lib->easy_setopt(a->curl, CURLOPT_WRITEDATA, &r);
         int result = transfer(a, &code, e);
         if (result == 0 && code == CURLE_OK)
-            result = judge(a, &r, ret, e);
+            result = judge_reply(a, &r, ret, e);
         else if (result == 0 && r.too_long)
             result = error_set(e, ERROR_GENERAL, "the answer is longer than %d bytes", FIRECRACKER_REPLY_MAX);
         else if (result == 0 && code != CURLE_COULDNT_CONNECT)

@@ -23,7 +23,7 @@ static int put(struct firecracker_api *a, const char *path, json_t *body, struct
 }
 
 /* Takes the body over. NULL, as of an argument that is not UTF-8, is for Firecracker to refuse. */
-static void add(json_t *requests, const char *path, json_t *body)
+static void add_request(json_t *requests, const char *path, json_t *body)
 {
     json_array_append_new(requests, json_pack("{s:s, s:o?}", "path", path, "body", body));
 }
@@ -31,21 +31,21 @@ static void add(json_t *requests, const char *path, json_t *body)
 /* The root device is the guest's first whatever the order (src/vmm/src/vmm_config/drive.rs); the others follow as they come. */
 static void add_drives(json_t *requests, bool disk, unsigned layers)
 {
-    add(requests, "/drives/root",
-        json_pack("{s:s, s:s, s:b, s:b}", "drive_id", "root", "path_on_host", FIRECRACKER_IMAGE,
-                  "is_root_device", 1, "is_read_only", 1));
+    add_request(requests, "/drives/root",
+                json_pack("{s:s, s:s, s:b, s:b}", "drive_id", "root", "path_on_host", FIRECRACKER_IMAGE,
+                          "is_root_device", 1, "is_read_only", 1));
     /* Nothing of it outlives the VM but by a snapshot, whose files are synced when it is complete: so the guest's
      * flushes can be ignored (docs/api_requests/block-caching.md). A full host disk is the guest's EIO. */
     if (disk)
-        add(requests, "/drives/upper",
-            json_pack("{s:s, s:s, s:b, s:b, s:s}", "drive_id", "upper", "path_on_host", SNAPSHOT_DISK,
-                      "is_root_device", 0, "is_read_only", 0, "cache_type", "Unsafe"));
+        add_request(requests, "/drives/upper",
+                    json_pack("{s:s, s:s, s:b, s:b, s:s}", "drive_id", "upper", "path_on_host", SNAPSHOT_DISK,
+                              "is_root_device", 0, "is_read_only", 0, "cache_type", "Unsafe"));
     for (unsigned i = 0; i < layers; i++) {
         cleanup_free char *path = text_format("/drives/layer%u", i),
                           *file = text_format(FIRECRACKER_LAYER, i);
-        add(requests, path,
-            json_pack("{s:s, s:s, s:b, s:b}", "drive_id", path + strlen("/drives/"), "path_on_host", file,
-                      "is_root_device", 0, "is_read_only", 1));
+        add_request(requests, path,
+                    json_pack("{s:s, s:s, s:b, s:b}", "drive_id", path + strlen("/drives/"), "path_on_host",
+                              file, "is_root_device", 0, "is_read_only", 1));
     }
 }
 
@@ -58,13 +58,15 @@ json_t *firecracker_machine(const struct vm_spec *spec)
     vm_name_disks(spec, spec->disk != NULL, &arguments);
     buffer_add_text(&arguments, "%s%s", spec->kernel_args[0] ? " " : "", spec->kernel_args);
 
-    add(requests, "/machine-config",
-        json_pack("{s:I, s:I, s:b, s:b}", "vcpu_count", (json_int_t)spec->shape.vcpus, "mem_size_mib",
-                  (json_int_t)spec->shape.memory_mib, "smt", 0, "track_dirty_pages", 0));
-    add(requests, "/boot-source",
+    add_request(requests, "/machine-config",
+                json_pack("{s:I, s:I, s:b, s:b}", "vcpu_count", (json_int_t)spec->shape.vcpus, "mem_size_mib",
+                          (json_int_t)spec->shape.memory_mib, "smt", 0, "track_dirty_pages", 0));
+    add_request(
+        requests, "/boot-source",
         json_pack("{s:s, s:s}", "kernel_image_path", FIRECRACKER_KERNEL, "boot_args", arguments.data));
     add_drives(requests, spec->disk != NULL, vm_layer_count(spec));
-    add(requests, "/vsock", json_pack("{s:i, s:s}", "guest_cid", GUEST_CID, "uds_path", FIRECRACKER_VSOCK));
+    add_request(requests, "/vsock",
+                json_pack("{s:i, s:s}", "guest_cid", GUEST_CID, "uds_path", FIRECRACKER_VSOCK));
     return requests;
 }
 

@@ -42,7 +42,7 @@ struct command_line {
     size_t count;
 };
 
-static void add(struct command_line *c, const char *option, char *value)
+static void add_qemu(struct command_line *c, const char *option, char *value)
 {
     if (c->count + 2 <= ARGUMENTS_MAX) {
         c->words[c->count++] = text_copy(option);
@@ -81,23 +81,25 @@ static void add_machine(struct command_line *c, const struct vm_spec *spec, cons
     bool kvm = spec->accel == ACCEL_KVM;
 
     /* The PIT and PIC stay: without them the TSC calibration of an emulated guest hangs. */
-    add(c, "-machine", text_format("microvm,acpi=off,rtc=on,pit=on,pic=on,isa-serial=on,memory-backend=ram"));
-    add(c, "-accel", kvm ? text_copy("kvm") : text_format("tcg,tb-size=%d", CODE_MIB));
+    add_qemu(c, "-machine",
+             text_format("microvm,acpi=off,rtc=on,pit=on,pic=on,isa-serial=on,memory-backend=ram"));
+    add_qemu(c, "-accel", kvm ? text_copy("kvm") : text_format("tcg,tb-size=%d", CODE_MIB));
     /*
      * Emulation carries "rep movsb" out byte by byte; without these flags the guest's kernel copies by words. KVM may
      * offer arch-capabilities and then refuse its register (IA32_ARCH_CAPABILITIES), upon which QEMU aborts; it tells
      * which flaws a processor does not have, and our guests' kernel does not ask.
      */
-    add(c, "-cpu", text_copy(kvm ? "host,arch-capabilities=off" : "max,erms=off,fsrm=off"));
-    add(c, "-smp", text_format("%llu", (unsigned long long)spec->shape.vcpus));
-    add(c, "-m", text_format("%lluM", (unsigned long long)spec->shape.memory_mib));
+    add_qemu(c, "-cpu", text_copy(kvm ? "host,arch-capabilities=off" : "max,erms=off,fsrm=off"));
+    add_qemu(c, "-smp", text_format("%llu", (unsigned long long)spec->shape.vcpus));
+    add_qemu(c, "-m", text_format("%lluM", (unsigned long long)spec->shape.memory_mib));
     if (memory_file) {
         cleanup_free char *path = escape_commas(memory_file);
-        add(c, "-object",
-            text_format("memory-backend-file,id=ram,size=%lluM,mem-path=%s,share=%s",
-                        (unsigned long long)spec->shape.memory_mib, path, shared ? "on" : "off"));
+        add_qemu(c, "-object",
+                 text_format("memory-backend-file,id=ram,size=%lluM,mem-path=%s,share=%s",
+                             (unsigned long long)spec->shape.memory_mib, path, shared ? "on" : "off"));
     } else {
-        add(c, "-object",
+        add_qemu(
+            c, "-object",
             text_format("memory-backend-ram,id=ram,size=%lluM", (unsigned long long)spec->shape.memory_mib));
     }
 }
@@ -146,12 +148,12 @@ static char *kernel_command_line(const struct vm_spec *spec, bool frozen)
     return b.data;
 }
 
-static void add_layers(struct command_line *c, const struct vm_spec *spec)
+static void add_layers_qemu(struct command_line *c, const struct vm_spec *spec)
 {
     for (unsigned i = 0; i < vm_layer_count(spec); i++) {
         cleanup_free char *path = escape_commas(spec->layers[i]);
-        add(c, "-drive", text_format("id=layer%u,file=%s,if=none,format=raw,readonly=on", i, path));
-        add(c, "-device", text_format("virtio-blk-device,drive=layer%u", i));
+        add_qemu(c, "-drive", text_format("id=layer%u,file=%s,if=none,format=raw,readonly=on", i, path));
+        add_qemu(c, "-device", text_format("virtio-blk-device,drive=layer%u", i));
     }
 }
 
@@ -160,44 +162,45 @@ static void add_devices(struct command_line *c, const struct vm_spec *spec, bool
 {
     cleanup_free char *image = escape_commas(spec->image);
 
-    add(c, "-global", text_copy("virtio-mmio.force-legacy=false"));
-    add(c, "-kernel", text_copy(spec->kernel));
-    add(c, "-append", kernel_command_line(spec, frozen));
-    add(c, "-drive", text_format("id=root,file=%s,if=none,format=raw,readonly=on", image));
-    add(c, "-device", text_copy("virtio-blk-device,drive=root"));
+    add_qemu(c, "-global", text_copy("virtio-mmio.force-legacy=false"));
+    add_qemu(c, "-kernel", text_copy(spec->kernel));
+    add_qemu(c, "-append", kernel_command_line(spec, frozen));
+    add_qemu(c, "-drive", text_format("id=root,file=%s,if=none,format=raw,readonly=on", image));
+    add_qemu(c, "-device", text_copy("virtio-blk-device,drive=root"));
     /* Nothing of it outlives the VM, so nothing needs to be flushed. A full host disk is the guest's EIO. */
     if (spec->disk_fd >= 0) {
         /* QEMU takes from the set the one whose access mode it needs: it opens for reading first. */
-        add(c, "-add-fd", text_format("fd=%d,set=1", spec->disk_fd));
-        add(c, "-add-fd", text_format("fd=%d,set=1", fds->disk_readable));
-        add(c, "-drive",
-            text_copy("id=upper,file=/dev/fdset/1,if=none,format=raw,cache=unsafe,discard=unmap"));
-        add(c, "-device", text_copy("virtio-blk-device,drive=upper,werror=report,rerror=report"));
+        add_qemu(c, "-add-fd", text_format("fd=%d,set=1", spec->disk_fd));
+        add_qemu(c, "-add-fd", text_format("fd=%d,set=1", fds->disk_readable));
+        add_qemu(c, "-drive",
+                 text_copy("id=upper,file=/dev/fdset/1,if=none,format=raw,cache=unsafe,discard=unmap"));
+        add_qemu(c, "-device", text_copy("virtio-blk-device,drive=upper,werror=report,rerror=report"));
     }
-    add_layers(c, spec);
-    add(c, "-chardev", text_format("socket,id=guest,fd=%d", fds->channel));
+    add_layers_qemu(c, spec);
+    add_qemu(c, "-chardev", text_format("socket,id=guest,fd=%d", fds->channel));
     /* Number 0 is a console's, and the rest of the 31 it would have cost a boot a twelfth of its time. */
-    add(c, "-device", text_copy("virtio-serial-device,max_ports=2"));
-    add(c, "-device", text_copy("virtserialport,chardev=guest,name=" PROTO_SERIAL_NAME));
-    add(c, "-chardev", text_format("ringbuf,id=console,size=%d", CONSOLE_RING));
-    add(c, "-serial", text_copy("chardev:console"));
-    add(c, "-chardev", text_format("socket,id=control,fd=%d", fds->control));
-    add(c, "-mon", text_copy("chardev=control,mode=control"));
+    add_qemu(c, "-device", text_copy("virtio-serial-device,max_ports=2"));
+    add_qemu(c, "-device", text_copy("virtserialport,chardev=guest,name=" PROTO_SERIAL_NAME));
+    add_qemu(c, "-chardev", text_format("ringbuf,id=console,size=%d", CONSOLE_RING));
+    add_qemu(c, "-serial", text_copy("chardev:console"));
+    add_qemu(c, "-chardev", text_format("socket,id=control,fd=%d", fds->control));
+    add_qemu(c, "-mon", text_copy("chardev=control,mode=control"));
 }
 
 static void build_command_line(struct command_line *c, const struct vm_spec *spec, const char *memory_file,
                                bool incoming, const struct qemu_fds *fds)
 {
-    add(c, spec->vmm, NULL);
-    add(c, "-nodefaults", NULL);
-    add(c, "-no-user-config", NULL);
-    add(c, "-no-reboot", NULL);
-    add(c, "-display", text_copy("none"));
-    add(c, "-sandbox", text_copy("on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"));
+    add_qemu(c, spec->vmm, NULL);
+    add_qemu(c, "-nodefaults", NULL);
+    add_qemu(c, "-no-user-config", NULL);
+    add_qemu(c, "-no-reboot", NULL);
+    add_qemu(c, "-display", text_copy("none"));
+    add_qemu(c, "-sandbox",
+             text_copy("on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"));
     add_machine(c, spec, memory_file, !incoming);
     add_devices(c, spec, memory_file != NULL, fds);
     if (incoming)
-        add(c, "-incoming", text_copy("defer"));
+        add_qemu(c, "-incoming", text_copy("defer"));
 }
 
 static void qemu_describe(const struct vm_spec *spec, struct buffer *ret)
@@ -329,7 +332,7 @@ static int spawn(struct vm *vm, const struct vm_spec *spec, const char *memory_f
 }
 
 /* What QEMU printed before it failed says more than the broken connection does. */
-static int explain(struct vm *vm, struct error *e)
+static int explain_qemu(struct vm *vm, struct error *e)
 {
     char text[400], violation[CONFINE_VIOLATION_MAX];
 
@@ -381,7 +384,7 @@ static int listen_to(struct vm *vm, int64_t deadline, const struct cancel *cance
     if (result == 0)
         vm->events_fd = vm->control_fd;
     else if (e->kind != ERROR_CANCELLED)
-        explain(vm, e);
+        explain_qemu(vm, e);
     return result;
 }
 
@@ -438,7 +441,7 @@ static int migrate(struct vm *vm, const char *command, int64_t deadline, const s
 static int qemu_snapshot(struct vm *vm, int64_t deadline, const struct cancel *cancel, struct error *e)
 {
     if (migrate(vm, "migrate", deadline, cancel, e) < 0) {
-        explain(vm, e);
+        explain_qemu(vm, e);
         return -1;
     }
     return 0;
@@ -492,7 +495,7 @@ static int qemu_restore(struct vm *vm, const struct vm_spec *spec, const char *s
         vm->events_fd = vm->control_fd;
     if (result < 0) {
         if (e->kind != ERROR_CANCELLED)
-            explain(vm, e);
+            explain_qemu(vm, e);
         qemu_destroy(vm);
         return -1;
     }

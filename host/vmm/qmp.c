@@ -29,7 +29,7 @@ static char *take_line(struct qmp *q)
     return line;
 }
 
-static int receive(struct qmp *q, json_t **ret, struct error *e)
+static int receive_qmp(struct qmp *q, json_t **ret, struct error *e)
 {
     char chunk[8192];
 
@@ -58,7 +58,7 @@ static int wait_answer(struct qmp *q, const char *command, json_t **ret_result, 
     for (;;) {
         json_t *answer, *result;
         const char *why;
-        if (receive(q, &answer, e) < 0)
+        if (receive_qmp(q, &answer, e) < 0)
             return -1;
         if ((result = json_object_get(answer, "return"))) {
             if (ret_result)
@@ -116,7 +116,7 @@ int qmp_greet(struct qmp *q, struct error *e)
 {
     json_t *greeting;
 
-    if (receive(q, &greeting, e) < 0)
+    if (receive_qmp(q, &greeting, e) < 0)
         return -1;
     json_decref(greeting);
     return qmp_command(q, "qmp_capabilities", NULL, NULL, e);
@@ -143,7 +143,7 @@ int qmp_wait_migration(struct qmp *q, struct error *e)
 {
     for (;;) {
         json_t *event;
-        if (receive(q, &event, e) < 0)
+        if (receive_qmp(q, &event, e) < 0)
             return -1;
         const char *name = json_string_value(json_object_get(event, "event"));
         const char *status = json_string_value(json_object_get(json_object_get(event, "data"), "status"));
