@@ -126,15 +126,11 @@ static unsigned sum(const unsigned counts[static CONNECTION_STATES])
 }
 
 /* The one that has waited longest, or, if none waits, has brought a body for longest. */
-static struct connection *expendable(const struct connection_owner *o, const struct connection *but)
+static struct connection *expendable(const struct connection_owner *o, int64_t before)
 {
-    for (enum connection_state s = CONNECTION_WAITS; s <= CONNECTION_BRINGS; s++) {
-        struct connection *n = o->first[s];
-        if (n == but)
-            n = n->next;
-        if (n)
-            return n;
-    }
+    for (enum connection_state s = CONNECTION_WAITS; s <= CONNECTION_BRINGS; s++)
+        if (o->first[s] && o->first[s]->since < before)
+            return o->first[s];
     return NULL;
 }
 
@@ -149,20 +145,29 @@ static const struct connection_owner *with_most(const struct connections *c)
     return most;
 }
 
-/* Who goes, so that there is no more than there may be beside this one; NULL: nobody has to, or can. */
-static struct connection *find_victim(const struct connections *c, const struct connection *n)
+/* As far as those that are not fresh allow. */
+static void make_room(struct connections *c, const struct connection_owner *o, int64_t now)
 {
-    if (sum(n->owner->counts) > c->limits.of_owner)
-        return expendable(n->owner, n);
-    return sum(c->counts) > c->limits.all ? expendable(with_most(c), n) : NULL;
+    int64_t before = now - c->limits.fresh_ns;
+    struct connection *victim;
+
+    while (sum(o->counts) > c->limits.of_owner && (victim = expendable(o, before))) {
+        end(c, victim);
+        c->crowded++;
+    }
+    while (sum(c->counts) > c->limits.all && (victim = expendable(with_most(c), before))) {
+        end(c, victim);
+        c->crowded++;
+    }
 }
 
-/* False: there is none. */
-static bool make_room(struct connections *c, const struct connection *n)
+/* Those that wait will go for one that brings something. */
+static bool fits(const struct connections *c, const struct connection_owner *o, unsigned more)
 {
-    for (struct connection *victim; (victim = find_victim(c, n)); c->crowded++)
-        end(c, victim);
-    return sum(n->owner->counts) <= c->limits.of_owner && sum(c->counts) <= c->limits.all;
+    const unsigned *own = o->counts, *all = c->counts;
+
+    return own[CONNECTION_BRINGS] + own[CONNECTION_SERVED] + more <= c->limits.of_owner &&
+           all[CONNECTION_BRINGS] + all[CONNECTION_SERVED] + more <= c->limits.all;
 }
 
 /* ---- what happens to one ------------------------------------------------------------------------- */
@@ -200,7 +205,7 @@ static void add(struct connections *c, struct MHD_Connection *connection, void *
         take_address(&key, n->fd, info->client_addr);
     pthread_mutex_lock(&c->lock);
     enter(c, n, owner_of(c, &key), CONNECTION_WAITS);
-    make_room(c, n);
+    make_room(c, n->owner, n->since);
     pthread_mutex_unlock(&c->lock);
     *context = n;
 }
@@ -245,16 +250,16 @@ bool connections_fits(struct connections *c, struct MHD_Connection *connection)
     struct connection *n = find(connection);
 
     pthread_mutex_lock(&c->lock);
-    bool fits = !n || n->state == CONNECTION_ENDS || make_room(c, n);
+    bool ret = !n || fits(c, n->owner, 1);
     pthread_mutex_unlock(&c->lock);
-    return fits;
+    return ret;
 }
 
 bool connections_taken(struct connections *c, struct MHD_Connection *connection, int client)
 {
     struct connection *n = find(connection);
     struct owner_key key = {.kind = KIND_CLIENT};
-    bool fits = true;
+    bool ret = true;
 
     if (!n)
         return true;
@@ -262,10 +267,11 @@ bool connections_taken(struct connections *c, struct MHD_Connection *connection,
     pthread_mutex_lock(&c->lock);
     if (n->state != CONNECTION_ENDS) {
         move(c, n, client < 0 ? n->owner : owner_of(c, &key), CONNECTION_BRINGS);
-        fits = make_room(c, n);
+        make_room(c, n->owner, n->since);
+        ret = fits(c, n->owner, 0);
     }
     pthread_mutex_unlock(&c->lock);
-    return fits;
+    return ret;
 }
 
 static void set(struct connections *c, struct MHD_Connection *connection, enum connection_state state)
@@ -334,6 +340,7 @@ void connections_expire(struct connections *c, int64_t now)
     pthread_mutex_lock(&c->lock);
     for (struct connection_owner *o = c->owners; o; o = o->next) {
         int64_t allowed = patience(c, o);
+        make_room(c, o, now);
         for (struct connection *n = o->first[CONNECTION_WAITS], *next; n; n = next) {
             next = n->next;
             expire(c, n, now, allowed);

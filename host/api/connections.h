@@ -26,6 +26,7 @@ enum connection_state {
 struct connections_limits {
     unsigned all, of_owner; /* at a time */
     int64_t receive_ns;     /* how long a request may take to come */
+    int64_t fresh_ns;       /* how long everyone may take to begin, however many there are */
 };
 
 struct connection_owner;
@@ -48,7 +49,7 @@ void connections_notify(void *connections, struct MHD_Connection *connection, vo
 /* What is kept of the head that it brings, for its thread alone; NULL: the connection is not known. */
 struct head *connections_head(struct MHD_Connection *connection);
 
-/* A head has come: is there a place for the connection? It has one already unless none of its owner's could go. */
+/* A head has come: may it be heard? Not if its owner's, or all, that bring or get something are as many as there may be. */
 bool connections_fits(struct connections *c, struct MHD_Connection *connection);
 
 /* A head was taken, a body may follow; client: whose token it had, -1: none was needed. False: that client has too many. */

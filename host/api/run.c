@@ -155,7 +155,7 @@ static void on_turn(void *exchange)
 static bool is_refusal(const struct error *e)
 {
     return e->kind == ERROR_USAGE || e->kind == ERROR_UNKNOWN_LANGUAGE || e->kind == ERROR_NOT_FOUND ||
-           e->kind == ERROR_REFUSED || e->kind == ERROR_BUSY;
+           e->kind == ERROR_REFUSED || e->kind == ERROR_BUSY || e->kind == ERROR_EXHAUSTED;
 }
 
 /* e: why there is no result; NULL: there is one. */

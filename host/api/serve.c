@@ -23,7 +23,8 @@
 #define ANSWER_GRACE_MS 3000 /* at the end: for answers to get to their clients */
 #define CANCEL_GRACE_S 20    /* at the end: for VMs to go away */
 #define ARENAS 4
-#define FILES_EACH 4 /* for a connection, and what is done for it */
+#define FRESH_NS 200000000 /* a connection has to begin a request, however many there are */
+#define FILES_EACH 4       /* for a connection, and what is done for it */
 
 /* ---- what it is told ----------------------------------------------------------------------------- */
 
@@ -195,7 +196,8 @@ static void open_connections(struct api_server *s)
 {
     const struct api_options *o = s->options;
     struct connections_limits limits = {.all = (unsigned)o->connections,
-                                        .receive_ns = (int64_t)o->receive_seconds * 1000000000};
+                                        .receive_ns = (int64_t)o->receive_seconds * 1000000000,
+                                        .fresh_ns = FRESH_NS};
     struct rlimit files;
 
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {

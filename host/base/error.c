@@ -27,7 +27,7 @@ int error_errno(struct error *e, const char *format, ...)
     va_list args;
 
     va_start(args, format);
-    set_text(e, ERROR_GENERAL, format, args);
+    set_text(e, saved == EMFILE || saved == ENFILE ? ERROR_EXHAUSTED : ERROR_GENERAL, format, args);
     va_end(args);
     size_t used = strlen(e->text);
     snprintf(e->text + used, sizeof(e->text) - used, ": %s", strerror(saved));

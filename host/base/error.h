@@ -21,7 +21,8 @@ enum error_kind {
     ERROR_VM_LOST,          /* the VMM or the guest went away, or broke the protocol */
     ERROR_BUSY,             /* a bound is reached; later it may work */
     ERROR_NOT_MADE,         /* it would have to be made, which was not wanted */
-    ERROR_KIND_LAST = ERROR_NOT_MADE,
+    ERROR_EXHAUSTED,        /* no file may be opened any more; later one may */
+    ERROR_KIND_LAST = ERROR_EXHAUSTED,
 };
 
 struct error {
@@ -33,7 +34,7 @@ struct error {
 int error_set(struct error *e, enum error_kind kind, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* As error_set(ERROR_GENERAL), with ": " and the text of errno appended. */
+/* As error_set(ERROR_GENERAL), or ERROR_EXHAUSTED where errno says so, with ": " and the text of errno appended. */
 int error_errno(struct error *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Puts "context: " before the text and keeps the kind; always returns -1. */

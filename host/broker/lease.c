@@ -17,11 +17,8 @@ static int ask(int line_fd, const struct line_request *r, struct error *e)
 {
     int pair[2];
 
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
-        error_errno(e, "socketpair");
-        e->kind = ERROR_BUSY; /* no file descriptors are left; later there may be */
-        return -1;
-    }
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        return error_errno(e, "socketpair");
     int result = line_send_request(line_fd, r, pair[1], e);
     close_fd(&pair[1]);
     if (result < 0)

@@ -69,8 +69,8 @@ int calls_attend(void *context, struct error *e)
     int n = receive_calls(p->handover[0], &fd, e);
     if (n <= 0)
         return n;
-    if (fd < 0)
-        return error_set(e, ERROR_GENERAL, "cannot take over the system call filter");
+    if (fd < 0) /* it was sent, and there was no place for it */
+        return error_set(e, ERROR_EXHAUSTED, "cannot take over the system call filter: too many open files");
     p->guarded = guard_take(p->guard, fd, p->whose, e);
     return p->guarded ? 0 : -1;
 }

@@ -44,6 +44,7 @@ int refuse_error(const struct refusal_manner *m, const struct error *e, const ch
             return refuse(r, REFUSAL_STOPPING, "the server is shutting down");
         return refuse(r, REFUSAL_CANCELLED, "cancelled");
     case ERROR_BUSY:
+    case ERROR_EXHAUSTED:
         r->retry_after = 1;
         return refuse(r, REFUSAL_OVERLOAD, "%.600s", e->text);
     default:

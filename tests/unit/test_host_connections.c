@@ -174,6 +174,23 @@ START_TEST(what_is_served_stays)
 }
 END_TEST
 
+START_TEST(a_crowd_that_comes_at_once_may_begin)
+{
+    open_all(8, 2, 1000000000000);
+    all.limits.fresh_ns = 500000000000;
+    for (unsigned i = 0; i < 5; i++)
+        from("192.0.2.1");
+    serve(&made[0], -1, false);
+    serve(&made[4], -1, false);
+    ck_assert(!connections_fits(&all, &made[2])); /* it is told so */
+    ck_assert_uint_eq(all.crowded, 0);
+    connections_expire(&all, deadline_in_ms(600000));
+    for (unsigned i = 0; i < count; i++)
+        ck_assert_int_eq(ended(&made[i]), i > 0 && i < 4);
+    close_all();
+}
+END_TEST
+
 /* ---- how long ------------------------------------------------------------------------------------ */
 
 START_TEST(the_fuller_it_is_the_less_time_there_is)
@@ -201,6 +218,7 @@ int main(void)
     unit_add(&u, the_owner_with_most_gives_when_all_are_taken);
     unit_add(&u, a_client_with_a_token_has_places_of_its_own);
     unit_add(&u, what_is_served_stays);
+    unit_add(&u, a_crowd_that_comes_at_once_may_begin);
     unit_add(&u, the_fuller_it_is_the_less_time_there_is);
     return unit_end(&u);
 }

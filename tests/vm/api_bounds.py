@@ -108,10 +108,28 @@ def test_slow_reader(s):
            [word in last for word in (b'"end":"timed_out"', b'"truncated":true', b"timeout exceeded (2s)")], [True] * 3)
 
 
+def test_few_files():
+    """Each VM takes some; who comes when there are none is told to come again, and not that the server is broken."""
+    statuses = []
+
+    def ask():
+        statuses.append(s.execute("sleep 1; echo 1", "sh")[0])
+
+    with Server("--pool", "off", "--workers", "8", "--grace", "1", few_files=True) as s:
+        threads = [threading.Thread(target=ask) for _ in range(20)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        expect("with few files some are refused, by 503", (len(statuses), set(statuses)), (20, {200, 503}))
+        expect("and the server goes on", s.execute("echo 1", "sh")[2].get("stdout"), "1\n")
+
+
 def main():
     with Server("--workers", "1", "--pool", "off", "--grace", "1") as s:
         for test in test_slow_reader, test_lost_connection, test_detached, test_batches:
             test(s)
+    test_few_files()
     sys.exit(api.failures > 0)
 
 
