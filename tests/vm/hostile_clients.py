@@ -155,7 +155,45 @@ class HalfBodies(HalfRequests):
                lambda n: n <= metric_of(self.server, "capsid_http_client_connections_limit"))
 
 
+class SleepingCalls:
+    """Sessions that all do at once all that a session can, and that is to sleep."""
+
+    SESSIONS, CALLS = 2, 8
+
+    def __init__(self, server, token):
+        self.server, self.headers, self.paths = server, {"Authorization": "Bearer " + token}, []
+        self.threads = [threading.Thread(target=self.sleep, args=(n % self.SESSIONS,)) for n in range(self.SESSIONS * self.CALLS)]
+
+    def make(self, headers):
+        status, answer, _ = self.server.call("POST", "/api/v1/sessions", {"language": "sh"}, headers)
+        expect("a session is made", status, 201)
+        return answer["Location"]
+
+    def sleep(self, which):
+        self.server.call("POST", self.paths[which] + "/execute", {"argv": ["sleep", "250"], "timeout": 280}, self.headers)
+
+    def __enter__(self):
+        self.paths = [self.make(self.headers) for _ in range(self.SESSIONS)]
+        for t in self.threads:
+            t.start()
+        wait_for("they all sleep", lambda: metric_of(self.server, 'capsid_workers_busy{lane="session"}') == len(self.threads))
+        return self
+
+    def __exit__(self, *_):
+        for path in self.paths:
+            self.server.call("DELETE", path, None, self.headers)
+        for t in self.threads:
+            t.join()
+
+    def check(self):
+        headers = self.server.as_admin.headers
+        path = self.make(headers)
+        expect("another's session is served", self.server.call("POST", path + "/execute", {"argv": ["true"]}, headers)[0], 200)
+        self.server.call("DELETE", path, None, headers)
+
+
 ATTACKS = {
+    "sleeping calls of sessions": SleepingCalls,
     "half-sent requests": HalfRequests,
     "half-sent bodies": HalfBodies,
 }
