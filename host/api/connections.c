@@ -112,7 +112,7 @@ static void move(struct connections *c, struct connection *n, struct connection_
         drop_if_empty(c, before);
 }
 
-static void end(struct connections *c, struct connection *n)
+static void end_connections(struct connections *c, struct connection *n)
 {
     shutdown(n->fd, SHUT_RDWR);
     move(c, n, n->owner, CONNECTION_ENDS);
@@ -152,11 +152,11 @@ static void make_room(struct connections *c, const struct connection_owner *o, i
     struct connection *victim;
 
     while (sum(o->counts) > c->limits.of_owner && (victim = expendable(o, before))) {
-        end(c, victim);
+        end_connections(c, victim);
         c->crowded++;
     }
     while (sum(c->counts) > c->limits.all && (victim = expendable(with_most(c), before))) {
-        end(c, victim);
+        end_connections(c, victim);
         c->crowded++;
     }
 }
@@ -332,7 +332,7 @@ static void expire(struct connections *c, struct connection *n, int64_t now, int
     if (!slow && !(n->over && now - n->over > OVER_NS))
         return;
     c->slow += slow;
-    end(c, n);
+    end_connections(c, n);
 }
 
 void connections_expire(struct connections *c, int64_t now)

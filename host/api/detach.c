@@ -56,7 +56,7 @@ static int push(struct exchange *x, struct task *t, enum task_lane lane)
     return 0;
 }
 
-static int begin(struct exchange *x, struct task *t, enum operation_kind kind, enum task_lane lane)
+static int begin_detached(struct exchange *x, struct task *t, enum operation_kind kind, enum task_lane lane)
 {
     struct operations *all = &x->server->operations;
     char id[OPERATION_ID_MAX];
@@ -85,7 +85,7 @@ int exchange_detach(struct exchange *x, enum operation_kind kind, enum task_lane
     t->work = work;
     t->done = done_operation;
     t->context = x->server;
-    if (begin(x, t, kind, lane) == 0)
+    if (begin_detached(x, t, kind, lane) == 0)
         return 0;
     task_unref(t);
     return -1;

@@ -409,8 +409,8 @@ static enum MHD_Result go_on(struct exchange *x)
     return done ? send_answer(x) : MHD_YES;
 }
 
-static struct exchange *begin(struct api_server *s, struct MHD_Connection *connection, const char *method,
-                              const char *path)
+static struct exchange *begin_http(struct api_server *s, struct MHD_Connection *connection,
+                                   const char *method, const char *path)
 {
     struct exchange *x = exchange_new(s, method, path);
 
@@ -483,7 +483,7 @@ static enum MHD_Result on_request(void *server, struct MHD_Connection *connectio
     if (!x) {
         if (!h || h->ended)
             return MHD_NO;
-        *context = x = begin(server, connection, method, url);
+        *context = x = begin_http(server, connection, method, url);
         return take_head(x, h, method, url, version) < 0 ? send_refusal(x) : on_head(x);
     }
     if (*size > 0) {

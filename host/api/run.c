@@ -99,7 +99,7 @@ static int open_stdin(const struct task *t, int *ret, struct error *e)
     return 0;
 }
 
-static json_t *describe(struct one_run *o)
+static json_t *describe_exchange(struct one_run *o)
 {
     bool streaming = o->stream && o->stream->streaming;
     enum schema_object as = streaming ? SCHEMA_OBJECT_STREAM_END : SCHEMA_OBJECT_API_RESULT;
@@ -159,7 +159,7 @@ static bool is_refusal(const struct error *e)
 }
 
 /* e: why there is no result; NULL: there is one. */
-static void count(struct one_run *o, const struct error *e)
+static void count_exchange(struct one_run *o, const struct error *e)
 {
     const struct run_phase *last = run_last_phase(&o->result);
 
@@ -172,7 +172,8 @@ static void count(struct one_run *o, const struct error *e)
 }
 
 /* In a session, or in a VM of its own. */
-static int execute(struct one_run *o, struct session_user *u, struct run_request *request, struct error *e)
+static int execute_exchange(struct one_run *o, struct session_user *u, struct run_request *request,
+                            struct error *e)
 {
     struct task *t = o->task;
     struct backend_run run = {.request = request,
@@ -206,14 +207,14 @@ static json_t *run_one(struct api_server *s, struct task *t, struct session_user
     request.context = stream ? (void *)&o : (void *)&o.outputs[0];
     request.on_build_output = run_output_add;
     request.build_context = &o.outputs[1];
-    int result = execute(&o, u, &request, &e);
+    int result = execute_exchange(&o, u, &request, &e);
     if (result == 0)
-        j = describe(&o);
+        j = describe_exchange(&o);
     else if (u)
         session_fail(u->session, &e, r);
     else
         refuse_error(&s->manner, &e, t->call.trace_id, r);
-    count(&o, result < 0 ? &e : NULL);
+    count_exchange(&o, result < 0 ? &e : NULL);
     if (j && stream && stream->streaming)
         stream_event(stream, STREAM_EVENT_END, json_incref(j));
     one_run_done(&o);

@@ -169,7 +169,7 @@ static int start_daemons(struct api_server *s, const int *sockets, int count, st
     return 0;
 }
 
-static int serve(struct api_server *s, const int *sockets, int count, struct error *e)
+static int serve_front(struct api_server *s, const int *sockets, int count, struct error *e)
 {
     struct MHD_Daemon *daemons[FRONT_SOCKETS_MAX];
     int started = 0, result = watch_leash(s->watch_fd, e);
@@ -238,7 +238,7 @@ static int open_and_serve(const struct api_options *o, const struct front_passed
                                                               .max = o->sessions,
                                                               .client_max = o->client_sessions});
         open_tasks(s);
-        result = serve(s, &passed->fds[1], (int)sockets, e);
+        result = serve_front(s, &passed->fds[1], (int)sockets, e);
         tasks_close(&s->tasks);
         sessions_close(&s->sessions);
     }
@@ -253,7 +253,7 @@ static int open_and_serve(const struct api_options *o, const struct front_passed
 }
 
 /* Waits for the first order. */
-static int begin(struct front_order *ret, struct front_passed *passed, struct error *e)
+static int begin_of_front(struct front_order *ret, struct front_passed *passed, struct error *e)
 {
     if (deadline_wait_fd(FRONT_LEASH_FD, POLLIN, DEADLINE_NEVER, NULL, e) < 0)
         return -1;
@@ -273,7 +273,7 @@ int front_main(void)
     mallopt(M_ARENA_MAX, ARENAS);
     signal(SIGPIPE, SIG_IGN);
     prctl(PR_SET_NAME, "capsid-front");
-    if (begin(&order, &passed, &e) < 0) {
+    if (begin_of_front(&order, &passed, &e) < 0) {
         fprintf(stderr, "Error: %s\n", e.text);
         return 1;
     }

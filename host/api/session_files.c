@@ -166,7 +166,7 @@ static int plan_range(struct exchange *x, const struct guest_file *f, uint64_t *
     return 0;
 }
 
-static int read_file(struct exchange *x, struct guest *g, int64_t deadline, struct error *e)
+static int read_file_session_file(struct exchange *x, struct guest *g, int64_t deadline, struct error *e)
 {
     struct buffer *body = &x->answer.body;
     struct guest_file f;
@@ -217,7 +217,7 @@ static int with_guest(struct exchange *x,
 int work_get_file(struct exchange *x, struct backend *b)
 {
     (void)b;
-    return with_guest(x, x->file.list ? list : read_file);
+    return with_guest(x, x->file.list ? list : read_file_session_file);
 }
 
 static int write_file(struct exchange *x, struct guest *g, int64_t deadline, struct error *e)

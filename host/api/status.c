@@ -35,7 +35,7 @@ static json_t *describe_lanes(struct api_server *s)
     return lanes;
 }
 
-static json_t *describe(struct api_server *s)
+static json_t *describe_status(struct api_server *s)
 {
     const struct ledger_use operations = ledger_measure(&s->ledger, "operations");
     unsigned running, waiting;
@@ -54,7 +54,7 @@ static json_t *describe(struct api_server *s)
 
 int status_open(struct api_server *s)
 {
-    json_t *j = describe(s);
+    json_t *j = describe_status(s);
     cleanup_free char *text = json_dumps(j, JSON_COMPACT);
     cleanup_fd int fd = memfd_create("status", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 

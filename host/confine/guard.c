@@ -41,7 +41,7 @@ struct guard {
     uint64_t count;
 };
 
-static void end(const struct guarded *v)
+static void end_guard(const struct guarded *v)
 {
     if (v->pidfd >= 0)
         syscall(SYS_pidfd_send_signal, v->pidfd, SIGKILL, NULL, 0);
@@ -60,7 +60,7 @@ static void judge_guard(struct guarded *v, const struct seccomp_notif *n)
     log_warning(
         "%s (process %u) was ended for %s, which is not on its list; its arguments: %#llx %#llx %#llx",
         v->whose, n->pid, v->verdict, n->data.args[0], n->data.args[1], n->data.args[2]);
-    end(v);
+    end_guard(v);
 }
 
 /* The kernel wants the room zeroed, and may know a longer one. ENOENT: the thread that called has ended, or was interrupted
@@ -210,7 +210,7 @@ int guard_arm(struct guarded *v, int pidfd, struct error *e)
     pthread_mutex_lock(&v->guard->mutex);
     v->pidfd = own;
     if (v->verdict[0])
-        end(v);
+        end_guard(v);
     pthread_mutex_unlock(&v->guard->mutex);
     return 0;
 }

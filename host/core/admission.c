@@ -124,7 +124,7 @@ static void count_one(struct admission_use *u, const struct admission_wish *w, i
     u->disk_mib += (uint64_t)sign * w->shape.disk_mib;
 }
 
-static void count(struct admission *a, struct owner *o, const struct admission_wish *w, int sign)
+static void count_admission(struct admission *a, struct owner *o, const struct admission_wish *w, int sign)
 {
     count_one(&a->all, w, sign);
     count_one(&o->use, w, sign);
@@ -169,7 +169,7 @@ static struct applicant *next_applicant(const struct admission *a)
 static void serve_admission(struct admission *a)
 {
     for (struct applicant *next; (next = next_applicant(a));) {
-        count(a, next->owner, next->wish, 1);
+        count_admission(a, next->owner, next->wish, 1);
         waiter_serve(&a->line, &next->waiter);
     }
 }
@@ -210,7 +210,7 @@ static int wait_turn_admission(struct admission *a, struct owner *o, const struc
     int n = waiter_wait(&a->line, &me.waiter, false, &a->lock, deadline, cancel, e);
     o->use.waiting--;
     if (n < 0 && me.waiter.served)
-        count(a, o, wish, -1);
+        count_admission(a, o, wish, -1);
     if (n <= 0)
         serve_admission(a); /* who stood behind this one may fit */
     if (n == 0)
@@ -227,7 +227,7 @@ int admission_enter(struct admission *a, const struct admission_wish *wish, int6
     struct owner *o = get_owner(a, wish->owner);
     int result = 0;
     if (fits(a, o, wish) && !waits_already(a, o, wish->kind))
-        count(a, o, wish, 1);
+        count_admission(a, o, wish, 1);
     else if (check_line(a, o, e) < 0)
         result = -1;
     else
@@ -242,7 +242,7 @@ void admission_leave(struct admission *a, const struct admission_wish *wish)
 {
     pthread_mutex_lock(&a->lock);
     struct owner *o = find_owner(a, wish->owner);
-    count(a, o, wish, -1);
+    count_admission(a, o, wish, -1);
     serve_admission(a);
     forget_idle(a, o);
     pthread_mutex_unlock(&a->lock);

@@ -370,7 +370,7 @@ const struct run_target *pool_run_target(const struct pool_target *t)
 
 /* ---- what there is ------------------------------------------------------------------------------- */
 
-static void count(const struct pool *p, const struct pool_target *t, struct pool_stats *ret)
+static void count_pool(const struct pool *p, const struct pool_target *t, struct pool_stats *ret)
 {
     int64_t retry = t->retry_at - clock_monotonic_ns();
 
@@ -392,7 +392,7 @@ static void count(const struct pool *p, const struct pool_target *t, struct pool
 void pool_stats(struct pool *p, const struct pool_target *t, struct pool_stats *ret)
 {
     pthread_mutex_lock(&p->lock);
-    count(p, t, ret);
+    count_pool(p, t, ret);
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -406,7 +406,7 @@ void pool_each(struct pool *p,
     for (struct pool_target *t = p->targets; t; t = t->next) { /* targets stay as long as the pool */
         if (t->retired)
             continue;
-        count(p, t, &s);
+        count_pool(p, t, &s);
         pthread_mutex_unlock(&p->lock);
         visit(t, &s, context);
         pthread_mutex_lock(&p->lock);

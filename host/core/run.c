@@ -181,9 +181,9 @@ static int feed(struct task *t, const struct job_io *io, int64_t deadline, struc
     return guest_run_job(t->guest, NULL, &m, io, deadline, ret, e);
 }
 
-static int execute(struct task *t, const struct buffer *argv, const char *cwd, uint16_t flags,
-                   uint32_t wall_ms, const struct job_io *io, int64_t deadline, struct msg_exit *ret,
-                   struct error *e)
+static int execute_run(struct task *t, const struct buffer *argv, const char *cwd, uint16_t flags,
+                       uint32_t wall_ms, const struct job_io *io, int64_t deadline, struct msg_exit *ret,
+                       struct error *e)
 {
     struct msg_exec m =
         program_job(&t->program, argv, cwd, (uint16_t)(flags | (io->stdin_fd >= 0 ? PROTO_JOB_STDIN : 0)));
@@ -207,8 +207,8 @@ static int build(struct task *t, int64_t deadline, struct error *e)
     t->result->timeout = r->build_timeout < r->timeout ? r->build_timeout : r->timeout;
     int result = write_files(t, deadline, &why);
     if (result == 0)
-        result = execute(t, &argv, t->program.directory, 0, limit_of(t, r->build_timeout), &io, deadline,
-                         &exit, &why);
+        result = execute_run(t, &argv, t->program.directory, 0, limit_of(t, r->build_timeout), &io, deadline,
+                             &exit, &why);
     t->result->build.ns = clock_monotonic_ns() - start;
     return conclude(t, &t->result->build, result, &exit, &why, e);
 }
@@ -241,8 +241,8 @@ static int start_run(struct task *t, int64_t deadline, struct error *e)
         if (!t->language->build || r->argv)
             result = write_files(t, deadline, &why);
         if (result == 0)
-            result = execute(t, &t->program.argv, cwd, r->keep_processes ? PROTO_JOB_KEEP : 0,
-                             limit_of(t, r->timeout), &io, deadline, &exit, &why);
+            result = execute_run(t, &t->program.argv, cwd, r->keep_processes ? PROTO_JOB_KEEP : 0,
+                                 limit_of(t, r->timeout), &io, deadline, &exit, &why);
         if (result < 0 && r->cwd && (why.kind == ERROR_REFUSED || why.kind == ERROR_NOT_FOUND))
             error_wrap(&why, "cannot start the program in %s", cwd);
     }

@@ -81,8 +81,8 @@ static int add_key(struct ledger *l, const char *owner, const char *key, const c
     return fits > 0 ? 0 : -1;
 }
 
-static int begin(struct ledger *l, const char *owner, const char *key, const char *digest, int64_t now,
-                 struct reading *ret, struct error *e)
+static int begin_keys(struct ledger *l, const char *owner, const char *key, const char *digest, int64_t now,
+                      struct reading *ret, struct error *e)
 {
     if (shelf_drop(&l->shelf, TABLE, DROP " WHERE ended < ?",
                    RECORDS_VALUES(records_number(now - KEY_KEPT_S * INT64_C(1000000000))), e) < 0)
@@ -102,7 +102,7 @@ int keys_begin(struct ledger *l, const char *owner, const char *key,
 
     if (ledger_begin(l, &now, e) < 0)
         return -1;
-    int result = ledger_end(l, begin(l, owner, key, digest, now, &r, e), e);
+    int result = ledger_end(l, begin_keys(l, owner, key, digest, now, &r, e), e);
     if (result == 0 && r.state == KEY_ANSWERED && r.filed) {
         buffer_free(&r.answer.body);
         result = shelf_get(&l->shelf, TABLE, r.number, (size_t)r.bytes, &r.answer.body, e);

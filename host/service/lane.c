@@ -128,7 +128,7 @@ static bool have_thread(struct lane *l)
     return started;
 }
 
-static void serve(struct lane *l)
+static void serve_lane(struct lane *l)
 {
     for (struct lane_owner *o; (o = next_owner(l)) && have_thread(l);) {
         count_waiting(l, o, -1);
@@ -161,7 +161,7 @@ static void run_thread(void *lane)
         l->work(t, l->context);
         pthread_mutex_lock(&l->lock);
         count_busy(l, o, -1);
-        serve(l);
+        serve_lane(l);
     }
     l->threads--;
     pthread_mutex_unlock(&l->lock);
@@ -205,7 +205,7 @@ int lane_push(struct lane *l, const char *owner, struct lane_ticket *t, struct r
     if (l->closed)
         result = refuse(r, REFUSAL_STOPPING, "the server is shutting down");
     else
-        serve(l);
+        serve_lane(l);
     if (result == 0 && o->tickets.last == t && o->tickets.first)
         result = check_waiting(l, o, r);
     if (result < 0)

@@ -366,7 +366,7 @@ static unsigned choice_in(const struct records_rows *r, int column, const struct
     return text ? schema_choice(f, text) : 0;
 }
 
-static json_t *describe(const struct records_rows *r)
+static json_t *describe_operations(const struct records_rows *r)
 {
     json_t *j = json_object(), *error = parse_column(r, ERROR), *request = parse_column(r, REQUEST);
     const struct operation_view view = {
@@ -409,7 +409,7 @@ static int read_one(struct operations *o, const char *owner, const char *id, str
         error_set(e, ERROR_NOT_FOUND, "there is no such operation, or it was forgotten");
     if (there <= 0)
         return -1;
-    *ret = (struct reading){.j = describe(&rows),
+    *ret = (struct reading){.j = describe_operations(&rows),
                             .result = parse_column(&rows, RESULT),
                             .forgotten = records_get_number(&rows, FORGOTTEN) != 0,
                             .filed = records_get_number(&rows, FILED) != 0,
@@ -442,7 +442,7 @@ static json_t *read_all(struct operations *o, const char *owner, struct error *e
                            RECORDS_VALUES(records_text(owner)), e);
 
     while (more >= 0 && (more = records_next(&rows, e)) > 0)
-        json_array_append_new(all, describe(&rows));
+        json_array_append_new(all, describe_operations(&rows));
     if (more < 0) {
         json_decref(all);
         return NULL;

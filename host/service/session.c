@@ -195,7 +195,7 @@ static int64_t look(struct session *s, struct mux *m)
     return !going_on ? 0 : age < idle ? age : idle;
 }
 
-static void serve(struct session *s)
+static void serve_session(struct session *s)
 {
     struct error e = {0};
     struct mux m;
@@ -254,7 +254,7 @@ static void session_thread(void *argument)
     pthread_cond_broadcast(&all->changed);
     pthread_mutex_unlock(&all->lock);
     if (result == 0)
-        serve(s);
+        serve_session(s);
     wait_for_users(s);
     lease_end(&s->lease);
     log_progress("session %s: %s%s%s trace_id=%s client=%s", s->id, end_text(s), s->why.text[0] ? ": " : "",
@@ -308,8 +308,8 @@ static int check_room_locked(struct sessions *all, const char *client, struct re
 }
 
 /* With the thread's, the table's and the caller's reference. */
-static struct session *begin(struct sessions *all, const char *client, struct request *body,
-                             const char *trace_id, struct refusal *r)
+static struct session *begin_session(struct sessions *all, const char *client, struct request *body,
+                                     const char *trace_id, struct refusal *r)
 {
     struct session *s = memory_allocate(sizeof(*s));
     struct error e = {0};
@@ -350,7 +350,7 @@ static struct timespec soon(void)
 struct session *session_create(struct sessions *all, const char *client, struct request *body,
                                const atomic_bool *cancelled, const char *trace_id, struct refusal *r)
 {
-    struct session *s = begin(all, client, body, trace_id, r);
+    struct session *s = begin_session(all, client, body, trace_id, r);
     bool given_up = false;
 
     if (!s)

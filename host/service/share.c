@@ -6,8 +6,8 @@
 #define SLACK 512 /* of all that there may be, one part goes beyond what has to, when something has to */
 
 /* How much there is, of one owner or (NULL) of all. */
-static int measure(const struct shelf *f, const struct share *s, const char *owner, int64_t *ret,
-                   struct error *e)
+static int measure_share(const struct shelf *f, const struct share *s, const char *owner, int64_t *ret,
+                         struct error *e)
 {
     cleanup_free char *question =
         text_format("SELECT %s FROM %s%s", s->measure, s->table, owner ? " WHERE owner = ?" : "");
@@ -49,7 +49,7 @@ static int make_room_for_all(const struct shelf *f, const struct share *s, struc
 
     for (;;) {
         cleanup_free char *greediest = NULL;
-        if (measure(f, s, NULL, &all, e) < 0)
+        if (measure_share(f, s, NULL, &all, e) < 0)
             return -1;
         f->room[s->number] = s->all_max - all;
         if (all <= aim)
@@ -66,7 +66,7 @@ int share_make_room(const struct shelf *f, const struct share *s, const char *ow
                     struct error *e)
 {
     for (int64_t own;;) {
-        if (measure(f, s, owner, &own, e) < 0)
+        if (measure_share(f, s, owner, &own, e) < 0)
             return -1;
         if (own <= s->own_max)
             break;

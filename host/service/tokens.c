@@ -76,7 +76,7 @@ static int parse_line(const struct tokens *t, struct client *ret, char *line, in
     return 0;
 }
 
-static int read_file(int fd, const char *path, struct buffer *ret, struct error *e)
+static int read_file_tokens(int fd, const char *path, struct buffer *ret, struct error *e)
 {
     struct stat st;
 
@@ -93,7 +93,7 @@ static int parse_file(const struct tokens *t, int fd, struct client **ret, size_
     cleanup_buffer struct buffer text = {0};
     struct client *all = memory_allocate(TOKENS_MAX * sizeof(all[0]));
     size_t count = 0;
-    int number = 0, result = read_file(fd, t->path, &text, e);
+    int number = 0, result = read_file_tokens(fd, t->path, &text, e);
 
     for (char *line = text.data, *next; result == 0 && line; line = next) {
         next = strchr(line, '\n');
