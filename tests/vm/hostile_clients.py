@@ -192,7 +192,48 @@ class SleepingCalls:
         self.server.call("DELETE", path, None, headers)
 
 
+class LargeSessions:
+    """Sessions that may come to take more memory and disk than there is."""
+
+    COUNT = 16
+    SHAPE = {"language": "sh", "memory_mib": 2048, "disk_mib": 4096}
+
+    def __init__(self, server, token):
+        self.server, self.headers, self.end = server, {"Authorization": "Bearer " + token}, threading.Event()
+        self.threads = [threading.Thread(target=self.make) for _ in range(self.COUNT)]
+
+    def make(self):
+        status, answer, _ = self.server.call("POST", "/api/v1/sessions", self.SHAPE, self.headers)
+        if status == 201:
+            self.end.wait()
+            self.server.call("DELETE", answer["Location"], None, self.headers)
+
+    def has(self):
+        return metric_of(self.server, 'capsid_vms{kind="session"}')
+
+    def __enter__(self):
+        for t in self.threads:
+            t.start()
+        wait_for("it has all that it gets", lambda: self.has() >= 2 and metric_of(self.server, "capsid_vms_waiting") > 0)
+        return self
+
+    def __exit__(self, *_):
+        self.end.set()
+        for t in self.threads:
+            t.join()
+
+    def check(self):
+        limits = [metric_of(self.server, f"capsid_vms_{what}_limit_bytes") for what in ("memory", "disk")]
+        expect("it has a share, and no more", [metric_of(self.server, f"capsid_vms_{what}_bytes") / limit < 0.85
+                                               for what, limit in zip(("memory", "disk"), limits)], [True, True])
+        headers = self.server.as_admin.headers
+        status, answer, _ = self.server.call("POST", "/api/v1/sessions", {"language": "sh"}, headers)
+        expect("another gets a session", status, 201)
+        self.server.call("DELETE", answer["Location"], None, headers)
+
+
 ATTACKS = {
+    "sessions larger than the machine": LargeSessions,
     "sleeping calls of sessions": SleepingCalls,
     "half-sent requests": HalfRequests,
     "half-sent bodies": HalfBodies,
