@@ -68,7 +68,7 @@ void metrics_pool(const json_t *pools, struct buffer *out)
     static const struct {
         const char *name, *type, *help;
     } counts[] = {
-#define C(name, type, help) {#name, type, help},
+#define C(name, member, type, help) {#name, type, help},
         STATE_POOL_COUNTS(C)
 #undef C
     };

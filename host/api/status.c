@@ -6,7 +6,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 static void add_client(const struct token_use *use, void *clients)
 {
@@ -56,10 +55,7 @@ int status_open(struct api_server *s)
 {
     json_t *j = describe_status(s);
     cleanup_free char *text = json_dumps(j, JSON_COMPACT);
-    cleanup_fd int fd = memfd_create("status", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
     json_decref(j);
-    if (!text || fd < 0 || file_write_fd(fd, text, strlen(text)) < 0 || file_seal(fd) < 0)
-        return -1;
-    return take_fd(&fd);
+    return text ? file_sealed_text("status", text) : -1;
 }

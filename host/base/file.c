@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -265,6 +266,13 @@ int file_seal(int fd)
         deadline_pause(1);
     }
     return 0;
+}
+
+int file_sealed_text(const char *name, const char *text)
+{
+    cleanup_fd int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+    return fd < 0 || file_write_fd(fd, text, strlen(text)) < 0 || file_seal(fd) < 0 ? -1 : take_fd(&fd);
 }
 
 bool file_exists(const char *path)

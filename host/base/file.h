@@ -62,6 +62,9 @@ int file_give_to(const char *path, uid_t uid, gid_t gid);
  */
 int file_seal(int fd);
 
+/* A file in memory that holds a text and that nobody can change; -1 with errno. */
+int file_sealed_text(const char *name, const char *text);
+
 bool file_exists(const char *path);
 
 /* Fails, naming what there is and what is needed, unless the filesystem of path has that many bytes free. */

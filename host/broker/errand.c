@@ -5,7 +5,6 @@
 #include "base/log.h"
 
 #include <string.h>
-#include <sys/mman.h>
 
 /* ---- answers ------------------------------------------------------------------------------------- */
 
@@ -26,10 +25,10 @@ void errand_fail(const struct errand *r, const struct error *e)
 void errand_tell_json(const struct errand *r, json_t *j, struct error *e)
 {
     cleanup_free char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
-    cleanup_fd int fd = text ? memfd_create("answer", MFD_CLOEXEC | MFD_ALLOW_SEALING) : -1;
+    cleanup_fd int fd = text ? file_sealed_text("answer", text) : -1;
 
     json_decref(j);
-    if (text && (fd < 0 || file_write_fd(fd, text, strlen(text)) < 0 || file_seal(fd) < 0))
+    if (text && fd < 0)
         error_errno(e, "cannot hold the answer");
     if (e->kind)
         errand_fail(r, e);

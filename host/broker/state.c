@@ -17,18 +17,9 @@ static void add_target(const struct pool_target *t, const struct pool_stats *s, 
     json_object_set_new(j, "warming", number(s->warming));
     json_object_set_new(j, "taken", number(s->taken));
     json_object_set_new(j, "ending", number(s->ending));
-    json_object_set_new(j, "size", number(s->size));
-    json_object_set_new(j, "waiting", number(s->waiting));
-    json_object_set_new(j, "memory_bytes", number(s->memory));
-    json_object_set_new(j, "template_bytes", number(s->template_size));
-    json_object_set_new(j, "restored_total", number(s->restored));
-    json_object_set_new(j, "destroyed_total", number(s->destroyed));
-    json_object_set_new(j, "served_total", number(s->served));
-    json_object_set_new(j, "refused_total", number(s->refused));
-    json_object_set_new(j, "failures_total", number(s->failures));
-    json_object_set_new(j, "lost_total", number(s->lost));
-    json_object_set_new(j, "unanswered_total", number(s->unanswered));
-    json_object_set_new(j, "evicted_total", number(s->evicted));
+#define C(name, member, type, help) json_object_set_new(j, #name, number(s->member));
+    STATE_POOL_COUNTS(C)
+#undef C
     if (s->retry_ms)
         json_object_set_new(j, "failure", json_string(s->failure.text));
     json_array_append_new(pools, j);

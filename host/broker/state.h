@@ -7,20 +7,20 @@
 
 #include <jansson.h>
 
-/* C(member of struct pool_stats, kind of metric, "what it is"), of each language; the names are those of JSON too. */
+/* C(name, which is that of JSON and of the metric, member of struct pool_stats, kind of metric, "what it is"), of each language. */
 #define STATE_POOL_COUNTS(C)                                                                                 \
-    C(size, "gauge", "VMs that are kept ready.")                                                             \
-    C(waiting, "gauge", "Programs whose turn has come, for a VM that is being restored.")                    \
-    C(memory_bytes, "gauge", "What the VMs have for themselves.")                                            \
-    C(template_bytes, "gauge", "The snapshot in memory.")                                                    \
-    C(restored_total, "counter", "VMs that were restored.")                                                  \
-    C(destroyed_total, "counter", "VMs that were destroyed.")                                                \
-    C(served_total, "counter", "VMs that were given to programs.")                                           \
-    C(refused_total, "counter", "Programs that got no VM in time.")                                          \
-    C(failures_total, "counter", "Restores that failed.")                                                    \
-    C(lost_total, "counter", "Idle VMs that ended.")                                                         \
-    C(unanswered_total, "counter", "Idle VMs that did not answer.")                                          \
-    C(evicted_total, "counter", "Idle VMs that made room.")
+    C(size, size, "gauge", "VMs that are kept ready.")                                                       \
+    C(waiting, waiting, "gauge", "Programs whose turn has come, for a VM that is being restored.")           \
+    C(memory_bytes, memory, "gauge", "What the VMs have for themselves.")                                    \
+    C(template_bytes, template_size, "gauge", "The snapshot in memory.")                                     \
+    C(restored_total, restored, "counter", "VMs that were restored.")                                        \
+    C(destroyed_total, destroyed, "counter", "VMs that were destroyed.")                                     \
+    C(served_total, served, "counter", "VMs that were given to programs.")                                   \
+    C(refused_total, refused, "counter", "Programs that got no VM in time.")                                 \
+    C(failures_total, failures, "counter", "Restores that failed.")                                          \
+    C(lost_total, lost, "counter", "Idle VMs that ended.")                                                   \
+    C(unanswered_total, unanswered, "counter", "Idle VMs that did not answer.")                              \
+    C(evicted_total, evicted, "counter", "Idle VMs that made room.")
 
 /* A VM that somebody has; all borrowed. */
 struct state_vm {
