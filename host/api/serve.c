@@ -272,6 +272,7 @@ int front_main(void)
 
     mallopt(M_ARENA_MAX, ARENAS);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* as for every verb (cli/cli.c): child_spawn() has set both back */
     prctl(PR_SET_NAME, "capsid-front");
     if (begin_of_front(&order, &passed, &e) < 0) {
         fprintf(stderr, "Error: %s\n", e.text);

@@ -40,6 +40,7 @@ def test_cage():
         expect("it has no capabilities", [int(its[k], 16) for k in ("CapEff", "CapPrm", "CapInh", "CapBnd", "CapAmb")], [0] * 5)
         expect("and no way to new ones", its["NoNewPrivs"], "1")
         expect("a list of system calls", its["Seccomp"], "2")
+        expect("a file that may not grow does not end it", int(its["SigIgn"], 16) >> (signal.SIGXFSZ - 1) & 1, 1)
         if os.geteuid() == 0:
             expect("a user of its own", its["Uid"] != mine["Uid"] and "\t0" not in its["Uid"], True)
         expect("namespaces of its own", [n for n in NAMESPACES
