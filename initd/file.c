@@ -3,6 +3,7 @@
 #include "limits.h"
 #include "sys.h"
 #include "text.h"
+#include "unpack.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +16,7 @@
 #define MODE_BITS 07777u
 #define SMALL_MESSAGE 64 /* header and fields of DATA, or an END */
 
-enum transfer_kind { TRANSFER_FREE, TRANSFER_WRITE, TRANSFER_READ };
+enum transfer_kind { TRANSFER_FREE, TRANSFER_WRITE, TRANSFER_UNPACK, TRANSFER_READ };
 
 /* How a written file is to look in the end. */
 struct finish {
@@ -26,17 +27,22 @@ struct finish {
 
 struct transfer {
     enum transfer_kind kind;
-    int fd; /* owned */
+    int fd; /* owned; not of UNPACK */
     const struct conn *conn;
     uint32_t stream;
-    uint64_t base;       /* offset in the file of the channel's first byte */
-    uint64_t done;       /* bytes of the channel so far */
-    uint64_t size;       /* bytes of the channel in all; for reading at most */
-    uint64_t granted;    /* bytes that may be sent: by the host when writing, by us when reading */
-    size_t parents_made; /* writing: for sys_remove_parents() */
-    struct finish finish;
-    char path[PATH_MAX];      /* writing: the final name */
-    char temporary[PATH_MAX]; /* writing, atomic */
+    uint64_t base;    /* offset in the file of the channel's first byte */
+    uint64_t done;    /* bytes of the channel so far */
+    uint64_t size;    /* bytes of the channel in all; for reading at most */
+    uint64_t granted; /* bytes that may be sent: by the host when writing, by us when reading */
+    union {
+        struct {
+            size_t parents_made; /* for sys_remove_parents() */
+            struct finish finish;
+            char path[PATH_MAX];      /* the final name */
+            char temporary[PATH_MAX]; /* atomic */
+        };
+        struct unpack unpack;
+    };
 };
 
 static struct transfer transfers[FILES_MAX];
@@ -56,15 +62,22 @@ static struct transfer *find_transfer(enum transfer_kind kind, const struct conn
     return NULL;
 }
 
+static struct transfer *find_incoming(const struct conn *c, uint32_t stream)
+{
+    struct transfer *t = find_transfer(TRANSFER_WRITE, c, stream);
+
+    return t ? t : find_transfer(TRANSFER_UNPACK, c, stream);
+}
+
 bool file_has_stream(const struct conn *c, uint32_t stream)
 {
-    return find_transfer(TRANSFER_WRITE, c, stream) || find_transfer(TRANSFER_READ, c, stream);
+    return find_incoming(c, stream) || find_transfer(TRANSFER_READ, c, stream);
 }
 
 bool file_any_write(void)
 {
     for (unsigned i = 0; i < FILES_MAX; i++)
-        if (transfers[i].kind == TRANSFER_WRITE)
+        if (transfers[i].kind == TRANSFER_WRITE || transfers[i].kind == TRANSFER_UNPACK)
             return true;
     return false;
 }
@@ -81,6 +94,8 @@ static void drop(struct transfer *t)
         unlink(t->temporary);
     if (t->kind == TRANSFER_WRITE)
         sys_remove_parents(t->path, t->parents_made);
+    if (t->kind == TRANSFER_UNPACK)
+        unpack_end(&t->unpack);
     forget_transfer(t);
 }
 
@@ -164,8 +179,8 @@ static int open_regular(const char *path, int flags)
     return fd;
 }
 
-/* Opens what the content goes to, takes the first of it, and ends the transfer when that is all. */
-static struct fault begin_regular(const struct msg_write_file *m, struct transfer *t, bool *ret_done)
+/* Opens what the content goes to, and takes the first of it. */
+static struct fault begin_regular(const struct msg_write_file *m, struct transfer *t)
 {
     int r = 0;
 
@@ -173,7 +188,6 @@ static struct fault begin_regular(const struct msg_write_file *m, struct transfe
     t->finish.atomic = m->flags & PROTO_WRITE_ATOMIC;
     t->base = m->offset;
     t->size = m->size;
-    t->done = 0;
     r = text_join(t->path, sizeof(t->path), m->path, NULL);
     if (r == 0 && t->finish.atomic)
         r = temporary_name(t->temporary, m->path);
@@ -189,8 +203,7 @@ static struct fault begin_regular(const struct msg_write_file *m, struct transfe
     }
     t->kind = TRANSFER_WRITE;
     r = write_all(t->fd, m->data.data, m->data.size, t->base);
-    t->done = m->data.size;
-    *ret_done = t->done == t->size;
+    t->done = t->granted = m->data.size;
     return r < 0 ? fault_os(r, "write") : FAULT_NONE;
 }
 
@@ -208,26 +221,45 @@ static struct fault end_regular(struct transfer *t)
     return FAULT_NONE;
 }
 
-static struct fault write_regular(const struct msg_write_file *m, struct conn *c, uint32_t stream,
-                                  size_t parents_made, bool *ret_done, uint64_t *ret_limit)
+/* More may be sent than before, unless it is done. */
+static void tell_progress(struct transfer *t, struct file_progress *ret)
+{
+    uint64_t limit = t->size - t->done > FILE_WINDOW ? t->done + FILE_WINDOW : t->size;
+
+    *ret = (struct file_progress){.done = t->done == t->size, .taken = t->done, .limit = limit};
+    ret->request = t->kind == TRANSFER_UNPACK ? MSG_UNPACK : MSG_WRITE_FILE;
+    ret->window = limit - t->granted >= FILE_WINDOW / 2 || (limit == t->size && limit > t->granted);
+    if (ret->window)
+        t->granted = limit;
+}
+
+static struct transfer *new_transfer(struct conn *c, uint32_t stream)
 {
     struct transfer *t = find_transfer(TRANSFER_FREE, NULL, 0);
 
+    if (t) {
+        t->conn = c;
+        t->stream = stream;
+        t->base = t->done = t->granted = 0;
+    }
+    return t;
+}
+
+static struct fault write_regular(const struct msg_write_file *m, struct conn *c, uint32_t stream,
+                                  size_t parents_made, struct file_progress *ret)
+{
+    struct transfer *t = new_transfer(c, stream);
+
     if (!t)
         return fault_of(PROTO_ERR_LIMIT, "too many transfers");
-    t->conn = c;
-    t->stream = stream;
     t->parents_made = parents_made;
-    struct fault f = begin_regular(m, t, ret_done);
+    struct fault f = begin_regular(m, t);
     if (f.code) {
         drop(t);
         return f;
     }
-    if (*ret_done)
-        return end_regular(t);
-    t->granted = t->done + FILE_WINDOW < t->size ? t->done + FILE_WINDOW : t->size;
-    *ret_limit = t->granted;
-    return FAULT_NONE;
+    tell_progress(t, ret);
+    return ret->done ? end_regular(t) : FAULT_NONE;
 }
 
 static struct fault make_directory(const struct msg_write_file *m)
@@ -294,8 +326,8 @@ static struct fault check_write(const struct msg_write_file *m)
     return FAULT_NONE;
 }
 
-struct fault file_write(const struct msg_write_file *m, struct conn *c, uint32_t stream, bool *ret_done,
-                        uint64_t *ret_limit)
+struct fault file_write(const struct msg_write_file *m, struct conn *c, uint32_t stream,
+                        struct file_progress *ret)
 {
     struct fault f = check_write(m);
     size_t made = 0;
@@ -307,9 +339,9 @@ struct fault file_write(const struct msg_write_file *m, struct conn *c, uint32_t
         if (r < 0)
             return fault_os(r, "parent directories");
     }
-    *ret_done = true;
+    ret->done = true;
     if (S_ISREG(m->mode))
-        f = write_regular(m, c, stream, made, ret_done, ret_limit);
+        f = write_regular(m, c, stream, made, ret);
     else
         f = S_ISDIR(m->mode) ? make_directory(m) : make_symlink(m);
     if (f.code)
@@ -317,38 +349,83 @@ struct fault file_write(const struct msg_write_file *m, struct conn *c, uint32_t
     return f;
 }
 
-struct fault file_take(const struct conn *c, uint32_t stream, const struct msg_data *m, bool *ret_done,
-                       bool *ret_window, uint64_t *ret_taken, uint64_t *ret_limit)
-{
-    struct transfer *t = find_transfer(TRANSFER_WRITE, c, stream);
+/* ---- trees ----------------------------------------------------------------------------------- */
 
-    *ret_done = *ret_window = false;
-    if (!t || m->channel != 0 || m->offset != t->done || m->data.size > t->granted - t->done)
-        return fault_of(PROTO_ERR_FLOW, "DATA outside of the window");
-    int r = write_all(t->fd, m->data.data, m->data.size, t->base + t->done);
-    if (r < 0) {
-        drop(t);
-        return fault_os(r, "write");
-    }
-    t->done += m->data.size;
-    *ret_done = t->done == t->size;
-    if (*ret_done)
-        return end_regular(t);
-    uint64_t limit = t->done + FILE_WINDOW < t->size ? t->done + FILE_WINDOW : t->size;
-    *ret_window = limit - t->granted >= FILE_WINDOW / 2 || (limit == t->size && limit > t->granted);
-    if (*ret_window)
-        t->granted = limit;
-    *ret_taken = t->done;
-    *ret_limit = t->granted;
-    return FAULT_NONE;
+static struct fault end_unpack(struct transfer *t)
+{
+    bool whole = unpack_is_whole(&t->unpack);
+
+    drop(t);
+    return whole ? FAULT_NONE : fault_of(PROTO_ERR_INVALID, "the last entry is not whole");
 }
 
-struct fault file_take_end(const struct conn *c, uint32_t stream)
+static struct fault take_tree(struct transfer *t, const struct wire_bytes *data)
 {
-    struct transfer *t = find_transfer(TRANSFER_WRITE, c, stream);
+    struct fault f = unpack_take(&t->unpack, data->data, data->size);
+
+    t->done += data->size;
+    return f;
+}
+
+struct fault file_unpack(const struct msg_unpack *m, struct conn *c, uint32_t stream,
+                         struct file_progress *ret)
+{
+    struct transfer *t = new_transfer(c, stream);
+
+    if (m->path[0] != '/' || m->uid == SYS_NO_ID || m->gid == SYS_NO_ID)
+        return fault_of(PROTO_ERR_INVALID, "path is not absolute, or no such user or group id");
+    if (m->data.size > m->size || m->size > INT64_MAX)
+        return fault_of(PROTO_ERR_INVALID, "size");
+    if (!t)
+        return fault_of(PROTO_ERR_LIMIT, "too many transfers");
+    t->kind = TRANSFER_UNPACK;
+    t->size = m->size;
+    t->granted = m->data.size;
+    struct fault f = unpack_begin(&t->unpack, m->path, m->uid, m->gid);
+    if (!f.code)
+        f = take_tree(t, &m->data);
+    if (f.code) {
+        drop(t);
+        return f;
+    }
+    tell_progress(t, ret);
+    return ret->done ? end_unpack(t) : FAULT_NONE;
+}
+
+/* ---- what comes on a stream ------------------------------------------------------------------ */
+
+static struct fault take_bytes(struct transfer *t, const struct wire_bytes *data)
+{
+    if (t->kind == TRANSFER_UNPACK)
+        return take_tree(t, data);
+    int r = write_all(t->fd, data->data, data->size, t->base + t->done);
+    t->done += data->size;
+    return r < 0 ? fault_os(r, "write") : FAULT_NONE;
+}
+
+struct fault file_take(const struct conn *c, uint32_t stream, const struct msg_data *m,
+                       struct file_progress *ret)
+{
+    struct transfer *t = find_incoming(c, stream);
+
+    if (!t || m->channel != 0 || m->offset != t->done || m->data.size > t->granted - t->done)
+        return fault_of(PROTO_ERR_FLOW, "DATA outside of the window");
+    struct fault f = take_bytes(t, &m->data);
+    tell_progress(t, ret);
+    if (f.code)
+        drop(t);
+    else if (ret->done)
+        f = t->kind == TRANSFER_UNPACK ? end_unpack(t) : end_regular(t);
+    return f;
+}
+
+struct fault file_take_end(const struct conn *c, uint32_t stream, uint16_t *ret_request)
+{
+    struct transfer *t = find_incoming(c, stream);
 
     if (!t)
         return fault_of(PROTO_ERR_FLOW, "END of a file that is read");
+    *ret_request = t->kind == TRANSFER_UNPACK ? MSG_UNPACK : MSG_WRITE_FILE;
     drop(t);
     return fault_of(PROTO_ERR_INVALID, "END before all of the content");
 }

@@ -17,10 +17,19 @@
 
 void file_init(void);
 
-/* WRITE_FILE. *ret_done: it is done, OK is due; otherwise more content comes on the stream, up to *ret_limit.
- */
-struct fault file_write(const struct msg_write_file *m, struct conn *c, uint32_t stream, bool *ret_done,
-                        uint64_t *ret_limit);
+/* What is due after a message of a transfer into the guest. */
+struct file_progress {
+    uint16_t request;      /* that began it */
+    bool done;             /* OK */
+    bool window;           /* WINDOW, unless it is done: */
+    uint64_t taken, limit; /* so many bytes are taken, and so many may be sent */
+};
+
+/* WRITE_FILE and UNPACK; what they do not bring themselves comes on the stream. */
+struct fault file_write(const struct msg_write_file *m, struct conn *c, uint32_t stream,
+                        struct file_progress *ret);
+struct fault file_unpack(const struct msg_unpack *m, struct conn *c, uint32_t stream,
+                         struct file_progress *ret);
 
 /* READ_FILE: fills in what the file is; DATA and END follow by file_emit(). */
 struct fault file_read(const struct msg_read_file *m, struct conn *c, uint32_t stream,
@@ -38,13 +47,12 @@ bool file_has_stream(const struct conn *c, uint32_t stream);
 /* Is any transfer into the guest under way? */
 bool file_any_write(void);
 
-/* DATA of a WRITE_FILE. As file_write(); *ret_window: WINDOW is due, up to *ret_limit, and *ret_taken bytes
- * are taken. */
-struct fault file_take(const struct conn *c, uint32_t stream, const struct msg_data *m, bool *ret_done,
-                       bool *ret_window, uint64_t *ret_taken, uint64_t *ret_limit);
+/* DATA of either. */
+struct fault file_take(const struct conn *c, uint32_t stream, const struct msg_data *m,
+                       struct file_progress *ret);
 
-/* END of a WRITE_FILE, before its size was reached: the transfer is dropped. ERR_FLOW: it is a READ_FILE. */
-struct fault file_take_end(const struct conn *c, uint32_t stream);
+/* END before its size was reached: the transfer is dropped. ERR_FLOW: it is a READ_FILE. */
+struct fault file_take_end(const struct conn *c, uint32_t stream, uint16_t *ret_request);
 
 /* WINDOW of a READ_FILE. 0 or PROTO_ERR_FLOW. */
 int file_take_window(const struct conn *c, uint32_t stream, const struct msg_window *m);

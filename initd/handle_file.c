@@ -11,17 +11,30 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-void handle_write_file(struct conn *c, uint32_t stream, const struct msg_write_file *m)
+static void answer_write(struct conn *c, uint32_t stream, uint16_t request, struct fault f,
+                         const struct file_progress *p)
 {
-    bool done = true;
-    uint64_t limit = 0;
-    struct fault f = file_write(m, c, stream, &done, &limit);
-
-    if (f.code || done)
-        handle_answer(c, stream, MSG_WRITE_FILE, f);
+    if (f.code || p->done)
+        handle_answer(c, stream, request, f);
     else
         CONN_SEND(c, window, stream,
-                  &((struct msg_window){.channel = 0, .consumed = m->data.size, .limit = limit}));
+                  &((struct msg_window){.channel = 0, .consumed = p->taken, .limit = p->limit}));
+}
+
+void handle_write_file(struct conn *c, uint32_t stream, const struct msg_write_file *m)
+{
+    struct file_progress progress;
+    struct fault f = file_write(m, c, stream, &progress);
+
+    answer_write(c, stream, MSG_WRITE_FILE, f, &progress);
+}
+
+void handle_unpack(struct conn *c, uint32_t stream, const struct msg_unpack *m)
+{
+    struct file_progress progress;
+    struct fault f = file_unpack(m, c, stream, &progress);
+
+    answer_write(c, stream, MSG_UNPACK, f, &progress);
 }
 
 void handle_read_file(struct conn *c, uint32_t stream, const struct msg_read_file *m)

@@ -12,28 +12,27 @@ static void break_flow(struct conn *c, uint32_t stream, uint16_t request)
 
 static void take_file_end(struct conn *c, uint32_t stream)
 {
-    struct fault f = file_take_end(c, stream);
+    uint16_t request;
+    struct fault f = file_take_end(c, stream, &request);
 
     if (f.code == PROTO_ERR_FLOW)
         break_flow(c, stream, MSG_END);
     else
-        handle_answer_fault(c, stream, MSG_WRITE_FILE, f);
+        handle_answer_fault(c, stream, request, f);
 }
 
 static void take_file_data(struct conn *c, uint32_t stream, const struct msg_data *m)
 {
-    bool done, window;
-    uint64_t taken, limit;
-    struct fault f = file_take(c, stream, m, &done, &window, &taken, &limit);
+    struct file_progress p;
+    struct fault f = file_take(c, stream, m, &p);
 
     if (f.code == PROTO_ERR_FLOW)
         break_flow(c, stream, MSG_DATA);
-    else if (f.code)
-        handle_answer_fault(c, stream, MSG_WRITE_FILE, f);
-    else if (done)
-        handle_answer_ok(c, stream);
-    else if (window)
-        CONN_SEND(c, window, stream, &((struct msg_window){.channel = 0, .consumed = taken, .limit = limit}));
+    else if (f.code || p.done)
+        handle_answer(c, stream, p.request, f);
+    else if (p.window)
+        CONN_SEND(c, window, stream,
+                  &((struct msg_window){.channel = 0, .consumed = p.taken, .limit = p.limit}));
 }
 
 /* A stream that is not in use has ended while the message was under way; so these three ignore it. */

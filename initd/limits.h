@@ -80,9 +80,9 @@
 /* Reads of one connection, or frames written for it, before the others have their turn. */
 #define CONN_TURNS 8
 
-/* WRITE_FILE and READ_FILE in progress, all connections together. */
+/* WRITE_FILE, UNPACK and READ_FILE in progress, all connections together. */
 #define FILES_MAX 8
-/* How far ahead the content of a WRITE_FILE may be sent. It is written at once, so nothing is kept. */
+/* How far ahead the content of a WRITE_FILE or UNPACK may be sent. It is written at once, so nothing is kept. */
 #define FILE_WINDOW (256 * 1024)
 
 /* Helper processes that work for a connection (sync, mount, removal of a tree). */

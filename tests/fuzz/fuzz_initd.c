@@ -468,6 +468,25 @@ static void put_on_stream(struct host *h, uint32_t stream, uint8_t kind)
     }
 }
 
+/* One entry of any kind, cut anywhere; its content, or the next one, is what DATA brings. */
+static void put_tree(struct host *h, uint32_t stream, const char *path, uint32_t mode)
+{
+    static const char *const names[] = {"f", "d/f", "d/e/f", "../f", "", "d//f", "d/..", "/f"};
+    uint8_t entry[64];
+    struct wire_writer w = wire_writer_of(entry, sizeof(entry));
+
+    wire_put_u32(&w, mode);
+    wire_put_u32(&w, take());
+    wire_put_u32(&w, 0);
+    wire_put_u64(&w, take_number());
+    wire_put_u64(&w, take_number());
+    wire_put_str(&w, names[take() % 8]);
+    size_t size = take();
+    if (size > (size_t)(w.pos - entry))
+        size = (size_t)(w.pos - entry);
+    PUT(unpack, .path = path, .uid = take(), .size = take_number(), .data = {entry, (uint32_t)size});
+}
+
 static void put_file(struct host *h, uint32_t stream, uint8_t kind)
 {
     static const uint8_t zeros[60000];
@@ -495,6 +514,9 @@ static void put_file(struct host *h, uint32_t stream, uint8_t kind)
         break;
     case 5:
         PUT(mount, .source = "x", .target = path, .fstype = "tmpfs", .options = "");
+        break;
+    case 6:
+        put_tree(h, stream, path, mode);
         break;
     default:
         PUT(unmount, .target = path);

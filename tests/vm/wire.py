@@ -137,6 +137,7 @@ DEFAULTS = {
     "ATTACH": dict(stdout_offset=0, stderr_offset=0, window=FIRST_WINDOW),
     "SIGNAL": dict(scope=C.SCOPE_PROCESS),
     "WRITE_FILE": dict(mode=0o100644, uid=0, gid=0, mtime_ns=0, flags=0, offset=0),
+    "UNPACK": dict(uid=0, gid=0),
     "READ_FILE": dict(offset=0, length=1 << 62, window=FIRST_WINDOW),
     "STAT": dict(flags=0),
     "LIST": dict(cursor=0),
