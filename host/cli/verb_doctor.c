@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "confine/renounce.h"
 #include "core/snapshot.h"
 #include "image/catalog.h"
 #include "image/image.h"
@@ -169,6 +170,21 @@ static void check_confinement(struct report *r, struct host *host)
              "no capabilities, no new privileges, system call filter, resource limits, no inherited files");
 }
 
+/* What a server gives up. */
+static void check_server(struct report *r, const struct host *host)
+{
+    struct error e = {0};
+
+    if (host->config.confine == CONFINE_OFF)
+        tell(r, WARNING, "server", "confine is off: it has all rights of this user");
+    else if (!renounce_can())
+        tell(r, FINE, "server", "it has the rights of this user; what reads requests has none");
+    else if (renounce_rehearse(&e) < 0)
+        tell(r, WARNING, "server", "%s", e.text);
+    else
+        tell(r, FINE, "server", "namespaces of its own, fewer capabilities, a system call filter");
+}
+
 static void check_builder(struct report *r)
 {
     const struct {
@@ -309,6 +325,7 @@ static int run_verb_doctor(struct cli *cli, void *values, int argc, char **argv,
     for (const struct vm_driver *const *d = vm_drivers; *d; d++)
         check_vmm(&r, &host, *d);
     check_confinement(&r, &host);
+    check_server(&r, &host);
     check_data(&r, &host);
     check_builder(&r);
     check_stores(&r, &host);

@@ -108,54 +108,47 @@ void filter_list(struct filter *ret, unsigned sets, bool listens)
 
 /* ---- what is denied ---------------------------------------------------------------------------------- */
 
-#define DENY(name) EQUAL(__NR_##name, 0, 1), RETURN(SECCOMP_RET_ERRNO | EPERM)
+enum denied_whom { VMM = 1, SERVER = 2, BOTH = VMM | SERVER };
 
-/* Nothing here is needed by any VMM; all of it is a way out, a large part of the kernel to attack, or memory that no limit
- * of resources bounds. AF_VSOCK has no namespace, so of sockets only those of AF_UNIX can be made. */
-void filter_lenient(struct filter *ret)
+static const struct {
+    unsigned short number, whom, error;
+} denied[] = {
+#define DENY(name, whom, error) {__NR_##name, whom, error},
+#include "confine/denied.def"
+#undef DENY
+};
+
+static void add_code(struct filter *f, const struct sock_filter *code, size_t count)
 {
-    static const struct sock_filter code[] = {
+    for (size_t i = 0; i < count; i++)
+        add_filter(f, code[i]);
+}
+
+/* Behind it the number is loaded. */
+static void add_denied(struct filter *f, enum denied_whom whom)
+{
+    static const struct sock_filter head[] = {
         LOAD(arch),
         EQUAL(FILTER_ARCHITECTURE, 1, 0),
         RETURN(SECCOMP_RET_KILL_PROCESS),
         LOAD(nr),
         BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, X32_BIT, 0, 1),
         RETURN(SECCOMP_RET_ERRNO | ENOSYS),
-        DENY(unshare),
-        DENY(setns),
-        DENY(mount),
-        DENY(umount2),
-        DENY(pivot_root),
-        DENY(chroot),
-        DENY(open_tree),
-        DENY(move_mount),
-        DENY(fsopen),
-        DENY(fsconfig),
-        DENY(fspick),
-        DENY(fsmount),
-        DENY(mount_setattr),
-        DENY(ptrace),
-        DENY(process_vm_readv),
-        DENY(process_vm_writev),
-        DENY(pidfd_getfd),
-        DENY(bpf),
-        DENY(perf_event_open),
-        DENY(keyctl),
-        DENY(add_key),
-        DENY(request_key),
-        DENY(io_uring_setup),
-        DENY(kexec_load),
-        DENY(init_module),
-        DENY(finit_module),
-        DENY(open_by_handle_at),
-        DENY(name_to_handle_at),
-        DENY(userfaultfd),
-        DENY(memfd_create),
-        DENY(memfd_secret),
-        DENY(shmget),
-        DENY(msgget),
-        DENY(semget),
-        DENY(mq_open),
+    };
+
+    add_code(f, head, sizeof(head) / sizeof(head[0]));
+    for (size_t i = 0; i < sizeof(denied) / sizeof(denied[0]); i++) {
+        if (!(denied[i].whom & whom))
+            continue;
+        add_filter(f, (struct sock_filter)EQUAL(denied[i].number, 0, 1));
+        add_filter(f, (struct sock_filter)RETURN(SECCOMP_RET_ERRNO | denied[i].error));
+    }
+}
+
+/* AF_VSOCK has no namespace, so of sockets only those of AF_UNIX can be made. */
+void filter_lenient(struct filter *ret)
+{
+    static const struct sock_filter tail[] = {
         /* Its flags are in memory, where a filter cannot look; the C library then uses clone. */
         EQUAL(__NR_clone3, 0, 1),
         RETURN(SECCOMP_RET_ERRNO | ENOSYS),
@@ -171,6 +164,14 @@ void filter_lenient(struct filter *ret)
         RETURN(SECCOMP_RET_ALLOW),
     };
 
-    *ret = (struct filter){.count = sizeof(code) / sizeof(code[0])};
-    memcpy(ret->code, code, sizeof(code));
+    *ret = (struct filter){.count = 0};
+    add_denied(ret, VMM);
+    add_code(ret, tail, sizeof(tail) / sizeof(tail[0]));
+}
+
+void filter_server(struct filter *ret)
+{
+    *ret = (struct filter){.count = 0};
+    add_denied(ret, SERVER);
+    add_filter(ret, (struct sock_filter)RETURN(SECCOMP_RET_ALLOW));
 }

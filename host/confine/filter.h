@@ -3,7 +3,8 @@
  *
  * A filter is a list of what is allowed, calls.def. Anything else is not done: the kernel holds the thread and tells the
  * listener of the filter (confine/guard.h), which knows the number and ends the VMM. Where there can be no listener the
- * kernel ends it with SIGSYS. The lenient filter is a list of what is denied, for VMMs that nobody has traced.
+ * kernel ends it with SIGSYS. Two filters are lists of what is denied (denied.def): the lenient one, for VMMs that nobody has
+ * traced, and the server's.
  */
 #ifndef CAPSID_FILTER_H
 #define CAPSID_FILTER_H
@@ -43,6 +44,7 @@ struct filter {
 /* listens: with a listener; execve(2) then is the listener's to allow, and else allowed. */
 void filter_list(struct filter *ret, unsigned sets, bool listens);
 void filter_lenient(struct filter *ret);
+void filter_server(struct filter *ret);
 
 /* The name of a system call, into ret; its length, or 0: unknown. */
 size_t filter_call_name(int number, char *ret, size_t size);

@@ -8,8 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* The listener's fd, which is close-on-exec, or 0 when the filter has none. */
-static int install(const struct filter *f)
+int seal_install(const struct filter *f)
 {
     const struct sock_fprog program = {.len = (unsigned short)f->count,
                                        .filter = (struct sock_filter *)f->code};
@@ -50,7 +49,7 @@ int seal_calls(const struct filter *f, int socket, const char **ret_step)
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return -1;
     *ret_step = "seccomp";
-    int listener = install(f);
+    int listener = seal_install(f);
     if (listener < 0)
         return -1;
     *ret_step = "hand over the system call filter";

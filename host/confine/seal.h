@@ -14,6 +14,10 @@
  */
 int seal_calls(const struct filter *f, int socket, const char **ret_step);
 
+/* Puts it on this thread and what that starts: the listener's fd, or 0; -1 with errno. It takes no_new_privs, or CAP_SYS_ADMIN.
+ * Async-signal-safe. */
+int seal_install(const struct filter *f);
+
 /* A byte through a socket (unix(7)), with fd (SCM_RIGHTS) unless that is -1. Async-signal-safe. */
 int seal_hand_over(int socket, int fd);
 

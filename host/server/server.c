@@ -7,6 +7,7 @@
 #include "base/thread.h"
 #include "broker/broker.h"
 #include "confine/confine.h"
+#include "confine/renounce.h"
 #include "core/usage.h"
 #include "server/status.h"
 #include "service/ledger.h"
@@ -481,6 +482,19 @@ static void close_server(struct server *s)
     config_done(&s->config);
 }
 
+static int give_up_rights(const struct config *config, struct error *e)
+{
+    struct error why = {0};
+
+    if (config->confine == CONFINE_OFF || !renounce_can() || renounce(&why) == 0)
+        return 0;
+    if (config->confine == CONFINE_STRICT)
+        return error_set(e, ERROR_GENERAL, "confine is strict, but %.600s; capsid doctor says what there is",
+                         why.text);
+    log_warning("%s", why.text);
+    return 0;
+}
+
 int server_run(const struct server_options *options, const struct config *config, struct error *e)
 {
     struct server *s = memory_allocate(sizeof(*s));
@@ -492,7 +506,9 @@ int server_run(const struct server_options *options, const struct config *config
     s->held = CONFINED_NONE;
     s->leash = s->line = s->tokens = s->state = s->signals = s->stop_warming = s->status = s->asking = -1;
     config_copy(&s->config, config);
-    int result = open_tokens(options, &s->tokens, e);
+    int result = give_up_rights(config, e);
+    if (result == 0)
+        result = open_tokens(options, &s->tokens, e);
     if (result == 0)
         result = open_broker(s, e);
     if (result == 0)

@@ -57,6 +57,60 @@ def test_cage():
         expect("no VMM is below it", [p for p in vmms(s) if status(p)["PPid"] == str(front)], [])
 
 
+# In the builder's place: what is refused, and then the builder.
+BUILDER = f"""#!/usr/bin/python3
+import ctypes, errno, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+def refused(name, *arguments):
+    if getattr(libc, name)(*arguments) >= 0:
+        return "done"
+    return errno.errorcode[ctypes.get_errno()]
+with open("/proc/self/status") as status, open(os.environ["TMPDIR"] + "/seen", "w") as seen:
+    print(*(line.split()[1] for line in status if line.startswith(("CapEff", "Seccomp:", "NoNewPrivs"))), file=seen)
+    print(*(refused(*call) for call in (("acct", 0), ("adjtimex", 0), ("ptrace", 0, 0, 0, 0), ("klogctl", 10, 0, 0),
+                                        ("syscall", 425, 1, 0), ("syscall", 321, 0, 0, 0), ("sethostname", b"mine", 4))), file=seen)
+os.execv("{DATA}/build-image", sys.argv)
+"""
+SMALL = "[language]\nname = small\nextension = small\nsource = main.small\nrun = /bin/busybox sh {source}\n" \
+        "[image]\nsuite = bookworm\nmethod = extract\npackages = busybox-static\npost = /bin/busybox --install -s /usr/bin\n"
+# Of modules, of the clock, of the network.
+USELESS = 1 << 16 | 1 << 25 | 1 << 12
+
+
+def test_rights():
+    """What the server itself has given up, with all that it starts; an image can be built all the same."""
+    data = os.path.join(os.environ["TMPDIR"], "data")
+    os.makedirs(data + "/languages")
+    for name in os.listdir(DATA):
+        if name not in ("build-image", "languages"):
+            os.symlink(os.path.realpath(os.path.join(DATA, name)), os.path.join(data, name))
+    for path, text in (("build-image", BUILDER), ("languages/small.ini", SMALL)):
+        with open(os.path.join(data, path), "w", encoding="ascii") as f:
+            f.write(text)
+    os.chmod(data + "/build-image", 0o755)
+    host = os.uname().nodename
+    os.environ["CAPSID_DATA"] = data
+    with Server("--pool", "off") as s:
+        place = s.call("POST", "/api/v1/rootfs", {"language": "small"})[1]["Location"]
+        wait_for("an image is built", lambda: s.call("GET", place)[2]["finished"])
+        built = s.call("GET", place)[2]
+        mine = status(s.process.pid)
+        shared = [n for n in ("mnt", "ipc", "uts") if os.readlink(f"/proc/self/ns/{n}") == os.readlink(f"/proc/{s.process.pid}/ns/{n}")]
+        filtered = {status(f"{s.process.pid}/task/{task}")["Seccomp"] for task in os.listdir(f"/proc/{s.process.pid}/task")}
+    del os.environ["CAPSID_DATA"]
+    expect("without an error", built["error"], None)
+    with open(os.environ["TMPDIR"] + "/seen", encoding="ascii") as f:
+        has, calls = f.read().splitlines()
+    if os.geteuid() == 0:
+        expect("the server has namespaces of its own", shared, [])
+        expect("and no capability for the kernel", int(mine["CapEff"], 16) & USELESS | int(mine["CapBnd"], 16) & USELESS, 0)
+        expect("a filter, in each thread", filtered, {"2"})
+        effective, privileges, seccomp = has.split()
+        expect("what it starts has no more", (int(effective, 16) & USELESS, privileges, seccomp), (0, "0", "2"))
+        expect("and may not ask the kernel for more", calls, "EPERM EPERM EPERM EPERM ENOSYS EPERM done")
+    expect("the host's name is not theirs", os.uname().nodename, host)
+
+
 def test_front_dies():
     with Server("--pool", "sh=1") as s:
         wait_for("the pool fills", lambda: s.call("GET", "/health")[2]["pool"].get("sh") == 1)
@@ -132,6 +186,7 @@ def test_nothing_leaks():
 
 def main():
     test_cage()
+    test_rights()
     test_front_dies()
     test_broker_dies()
     test_status()
