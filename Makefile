@@ -182,10 +182,11 @@ PROTO_OBJ := $(PROTO_SRC:%.c=$(B)/obj/%.o)
 API_ASSETS := $(B)/obj/api/openapi.json $(filter-out %.png,$(wildcard host/api/page/*))
 API_ASSETS_OBJ := $(B)/obj/api_assets.o
 
-# A file that went away has no time to compare, so the list is a file, too.
+# A file that went away has no time to compare, so the list is a file, too; the same for every spelling of B.
 API_ASSETS_LIST := $(B)/obj/api_assets.list
-$(shell mkdir -p $(B)/obj && printf '%s\n' '$(API_ASSETS)' | cmp -s - $(API_ASSETS_LIST) || \
-	printf '%s\n' '$(API_ASSETS)' >$(API_ASSETS_LIST))
+API_ASSETS_NAMES := $(API_ASSETS:$(B)/%=%)
+$(shell mkdir -p $(B)/obj && printf '%s\n' '$(API_ASSETS_NAMES)' | cmp -s - $(API_ASSETS_LIST) || \
+	printf '%s\n' '$(API_ASSETS_NAMES)' >$(API_ASSETS_LIST))
 
 $(B)/obj/api_assets.S: $(API_ASSETS) $(API_ASSETS_LIST) Makefile
 	@mkdir -p $(@D)
