@@ -3,9 +3,9 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "image/manifest.h"
 #include "store/records.h"
 
-#include <jansson.h>
 #include <string.h>
 
 static const char *const migrations[] = {
@@ -20,14 +20,6 @@ static const char *const migrations[] = {
 static const struct records_schema schema = {
     .file = "records.db", .application_id = 0x43417049, .migrations = migrations};
 
-void catalog_uuid(const char digest[static DIGEST_HEX_SIZE], char ret[static CATALOG_UUID_SIZE])
-{
-    static const char variants[] = "89ab"; /* two bits of the digest stay */
-
-    snprintf(ret, CATALOG_UUID_SIZE, "%.8s-%.4s-8%.3s-%c%.3s-%.12s", digest, digest + 8, digest + 13,
-             variants[digest[16] & 3], digest + 17, digest + 20);
-}
-
 static int open_catalog(const struct home *h, struct records **ret, bool *ret_fresh, struct error *e)
 {
     cleanup_free char *directory = home_path(h, "images");
@@ -39,24 +31,19 @@ static int open_catalog(const struct home *h, struct records **ret, bool *ret_fr
 
 /* ---- changes ------------------------------------------------------------------------------------- */
 
-/* Where an image comes from: "packages", or the reference of an image in a registry; the caller frees it. */
-static char *find_origin(const struct image *i)
+/* Where an image comes from: "packages", the reference of an image in a registry, or which run it is a branch by. */
+static const char *find_origin(const struct image *i)
 {
-    json_t *oci = i->oci ? json_loads(i->oci, 0, NULL) : NULL;
-    const char *reference = json_string_value(json_object_get(oci, "reference"));
-    char *origin = text_copy(reference ? reference : "packages");
-
-    json_decref(oci);
-    return origin;
+    return i->origin_of ? i->origin_of : "packages";
 }
 
 /* One that is there already keeps what is known of it; origin "" is not known. */
 static int put_image(struct records *r, const char *digest, const char *origin, int64_t created,
                      uint64_t size, struct error *e)
 {
-    char uuid[CATALOG_UUID_SIZE];
+    char uuid[IMAGE_UUID_SIZE];
 
-    catalog_uuid(digest, uuid);
+    image_uuid(digest, uuid);
     return records_do(r,
                       "INSERT INTO images (uuid, digest, origin, created, size) VALUES (?1, ?2, ?3, ?4, ?5)"
                       " ON CONFLICT (uuid) DO UPDATE SET size = ?5, origin = iif(?3 = '', origin, ?3),"
@@ -70,10 +57,10 @@ static int put_image(struct records *r, const char *digest, const char *origin, 
 
 static int put_named(struct records *r, const struct image *i, struct error *e)
 {
-    cleanup_free char *origin = find_origin(i);
-    char uuid[CATALOG_UUID_SIZE];
+    const char *origin = find_origin(i);
+    char uuid[IMAGE_UUID_SIZE];
 
-    catalog_uuid(i->digest, uuid);
+    image_uuid(i->digest, uuid);
     return put_image(r, i->digest, origin, i->created, i->size, e) < 0 ||
                    records_do(r, "INSERT OR REPLACE INTO tags VALUES (?, ?)",
                               RECORDS_VALUES(records_text(i->name), records_text(uuid)), e) < 0

@@ -9,11 +9,6 @@
 #include "base/file.h"
 #include "image/image.h"
 
-#define CATALOG_UUID_SIZE 37
-
-/* The UUID of the image with that digest (RFC 9562, version 8): equal bytes are the same image, on any machine. */
-void catalog_uuid(const char digest[static DIGEST_HEX_SIZE], char ret[static CATALOG_UUID_SIZE]);
-
 /* After a name was given to an image, or was removed. What fails is told, and no more: capsid doctor --repair mends it. */
 void catalog_follow(const struct home *h, const char *name);
 

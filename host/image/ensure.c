@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "image/adopt.h"
 #include "image/build.h"
 #include "image/catalog.h"
 #include "image/import.h"

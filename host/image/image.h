@@ -1,8 +1,10 @@
 /*
- * image: root filesystem images (EROFS), stored by their SHA-256 as images/DIGEST.erofs. Beside each are
- * DIGEST.lock, the record of the packages it is made of, and DIGEST.spdx.json, its bill of materials. A name is a
- * reference to one, a small JSON file in images/names/ (the manifest), which also says from which inputs the image
- * was made.
+ * image: root filesystem images. The first file of each is EROFS, stored by its SHA-256 as images/DIGEST.erofs. Beside it are
+ * DIGEST.lock, the record of the packages it is made of, and DIGEST.spdx.json, its bill of materials. Above it are layers, if
+ * any. What an image is made of, and where it comes from, is in its manifest, a small JSON file: images/names/NAME.json
+ * while it has a name (of a language, or what rootfs was told), and images/ids/UUID.json as soon as anything else stands on it (image/ids.h).
+ *
+ * Which image it is follows from its bytes and its defaults, so the same image is the same on any machine.
  */
 #ifndef CAPSID_IMAGE_H
 #define CAPSID_IMAGE_H
@@ -10,6 +12,7 @@
 #include "base/deadline.h"
 #include "base/error.h"
 #include "config/config.h"
+#include "base/file.h"
 #include "image/packages.h"
 #include "store/blobs.h"
 #include "store/home.h"
@@ -19,14 +22,40 @@
 #define IMAGE_LAYERS_MAX                                                                                     \
     8 /* above the image's own file; as many as a VM may have (VM_LAYERS_MAX of vmm/driver.h) */
 
-/* A read-only filesystem (EROFS) with what was changed above those below it. Owned, as all strings here. */
+#define IMAGE_UUID_SIZE 37
+
+enum image_layer_kind {
+    IMAGE_LAYER_EROFS, /* made by this program */
+    IMAGE_LAYER_EXT4,  /* a disk that a guest wrote: nothing on the host ever looks into it; sparse */
+};
+
+/* A read-only filesystem with what was changed above those below it. Owned, as all strings here. */
 struct image_layer {
+    enum image_layer_kind kind;
     char *path;
-    char *digest; /* SHA-256 of the file */
+    char *digest;  /* of the file: SHA-256, or that of digest_sparse_fd() where it is sparse */
+    uint64_t size; /* bytes on disk; 0: not known */
+};
+
+/* What programs in it get where nobody says otherwise. */
+struct image_defaults {
+    char **env;           /* NAME=VALUE, a NULL behind them; NULL: none */
+    char *workdir, *user; /* NULL: none */
+};
+
+enum image_origin {
+    IMAGE_BUILT,    /* from packages */
+    IMAGE_IMPORTED, /* origin_of: its reference in a registry */
+    IMAGE_BRANCH,   /* of its parent; origin_of: the operation or trace id of the run that wrote the layer */
 };
 
 struct image {
-    char *name;                                  /* owned, as all strings here */
+    char *name;                 /* NULL: it was found by its UUID; owned, as all strings here */
+    char uuid[IMAGE_UUID_SIZE]; /* lower case */
+    char *parent;               /* UUID; NULL: none */
+    enum image_origin origin;
+    char *origin_of; /* NULL: nothing */
+    struct image_defaults defaults;
     char *path;                                  /* the image file */
     char *digest;                                /* SHA-256 of the file */
     struct image_layer layers[IMAGE_LAYERS_MAX]; /* each above the one before, all above that file */
@@ -44,8 +73,8 @@ void image_done(struct image *i);
 /* The image that a name refers to. ERROR_NOT_FOUND: there is none. Does not read the image file. */
 int image_find(struct image *ret, const struct home *h, const char *name, struct error *e);
 
-/* Parses a manifest; everything but name and path. ERROR_CORRUPT: it is not one. */
-int image_parse_manifest(struct image *ret, const char *text, struct error *e);
+/* What messages call it: its name, or its UUID. */
+const char *image_label(const struct image *i);
 
 /* Compares the file with its digest; ERROR_CORRUPT names the file and the remedy. Cheap when the file did not
  * change since the last time. */
@@ -58,8 +87,9 @@ int image_set_disk(struct image *i, const struct home *h, uint64_t disk_mib, con
 /* As image_verify(), but always reads the whole file. */
 int image_check(const struct image *i, const struct cancel *cancel, struct error *e);
 
-/* The images themselves. */
+/* The images themselves, and their layers by kind. */
 extern const struct blobs image_files;
+const struct blobs *image_layer_files(enum image_layer_kind kind);
 
 /* Paths of the records beside an image; the caller frees them. */
 char *image_lock_path(const struct home *h, const struct image *i);
@@ -80,12 +110,5 @@ int image_remove(const struct home *h, const char *name, const struct cancel *ca
 /* Calls visit for every named image, sorted by name. */
 int image_each(const struct home *h, int (*visit)(const struct image *i, void *context), void *context,
                struct error *e);
-
-/* Takes what was built, image and record of packages, into the store and points the name at it; oci: NULL, or the
- * member "oci" of its reference. Private to image/. */
-struct build_paths;
-int image_adopt(const struct config *config, const struct home *h, const char *name, const char *inputs,
-                const struct build_paths *built, const json_t *oci, const struct cancel *cancel,
-                struct error *e);
 
 #endif

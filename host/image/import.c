@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "image/adopt.h"
 #include "image/build.h"
 #include "image/catalog.h"
 
@@ -349,15 +350,11 @@ int image_each_variable(const struct image *i,
                         int (*take)(const char *variable, void *context, struct error *e), void *context,
                         struct error *e)
 {
-    json_t *oci = i->oci ? json_loads(i->oci, 0, NULL) : NULL, *env = json_object_get(oci, "env");
     int result = 0;
 
-    for (size_t n = 0; result == 0 && n < json_array_size(env); n++) {
-        const char *variable = json_string_value(json_array_get(env, n));
-        if (variable && !is_the_jobs(variable))
-            result = take(variable, context, e);
-    }
-    json_decref(oci);
+    for (char **v = i->defaults.env; result == 0 && v && *v; v++)
+        if (!is_the_jobs(*v))
+            result = take(*v, context, e);
     return result;
 }
 

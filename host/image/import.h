@@ -6,7 +6,6 @@
 #define CAPSID_IMPORT_H
 
 #include "image/image.h"
-#include "image/image.h"
 
 #include <jansson.h>
 
@@ -28,7 +27,7 @@ int image_import(struct image *ret, const struct config *config, struct home *h,
 int image_find_imported(struct image *ret, const struct home *h, const char *name, const char *oci,
                         struct error *e);
 
-/* Calls take with each variable, NAME=VALUE, that an imported image sets for its programs; one that was built sets none. */
+/* Calls take with each variable, NAME=VALUE, that an image sets for its programs; one that was built sets none. */
 int image_each_variable(const struct image *i,
                         int (*take)(const char *variable, void *context, struct error *e), void *context,
                         struct error *e);

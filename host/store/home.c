@@ -28,8 +28,8 @@
 #define RECORD_CHILD "child-"
 #define RECORD_CGROUP "cgroup-"
 
-static const char *const directories[] = {"images", "images/names", "snapshots", "cache",
-                                          "locks",  "log",          "run"};
+static const char *const directories[] = {"images", "images/names", "images/ids", "images/tags", "snapshots",
+                                          "cache",  "locks",        "log",        "run"};
 
 char *home_path(const struct home *h, const char *format, ...)
 {

@@ -1,7 +1,7 @@
 /*
  * home: the state directory (CAPSID_HOME) and how several processes share it.
  *
- *   images/                 image files, named by their SHA-256; names/ beside them refers to them
+ *   images/                 image files, named by their SHA-256; names/, ids/ and tags/ beside them refer to them
  *   snapshots/KEY/          snapshots
  *   cache/                  things that can be computed again: digests, probe results
  *   locks/                  empty files to lock

@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "image/catalog.h"
+#include "image/manifest.h"
 
 #include "unit.h"
 
@@ -78,9 +79,9 @@ static void expect_counts(bool repair, int wanted, unsigned images, unsigned nam
 
 START_TEST(a_uuid_is_that_of_the_bytes)
 {
-    char uuid[CATALOG_UUID_SIZE];
+    char uuid[IMAGE_UUID_SIZE];
 
-    catalog_uuid("0d45e840508e884b09cec5ba4be0ad5c12292488e886036914770341adba5586", uuid);
+    image_uuid("0d45e840508e884b09cec5ba4be0ad5c12292488e886036914770341adba5586", uuid);
     ck_assert_str_eq(uuid, "0d45e840-508e-884b-89ce-c5ba4be0ad5c");
 }
 END_TEST
@@ -89,7 +90,7 @@ START_TEST(it_follows_names)
 {
     make_image("a", "one", "");
     catalog_follow(&home, "a");
-    make_image("b", "two", ", \"oci\": {\"reference\": \"docker.io/library/x:1\"}");
+    make_image("b", "two", ", \"oci\": {\"image\": \"docker://docker.io/library/x:1\"}");
     catalog_follow(&home, "b");
     expect_counts(false, 0, 2, 2, 0);
     make_image("c", "two", "");

@@ -2,6 +2,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "image/image.h"
+#include "image/manifest.h"
 #include "image/sbom.h"
 
 #include "unit.h"

@@ -29,7 +29,7 @@ old_name sh "$sh" 11
 old_name sh-too "$sh" 11
 old_image "imported"
 old_name mine "$digest" 8 ',
-  "oci": {"reference": "docker.io/library/debian:13", "env": ["A=1"], "layers": []}'
+  "oci": {"image": "docker://docker.io/library/debian:13", "env": ["A=1"], "layers": []}'
 old_image "what sh was before"
 inputs="{\"accelerator\":\"tcg\",\"disk_mib\":0,\"format\":6,\"image_sha256\":\"$sh\",\"language\":\"sh\",\"memory_mib\":128,\"vcpus\":1,\"vmm\":\"qemu\"}"
 key=$(printf '%s' "$inputs" | sha256sum | cut -d ' ' -f 1)
@@ -63,7 +63,7 @@ expect "a snapshot is there" "$status $(grep -c "${key:0:16}" <<<"$out")" "0 1"
 doctor
 expect "doctor has records of them" "$out" "ok records images: 3, names: 3; 1 without a name, 18 B"
 expect "where they come from" "$(records "SELECT group_concat(name || '=' || origin, ' ') FROM (SELECT name, origin FROM tags JOIN images ON uuid = image ORDER BY name)")" \
-	"mine=docker.io/library/debian:13 sh=packages sh-too=packages"
+	"mine=docker://docker.io/library/debian:13 sh=packages sh-too=packages"
 expect "nothing of what was there has changed" "$(find images snapshots -type f ! -name 'records.db*' -exec sha256sum {} + | sort)" "$before"
 
 # ---- what is done with it -----------------------------------------------------------------------------------
