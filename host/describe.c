@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "service/refusal_view.h"
 #include "service/schema.h"
+#include "service/stream_view.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -19,16 +20,49 @@ static int fail_manual(const char *what)
 
 /* ---- OpenAPI -------------------------------------------------------------------------------------- */
 
-static int add_schemas(json_t *schemas)
+static json_t *reference(enum schema_object object)
 {
-    for (enum schema_object i = SCHEMA_OBJECT_NONE + 1; i < SCHEMA_OBJECTS_COUNT; i++) {
-        const char *name = schema_objects[i].name;
-        if (name && json_object_get(schemas, name))
-            return fail_manual(name);
-        if (name)
-            json_object_set_new(schemas, name, schema_describe(i));
-    }
-    return 0;
+    return json_pack("{s:s+}", "$ref", "#/components/schemas/", schema_objects[object].name);
+}
+
+/* One kind of the lines of a stream: an object, with the name of its event. */
+static json_t *stream_line(enum schema_object object, const enum stream_event *events, size_t count)
+{
+    const struct schema_field *f =
+        schema_find(SCHEMA_OBJECT_STREAM_LINE, SCHEMA_OF_STREAM, offsetof(struct stream_view, event));
+    json_t *names = json_array();
+
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(names, json_string(f->names[events[i]]));
+    return json_pack("{s:[o], s:{s:{s:o}}, s:[s], s:b}", "allOf", reference(object), "properties", f->name,
+                     "enum", names, "required", f->name, "unevaluatedProperties", 0);
+}
+
+static json_t *stream_lines(void)
+{
+    static const enum stream_event start[] = {STREAM_EVENT_START}, end[] = {STREAM_EVENT_END},
+                                   output[] = {STREAM_EVENT_STDOUT, STREAM_EVENT_STDERR},
+                                   error[] = {STREAM_EVENT_ERROR};
+
+    return json_pack("{s:s, s:[o, o, o, o]}", "description",
+                     "One line of application/x-ndjson; as text/event-stream, the name is the event and the "
+                     "rest its data.",
+                     "oneOf", stream_line(SCHEMA_OBJECT_STREAM_START, start, 1),
+                     stream_line(SCHEMA_OBJECT_STREAM_OUTPUT, output, 2),
+                     stream_line(SCHEMA_OBJECT_STREAM_END, end, 1),
+                     stream_line(SCHEMA_OBJECT_STREAM_ERROR, error, 1));
+}
+
+/* Of all objects that have a name. */
+static json_t *make_schemas(void)
+{
+    json_t *schemas = json_object();
+
+    for (enum schema_object i = SCHEMA_OBJECT_NONE + 1; i < SCHEMA_OBJECTS_COUNT; i++)
+        if (schema_objects[i].name)
+            json_object_set_new(schemas, schema_objects[i].name, schema_describe(i));
+    json_object_set_new(schemas, "StreamEvent", stream_lines());
+    return schemas;
 }
 
 /* "E001 the request makes no sense; E011 ...", of all statuses or of one; the caller frees it. */
@@ -95,14 +129,13 @@ static int print_openapi(void)
 {
     json_error_t error;
     json_t *j = json_loadf(stdin, JSON_REJECT_DUPLICATES, &error),
-           *schemas = json_object_get(json_object_get(j, "components"), "schemas");
+           *components = json_object_get(j, "components"), *schemas = make_schemas();
 
-    if (!schemas)
+    if (!components)
         return fail_manual(j ? "the template has no components" : error.text);
     add_all_errors(json_object_get(j, "paths"));
-    if (add_schemas(schemas) != 0)
-        return fail_manual("is in the template, too");
     add_codes(schemas);
+    json_object_set_new(components, "schemas", schemas);
     int result = json_dumpf(j, stdout, JSON_INDENT(1));
     json_decref(j);
     return result == 0 && putchar('\n') != EOF && fflush(stdout) == 0 ? 0 : fail_manual("cannot write");

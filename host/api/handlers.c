@@ -2,6 +2,8 @@
 #include "api/metrics_text.h"
 #include "api/server.h"
 
+#include "service/answer_view.h"
+
 #include "base/cleanup.h"
 
 #include <string.h>
@@ -18,20 +20,34 @@ static json_t *pool_ready(struct backend *b)
     return ready;
 }
 
+static json_t *describe_queue(struct api_server *s)
+{
+    unsigned running, waiting;
+
+    backend_count(s->backend, &running, &waiting);
+    const struct queue_view view = {.workers = backend_places(s->backend),
+                                    .busy = running,
+                                    .waiting = waiting,
+                                    .limit = s->options->queue};
+    return schema_json(SCHEMA_OBJECT_QUEUE, SCHEMA_OF_QUEUE, &view, NULL);
+}
+
 static int get_health(struct exchange *x)
 {
     struct api_server *s = x->server;
     bool stopping = s->stopping;
-    unsigned running, waiting;
+    const struct health_view view = {
+        .status = stopping ? HEALTH_STOPPING : HEALTH_OK,
+        .version = CAPSID_VERSION,
+        .uptime = (uint64_t)(clock_monotonic_ns() - s->started_ns) / 1000000000,
+        .queue = describe_queue(s),
+        .pool = pool_ready(s->backend),
+    };
 
-    backend_count(s->backend, &running, &waiting);
     exchange_answer(x, stopping ? 503 : 200,
-                    json_pack("{s:s, s:s, s:I, s:{s:I, s:I, s:I, s:I}, s:o}", "status",
-                              stopping ? "stopping" : "ok", "version", CAPSID_VERSION, "uptime_seconds",
-                              (json_int_t)((clock_monotonic_ns() - s->started_ns) / 1000000000), "queue",
-                              "workers", (json_int_t)backend_places(s->backend), "busy", (json_int_t)running,
-                              "waiting", (json_int_t)waiting, "limit", (json_int_t)s->options->queue, "pool",
-                              pool_ready(s->backend)));
+                    schema_json(SCHEMA_OBJECT_HEALTH, SCHEMA_OF_HEALTH, &view, NULL));
+    json_decref(view.queue);
+    json_decref(view.pool);
     return 0;
 }
 

@@ -32,10 +32,9 @@ static void one_run_done(struct one_run *o)
 static int send_output(struct exchange *x, int channel, enum result_phase_id phase, const struct buffer *data)
 {
     const struct stream_view view = {.data = *data, .phase = phase};
-    json_t *j = json_object();
 
-    schema_put(j, SCHEMA_OBJECT_STREAM_OUTPUT, SCHEMA_OF_STREAM, &view, NULL);
-    return stream_event(x, channel == 1 ? STREAM_EVENT_STDOUT : STREAM_EVENT_STDERR, j);
+    return stream_event(x, channel == 1 ? STREAM_EVENT_STDOUT : STREAM_EVENT_STDERR,
+                        schema_json(SCHEMA_OBJECT_STREAM_OUTPUT, SCHEMA_OF_STREAM, &view, NULL));
 }
 
 /*
@@ -144,11 +143,10 @@ static void on_turn(void *exchange)
 {
     struct exchange *x = exchange;
     const struct stream_view view = {.trace_id = x->trace.id};
-    json_t *j = json_object();
 
-    schema_put(j, SCHEMA_OBJECT_STREAM_START, SCHEMA_OF_STREAM, &view, NULL);
     stream_begin(x);
-    stream_event(x, STREAM_EVENT_START, j);
+    stream_event(x, STREAM_EVENT_START,
+                 schema_json(SCHEMA_OBJECT_STREAM_START, SCHEMA_OF_STREAM, &view, NULL));
 }
 
 /* The request was wrong, or came at the wrong time: no program was run. */

@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "core/program.h"
+#include "service/answer_view.h"
 
 #include <string.h>
 
@@ -102,9 +103,8 @@ static int start_background(struct exchange *x, struct session_user *u)
     program_done(&p);
     if (result < 0)
         return session_fail(u->session, &e, &x->refusal);
-    exchange_answer(x, 202,
-                    json_pack("{s:s, s:I, s:s}", "status", "running", "pid", (json_int_t)started.pid,
-                              "trace_id", x->trace.id));
+    const struct background_view view = {.pid = started.pid, .trace_id = x->trace.id};
+    exchange_answer(x, 202, schema_json(SCHEMA_OBJECT_BACKGROUND, SCHEMA_OF_BACKGROUND, &view, NULL));
     return 0;
 }
 

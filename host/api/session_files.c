@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "core/program.h"
+#include "service/answer_view.h"
 
 #include <string.h>
 #include <sys/stat.h>
@@ -94,9 +95,28 @@ int handle_session_file(struct exchange *x)
 
 /* ---- reading ------------------------------------------------------------------------------------- */
 
-static const char *kind_of(uint32_t mode)
+static enum file_kind kind_of(uint32_t mode)
 {
-    return S_ISREG(mode) ? "file" : S_ISDIR(mode) ? "directory" : S_ISLNK(mode) ? "symlink" : "other";
+    return S_ISREG(mode)   ? FILE_IS_REGULAR
+           : S_ISDIR(mode) ? FILE_IS_DIRECTORY
+           : S_ISLNK(mode) ? FILE_IS_SYMLINK
+                           : FILE_IS_OTHER;
+}
+
+/* As ENTRY or WRITTEN; of f only what these tell counts. */
+static json_t *describe_file(enum schema_object object, const char *name, const struct guest_file *f)
+{
+    char mode[8];
+    const struct file_view view = {
+        .name = {.data = (char *)(uintptr_t)name, .size = strlen(name)},
+        .kind = kind_of(f->mode),
+        .mode = mode,
+        .size = f->size & INT64_MAX,
+        .modified = f->mtime_ns / 1000000000,
+    };
+
+    snprintf(mode, sizeof(mode), "%04o", f->mode & 07777);
+    return schema_json(object, SCHEMA_OF_FILE, &view, NULL);
 }
 
 struct listing {
@@ -107,25 +127,12 @@ struct listing {
 static bool add_entry(const char *name, const struct guest_file *f, void *context)
 {
     struct listing *l = context;
-    size_t size = strlen(name);
-    char mode[8];
 
     if (json_array_size(l->entries) >= ENTRIES_MAX) {
         l->cut = true;
         return false;
     }
-    snprintf(mode, sizeof(mode), "%04o", f->mode & 07777);
-    json_t *j =
-        json_pack("{s:s, s:s, s:I, s:I}", "type", kind_of(f->mode), "mode", mode, "size",
-                  (json_int_t)(f->size & INT64_MAX), "modified", (json_int_t)(f->mtime_ns / 1000000000));
-    if (text_utf8_prefix(name, size) == size) {
-        json_object_set_new(j, "name", json_stringn(name, size));
-    } else {
-        cleanup_free char *encoded = text_base64(name, size);
-        json_object_set_new(j, "name", json_string(encoded));
-        json_object_set_new(j, "name_encoding", json_string("base64"));
-    }
-    json_array_append_new(l->entries, j);
+    json_array_append_new(l->entries, describe_file(SCHEMA_OBJECT_ENTRY, name, f));
     return true;
 }
 
@@ -137,9 +144,10 @@ static int list(struct exchange *x, struct guest *g, int64_t deadline, struct er
         json_decref(l.entries);
         return -1;
     }
-    exchange_answer(x, 200,
-                    json_pack("{s:o, s:I, s:b}", "entries", l.entries, "count",
-                              (json_int_t)json_array_size(l.entries), "truncated", l.cut));
+    const struct listing_view view = {
+        .items = l.entries, .count = json_array_size(l.entries), .truncated = l.cut};
+    exchange_answer(x, 200, schema_json(SCHEMA_OBJECT_DIRECTORY, SCHEMA_OF_LISTING, &view, NULL));
+    json_decref(l.entries);
     return 0;
 }
 
@@ -222,17 +230,13 @@ int work_get_file(struct exchange *x, struct backend *b)
 
 static int write_file(struct exchange *x, struct guest *g, int64_t deadline, struct error *e)
 {
-    const uint32_t type = x->file.list ? S_IFDIR : S_IFREG;
-    char mode[8];
+    const struct guest_file f = {.mode = (x->file.list ? S_IFDIR : S_IFREG) | x->file.mode,
+                                 .size = x->body.size};
 
-    if (guest_write_file(g, x->guest_path, type | x->file.mode, x->file.list ? 0 : PROTO_WRITE_ATOMIC,
-                         PROGRAM_UID, PROGRAM_UID, x->body.data ? x->body.data : "", x->body.size, deadline,
-                         e) < 0)
+    if (guest_write_file(g, x->guest_path, f.mode, x->file.list ? 0 : PROTO_WRITE_ATOMIC, PROGRAM_UID,
+                         PROGRAM_UID, x->body.data ? x->body.data : "", x->body.size, deadline, e) < 0)
         return -1;
-    snprintf(mode, sizeof(mode), "%04o", x->file.mode);
-    exchange_answer(x, 201,
-                    json_pack("{s:s, s:s, s:I}", "type", x->file.list ? "directory" : "file", "mode", mode,
-                              "size", (json_int_t)x->body.size));
+    exchange_answer(x, 201, describe_file(SCHEMA_OBJECT_WRITTEN, "", &f));
     return 0;
 }
 

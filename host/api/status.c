@@ -57,5 +57,5 @@ int status_open(struct api_server *s)
     cleanup_free char *text = json_dumps(j, JSON_COMPACT);
 
     json_decref(j);
-    return text ? file_sealed_text("status", text) : -1;
+    return text ? file_sealed("status", text, strlen(text)) : -1;
 }

@@ -45,8 +45,7 @@ int stream_event(struct exchange *x, enum stream_event event, json_t *data)
             ->names[event];
 
     if (x->stream == STREAM_NDJSON) {
-        json_t *whole = json_object();
-        schema_put(whole, SCHEMA_OBJECT_STREAM_LINE, SCHEMA_OF_STREAM, &line, NULL);
+        json_t *whole = schema_json(SCHEMA_OBJECT_STREAM_LINE, SCHEMA_OF_STREAM, &line, NULL);
         json_object_update(whole, data);
         json_decref(data);
         data = whole;

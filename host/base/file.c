@@ -268,11 +268,11 @@ int file_seal(int fd)
     return 0;
 }
 
-int file_sealed_text(const char *name, const char *text)
+int file_sealed(const char *name, const void *data, size_t size)
 {
     cleanup_fd int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
-    return fd < 0 || file_write_fd(fd, text, strlen(text)) < 0 || file_seal(fd) < 0 ? -1 : take_fd(&fd);
+    return fd < 0 || file_write_fd(fd, data, size) < 0 || file_seal(fd) < 0 ? -1 : take_fd(&fd);
 }
 
 bool file_exists(const char *path)

@@ -62,8 +62,8 @@ int file_give_to(const char *path, uid_t uid, gid_t gid);
  */
 int file_seal(int fd);
 
-/* A file in memory that holds a text and that nobody can change; -1 with errno. */
-int file_sealed_text(const char *name, const char *text);
+/* A file in memory that nobody can change; -1 with errno. */
+int file_sealed(const char *name, const void *data, size_t size);
 
 bool file_exists(const char *path);
 

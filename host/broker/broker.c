@@ -21,23 +21,24 @@
 static void serve_image(struct errand *r)
 {
     struct broker *b = r->broker;
+    struct stock_pack made = {0};
     struct image image = {0};
     struct error e = {0};
     struct language l;
-    json_t *j = NULL;
 
     if (language_find(&l, b->host.config.data, r->request.language, &e) == 0) {
         if (errand_enter_making(r, &e) == 0) {
             if (image_ensure(&image, &b->host.config, &b->host.home, l.name, &l.recipe, r->request.force,
                              &r->call.cancel, &e) == 0)
-                j = stock_image(&image);
+                stock_pack_image(&made, &image);
             errand_leave_making(r);
         }
         warm_forget(b->warm);
         image_done(&image);
         language_done(&l);
     }
-    errand_tell_json(r, j, &e);
+    errand_tell_stock(r, &made, &e);
+    stock_pack_done(&made);
 }
 
 static void serve_snapshot(struct errand *r)
@@ -45,24 +46,48 @@ static void serve_snapshot(struct errand *r)
     struct broker *b = r->broker;
     struct target_wish wish = {
         .language = r->request.language, .shape = r->request.shape, .start = r->request.start};
+    struct stock_pack made = {0};
     struct run_target target = {0};
     struct error e = {0};
     struct language l;
-    json_t *j = NULL;
 
     if (language_find(&l, b->host.config.data, wish.language, &e) == 0) {
         errand_choose_shape(b, &l, &wish.shape);
-        if (errand_open_target(r, &wish, &target, &e) == 0) {
-            j = stock_snapshot(&target.snapshot);
-            json_object_set_new(j, "made", json_boolean(target.made));
-        } else {
+        if (errand_open_target(r, &wish, &target, &e) == 0)
+            stock_pack_snapshot(&made, &target.snapshot, target.made);
+        else
             errand_blame_size(&wish, &l, &e);
-        }
         warm_forget(b->warm);
         target_done(&target);
         language_done(&l);
     }
-    errand_tell_json(r, j, &e);
+    errand_tell_stock(r, &made, &e);
+    stock_pack_done(&made);
+}
+
+/* ---- lists --------------------------------------------------------------------------------------- */
+
+static void serve_list(struct errand *r)
+{
+    const struct host *host = &r->broker->host;
+    struct stock_pack all = {0};
+    struct error e = {0};
+
+    switch ((enum line_kind)r->request.kind) {
+    case LINE_IMAGES:
+        stock_pack_images(&all, host, &e);
+        break;
+    case LINE_SNAPSHOTS:
+        stock_pack_snapshots(&all, host, &e);
+        break;
+    case LINE_LANGUAGES:
+        stock_pack_languages(&all, host, &e);
+        break;
+    default:
+        stock_pack_language(&all, host, r->request.language, &e);
+    }
+    errand_tell_stock(r, &all, &e);
+    stock_pack_done(&all);
 }
 
 /* ---- the line ------------------------------------------------------------------------------------ */
@@ -82,7 +107,6 @@ static int check_shape_broker(const struct broker *b, const struct vm_shape *s, 
 
 static void serve_broker(struct errand *r)
 {
-    const struct host *host = &r->broker->host;
     struct error e = {0};
 
     if (check_shape_broker(r->broker, &r->request.shape, &e) < 0) {
@@ -100,16 +124,10 @@ static void serve_broker(struct errand *r)
         serve_snapshot(r);
         break;
     case LINE_IMAGES:
-        errand_tell_json(r, stock_images(host, &e), &e);
-        break;
     case LINE_SNAPSHOTS:
-        errand_tell_json(r, stock_snapshots(host, &e), &e);
-        break;
     case LINE_LANGUAGES:
-        errand_tell_json(r, stock_languages(host, &e), &e);
-        break;
     case LINE_LANGUAGE:
-        errand_tell_json(r, stock_language(host, r->request.language, &e), &e);
+        serve_list(r);
         break;
     case LINE_STATE:
         errand_tell_json(r, state_json(warm_pool(r->broker->warm), r->broker->admission), &e);

@@ -25,7 +25,7 @@ void errand_fail(const struct errand *r, const struct error *e)
 void errand_tell_json(const struct errand *r, json_t *j, struct error *e)
 {
     cleanup_free char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
-    cleanup_fd int fd = text ? file_sealed_text("answer", text) : -1;
+    cleanup_fd int fd = text ? file_sealed("answer", text, strlen(text)) : -1;
 
     json_decref(j);
     if (text && fd < 0)
@@ -34,6 +34,16 @@ void errand_tell_json(const struct errand *r, json_t *j, struct error *e)
         errand_fail(r, e);
     else
         errand_tell(r, &(struct line_reply){.answer = LINE_JSON}, NULL, fd);
+}
+
+void errand_tell_stock(const struct errand *r, const struct stock_pack *p, struct error *e)
+{
+    cleanup_fd int fd = e->kind ? -1 : stock_pack_seal(p, e);
+
+    if (fd < 0)
+        errand_fail(r, e);
+    else
+        errand_tell(r, &(struct line_reply){.answer = LINE_STOCK}, NULL, fd);
 }
 
 /* ---- what VMs are made from ---------------------------------------------------------------------- */

@@ -7,6 +7,7 @@
 #include "broker/line.h"
 #include "broker/options.h"
 #include "broker/state.h"
+#include "broker/stock_pack.h"
 #include "broker/warm.h"
 #include "core/host.h"
 #include "core/target.h"
@@ -45,6 +46,8 @@ void errand_tell(const struct errand *r, const struct line_reply *reply, const v
 void errand_fail(const struct errand *r, const struct error *e);
 /* Takes the reference; NULL: e says why. */
 void errand_tell_json(const struct errand *r, json_t *j, struct error *e);
+/* Where e is an error, that instead. */
+void errand_tell_stock(const struct errand *r, const struct stock_pack *p, struct error *e);
 
 /* A turn for making an image or a snapshot; the errand as enter() and leave() of struct warm_maker. */
 int errand_enter_making(void *errand, struct error *e);

@@ -163,35 +163,46 @@ void lease_end(struct lease *l)
     *l = LEASE_NONE;
 }
 
-/* ---- JSON ---------------------------------------------------------------------------------------- */
+/* ---- what there is -------------------------------------------------------------------------------- */
 
-static json_t *read_json(int fd, struct error *e)
+/* Until it is answered. The file that holds the answer is the caller's; -1 with an error. */
+static int ask_for_file(int line_fd, const struct call *call, const struct line_request *r,
+                        enum line_answer answer, struct error *e)
 {
+    cleanup_free char *env = memory_allocate(LINE_ENV_MAX);
+    cleanup_fd int passed = -1;
+    struct line_reply reply;
+
+    cleanup_fd int lease = ask(line_fd, r, e);
+    if (lease < 0 || line_receive_reply(lease, &reply, env, &passed, DEADLINE_NEVER, &call->cancel, e) < 0)
+        return -1;
+    if (reply.answer == answer && passed >= 0)
+        return take_fd(&passed);
+    *e = reply.error;
+    if (!e->kind)
+        error_set(e, ERROR_GENERAL, "the server's other part gave an answer to something else");
+    return -1;
+}
+
+int lease_ask(struct stock *ret, int line_fd, const struct call *call, enum line_kind kind,
+              const struct lease_wish *wish, bool force, struct error *e)
+{
+    const struct line_request r = request_of(kind, call, wish, force);
+    cleanup_fd int fd = ask_for_file(line_fd, call, &r, LINE_STOCK, e);
+
+    return fd < 0 ? -1 : stock_unpack(ret, fd, e);
+}
+
+json_t *lease_ask_state(int line_fd, const struct call *call, struct error *e)
+{
+    const struct line_request r = request_of(LINE_STATE, call, &(struct lease_wish){0}, false);
+    cleanup_fd int fd = ask_for_file(line_fd, call, &r, LINE_JSON, e);
     cleanup_buffer struct buffer text = {0};
 
-    if (lseek(fd, 0, SEEK_SET) < 0 || file_read_fd(fd, "the answer", JSON_MAX, &text, e) < 0)
+    if (fd < 0 || lseek(fd, 0, SEEK_SET) < 0 || file_read_fd(fd, "the answer", JSON_MAX, &text, e) < 0)
         return NULL;
     json_t *j = json_loadb(text.data ? text.data : "", text.size, 0, NULL);
     if (!j)
         error_set(e, ERROR_GENERAL, "the server's other part gave no JSON");
     return j;
-}
-
-json_t *lease_ask(int line_fd, const struct call *call, enum line_kind kind, const struct lease_wish *wish,
-                  bool force, struct error *e)
-{
-    const struct line_request r = request_of(kind, call, wish, force);
-    cleanup_free char *env = memory_allocate(LINE_ENV_MAX);
-    cleanup_fd int passed = -1;
-    struct line_reply reply;
-
-    cleanup_fd int lease = ask(line_fd, &r, e);
-    if (lease < 0 || line_receive_reply(lease, &reply, env, &passed, DEADLINE_NEVER, &call->cancel, e) < 0)
-        return NULL;
-    if (reply.answer == LINE_JSON && passed >= 0)
-        return read_json(passed, e);
-    *e = reply.error;
-    if (!e->kind)
-        error_set(e, ERROR_GENERAL, "the server's other part gave an answer to something else");
-    return NULL;
 }

@@ -6,6 +6,7 @@
 #define CAPSID_LEASE_H
 
 #include "broker/line.h"
+#include "broker/stock_pack.h"
 #include "core/run.h"
 
 #include <jansson.h>
@@ -48,8 +49,12 @@ void lease_explain(struct lease *l, struct error *e);
 /* Gives it back, with what life_because() said. Accepts LEASE_NONE. */
 void lease_end(struct lease *l);
 
-/* Asks for one of the JSON answers; language and shape as the kind wants them. NULL with an error. */
-json_t *lease_ask(int line_fd, const struct call *call, enum line_kind kind, const struct lease_wish *wish,
-                  bool force, struct error *e);
+/* Asks for what there is, or to make something and tell of it; language and shape as the kind wants them. Then, after success,
+ * stock_done(). */
+int lease_ask(struct stock *ret, int line_fd, const struct call *call, enum line_kind kind,
+              const struct lease_wish *wish, bool force, struct error *e);
+
+/* LINE_STATE; a new reference, NULL with an error. */
+json_t *lease_ask_state(int line_fd, const struct call *call, struct error *e);
 
 #endif

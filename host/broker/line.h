@@ -27,13 +27,13 @@
 /* L(NAME, whether a language is named) */
 #define LINE_KINDS(L)                                                                                        \
     L(VM, true)       /* a VM: LINE_TURN, then LINE_VM with its guest's connection; the lease holds it */    \
-    L(IMAGE, true)    /* makes an image: LINE_JSON, as the following */                                      \
+    L(IMAGE, true)    /* makes an image: LINE_STOCK, as the following */                                     \
     L(SNAPSHOT, true) /* makes a snapshot */                                                                 \
     L(IMAGES, false)  /* lists */                                                                            \
     L(SNAPSHOTS, false)                                                                                      \
     L(LANGUAGES, false)                                                                                      \
     L(LANGUAGE, true)                                                                                        \
-    L(STATE, false) /* VMs, pools, memory, as they are now */
+    L(STATE, false) /* VMs, pools, memory, as they are now: LINE_JSON */
 
 enum line_kind {
 #define L(name, language) LINE_##name,
@@ -59,7 +59,8 @@ enum line_answer {
     LINE_FAILED, /* error says why; the last */
     LINE_TURN,   /* the turn has come: from here on it does not fail for want of room */
     LINE_HAVE,   /* of VM: vm, with the connection and env behind the struct */
-    LINE_JSON,   /* with a sealed memory file that holds it; the last */
+    LINE_STOCK,  /* with a sealed memory file that holds it (stock_pack.h); the last */
+    LINE_JSON,   /* the same of JSON */
     LINE_WORDS,  /* of LINE_EXPLAIN: error is what became of the VM */
 };
 

@@ -1,128 +1,141 @@
 #include "broker/stock.h"
 
-#include "base/cleanup.h"
 #include "base/file.h"
 #include "image/ensure.h"
-#include "image/image.h"
-#include "language/language.h"
-
-#include <string.h>
 
 /* ---- languages ----------------------------------------------------------------------------------- */
 
-/* The words of a list that may be NULL, after first, which may be NULL too. */
-static json_t *words(const char *first, const char *list)
-{
-    cleanup_free char *copy = text_copy(list ? list : "");
-    json_t *a = json_array();
-    char *state = NULL;
-
-    if (first)
-        json_array_append_new(a, json_string(first));
-    for (char *word = strtok_r(copy, ",", &state); word; word = strtok_r(NULL, ",", &state))
-        json_array_append_new(a, json_string(text_trim(word)));
-    return a;
-}
-
-static json_t *describe_language(const struct host *host, const struct language *l, struct error *e)
+int stock_of_language(struct stock_language *ret, const struct host *host, const struct language *l,
+                      struct error *e)
 {
     int installed = image_is_current(&host->config, &host->home, l->name, &l->recipe, e);
 
     if (installed < 0)
-        return NULL;
-    return json_pack("{s:s, s:s, s:o, s:s, s:o, s:s, s:b, s:b, s:I, s:I, s:b, s:s?, s:s?}", "name", l->name,
-                     "title", l->title, "aliases", words(NULL, l->aliases), "extension", l->extension,
-                     "extensions", words(l->extension, l->extensions), "source", l->source, "compiled",
-                     l->build != NULL, "primed", (int)l->prime, "memory_mib", (json_int_t)l->shape.memory_mib,
-                     "vcpus", (json_int_t)l->shape.vcpus, "installed", installed, "hello", l->hello, "expect",
-                     l->expect);
+        return -1;
+    *ret = (struct stock_language){.name = l->name,
+                                   .title = l->title,
+                                   .aliases = l->aliases,
+                                   .extension = l->extension,
+                                   .extensions = l->extensions,
+                                   .source = l->source,
+                                   .compiled = l->build != NULL,
+                                   .primed = l->prime,
+                                   .suite = l->recipe.suite,
+                                   .packages = l->recipe.packages,
+                                   .npm = l->recipe.npm,
+                                   .oci = l->recipe.oci,
+                                   .memory_mib = l->shape.memory_mib,
+                                   .vcpus = l->shape.vcpus,
+                                   .installed = installed,
+                                   .hello = l->hello,
+                                   .expect = l->expect};
+    return 0;
 }
 
-struct listing {
+struct packing {
+    struct stock_pack *pack;
     const struct host *host;
-    json_t *array;
 };
 
-static int add_language(const struct language *l, void *context, struct error *e)
+static int pack_language(const struct language *l, void *context, struct error *e)
 {
-    struct listing *list = context;
-    json_t *j = describe_language(list->host, l, e);
+    struct packing *p = context;
+    struct stock_language row;
 
-    return j ? json_array_append_new(list->array, j) : -1;
+    if (stock_of_language(&row, p->host, l, e) < 0)
+        return -1;
+    stock_pack_add(p->pack, &row);
+    return 0;
 }
 
-/* Takes the array: {key: array, "count": N}. */
-static json_t *wrap(const char *key, json_t *array)
+int stock_pack_languages(struct stock_pack *p, const struct host *host, struct error *e)
 {
-    return json_pack("{s:o, s:I}", key, array, "count", (json_int_t)json_array_size(array));
+    p->kind = STOCK_LANGUAGE;
+    return language_each(host->config.data, pack_language, &(struct packing){p, host}, e);
 }
 
-json_t *stock_languages(const struct host *host, struct error *e)
-{
-    struct listing list = {host, json_array()};
-
-    if (language_each(host->config.data, add_language, &list, e) == 0)
-        return wrap("languages", list.array);
-    json_decref(list.array);
-    return NULL;
-}
-
-json_t *stock_language(const struct host *host, const char *name, struct error *e)
+int stock_pack_language(struct stock_pack *p, const struct host *host, const char *name, struct error *e)
 {
     struct language l;
 
+    p->kind = STOCK_LANGUAGE;
     if (language_find(&l, host->config.data, name, e) < 0)
-        return NULL;
-    json_t *j = describe_language(host, &l, e);
+        return -1;
+    int result = pack_language(&l, &(struct packing){p, host}, e);
     language_done(&l);
-    return j;
+    return result;
 }
 
-/* ---- images and snapshots ------------------------------------------------------------------------ */
+/* ---- images -------------------------------------------------------------------------------------- */
 
-/* Without paths: where the server keeps things is no client's business. */
-json_t *stock_image(const struct image *i)
+struct stock_image stock_of_image(const struct image *i)
 {
-    json_t *j = image_json(i);
-
-    json_object_set_new(j, "imported", json_boolean(i->oci != NULL));
-    return j;
+    return (struct stock_image){.name = i->name,
+                                .digest = i->digest,
+                                .size = i->size,
+                                .allocated = file_allocated(i->path),
+                                .created = (uint64_t)i->created,
+                                .initd = i->initd,
+                                .imported = i->oci != NULL,
+                                .disk_mib = i->disk_mib,
+                                .path = i->path};
 }
 
-json_t *stock_snapshot(const struct snapshot *s)
+void stock_pack_image(struct stock_pack *p, const struct image *i)
 {
-    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:b, s:I, s:I}", "key", s->key, "language", s->language,
-                     "memory_mib", (json_int_t)s->shape.memory_mib, "vcpus", (json_int_t)s->shape.vcpus,
-                     "disk_mib", (json_int_t)s->shape.disk_mib, "primed", s->primed_job != 0,
-                     "allocated_bytes", (json_int_t)s->allocated, "created", (json_int_t)s->created);
+    struct stock_image row = stock_of_image(i);
+
+    row.path = NULL;
+    p->kind = STOCK_IMAGE;
+    stock_pack_add(p, &row);
 }
 
-static int add_image(const struct image *i, void *context)
+static int pack_image(const struct image *i, void *pack)
 {
-    return json_array_append_new(context, stock_image(i));
+    stock_pack_image(pack, i);
+    return 0;
 }
 
-static int add_snapshot(const struct snapshot *s, void *context)
+int stock_pack_images(struct stock_pack *p, const struct host *host, struct error *e)
 {
-    return json_array_append_new(context, stock_snapshot(s));
+    p->kind = STOCK_IMAGE;
+    return image_each(&host->home, pack_image, p, e);
 }
 
-json_t *stock_images(const struct host *host, struct error *e)
-{
-    json_t *array = json_array();
+/* ---- snapshots ----------------------------------------------------------------------------------- */
 
-    if (image_each(&host->home, add_image, array, e) == 0)
-        return wrap("images", array);
-    json_decref(array);
-    return NULL;
+struct stock_snapshot stock_of_snapshot(const struct snapshot *s, bool made)
+{
+    return (struct stock_snapshot){.key = s->key,
+                                   .language = s->language,
+                                   .memory_mib = s->shape.memory_mib,
+                                   .vcpus = s->shape.vcpus,
+                                   .disk_mib = s->shape.disk_mib,
+                                   .primed = s->primed_job != 0,
+                                   .apparent = s->apparent,
+                                   .allocated = s->allocated,
+                                   .created = (uint64_t)s->created,
+                                   .made = made,
+                                   .problem = s->problem};
 }
 
-json_t *stock_snapshots(const struct host *host, struct error *e)
+void stock_pack_snapshot(struct stock_pack *p, const struct snapshot *s, bool made)
 {
-    json_t *array = json_array();
+    struct stock_snapshot row = stock_of_snapshot(s, made);
 
-    if (snapshot_each(host, add_snapshot, array, e) == 0)
-        return wrap("snapshots", array);
-    json_decref(array);
-    return NULL;
+    row.problem = NULL;
+    p->kind = STOCK_SNAPSHOT;
+    stock_pack_add(p, &row);
+}
+
+static int pack_snapshot(const struct snapshot *s, void *pack)
+{
+    stock_pack_snapshot(pack, s, false);
+    return 0;
+}
+
+int stock_pack_snapshots(struct stock_pack *p, const struct host *host, struct error *e)
+{
+    p->kind = STOCK_SNAPSHOT;
+    return snapshot_each(host, pack_snapshot, p, e);
 }

@@ -1,22 +1,25 @@
-/* stock: what there is, as JSON for clients: languages, images, snapshots. Without paths: where things are kept is no client's
- * business. */
+/* stock: what there is, languages, images and snapshots, is told as rows (stock_rows.h), to who runs the server and to its clients. */
 #ifndef CAPSID_STOCK_H
 #define CAPSID_STOCK_H
 
+#include "broker/stock_pack.h"
 #include "core/host.h"
 #include "core/snapshot.h"
 #include "image/image.h"
+#include "language/language.h"
 
-#include <jansson.h>
+/* What is told of one, all of it; borrows from what it is made of. made: a snapshot was made just now. */
+int stock_of_language(struct stock_language *ret, const struct host *host, const struct language *l,
+                      struct error *e);
+struct stock_image stock_of_image(const struct image *i);
+struct stock_snapshot stock_of_snapshot(const struct snapshot *s, bool made);
 
-/* New references; the lists are objects with a count. NULL with an error. */
-json_t *stock_languages(const struct host *host, struct error *e);
-json_t *stock_language(const struct host *host, const char *name, struct error *e);
-json_t *stock_images(const struct host *host, struct error *e);
-json_t *stock_snapshots(const struct host *host, struct error *e);
-
-/* One of them. */
-json_t *stock_image(const struct image *i);
-json_t *stock_snapshot(const struct snapshot *s);
+/* Adds one, or all, to what goes to a client, without what is not for it. */
+int stock_pack_language(struct stock_pack *p, const struct host *host, const char *name, struct error *e);
+int stock_pack_languages(struct stock_pack *p, const struct host *host, struct error *e);
+int stock_pack_images(struct stock_pack *p, const struct host *host, struct error *e);
+int stock_pack_snapshots(struct stock_pack *p, const struct host *host, struct error *e);
+void stock_pack_image(struct stock_pack *p, const struct image *i);
+void stock_pack_snapshot(struct stock_pack *p, const struct snapshot *s, bool made);
 
 #endif

@@ -377,8 +377,10 @@ int cli_mebibytes(const char *option, const char *value, uint64_t min, uint64_t 
 
 int cli_print_json(json_t *object, struct error *e)
 {
-    cleanup_free char *text = jsontext_format(object, JSON_INDENT(2));
+    cleanup_free char *text = object ? jsontext_format(object, JSON_INDENT(2)) : NULL;
 
+    if (!object)
+        return -1;
     json_decref(object);
     if (!text)
         return error_set(e, ERROR_GENERAL, "the result cannot be written as JSON");

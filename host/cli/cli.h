@@ -106,7 +106,7 @@ int cli_number(const char *option, const char *value, uint64_t min, uint64_t max
 int cli_mebibytes(const char *option, const char *value, uint64_t min, uint64_t max, uint64_t *ret,
                   struct error *e);
 
-/* Prints the object on standard output and takes its reference. */
+/* Prints the object on standard output and takes its reference; NULL: e says already why there is none. */
 int cli_print_json(json_t *object, struct error *e);
 
 /* "2026-11-21 07:30" in local time. */

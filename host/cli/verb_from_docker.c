@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include "base/cleanup.h"
+#include "broker/stock.h"
 #include "image/import.h"
 #include "vmm/disk.h"
 
@@ -52,8 +53,8 @@ static int print_image(struct cli *cli, const struct image *i, struct error *e)
     char size[24];
 
     if (cli->json) {
-        json_t *j = image_json(i);
-        json_object_set_new(j, "path", json_string(i->path));
+        const struct stock_image row = stock_of_image(i);
+        json_t *j = schema_json(SCHEMA_OBJECT_CLI_IMAGE, SCHEMA_OF_IMAGE, &row, e);
         json_object_set_new(j, "oci", json_loads(i->oci, 0, NULL));
         return cli_print_json(j, e);
     }

@@ -2,7 +2,7 @@
 #include "cli/cli.h"
 
 #include "base/cleanup.h"
-#include "image/ensure.h"
+#include "broker/stock.h"
 #include "language/language.h"
 
 #include <stdio.h>
@@ -24,52 +24,23 @@ static char *packages_from(const struct language *l)
                        l->recipe.extra ? l->recipe.extra : "", l->recipe.npm ? ", npm" : "");
 }
 
-/* The words of a list that may be NULL. */
-static json_t *words(const char *list)
+static json_t *describe_language(const struct stock_language *row, struct error *e)
 {
-    cleanup_free char *copy = text_copy(list ? list : "");
-    char *state = NULL;
-    json_t *a = json_array();
-
-    for (char *word = strtok_r(copy, ",", &state); word; word = strtok_r(NULL, ",", &state))
-        json_array_append_new(a, json_string(text_trim(word)));
-    return a;
-}
-
-static json_t *extensions(const struct language *l)
-{
-    json_t *all = json_array(), *further = words(l->extensions);
-
-    json_array_append_new(all, json_string(l->extension));
-    json_array_extend(all, further);
-    json_decref(further);
-    return all;
-}
-
-static json_t *describe_languages(const struct language *l, bool installed)
-{
-    return json_pack("{s:s, s:s, s:o, s:s, s:o, s:s, s:b, s:b, s:s?, s:o, s:o, s:s?, s:I, s:I, s:b}", "name",
-                     l->name, "title", l->title, "aliases", words(l->aliases), "extension", l->extension,
-                     "extensions", extensions(l), "source", l->source, "compiled", l->build != NULL, "primed",
-                     (int)l->prime, "suite", l->recipe.suite, "packages", words(l->recipe.packages), "npm",
-                     words(l->recipe.npm), "oci", l->recipe.oci, "memory_mib",
-                     (json_int_t)l->shape.memory_mib, "vcpus", (json_int_t)l->shape.vcpus, "installed",
-                     (int)installed);
+    return schema_json(SCHEMA_OBJECT_CLI_LANGUAGE, SCHEMA_OF_LANGUAGE, row, e);
 }
 
 static int visit(const struct language *l, void *context, struct error *e)
 {
     struct listing *list = context;
-    struct host *host = list->host;
-    int installed = image_is_current(&host->config, &host->home, l->name, &l->recipe, e);
+    struct stock_language row;
 
-    if (installed < 0)
+    if (stock_of_language(&row, list->host, l, e) < 0)
         return -1;
     if (list->array)
-        return json_array_append_new(list->array, describe_languages(l, installed));
+        return json_array_append_new(list->array, describe_language(&row, e));
     cleanup_free char *from = packages_from(l);
     cli_print("%-16s .%-9s %6llu MiB  %-9s  %-24.24s  %-28s  %s\n", l->name, l->extension,
-              (unsigned long long)l->shape.memory_mib, installed ? "yes" : "no", l->title, from,
+              (unsigned long long)l->shape.memory_mib, row.installed ? "yes" : "no", l->title, from,
               l->aliases ? l->aliases : "");
     return 0;
 }
@@ -82,7 +53,7 @@ static int show_all(const struct cli *cli, struct host *host, struct error *e)
         cli_print("%-16s %-10s %10s  %-9s  %-24s  %-28s  %s\n", "NAME", "EXTENSION", "MEMORY", "INSTALLED",
                   "TITLE", "PACKAGES FROM", "ALIASES");
     if (language_each(host->config.data, visit, &list, e) == 0)
-        return cli->json ? cli_print_json(json_pack("{s:o}", "languages", list.array), e) : 0;
+        return cli->json ? cli_print_json(schema_list(SCHEMA_OBJECT_LANGUAGES, list.array), e) : 0;
     json_decref(list.array);
     return -1;
 }
@@ -98,13 +69,11 @@ static void print_one(const struct language *l, bool installed)
     cleanup_free char *from = packages_from(l);
     cleanup_free char *memory = text_format("%llu MiB", (unsigned long long)l->shape.memory_mib);
     cleanup_free char *vcpus = text_format("%llu", (unsigned long long)l->shape.vcpus);
-    cleanup_free char *all =
-        text_format("%s%s%s", l->extension, l->extensions ? ", " : "", l->extensions ? l->extensions : "");
 
     print_line("name", l->name);
     print_line("title", l->title);
     print_line("aliases", l->aliases);
-    print_line("extensions", all);
+    print_line("extensions", l->extensions);
     print_line("source", l->source);
     print_line("build", l->build);
     print_line("run", l->run);
@@ -125,12 +94,12 @@ static int show_one(const struct cli *cli, struct host *host, const char *name, 
 
     if (language_find(&l, host->config.data, name, e) < 0)
         return -1;
-    int installed = image_is_current(&host->config, &host->home, l.name, &l.recipe, e),
-        result = installed < 0 ? -1 : 0;
+    struct stock_language row;
+    int result = stock_of_language(&row, host, &l, e);
     if (result == 0 && cli->json)
-        result = cli_print_json(describe_languages(&l, installed), e);
+        result = cli_print_json(describe_language(&row, e), e);
     else if (result == 0)
-        print_one(&l, installed);
+        print_one(&l, row.installed);
     language_done(&l);
     return result;
 }

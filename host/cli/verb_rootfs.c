@@ -4,10 +4,12 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/process.h"
+#include "broker/stock.h"
 #include "image/catalog.h"
 #include "image/ensure.h"
 #include "language/language.h"
 #include "image/image.h"
+#include "service/answer_view.h"
 #include "vmm/disk.h"
 
 #include <fcntl.h>
@@ -43,13 +45,11 @@ static const struct cli_option options[] = {
     {0},
 };
 
-static json_t *describe_rootfs(const struct image *i)
+static json_t *describe_rootfs(const struct image *i, struct error *e)
 {
-    json_t *j = image_json(i);
+    const struct stock_image row = stock_of_image(i);
 
-    json_object_set_new(j, "path", json_string(i->path));
-    json_object_set_new(j, "disk_mib", json_integer((json_int_t)i->disk_mib));
-    return j;
+    return schema_json(SCHEMA_OBJECT_CLI_IMAGE, SCHEMA_OF_IMAGE, &row, e);
 }
 
 /* ---- create --------------------------------------------------------------------------------------- */
@@ -167,7 +167,7 @@ static int create_rootfs(struct cli *cli, struct host *host, const struct rootfs
         return -1;
     int result = create_image(&image, cli, host, o, &l, e);
     if (result == 0 && cli->json)
-        result = cli_print_json(describe_rootfs(&image), e);
+        result = cli_print_json(describe_rootfs(&image, e), e);
     else if (result == 0)
         cli_print("Image %s is ready: %s, sha256 %s\n", image.name, text_bytes(image.size, size),
                   image.digest);
@@ -182,6 +182,7 @@ struct listing {
     json_t *images;  /* array, or NULL to print rows */
     json_t *digests; /* set: images with several names are counted once */
     uint64_t allocated;
+    struct error *error;
 };
 
 static int list_image(const struct image *i, void *context)
@@ -195,7 +196,7 @@ static int list_image(const struct image *i, void *context)
         l->allocated += allocated;
     }
     if (l->images)
-        return json_array_append_new(l->images, describe_rootfs(i));
+        return json_array_append_new(l->images, describe_rootfs(i, l->error));
     cli_print("%-20s %9s %9s  %.16s  %s\n", i->name, text_bytes(i->size, size), text_bytes(allocated, disk),
               i->digest, cli_time(i->created, when));
     return 0;
@@ -204,7 +205,7 @@ static int list_image(const struct image *i, void *context)
 static int list_rootfs(struct cli *cli, struct host *host, const struct rootfs_options *o, const char *name,
                        struct error *e)
 {
-    struct listing l = {.images = cli->json ? json_array() : NULL, .digests = json_object()};
+    struct listing l = {.images = cli->json ? json_array() : NULL, .digests = json_object(), .error = e};
     char size[24];
 
     (void)o, (void)name;
@@ -212,10 +213,11 @@ static int list_rootfs(struct cli *cli, struct host *host, const struct rootfs_o
         cli_print("%-20s %9s %9s  %-16s  %s\n", "NAME", "SIZE", "ON DISK", "SHA-256", "CREATED");
     int result = image_each(&host->home, list_image, &l, e);
     json_decref(l.digests);
+    const struct listing_view all = {
+        .items = l.images, .count = json_array_size(l.images), .allocated = l.allocated};
     if (result == 0 && cli->json)
-        return cli_print_json(
-            json_pack("{s:o, s:I}", "images", l.images, "allocated_bytes", (json_int_t)l.allocated), e);
-    if (result == 0)
+        result = cli_print_json(schema_json(SCHEMA_OBJECT_CLI_IMAGES, SCHEMA_OF_LISTING, &all, e), e);
+    else if (result == 0)
         cli_print("%-20s %9s %9s\n", "all together", "", text_bytes(l.allocated, size));
     json_decref(l.images);
     return result;
@@ -305,7 +307,7 @@ static int show_rootfs(struct cli *cli, struct host *host, const struct rootfs_o
     if (result == 0)
         result = image_packages(&p, &host->home, &i, e);
     if (result == 0 && cli->json) {
-        json_t *j = describe_rootfs(&i);
+        json_t *j = describe_rootfs(&i, e);
         json_object_set_new(j, "packages", describe_packages(&p));
         if (i.oci)
             json_object_set_new(j, "oci", json_loads(i.oci, 0, NULL));

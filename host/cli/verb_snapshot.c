@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include "base/cleanup.h"
+#include "broker/stock.h"
 #include "core/gc.h"
 #include "core/target.h"
 #include "core/snapshot.h"
@@ -25,14 +26,9 @@ static const struct cli_option options[] = {
 
 static json_t *describe_snapshot(const struct snapshot *s)
 {
-    json_t *j = json_pack("{s:s, s:s, s:I, s:I, s:I, s:b, s:I, s:I, s:I}", "key", s->key, "language",
-                          s->language, "memory_mib", (json_int_t)s->shape.memory_mib, "vcpus",
-                          (json_int_t)s->shape.vcpus, "disk_mib", (json_int_t)s->shape.disk_mib, "primed",
-                          s->primed_job != 0, "apparent_bytes", (json_int_t)s->apparent, "allocated_bytes",
-                          (json_int_t)s->allocated, "created", (json_int_t)s->created);
-    if (s->problem)
-        json_object_set_new(j, "problem", json_string(s->problem));
-    return j;
+    const struct stock_snapshot row = stock_of_snapshot(s, false);
+
+    return schema_json(SCHEMA_OBJECT_CLI_SNAPSHOT, SCHEMA_OF_SNAPSHOT, &row, NULL);
 }
 
 /* ---- create ------------------------------------------------------------------------------------- */
@@ -94,7 +90,7 @@ static int list(struct cli *cli, struct host *host, const struct snapshot_option
     json_t *all = json_array();
     int result = snapshot_each(host, collect, all, e);
     if (result == 0)
-        return cli_print_json(json_pack("{s:o}", "snapshots", all), e);
+        return cli_print_json(schema_list(SCHEMA_OBJECT_SNAPSHOTS, all), e);
     json_decref(all);
     return -1;
 }

@@ -98,9 +98,6 @@ char *image_sbom_path(const struct home *h, const struct image *i);
 /* What the image is made of. Images of earlier versions have no such record: ERROR_NOT_FOUND with the remedy. */
 int image_packages(struct packages *ret, const struct home *h, const struct image *i, struct error *e);
 
-/* What every list says of an image, as JSON; who may see paths adds them. A new reference. */
-json_t *image_json(const struct image *i);
-
 /* Whether a file of that SHA-256 is its own or one of its layers. */
 bool image_has_file(const struct image *i, const char *digest);
 

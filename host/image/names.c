@@ -38,13 +38,6 @@ int image_find(struct image *ret, const struct home *h, const char *name, struct
     return image_find_version(ret, h, name, NULL, e);
 }
 
-json_t *image_json(const struct image *i)
-{
-    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:s}", "name", i->name, "digest", i->digest, "size_bytes",
-                     (json_int_t)i->size, "allocated_bytes", (json_int_t)file_allocated(i->path), "created",
-                     (json_int_t)i->created, "initd", i->initd);
-}
-
 static int swap_manifest(const struct home *h, const struct image *i, const struct refs_version *version,
                          const struct cancel *cancel, struct error *e)
 {

@@ -122,7 +122,7 @@ static int look_at_extensions(const struct language *l, void *context, struct er
 {
     struct search *s = context;
 
-    if (strcmp(l->extension, s->word) != 0 && !language_list_has(l->extensions, s->word))
+    if (!language_list_has(l->extensions, s->word))
         return 0;
     buffer_add_text(&s->many, "%s%s", s->count++ ? ", " : "", l->name);
     return look_at(l, s, e);

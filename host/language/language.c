@@ -312,6 +312,15 @@ static int check_commands(const struct language *l, const char *path, struct err
     return 0;
 }
 
+/* The first one is among them. */
+static void join_extensions(struct language *l)
+{
+    char *further = l->extensions;
+
+    l->extensions = further ? text_format("%s, %s", l->extension, further) : text_copy(l->extension);
+    free(further);
+}
+
 static int complete_language(struct parse *p)
 {
     struct language *l = &p->l;
@@ -325,6 +334,7 @@ static int complete_language(struct parse *p)
         return -1;
     if (!l->title)
         l->title = text_copy(l->name);
+    join_extensions(l);
     return 0;
 }
 

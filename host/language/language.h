@@ -22,7 +22,7 @@ struct language {
     char *title;
     char *aliases;      /* comma separated, or NULL */
     char *extension;    /* without the dot */
-    char *extensions;   /* further ones, comma separated, or NULL */
+    char *extensions;   /* all of them, comma separated, that one first */
     char *interpreters; /* names in #! lines, comma separated, or NULL */
     char *source;       /* file name of the program in the guest, when it has none of its own */
     char *build;        /* shell command of the build phase; NULL: there is none */

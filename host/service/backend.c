@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "base/thread.h"
+#include "service/stock_json.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -190,7 +191,7 @@ json_t *backend_ask_state(struct backend *b, struct error *e)
 {
     const struct call call = CALL(b->stop_fd);
 
-    return lease_ask(b->options.line, &call, LINE_STATE, &(struct lease_wish){0}, false, e);
+    return lease_ask_state(b->options.line, &call, e);
 }
 
 json_t *backend_last_state(struct backend *b)
@@ -201,52 +202,64 @@ json_t *backend_last_state(struct backend *b)
     return ret;
 }
 
-static json_t *ask(struct backend *b, const struct call *call, enum line_kind kind, const char *language,
-                   struct error *e)
+static json_t *list_stock(struct backend *b, const struct call *call, enum line_kind kind, struct error *e)
 {
-    return lease_ask(b->options.line, call, kind, &(struct lease_wish){.language = language}, false, e);
+    struct stock all;
+
+    if (lease_ask(&all, b->options.line, call, kind, &(struct lease_wish){0}, false, e) < 0)
+        return NULL;
+    return stock_json_all(&all, e);
 }
 
 json_t *backend_languages(struct backend *b, const struct call *call, struct error *e)
 {
-    return ask(b, call, LINE_LANGUAGES, NULL, e);
-}
-
-json_t *backend_language(struct backend *b, const struct call *call, const char *name, struct error *e)
-{
-    return ask(b, call, LINE_LANGUAGE, name, e);
+    return list_stock(b, call, LINE_LANGUAGES, e);
 }
 
 json_t *backend_images(struct backend *b, const struct call *call, struct error *e)
 {
-    return ask(b, call, LINE_IMAGES, NULL, e);
+    return list_stock(b, call, LINE_IMAGES, e);
 }
 
 json_t *backend_snapshots(struct backend *b, const struct call *call, struct error *e)
 {
-    return ask(b, call, LINE_SNAPSHOTS, NULL, e);
+    return list_stock(b, call, LINE_SNAPSHOTS, e);
+}
+
+json_t *backend_language(struct backend *b, const struct call *call, const char *name, struct error *e)
+{
+    const struct lease_wish wish = {.language = name};
+    struct stock one;
+
+    if (lease_ask(&one, b->options.line, call, LINE_LANGUAGE, &wish, false, e) < 0)
+        return NULL;
+    return stock_json_one(SCHEMA_OBJECT_LANGUAGE, &one, e);
 }
 
 static json_t *create(struct backend *b, const struct call *call, const char *owner,
-                      const struct request *what, enum line_kind kind, struct error *e)
+                      const struct request *what, enum line_kind kind, enum schema_object object,
+                      struct error *e)
 {
     const struct lease_wish wish = {.language = what->run.language,
                                     .shape = what->run.shape,
                                     .start = what->force ? TARGET_RESTORE_ANEW : TARGET_RESTORE,
                                     .owner = owner,
                                     .wait_ms = b->options.wait_ms};
+    struct stock made;
 
-    return lease_ask(b->options.line, call, kind, &wish, what->force, e);
+    if (lease_ask(&made, b->options.line, call, kind, &wish, what->force, e) < 0)
+        return NULL;
+    return stock_json_one(object, &made, e);
 }
 
 json_t *backend_create_image(struct backend *b, const struct call *call, const char *owner,
                              const struct request *what, struct error *e)
 {
-    return create(b, call, owner, what, LINE_IMAGE, e);
+    return create(b, call, owner, what, LINE_IMAGE, SCHEMA_OBJECT_SHOWN_IMAGE, e);
 }
 
 json_t *backend_create_snapshot(struct backend *b, const struct call *call, const char *owner,
                                 const struct request *what, struct error *e)
 {
-    return create(b, call, owner, what, LINE_SNAPSHOT, e);
+    return create(b, call, owner, what, LINE_SNAPSHOT, SCHEMA_OBJECT_MADE_SNAPSHOT, e);
 }

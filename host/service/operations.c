@@ -112,9 +112,7 @@ uint64_t operations_find_task(struct operations *o, const char *owner, const cha
 /* What is told of the request with its operation, as JSON text; the caller frees it. */
 static char *told_of(const struct request *q)
 {
-    json_t *j = json_object();
-
-    schema_put(j, SCHEMA_OBJECT_SHOWN_OPERATION, SCHEMA_OF_REQUEST, q, NULL);
+    json_t *j = schema_json(SCHEMA_OBJECT_SHOWN_OPERATION, SCHEMA_OF_REQUEST, q, NULL);
     char *text = json_dumps(j, JSON_COMPACT);
     json_decref(j);
     return text;
@@ -447,7 +445,7 @@ static json_t *read_all(struct operations *o, const char *owner, struct error *e
         json_decref(all);
         return NULL;
     }
-    return json_pack("{s:o, s:I}", "operations", all, "count", (json_int_t)json_array_size(all));
+    return schema_list(SCHEMA_OBJECT_OPERATIONS, all);
 }
 
 json_t *operations_show(struct operations *o, const char *owner, const char *id, struct error *e)

@@ -15,10 +15,8 @@ json_t *refusal_json(enum schema_object object, const struct refusal *r, const c
                                 .trace_id = trace_id,
                                 .retry_after = (uint64_t)r->retry_after,
                                 .reason = &view};
-    json_t *j = json_object();
 
-    schema_put(j, object, SCHEMA_OF_REFUSAL, &view, NULL);
-    return j;
+    return schema_json(object, SCHEMA_OF_REFUSAL, &view, NULL);
 }
 
 json_t *refusal_reason(const struct refusal *r)

@@ -1,6 +1,8 @@
 #include "service/schema.h"
 
+#include "broker/stock_rows.h"
 #include "messages.h"
+#include "service/answer_view.h"
 #include "service/operation_view.h"
 #include "service/refusal_view.h"
 #include "service/request.h"
@@ -27,6 +29,9 @@ static const char *const stream_events[] = {STREAM_EVENTS(NAME)};
 static const char *const operation_kinds[] = {OPERATION_KINDS(NAME)};
 static const char *const operation_statuses[] = {OPERATION_STATUSES(NAME)};
 static const char *const session_conditions[] = {SESSION_CONDITIONS(NAME)};
+static const char *const health_statuses[] = {HEALTH_STATUSES(NAME)};
+static const char *const background_statuses[] = {"running"};
+static const char *const file_kinds[] = {FILE_KINDS(NAME)};
 #undef NAME
 
 /* The types of members, and those that they are of, as names that a row is made with. */
@@ -62,6 +67,7 @@ SCHEMA_STRUCTS(SCHEMA_STRUCT)
 #define LEFT_OUT .left_out = true
 #define OR_NULL .or_null = true
 #define KEYS(function, text) .is_key = function, .keys = text
+#define OF(object) .inner = SCHEMA_OBJECT_##object
 #define NAMES(table, count) .names = table, .names_count = count
 
 const struct schema_field schema_fields[] = {

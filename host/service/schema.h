@@ -23,6 +23,7 @@
     K(UNLESS, bool)         /* the opposite of what JSON says; the words are about its false */              \
     K(BYTES, struct buffer) /* as text, or in base64 */                                                      \
     K(WORDS, const char *const *)                                                                            \
+    K(COMMAS, const char *) /* in a result: the same as one text with commas; NULL is none */                \
     K(PAIRS, const char *const *)                                                                            \
     K(FILES, struct sources)         /* a list of FILE, or a map of names and contents */                    \
     K(STDINS, struct request_stdins) /* as BYTES, or a list of such; in a result one, as it was given */     \
@@ -34,7 +35,9 @@
     K(COMPILED, const struct result_phase *) /* a COMPILE */                                                 \
     K(MOMENT, int64_t)                       /* ns since 1970, as seconds with their fraction; 0 is none */  \
     K(REASON, const struct refusal_view *)   /* as a REASON */                                               \
-    K(REASON_JSON, json_t *)                 /* the same, made already */                                    \
+    K(MADE, json_t *)                        /* an object of OF, made already */                             \
+    K(LIST, json_t *)                        /* a list of such */                                            \
+    K(COUNTS, json_t *)                      /* a map of numbers, made already */                            \
     K(ANY, json_t *)
 
 enum schema_kind {
@@ -59,7 +62,15 @@ enum schema_object {
     S(STREAM, struct stream_view)                                                                            \
     S(REFUSAL, struct refusal_view)                                                                          \
     S(SESSION, struct session_view)                                                                          \
-    S(OPERATION, struct operation_view)
+    S(OPERATION, struct operation_view)                                                                      \
+    S(LANGUAGE, struct stock_language)                                                                       \
+    S(IMAGE, struct stock_image)                                                                             \
+    S(SNAPSHOT, struct stock_snapshot)                                                                       \
+    S(LISTING, struct listing_view)                                                                          \
+    S(HEALTH, struct health_view)                                                                            \
+    S(QUEUE, struct queue_view)                                                                              \
+    S(BACKGROUND, struct background_view)                                                                    \
+    S(FILE, struct file_view)
 
 enum schema_struct {
 #define S(id, type) SCHEMA_OF_##id,
@@ -88,6 +99,7 @@ struct schema_field {
     const char *keys;
     const char *const *names; /* of a choice */
     unsigned names_count;
+    enum schema_object inner; /* what a MADE or the items of a LIST are */
 };
 
 extern const struct schema_field schema_fields[];
@@ -156,6 +168,12 @@ int schema_read(enum schema_object object, enum schema_struct of, const json_t *
  */
 int schema_put(json_t *j, enum schema_object object, enum schema_struct of, const void *members,
                struct error *e);
+
+/* The same as a new object; NULL with an error. */
+json_t *schema_json(enum schema_object object, enum schema_struct of, const void *members, struct error *e);
+
+/* A list as an object with its one LIST, which it takes, and its count. */
+json_t *schema_list(enum schema_object object, json_t *items);
 
 /* Bytes as a field, and that of their encoding where they are in base64: as they have to be, or as it is shorter. */
 void schema_put_bytes(json_t *j, const struct schema_field *f, const struct buffer *b);

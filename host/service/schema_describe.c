@@ -40,6 +40,11 @@ static json_t *reference(enum schema_object object)
     return json_pack("{s:s++}", "$ref", "#/components/schemas/", schema_objects[object].name, "");
 }
 
+static json_t *list_of(json_t *items)
+{
+    return json_pack("{s:s, s:o}", "type", "array", "items", items);
+}
+
 static json_t *choices(const struct schema_field *f)
 {
     json_t *names = json_array();
@@ -111,8 +116,15 @@ static json_t *type_of(const struct schema_field *f, bool taken)
     case SCHEMA_MOMENT:
         return of_type("number");
     case SCHEMA_REASON:
-    case SCHEMA_REASON_JSON:
         return reference(SCHEMA_OBJECT_REASON);
+    case SCHEMA_MADE:
+        return reference(f->inner);
+    case SCHEMA_LIST:
+        return list_of(reference(f->inner));
+    case SCHEMA_COUNTS:
+        return json_pack("{s:s, s:o}", "type", "object", "additionalProperties", of_type("integer"));
+    case SCHEMA_COMMAS:
+        return list_of(of_type("string"));
     case SCHEMA_ANY:
         break;
     }

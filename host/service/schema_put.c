@@ -2,6 +2,7 @@
 #include "service/schema.h"
 
 #include "base/cleanup.h"
+#include "service/answer_view.h"
 #include "service/refusal_view.h"
 #include "service/request.h"
 #include "service/result.h"
@@ -67,12 +68,17 @@ static json_t *signal_name(int number)
     return json_sprintf("SIG%s", name ? name : "?");
 }
 
+static int append_word(json_t *list, const char *word)
+{
+    return json_array_append_new(list, json_string(word));
+}
+
 static json_t *list_of(const char *const *words)
 {
     json_t *j = json_array();
 
     for (; *words; words++) {
-        if (json_array_append_new(j, json_string(*words)) < 0) {
+        if (append_word(j, *words) < 0) {
             json_decref(j);
             return NULL;
         }
@@ -96,19 +102,19 @@ static json_t *map_of(const char *const *pairs)
     return j;
 }
 
-static json_t *reason_of(const struct refusal_view *reason)
+/* NULL is an empty list. */
+static json_t *list_of_commas(const char *text)
 {
-    json_t *j = json_object();
+    cleanup_free char *copy = text_copy(text ? text : "");
+    json_t *j = json_array();
+    char *state = NULL;
 
-    schema_put(j, SCHEMA_OBJECT_REASON, SCHEMA_OF_REFUSAL, reason, NULL);
-    return j;
-}
-
-static json_t *compile_of(const struct result_phase *phase)
-{
-    json_t *j = json_object();
-
-    schema_put(j, SCHEMA_OBJECT_COMPILE, SCHEMA_OF_PHASE, phase, NULL);
+    for (char *word = strtok_r(copy, ",", &state); word; word = strtok_r(NULL, ",", &state)) {
+        if (append_word(j, text_trim(word)) < 0) {
+            json_decref(j);
+            return NULL;
+        }
+    }
     return j;
 }
 
@@ -133,6 +139,8 @@ static json_t *value_of(const struct schema_field *f, const void *member)
         return list_of(*(const char *const *const *)member);
     case SCHEMA_PAIRS:
         return map_of(*(const char *const *const *)member);
+    case SCHEMA_COMMAS:
+        return list_of_commas(*(const char *const *)member);
     case SCHEMA_INTEGER:
         return json_integer(*(const int *)member);
     case SCHEMA_SIGNAL:
@@ -145,13 +153,17 @@ static json_t *value_of(const struct schema_field *f, const void *member)
         return json_integer((*(const int64_t *)member + 500000) / 1000000);
     case SCHEMA_MOMENT:
         return json_real((double)(*(const int64_t *)member / 1000000) / 1000);
-    case SCHEMA_REASON_JSON:
+    case SCHEMA_MADE:
+    case SCHEMA_LIST:
+    case SCHEMA_COUNTS:
     case SCHEMA_ANY:
         return json_incref(*(json_t *const *)member);
     case SCHEMA_REASON:
-        return reason_of(*(const struct refusal_view *const *)member);
+        return schema_json(SCHEMA_OBJECT_REASON, SCHEMA_OF_REFUSAL,
+                           *(const struct refusal_view *const *)member, NULL);
     case SCHEMA_COMPILED:
-        return compile_of(*(const struct result_phase *const *)member);
+        return schema_json(SCHEMA_OBJECT_COMPILE, SCHEMA_OF_PHASE,
+                           *(const struct result_phase *const *)member, NULL);
     case SCHEMA_STDINS:
         return stdin_of(member);
     case SCHEMA_BYTES: /* has a field beside it: put_field() */
@@ -184,7 +196,10 @@ static bool is_absent(const struct schema_field *f, const void *member)
     case SCHEMA_PAIRS:
     case SCHEMA_COMPILED:
     case SCHEMA_REASON:
-    case SCHEMA_REASON_JSON:
+    case SCHEMA_MADE:
+    case SCHEMA_LIST:
+    case SCHEMA_COUNTS:
+    case SCHEMA_COMMAS:
     case SCHEMA_ANY:
         return !*(const void *const *)member;
     case SCHEMA_MOMENT:
@@ -220,8 +235,8 @@ static int put_field(json_t *j, const struct schema_field *f, bool taken, const 
     }
     if (json_object_set_new(j, f->name, value_of(f, member)) == 0)
         return 0;
-    return error_set(e, ERROR_USAGE, "%s%s is not UTF-8, and only such can be sent to a server",
-                     f->flag ? "--" : "", f->flag ? f->flag : f->name);
+    return error_set(e, ERROR_USAGE, "%s%s is not UTF-8, and only such can be %s", f->flag ? "--" : "",
+                     f->flag ? f->flag : f->name, taken ? "sent to a server" : "told");
 }
 
 int schema_put(json_t *j, enum schema_object object, enum schema_struct of, const void *members,
@@ -236,4 +251,23 @@ int schema_put(json_t *j, enum schema_object object, enum schema_struct of, cons
             return -1;
     }
     return 0;
+}
+
+json_t *schema_json(enum schema_object object, enum schema_struct of, const void *members, struct error *e)
+{
+    json_t *j = json_object();
+
+    if (schema_put(j, object, of, members, e) == 0)
+        return j;
+    json_decref(j);
+    return NULL;
+}
+
+json_t *schema_list(enum schema_object object, json_t *items)
+{
+    const struct listing_view view = {.items = items, .count = json_array_size(items)};
+    json_t *j = schema_json(object, SCHEMA_OF_LISTING, &view, NULL);
+
+    json_decref(items);
+    return j;
 }

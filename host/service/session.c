@@ -439,10 +439,8 @@ static json_t *show_locked(const struct session *s)
         .idle_seconds = idle ? (uint64_t)(now - s->last) / 1000000000 : 0,
         .reason = s->why.text[0] && !s->all->options.manner->discreet ? s->why.text : NULL,
     };
-    json_t *j = json_object();
 
-    schema_put(j, SCHEMA_OBJECT_SHOWN_SESSION, SCHEMA_OF_SESSION, &view, NULL);
-    return j;
+    return schema_json(SCHEMA_OBJECT_SHOWN_SESSION, SCHEMA_OF_SESSION, &view, NULL);
 }
 
 json_t *session_show(struct session *s)
@@ -462,7 +460,7 @@ json_t *sessions_show(struct sessions *all, const char *client)
         if (strcmp(s->client, client) == 0 && !s->forgotten)
             json_array_append_new(array, show_locked(s));
     pthread_mutex_unlock(&all->lock);
-    return json_pack("{s:o, s:I}", "sessions", array, "count", (json_int_t)json_array_size(array));
+    return schema_list(SCHEMA_OBJECT_SESSIONS, array);
 }
 
 bool session_ended(struct session *s, char *ret, size_t size)

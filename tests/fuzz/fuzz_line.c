@@ -3,8 +3,10 @@
  * descriptor is lost. */
 #include "api/api.h"
 #include "base/cleanup.h"
+#include "base/file.h"
 #include "base/message.h"
 #include "broker/line.h"
+#include "broker/stock_pack.h"
 #include "core/target.h"
 
 #include <fcntl.h>
@@ -62,9 +64,31 @@ static size_t size_of(int kind)
     return sizes[kind];
 }
 
+/* The file of a list: every text of it ends. */
+static void take_stock(const void *data, size_t size)
+{
+    int fd = file_sealed("fuzz", data, size);
+    struct stock s;
+    struct error e = {0};
+    size_t all = 0;
+
+    check(fd >= 0);
+    bool taken = stock_unpack(&s, fd, &e) == 0;
+    check(taken == !e.kind);
+    for (size_t i = 0; taken && s.kind == STOCK_IMAGE && i < s.count; i++) {
+        const struct stock_image *row = stock_row(&s, i);
+        all += row->name ? strlen(row->name) : 0;
+        all += row->path ? strlen(row->path) : 0;
+        all += row->imported;
+    }
+    check(all <= s.count * 2 * (size + 1));
+    stock_done(&s);
+    close(fd);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* The first byte: which message, whether it has the right size, whether a descriptor comes with it. */
+/* The first byte: which message, whether it has the right size, whether a descriptor comes with it; or that it is a file. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static char message[sizeof(struct line_reply) + LINE_ENV_MAX + 1];
@@ -76,6 +100,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         close_fd(&null);
         return 0;
     }
+    if (data[0] & 32)
+        take_stock(data + 1, size - 1);
     int kind = data[0] & 3, before = dup(pair[0]);
     close(before);
     memset(message, 0, sizeof(message));

@@ -78,27 +78,62 @@ static void teardown(void)
     file_remove_tree(root, &e);
 }
 
-static json_t *ask(enum line_kind kind, const char *language)
+static int ask(struct stock *ret, enum line_kind kind, const char *language)
 {
     e = (struct error){0};
-    return lease_ask(line[0], &call, kind,
+    return lease_ask(ret, line[0], &call, kind,
                      &(struct lease_wish){.language = language, .owner = "a", .wait_ms = 20000}, false, &e);
+}
+
+static json_t *ask_state(void)
+{
+    e = (struct error){0};
+    return lease_ask_state(line[0], &call, &e);
+}
+
+static void expect_language(enum line_kind kind, const char *name)
+{
+    struct stock s;
+
+    ck_assert_msg(ask(&s, kind, name) == 0, "%s", e.text);
+    ck_assert(s.kind == STOCK_LANGUAGE && s.count == 1);
+    const struct stock_language *l = stock_row(&s, 0);
+    ck_assert_str_eq(l->name, "quick");
+    ck_assert_str_eq(l->extensions, "q");
+    ck_assert(!l->installed && !l->hello);
+    stock_done(&s);
 }
 
 START_TEST(what_there_is_can_be_asked_for)
 {
-    json_t *state = ask(LINE_STATE, NULL), *images = ask(LINE_IMAGES, NULL);
+    json_t *state = ask_state();
+    struct stock s;
 
     ck_assert_int_eq(json_integer_value(
                          json_object_get(json_object_get(json_object_get(state, "bounds"), "vms"), "making")),
                      1);
-    ck_assert_int_eq(json_integer_value(json_object_get(images, "count")), 0);
     json_decref(state);
-    json_decref(images);
-    ck_assert_ptr_null(ask(LINE_LANGUAGE, "none"));
+    ck_assert(ask(&s, LINE_IMAGES, NULL) == 0 && s.kind == STOCK_IMAGE && s.count == 0);
+    stock_done(&s);
+    ck_assert(ask(&s, LINE_SNAPSHOTS, NULL) == 0 && s.kind == STOCK_SNAPSHOT && s.count == 0);
+    stock_done(&s);
+    ck_assert_int_eq(ask(&s, LINE_LANGUAGE, "none"), -1);
     ck_assert_int_eq(e.kind, ERROR_UNKNOWN_LANGUAGE);
-    ck_assert_ptr_null(ask(LINE_IMAGE, "quick"));
+    ck_assert_int_eq(ask(&s, LINE_IMAGE, "quick"), -1);
     ck_assert_msg(strstr(e.text, "is incomplete"), "%s", e.text);
+}
+END_TEST
+
+START_TEST(languages_are_told)
+{
+    static const char *const programs[] = {"initd", "build-image", "debian-apt", "npm-tree"};
+
+    for (size_t i = 0; i < sizeof(programs) / sizeof(programs[0]); i++) {
+        cleanup_free char *path = text_format("%s/%s", config.data, programs[i]);
+        ck_assert_int_eq(file_replace(path, root, "x", 1, 0644, &e), 0);
+    }
+    expect_language(LINE_LANGUAGES, NULL);
+    expect_language(LINE_LANGUAGE, "quick");
 }
 END_TEST
 
@@ -141,7 +176,7 @@ START_TEST(what_is_no_request_is_dropped)
     ck_assert_int_eq(message_send(line[0], &(struct iovec){&r, sizeof(r)}, 1, pair, 2, &e), 0);
     close(pair[0]);
     close(pair[1]);
-    json_t *state = ask(LINE_STATE, NULL);
+    json_t *state = ask_state();
     ck_assert_msg(json_is_object(state), "%s", e.text);
     json_decref(state);
 }
@@ -181,7 +216,7 @@ START_TEST(many_at_once_come_to_an_end)
     }
     for (int i = 0; i < CLIENTS; i++)
         pthread_join(threads[i], NULL);
-    json_t *state = ask(LINE_STATE, NULL);
+    json_t *state = ask_state();
     ck_assert_int_ge(json_integer_value(json_object_get(json_object_get(state, "used"), "waiting")), 0);
     json_decref(state);
 }
@@ -193,6 +228,7 @@ int main(void)
 
     tcase_add_checked_fixture(u.tests, setup, teardown);
     unit_add(&u, what_there_is_can_be_asked_for);
+    unit_add(&u, languages_are_told);
     unit_add(&u, what_a_front_should_have_refused_is_refused);
     unit_add(&u, what_is_no_request_is_dropped);
     unit_add(&u, many_at_once_come_to_an_end);

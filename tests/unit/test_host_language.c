@@ -75,7 +75,7 @@ START_TEST(every_key_arrives)
 
     put("toy.ini", good);
     ck_assert_msg(language_find(&l, root, "toy", &e) == 0, "%s", e.text);
-    ck_assert_str_eq(l.extensions, "ty, tyy");
+    ck_assert_str_eq(l.extensions, "toy, ty, tyy");
     ck_assert_str_eq(l.recipe.extra, "s-backports");
     ck_assert_str_eq(l.recipe.packages, "a, b/s-backports");
     ck_assert_str_eq(l.recipe.npm, "@x/y@1.2.3, z@4");

@@ -1,6 +1,6 @@
 #!/bin/bash
 # timeout: 600
-# host/service/schema.def is the only place where a field is written: in a copy of the tree in which two have other names there,
+# host/service/schema.def is the only place where a field is written: in a copy of the tree in which three have other names there,
 # the JSON of results and requests, the description of the API, the client, --help and the manual have them, too.
 # shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
 . "$SRC/tests/vm/lib.sh"
@@ -14,7 +14,7 @@ cp -a "$SRC"/{Makefile,host,initd,proto} "$tree/"
 cp -a "$SRC/tests/tests.mk" "$tree/tests/"
 cp -a "$BUILD/share" "$tree/build/"
 [ ! -d "$BUILD/obj" ] || cp -a "$BUILD/obj" "$tree/build/"
-sed -i 's/"exit_code"/"ended_with"/; s/TEXT, "cwd"/TEXT, "started_in"/' "$tree/host/service/schema.def"
+sed -i 's/"exit_code"/"ended_with"/; s/TEXT, "cwd"/TEXT, "started_in"/; s/"installed"/"is_there"/' "$tree/host/service/schema.def"
 expect "the copy differs in" "$(diff -rq "$SRC/host" "$tree/host" | cut -d ' ' -f 4)" "$tree/host/service/schema.def"
 make -s -C "$tree" build/capsid build/share/capsid/capsid-api man >"$TMPDIR/log" 2>&1 || {
 	fail "the copy cannot be built: $(tail -n 5 "$TMPDIR/log")"
@@ -30,6 +30,8 @@ capsid run --help
 expect_match "the help has the result's field" "$out" $'*\n  ended_with *'
 expect "the manual has it" "$(grep -cx '\.It Va ended_with' "$tree/build/man/man1/capsid-run.1")" 1
 expect "the manual has the request's field" "$(grep -cx '\.It Va started_in' "$tree/build/man/man1/capsid-api.1")" 1
+capsid languages sh --json
+expect "a language" "$(field is_there) $(field installed)" "True None"
 expect "the manual has not the old ones" "$(grep -c 'Va exit_code\|Va cwd' "$tree"/build/man/man1/capsid-{run,api}.1 | cut -d : -f 2 | paste -sd ' ')" "0 0"
 
 "$CAPSID" api --port 0 --workers 1 --pool off --grace 1 >"$TMPDIR/api" 2>"$TMPDIR/api.log" &
@@ -40,13 +42,15 @@ for _ in $(seq 600); do
 done
 url=$(sed -n 's/^listening on \(http:.*\)/\1/p' "$TMPDIR/api")
 
-python3 -IS - "$url/api/v1/openapi.json" >"$TMPDIR/fields" <<'END'
+python3 -IS - "$url/api/v1" >"$TMPDIR/fields" <<'END'
 import json, sys, urllib.request
-schemas = json.load(urllib.request.urlopen(sys.argv[1]))["components"]["schemas"]
-for name, of in ("Result", "exit_code ended_with"), ("Compile", "exit_code ended_with"), ("RunRequest", "cwd started_in"):
+schemas = json.load(urllib.request.urlopen(sys.argv[1] + "/openapi.json"))["components"]["schemas"]
+for name, of in (("Result", "exit_code ended_with"), ("Compile", "exit_code ended_with"), ("RunRequest", "cwd started_in"),
+                 ("Language", "installed is_there")):
     print(name, *[field for field in of.split() if field in schemas[name]["properties"]])
+print(json.load(urllib.request.urlopen(sys.argv[1] + "/languages/sh")).get("is_there"))
 END
-expect "the description" "$(paste -sd ' ' "$TMPDIR/fields")" "Result ended_with Compile ended_with RunRequest started_in"
+expect "the description" "$(paste -sd ' ' "$TMPDIR/fields")" "Result ended_with Compile ended_with RunRequest started_in Language is_there True"
 
 capsid run --api "$url" -l sh --cwd /etc -c 'pwd; exit 5' </dev/null
 expect "the client ends with the status of there" "$status" 5
