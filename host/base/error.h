@@ -22,7 +22,8 @@ enum error_kind {
     ERROR_BUSY,             /* a bound is reached; later it may work */
     ERROR_NOT_MADE,         /* it would have to be made, which was not wanted */
     ERROR_EXHAUSTED,        /* no file may be opened any more; later one may */
-    ERROR_KIND_LAST = ERROR_EXHAUSTED,
+    ERROR_NEEDED,           /* something else stands on it */
+    ERROR_KIND_LAST = ERROR_NEEDED,
 };
 
 struct error {

@@ -254,18 +254,20 @@ static void check_catalog(struct report *r, struct host *host, bool repair)
     struct catalog_count c = {0};
     struct error e = {0};
     cleanup_free char *aside = NULL;
-    char size[24], more[80] = "";
+    char size[24], tags[40] = "", more[80] = "";
 
     int changed = catalog_compare(&host->home, repair, &c, &aside, &e);
     if (changed < 0) {
         tell(r, FAILURE, "records", "%s", e.text);
         return;
     }
+    if (c.tags)
+        snprintf(tags, sizeof(tags), ", tags: %llu", (unsigned long long)c.tags);
     if (c.nameless)
         snprintf(more, sizeof(more), "; %llu without a name, %s", (unsigned long long)c.nameless,
                  text_bytes(c.nameless_bytes, size));
-    tell(r, changed && !repair ? WARNING : FINE, "records", "images: %llu, names: %llu%s%s%s%s",
-         (unsigned long long)c.images, (unsigned long long)c.names, more,
+    tell(r, changed && !repair ? WARNING : FINE, "records", "images: %llu, names: %llu%s%s%s%s%s",
+         (unsigned long long)c.images, (unsigned long long)c.names, tags, more,
          changed ? repair ? "; written anew from what is there"
                           : "; they are not up to date, run: capsid doctor --repair"
                  : "",

@@ -5,10 +5,10 @@
 #include "base/file.h"
 #include "base/process.h"
 #include "broker/stock.h"
-#include "image/catalog.h"
 #include "image/ensure.h"
 #include "language/language.h"
 #include "image/image.h"
+#include "image/remove.h"
 #include "service/answer_view.h"
 #include "vmm/disk.h"
 
@@ -438,7 +438,6 @@ static int remove_image(struct cli *cli, struct host *host, const struct rootfs_
     (void)o;
     if (image_remove(&host->home, name, &cli->call.cancel, e) < 0)
         return -1;
-    catalog_follow(&host->home, name);
     if (cli->json)
         return cli_print_json(json_pack("{s:s}", "removed", name), e);
     cli_print("Removed the image %s. Its snapshots stay; remove them with: capsid snapshot gc\n", name);

@@ -2,25 +2,13 @@
 
 #include "base/cleanup.h"
 #include "image/adopt.h"
+#include "image/catalog.h"
 #include "image/files.h"
 #include "image/ids.h"
 #include "image/manifest.h"
 
 #include <fcntl.h>
-#include <string.h>
-
-static void copy_defaults(struct image_defaults *ret, const struct image_defaults *from)
-{
-    size_t count = 0;
-
-    while (from->env && from->env[count])
-        count++;
-    *ret = (struct image_defaults){.workdir = text_copy(from->workdir),
-                                   .user = text_copy(from->user),
-                                   .env = count ? memory_allocate((count + 1) * sizeof(char *)) : NULL};
-    for (size_t n = 0; n < count; n++)
-        ret->env[n] = text_copy(from->env[n]);
-}
+#include <stdlib.h>
 
 /* Its bytes are on the disk before anything says that they are an image. */
 static int settle_layer(struct image_layer *ret, const char *file, const struct cancel *cancel,
@@ -36,24 +24,36 @@ static int settle_layer(struct image_layer *ret, const char *file, const struct 
     return 0;
 }
 
-/* Takes the layer. */
-static struct image describe_branch(const struct image_branch *b, struct image_layer top)
+static void drop_layers(struct image *i, unsigned count)
 {
-    const struct image *p = b->parent;
-    struct image i = {.parent = text_copy(p->uuid),
-                      .origin = IMAGE_BRANCH,
-                      .origin_of = text_copy(b->origin_of),
-                      .digest = text_copy(p->digest),
-                      .inputs = text_copy(p->inputs),
-                      .initd = text_copy(p->initd),
-                      .size = p->size,
-                      .created = clock_realtime_ns() / 1000000000,
-                      .disk_mib = p->disk_mib};
+    for (; count > 0; count--) {
+        struct image_layer *top = &i->layers[--i->layer_count];
+        free(top->path);
+        free(top->digest);
+        *top = (struct image_layer){0};
+    }
+}
 
-    copy_defaults(&i.defaults, &p->defaults);
-    for (unsigned n = 0; n < p->layer_count - b->replaces; n++)
-        i.layers[i.layer_count++] = (struct image_layer){
-            .kind = p->layers[n].kind, .digest = text_copy(p->layers[n].digest), .size = p->layers[n].size};
+static void replace_text(char **text, const char *value)
+{
+    free(*text);
+    *text = text_copy(value);
+}
+
+/* Takes the layer. Of an imported parent it keeps what programs get, and not the rest of its configuration. */
+static struct image describe_branch(const struct image_branch *b, struct image_layer top,
+                                    const struct home *h)
+{
+    struct image i = image_copy(b->parent);
+
+    replace_text(&i.name, NULL);
+    replace_text(&i.oci, NULL);
+    replace_text(&i.parent, b->parent->uuid);
+    replace_text(&i.origin_of, b->origin_of);
+    i.origin = IMAGE_BRANCH;
+    i.created = clock_realtime_ns() / 1000000000;
+    drop_layers(&i, b->replaces);
+    top.path = blobs_path(h, image_layer_files(top.kind), top.digest);
     i.layers[i.layer_count++] = top;
     image_identify(&i);
     return i;
@@ -94,13 +94,15 @@ int image_adopt_branch(struct image *ret, const struct home *h, const struct ima
 
     if (check_depth(b, e) < 0 || settle_layer(&top, b->file, cancel, e) < 0)
         return -1;
-    struct image i = describe_branch(b, top);
-    image_find_files(&i, h);
-    cleanup_fd int lock = image_lock_all(h, cancel, e);
-    if (lock >= 0 && store_branch(&i, h, b, cancel, e) == 0) {
-        *ret = i;
-        return 0;
+    struct image i = describe_branch(b, top, h);
+    int lock = image_lock_all(h, cancel, e);
+    int result = lock < 0 ? -1 : store_branch(&i, h, b, cancel, e);
+    close_fd(&lock);
+    if (result < 0) {
+        image_done(&i);
+        return -1;
     }
-    image_done(&i);
-    return -1;
+    catalog_follow_id(h, i.uuid);
+    *ret = i;
+    return 0;
 }

@@ -3,11 +3,14 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "image/manifest.h"
+#include "image/ids.h"
+#include "image/inventory.h"
+#include "image/tags.h"
 #include "store/records.h"
 
 #include <string.h>
 
+/* What is in it follows from what is on disk: so a version that has other tables drops those before, and all is written anew. */
 static const char *const migrations[] = {
     "CREATE TABLE images (uuid TEXT PRIMARY KEY, digest TEXT NOT NULL UNIQUE,"
     " parent TEXT REFERENCES images (uuid), origin TEXT NOT NULL, created INTEGER NOT NULL, size INTEGER NOT "
@@ -15,123 +18,150 @@ static const char *const migrations[] = {
     "CREATE TABLE tags (name TEXT PRIMARY KEY, image TEXT NOT NULL REFERENCES images (uuid)) STRICT;"
     "CREATE INDEX tags_of_image ON tags (image);"
     "CREATE INDEX children_of_image ON images (parent);",
+    "DROP TABLE tags; DROP TABLE images;"
+    "CREATE TABLE images (uuid TEXT PRIMARY KEY, digest TEXT NOT NULL, parent TEXT, origin TEXT NOT NULL, "
+    "origin_of TEXT,"
+    " created INTEGER NOT NULL, size INTEGER NOT NULL) STRICT;"
+    "CREATE INDEX children_of_image ON images (parent);"
+    "CREATE INDEX images_of_file ON images (digest);"
+    "CREATE TABLE names (name TEXT PRIMARY KEY, image TEXT NOT NULL REFERENCES images (uuid)) STRICT;"
+    "CREATE INDEX names_of_image ON names (image);"
+    "CREATE TABLE tags (name TEXT PRIMARY KEY, image TEXT NOT NULL REFERENCES images (uuid)) STRICT;"
+    "CREATE INDEX tags_of_image ON tags (image);",
     NULL};
 
 static const struct records_schema schema = {
     .file = "records.db", .application_id = 0x43417049, .migrations = migrations};
 
-static int open_catalog(const struct home *h, struct records **ret, bool *ret_fresh, struct error *e)
+static int open_catalog(const struct home *h, struct records **ret, struct error *e)
 {
     cleanup_free char *directory = home_path(h, "images");
-    cleanup_free char *path = text_format("%s/%s", directory, schema.file);
 
-    *ret_fresh = !file_exists(path);
     return records_open(ret, directory, &schema, e);
 }
 
+typedef int follow_step(const struct home *h, struct records *r, const char *what, struct error *e);
+
 /* ---- changes ------------------------------------------------------------------------------------- */
 
-/* Where an image comes from: "packages", the reference of an image in a registry, or which run it is a branch by. */
-static const char *find_origin(const struct image *i)
+static int put_image(struct records *r, const struct image *i, struct error *e)
 {
-    return i->origin_of ? i->origin_of : "packages";
-}
-
-/* One that is there already keeps what is known of it; origin "" is not known. */
-static int put_image(struct records *r, const char *digest, const char *origin, int64_t created,
-                     uint64_t size, struct error *e)
-{
-    char uuid[IMAGE_UUID_SIZE];
-
-    image_uuid(digest, uuid);
     return records_do(r,
-                      "INSERT INTO images (uuid, digest, origin, created, size) VALUES (?1, ?2, ?3, ?4, ?5)"
-                      " ON CONFLICT (uuid) DO UPDATE SET size = ?5, origin = iif(?3 = '', origin, ?3),"
-                      " created = iif(?3 = '', created, ?4)",
-                      RECORDS_VALUES(records_text(uuid), records_text(digest), records_text(origin),
-                                     records_number(created), records_number((int64_t)size)),
+                      "INSERT INTO images (uuid, digest, parent, origin, origin_of, created, size)"
+                      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (uuid) DO UPDATE SET"
+                      " parent = ?3, origin = ?4, origin_of = ?5, created = ?6, size = ?7",
+                      RECORDS_VALUES(records_text(i->uuid), records_text(i->digest), records_text(i->parent),
+                                     records_text(image_origin_name(i->origin)), records_text(i->origin_of),
+                                     records_number(i->created), records_number((int64_t)image_own_bytes(i))),
                       e) < 0
                ? -1
                : 0;
 }
 
-static int put_named(struct records *r, const struct image *i, struct error *e)
+static int put_name(struct records *r, const char *name, const char *uuid, struct error *e)
 {
-    const char *origin = find_origin(i);
-    char uuid[IMAGE_UUID_SIZE];
-
-    image_uuid(i->digest, uuid);
-    return put_image(r, i->digest, origin, i->created, i->size, e) < 0 ||
-                   records_do(r, "INSERT OR REPLACE INTO tags VALUES (?, ?)",
-                              RECORDS_VALUES(records_text(i->name), records_text(uuid)), e) < 0
+    return records_do(r, "INSERT OR REPLACE INTO names VALUES (?, ?)",
+                      RECORDS_VALUES(records_text(name), records_text(uuid)), e) < 0
                ? -1
                : 0;
 }
 
-/* The file of the image that has that record is gone, and nothing comes from it. */
-static int drop_image(struct records *r, const char *uuid, struct error *e)
+static int put_tag(struct records *r, const char *tag, const char *uuid, struct error *e)
 {
-    return records_do(
-               r,
-               "DELETE FROM images WHERE uuid = ?1 AND NOT EXISTS (SELECT 1 FROM tags WHERE image = ?1)"
-               " AND NOT EXISTS (SELECT 1 FROM images AS child WHERE child.parent = ?1)",
-               RECORDS_VALUES(records_text(uuid)), e) < 0
+    return records_do(r, "INSERT OR REPLACE INTO tags VALUES (?, ?)",
+                      RECORDS_VALUES(records_text(tag), records_text(uuid)), e) < 0
                ? -1
                : 0;
 }
 
-static int drop_name(const struct home *h, struct records *r, const char *name, struct error *e)
+static int drop_row(struct records *r, const char *statement, const char *key, struct error *e)
+{
+    return records_do(r, statement, RECORDS_VALUES(records_text(key)), e) < 0 ? -1 : 0;
+}
+
+/* Of the image with that UUID, as it is now, whoever changed it last. */
+static int follow_id(const struct home *h, struct records *r, const char *uuid, struct error *e)
+{
+    struct image i = {0};
+    struct error why = {0};
+    int result = image_find_id(&i, h, uuid, &why);
+
+    if (result == 0)
+        result = put_image(r, &i, e);
+    else if (why.kind == ERROR_NOT_FOUND)
+        result = drop_row(r, "DELETE FROM tags WHERE image = ?", uuid, e) < 0
+                     ? -1
+                     : drop_row(r, "DELETE FROM images WHERE uuid = ?", uuid, e);
+    else
+        *e = why;
+    image_done(&i);
+    return result;
+}
+
+/* Which image had the name until now; the caller frees it. *ret NULL: none. */
+static int find_row(struct records *r, const char *name, char **ret, struct error *e)
 {
     cleanup_rows struct records_rows rows = {0};
 
-    if (records_ask(&rows, r, "SELECT uuid, digest FROM tags JOIN images ON uuid = image WHERE name = ?",
-                    RECORDS_VALUES(records_text(name)), e) < 0)
+    *ret = NULL;
+    if (records_ask(&rows, r, "SELECT image FROM names WHERE name = ?", RECORDS_VALUES(records_text(name)),
+                    e) < 0)
         return -1;
     int there = records_next(&rows, e);
-    if (there <= 0)
-        return there;
-    cleanup_free char *uuid = text_copy(records_get_text(&rows, 0, NULL));
-    bool kept = blobs_have(h, &image_files, records_get_text(&rows, 1, NULL));
-    records_done(&rows);
-    if (records_do(r, "DELETE FROM tags WHERE name = ?", RECORDS_VALUES(records_text(name)), e) < 0)
+    if (there > 0)
+        *ret = text_copy(records_get_text(&rows, 0, NULL));
+    return there < 0 ? -1 : 0;
+}
+
+static int follow_name(const struct home *h, struct records *r, const char *name, struct error *e)
+{
+    cleanup_free char *before = NULL;
+    struct image i = {0};
+    struct error why = {0};
+
+    if (find_row(r, name, &before, e) < 0)
         return -1;
-    return kept ? 0 : drop_image(r, uuid, e);
+    int result = image_find(&i, h, name, &why);
+    if (result == 0)
+        result = follow_id(h, r, i.uuid, e) < 0 ? -1 : put_name(r, name, i.uuid, e);
+    else if (why.kind == ERROR_NOT_FOUND)
+        result = drop_row(r, "DELETE FROM names WHERE name = ?", name, e);
+    else
+        *e = why;
+    if (result == 0 && before && strcmp(before, i.uuid) != 0)
+        result = follow_id(h, r, before, e);
+    image_done(&i);
+    return result;
+}
+
+static int follow_tag(const struct home *h, struct records *r, const char *tag, struct error *e)
+{
+    char uuid[IMAGE_UUID_SIZE];
+    struct error why = {0};
+
+    if (image_find_tag(uuid, h, tag, &why) == 0)
+        return follow_id(h, r, uuid, e) < 0 ? -1 : put_tag(r, tag, uuid, e);
+    if (why.kind == ERROR_NOT_FOUND)
+        return drop_row(r, "DELETE FROM tags WHERE name = ?", tag, e);
+    *e = why;
+    return -1;
 }
 
 /* ---- from what is on disk ------------------------------------------------------------------------ */
 
-struct rebuild {
-    const struct home *home;
-    struct records *records;
-    struct error *error;
-};
-
-static int put_visited(const struct image *i, void *context)
+static int put_entry(struct records *r, const struct image_entry *entry, struct error *e)
 {
-    struct rebuild *b = context;
+    const struct image *i = &entry->image;
+    json_t *name;
+    size_t n;
 
-    return blobs_have(b->home, &image_files, i->digest) ? put_named(b->records, i, b->error) : 0;
-}
-
-/* Images without names, too. */
-static int put_file(const struct blob *one, void *context)
-{
-    struct rebuild *b = context;
-
-    return put_image(b->records, one->digest, "", one->created, one->size, b->error);
-}
-
-static int drop_lost(struct rebuild *b)
-{
-    cleanup_rows struct records_rows rows = {0};
-    int more = records_ask(&rows, b->records, "SELECT uuid, digest FROM images", NULL, b->error);
-
-    while (more >= 0 && (more = records_next(&rows, b->error)) > 0) {
-        if (!blobs_have(b->home, &image_files, records_get_text(&rows, 1, NULL)) &&
-            drop_image(b->records, records_get_text(&rows, 0, NULL), b->error) < 0)
-            return -1;
-    }
-    return more;
+    if (put_image(r, i, e) < 0)
+        return -1;
+    json_array_foreach(entry->names, n,
+                       name) if (put_name(r, json_string_value(name), i->uuid, e) < 0) return -1;
+    json_array_foreach(entry->tags, n,
+                       name) if (put_tag(r, json_string_value(name), i->uuid, e) < 0) return -1;
+    return 0;
 }
 
 /* All that the catalog says, as one text for the caller to free; NULL with an error. */
@@ -139,11 +169,13 @@ static char *print_catalog(struct records *r, struct error *e)
 {
     cleanup_rows struct records_rows rows = {0};
     struct buffer all = {0};
-    int more =
-        records_ask(&rows, r,
-                    "SELECT uuid || ' ' || digest || ' ' || origin || ' ' || created || ' ' || size AS line"
-                    " FROM images UNION ALL SELECT name || ' ' || image FROM tags ORDER BY line",
-                    NULL, e);
+    int more = records_ask(
+        &rows, r,
+        "SELECT quote(uuid) || quote(digest) || quote(parent) || quote(origin) || quote(origin_of) ||"
+        " created || ' ' || size AS line FROM images"
+        " UNION ALL SELECT 'name ' || name || ' ' || image FROM names"
+        " UNION ALL SELECT 'tag ' || name || ' ' || image FROM tags ORDER BY line",
+        NULL, e);
 
     buffer_add(&all, "", 0);
     while (more >= 0 && (more = records_next(&rows, e)) > 0)
@@ -153,72 +185,68 @@ static char *print_catalog(struct records *r, struct error *e)
     return all.data;
 }
 
-static int count_all(struct records *r, struct catalog_count *ret, struct error *e)
+static int write_all(struct records *r, const struct inventory *all, struct error *e)
 {
-    static const char nameless[] = " FROM images WHERE uuid NOT IN (SELECT image FROM tags)";
-    cleanup_free char *count = text_format("SELECT count(*)%s", nameless);
-    cleanup_free char *bytes = text_format("SELECT sum(size)%s", nameless);
-    const struct {
-        const char *question;
-        uint64_t *ret;
-    } questions[] = {{"SELECT count(*) FROM images", &ret->images},
-                     {"SELECT count(*) FROM tags", &ret->names},
-                     {count, &ret->nameless},
-                     {bytes, &ret->nameless_bytes}};
-
-    for (size_t i = 0; i < sizeof(questions) / sizeof(questions[0]); i++) {
-        int64_t answer;
-        if (records_ask_number(r, questions[i].question, NULL, &answer, e) < 0)
+    if (records_do(r, "DELETE FROM tags", NULL, e) < 0 || records_do(r, "DELETE FROM names", NULL, e) < 0 ||
+        records_do(r, "DELETE FROM images", NULL, e) < 0)
+        return -1;
+    for (size_t n = 0; n < all->count; n++)
+        if (put_entry(r, &all->entries[n], e) < 0)
             return -1;
-        *questions[i].ret = (uint64_t)answer;
-    }
     return 0;
 }
 
 /* In a transaction. 1: that changed something. */
-static int rebuild(const struct home *h, struct records *r, struct catalog_count *ret, struct error *e)
+static int rebuild(struct records *r, const struct inventory *all, struct error *e)
 {
-    struct rebuild b = {h, r, e};
     cleanup_free char *before = print_catalog(r, e);
 
-    if (!before || records_do(r, "DELETE FROM tags", NULL, e) < 0 || image_each(h, put_visited, &b, e) < 0 ||
-        blobs_each(h, &image_files, put_file, &b, e) < 0 || drop_lost(&b) < 0 || count_all(r, ret, e) < 0)
+    if (!before || write_all(r, all, e) < 0)
         return -1;
     cleanup_free char *after = print_catalog(r, e);
     return !after ? -1 : strcmp(before, after) != 0;
 }
 
-/* As the name is now, whoever changed it last. */
-static int follow(const struct home *h, struct records *r, const char *name, struct error *e)
+static int rebuild_from_disk(const struct home *h, struct records *r, struct error *e)
 {
-    struct image i = {0};
-    struct error why = {0};
-    int result = image_find(&i, h, name, &why);
+    struct inventory all;
 
-    if (result == 0)
-        result = put_named(r, &i, e);
-    else if (why.kind == ERROR_NOT_FOUND)
-        result = drop_name(h, r, name, e);
-    else
-        *e = why;
-    image_done(&i);
-    return result;
+    if (inventory_read(&all, h, e) < 0)
+        return -1;
+    int result = rebuild(r, &all, e);
+    inventory_done(&all);
+    return result < 0 ? -1 : 0;
 }
 
-void catalog_follow(const struct home *h, const char *name)
+/* A catalog that says nothing was made now, or is of an earlier version. */
+static int is_empty(struct records *r, struct error *e)
+{
+    int64_t images;
+
+    return records_ask_number(r, "SELECT count(*) FROM (SELECT 1 FROM images LIMIT 1)", NULL, &images, e) < 0
+               ? -1
+               : images == 0;
+}
+
+static int follow(const struct home *h, struct records *r, follow_step *step, const char *what,
+                  struct error *e)
+{
+    int empty = is_empty(r, e);
+
+    return empty < 0 ? -1 : empty || !step ? rebuild_from_disk(h, r, e) : step(h, r, what, e);
+}
+
+/* step NULL: all. */
+static void change_catalog(const struct home *h, follow_step *step, const char *what)
 {
     struct records *r = NULL;
     struct error e = {0};
-    struct catalog_count ignored;
-    bool fresh;
-    int result = open_catalog(h, &r, &fresh, &e);
+    int result = open_catalog(h, &r, &e);
 
     if (result == 0)
         result = records_begin(r, &e);
-    if (result == 0) {
-        result = fresh ? rebuild(h, r, &ignored, &e) : follow(h, r, name, &e);
-        result = records_end(r, result < 0 ? -1 : 0, &e);
-    }
+    if (result == 0)
+        result = records_end(r, follow(h, r, step, what, &e), &e);
     if (result == 0)
         records_tidy(r);
     else
@@ -227,39 +255,90 @@ void catalog_follow(const struct home *h, const char *name)
     records_close(r);
 }
 
-static int compare_open(const struct home *h, struct records *r, bool repair, struct catalog_count *ret,
-                        struct error *e)
+void catalog_follow(const struct home *h, const char *name)
+{
+    change_catalog(h, follow_name, name);
+}
+
+void catalog_follow_id(const struct home *h, const char *uuid)
+{
+    change_catalog(h, follow_id, uuid);
+}
+
+void catalog_follow_tag(const struct home *h, const char *tag)
+{
+    change_catalog(h, follow_tag, tag);
+}
+
+void catalog_follow_all(const struct home *h)
+{
+    change_catalog(h, NULL, NULL);
+}
+
+/* ---- is it right --------------------------------------------------------------------------------- */
+
+static void count_all(const struct inventory *all, struct catalog_count *ret)
+{
+    *ret = (struct catalog_count){.images = all->count};
+    for (size_t n = 0; n < all->count; n++) {
+        const struct image_entry *entry = &all->entries[n];
+        bool nameless = json_array_size(entry->names) + json_array_size(entry->tags) == 0;
+        ret->names += json_array_size(entry->names);
+        ret->tags += json_array_size(entry->tags);
+        ret->nameless += nameless;
+        ret->nameless_bytes += nameless ? image_own_bytes(&entry->image) : 0;
+    }
+}
+
+/* 2: there was none. */
+static int compare_open(const struct inventory *all, struct records *r, bool repair, struct error *e)
 {
     struct error ignored = {0};
 
     if (records_check(r, e) < 0 || records_begin(r, e) < 0)
         return -1;
-    int changed = rebuild(h, r, ret, e);
-    if (changed > 0 && repair)
-        return records_end(r, 0, e) < 0 ? -1 : 1;
+    int empty = is_empty(r, e), changed = empty < 0 ? -1 : rebuild(r, all, e);
+    if (changed > 0 && (repair || empty))
+        return records_end(r, 0, e) < 0 ? -1 : empty ? 2 : 1;
     records_end(r, -1, &ignored); /* it was only to see */
     return changed;
+}
+
+static int compare_file(const struct home *h, const struct inventory *all, bool repair, struct error *e)
+{
+    struct records *r = NULL;
+    int result = open_catalog(h, &r, e) < 0 ? -1 : compare_open(all, r, repair, e);
+
+    records_close(r);
+    return result;
+}
+
+static int compare_all(const struct home *h, const struct inventory *all, bool repair, char **ret_aside,
+                       struct error *e)
+{
+    cleanup_free char *directory = home_path(h, "images");
+    int result = compare_file(h, all, repair, e);
+
+    if (result >= 0)
+        return result == 1;
+    if (!repair || e->kind != ERROR_CORRUPT)
+        return -1;
+    *e = (struct error){0};
+    if (records_put_aside(directory, &schema, ret_aside, e) < 0 || compare_file(h, all, true, e) < 0)
+        return -1;
+    return 1;
 }
 
 int catalog_compare(const struct home *h, bool repair, struct catalog_count *ret, char **ret_aside,
                     struct error *e)
 {
-    cleanup_free char *directory = home_path(h, "images");
-    struct records *r = NULL;
-    bool fresh;
+    struct inventory all;
 
     *ret_aside = NULL;
-    int result = open_catalog(h, &r, &fresh, e) < 0 ? -1 : compare_open(h, r, repair || fresh, ret, e);
-    records_close(r);
-    if (result >= 0)
-        return fresh ? 0 : result;
-    if (!repair || e->kind != ERROR_CORRUPT)
+    if (inventory_read(&all, h, e) < 0)
         return -1;
-    *e = (struct error){0};
-    r = NULL;
-    result = records_put_aside(directory, &schema, ret_aside, e) < 0 || open_catalog(h, &r, &fresh, e) < 0
-                 ? -1
-                 : compare_open(h, r, true, ret, e);
-    records_close(r);
-    return result < 0 ? -1 : 1;
+    count_all(&all, ret);
+    int result = compare_all(h, &all, repair, ret_aside, e);
+    inventory_done(&all);
+    return result;
 }

@@ -1,7 +1,6 @@
 /*
- * catalog: records of images (images/records.db): which there are, also those that have lost their names, where they come
- * from, and which names they have. What counts is on disk (image/image.h); the catalog follows it, and can be made anew from it,
- * which is done where there is none yet.
+ * catalog: records of images (images/records.db): which there are, where they come from, which names and tags they have. What counts is
+ * on disk (image/image.h); the catalog follows it, and can be made anew from it, which is done where there is none yet.
  */
 #ifndef CAPSID_IMAGE_CATALOG_H
 #define CAPSID_IMAGE_CATALOG_H
@@ -9,12 +8,18 @@
 #include "base/file.h"
 #include "image/image.h"
 
-/* After a name was given to an image, or was removed. What fails is told, and no more: capsid doctor --repair mends it. */
+/*
+ * After a name, a tag, or an image that has neither, was made, changed or removed; or many were. What fails is told, and no
+ * more: capsid doctor --repair mends it. None but the last takes longer the more images there are.
+ */
 void catalog_follow(const struct home *h, const char *name);
+void catalog_follow_tag(const struct home *h, const char *tag);
+void catalog_follow_id(const struct home *h, const char *uuid);
+void catalog_follow_all(const struct home *h);
 
 struct catalog_count {
-    uint64_t images, names, nameless;
-    uint64_t nameless_bytes;
+    uint64_t images, names, tags;
+    uint64_t nameless, nameless_bytes; /* images without names or tags */
 };
 
 /*

@@ -1,15 +1,21 @@
 #include "image/files.h"
 
 #include "base/cleanup.h"
+#include "base/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 
 const struct blobs image_files = {.place = "images", .ending = ".erofs"};
 static const struct blobs written_disks = {.place = "images", .ending = ".ext4"};
 const struct blobs image_package_records = {.place = "images", .ending = ".lock"};
 const struct blobs image_sboms = {.place = "images", .ending = ".spdx.json"};
+
+const struct blobs *const image_all_files[IMAGE_FILE_KINDS] = {&image_files, &written_disks,
+                                                               &image_package_records, &image_sboms};
 
 const struct blobs *image_layer_files(enum image_layer_kind kind)
 {
@@ -38,6 +44,66 @@ bool image_has_file(const struct image *i, const char *digest)
             return true;
     return strcmp(i->digest, digest) == 0;
 }
+
+uint64_t image_own_bytes(const struct image *i)
+{
+    return file_allocated(i->layer_count ? i->layers[i->layer_count - 1].path : i->path);
+}
+
+uint64_t image_all_bytes(const struct image *i)
+{
+    uint64_t bytes = file_allocated(i->path);
+
+    for (unsigned n = 0; n < i->layer_count; n++)
+        bytes += file_allocated(i->layers[n].path);
+    return bytes;
+}
+
+/* ---- who uses them ------------------------------------------------------------------------------- */
+
+/* It stands for all: those below have manifests that stay because of it. */
+static const char *top_file(const struct image *i)
+{
+    return i->layer_count ? i->layers[i->layer_count - 1].path : i->path;
+}
+
+int image_hold(const struct image *i, struct error *e)
+{
+    const char *path = top_file(i);
+    cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    struct stat st;
+
+    if (fd >= 0 && flock(fd, LOCK_SH) == 0 && fstat(fd, &st) == 0 && st.st_nlink > 0)
+        return take_fd(&fd);
+    if (fd >= 0 || errno == ENOENT)
+        return error_set(e, ERROR_NOT_FOUND, "the image %s was removed meanwhile", image_label(i));
+    return error_errno(e, "cannot open %s", path);
+}
+
+bool image_is_held(const struct image *i)
+{
+    cleanup_fd int fd = open(top_file(i), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+    return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0;
+}
+
+uint64_t image_drop_file(const struct home *h, const struct blobs *kind, const char *digest)
+{
+    cleanup_free char *path = blobs_path(h, kind, digest);
+    cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    uint64_t bytes = file_allocated(path);
+
+    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
+        return 0;
+    if (unlink(path) < 0) {
+        log_warning("cannot remove %s: %s", path, strerror(errno));
+        return 0;
+    }
+    home_forget_digest(h, path);
+    return bytes;
+}
+
+/* ---- what they hold ------------------------------------------------------------------------------ */
 
 char *image_lock_path(const struct home *h, const struct image *i)
 {

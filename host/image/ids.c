@@ -81,6 +81,19 @@ int image_pin(const struct image *i, const struct home *h, const struct cancel *
     return -1;
 }
 
+int image_unpin(const char *uuid, const struct home *h, const struct cancel *cancel, struct error *e)
+{
+    cleanup_buffer struct buffer ignored = {0};
+    struct refs_version version = {0};
+    struct error why = {0};
+
+    if (refs_get(h, &ids, uuid, &ignored, &version, &why) < 0 && why.kind != ERROR_NOT_FOUND) {
+        *e = why;
+        return -1;
+    }
+    return version.text[0] ? refs_swap(h, &ids, uuid, &version, NULL, cancel, e) : 0;
+}
+
 struct walk {
     const struct home *home;
     int (*visit)(const struct image *i, void *context);

@@ -13,6 +13,9 @@ int image_find_id(struct image *ret, const struct home *h, const char *uuid, str
 /* Writes the manifest where there is none. Under image_lock_all(), with all files in the store. Private to image/. */
 int image_pin(const struct image *i, const struct home *h, const struct cancel *cancel, struct error *e);
 
+/* Removes it; one that is not there is fine. The same. */
+int image_unpin(const char *uuid, const struct home *h, const struct cancel *cancel, struct error *e);
+
 /* Calls visit for all images: the named ones sorted by name, then all that have a manifest of their own, sorted by UUID; what it
  * returns other than 0 ends that, and is returned. One that has both is there twice. */
 int image_each_known(const struct home *h, int (*visit)(const struct image *i, void *context), void *context,

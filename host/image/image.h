@@ -70,8 +70,14 @@ struct image {
 
 void image_done(struct image *i);
 
+/* All of it; the caller is done with it. */
+struct image image_copy(const struct image *from);
+
 /* The image that a name refers to. ERROR_NOT_FOUND: there is none. Does not read the image file. */
 int image_find(struct image *ret, const struct home *h, const char *name, struct error *e);
+
+/* "built", "imported" or "branch". */
+const char *image_origin_name(enum image_origin origin);
 
 /* What messages call it: its name, or its UUID. */
 const char *image_label(const struct image *i);
@@ -79,6 +85,19 @@ const char *image_label(const struct image *i);
 /* Compares the file with its digest; ERROR_CORRUPT names the file and the remedy. Cheap when the file did not
  * change since the last time. */
 int image_verify(const struct image *i, const struct home *h, struct error *e);
+
+/*
+ * Bytes on disk of what the image adds to the one it stands on: the topmost layer, or the file of one that has none; and of all its
+ * files together.
+ */
+uint64_t image_own_bytes(const struct image *i);
+uint64_t image_all_bytes(const struct image *i);
+
+/*
+ * Holds an image that VMs are or will be made of, so that it is not removed: an fd that the caller closes in the end.
+ * ERROR_NOT_FOUND: it was removed meanwhile.
+ */
+int image_hold(const struct image *i, struct error *e);
 
 /* Changes disk_mib of a named image, and in *i. Images of that name which are built later keep it. */
 int image_set_disk(struct image *i, const struct home *h, uint64_t disk_mib, const struct cancel *cancel,
@@ -100,9 +119,6 @@ int image_packages(struct packages *ret, const struct home *h, const struct imag
 
 /* Whether a file of that SHA-256 is its own or one of its layers. */
 bool image_has_file(const struct image *i, const char *digest);
-
-/* Removes a name, and the image with its records when no other name refers to it. */
-int image_remove(const struct home *h, const char *name, const struct cancel *cancel, struct error *e);
 
 /* Calls visit for every named image, sorted by name. */
 int image_each(const struct home *h, int (*visit)(const struct image *i, void *context), void *context,

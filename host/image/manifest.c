@@ -23,6 +23,11 @@ static int find_word(const json_t *word, const char *const *list, int count)
     return -1;
 }
 
+const char *image_origin_name(enum image_origin origin)
+{
+    return origins[origin];
+}
+
 /* ---- which image it is --------------------------------------------------------------------------- */
 
 void image_uuid(const char digest[static DIGEST_HEX_SIZE], char ret[static IMAGE_UUID_SIZE])

@@ -23,7 +23,7 @@ void image_identify(struct image *i);
 /* The UUID of that SHA-256 (RFC 9562, version 8). */
 void image_uuid(const char digest[static DIGEST_HEX_SIZE], char ret[static IMAGE_UUID_SIZE]);
 
-/* Whether it is one, in lower case. */
+/* Whether it is a UUID, in lower case. */
 bool image_is_uuid(const char *s);
 
 #endif

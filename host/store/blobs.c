@@ -69,6 +69,7 @@ int blobs_each(const struct home *h, const struct blobs *b,
         if (!parse_name(b, d->d_name, one.digest) || fstatat(dirfd(dir), d->d_name, &st, 0) < 0)
             continue;
         one.size = (uint64_t)st.st_size;
+        one.allocated = (uint64_t)st.st_blocks * 512;
         one.created = st.st_mtim.tv_sec;
         result = visit(&one, context);
     }

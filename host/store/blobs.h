@@ -30,8 +30,8 @@ int blobs_remove(const struct home *h, const struct blobs *b, const char *digest
 
 struct blob {
     char digest[DIGEST_HEX_SIZE];
-    uint64_t size;
-    int64_t created; /* seconds since 1970 */
+    uint64_t size, allocated; /* bytes; of these, on disk */
+    int64_t created;          /* seconds since 1970 */
 };
 
 /* Calls visit for each, in no order; what it returns other than 0 ends that, and is returned. */

@@ -18,7 +18,7 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 
-#define LOCK_RETRY_MS 20
+#define LOCK_RETRY_MS 20 /* at last; a lock that is held for a moment is tried sooner */
 #define LOCK_SAY_MS 200
 #define UNFINISHED "new-" /* beginning of the name of a scratch directory that is being made */
 #define MAKING_S 60
@@ -350,6 +350,7 @@ int home_lock(const struct home *h, const char *name, const char *waiting_for, i
     cleanup_free char *path = home_path(h, "locks/%s", name);
     cleanup_fd int fd = file_open(path, O_RDWR | O_CREAT | O_NOFOLLOW, e);
     int64_t say_at = deadline_in_ms(LOCK_SAY_MS);
+    int64_t retry_ms = 1;
     bool said = false;
 
     if (fd < 0)
@@ -365,8 +366,9 @@ int home_lock(const struct home *h, const char *name, const char *waiting_for, i
         }
         if (clock_monotonic_ns() >= deadline)
             return error_set(e, ERROR_TIMEOUT, "another process did not finish in time: %s", waiting_for);
-        if (deadline_poll(NULL, 0, deadline_in_ms(LOCK_RETRY_MS), cancel, e) < 0)
+        if (deadline_poll(NULL, 0, deadline_in_ms(retry_ms), cancel, e) < 0)
             return -1;
+        retry_ms = retry_ms * 2 < LOCK_RETRY_MS ? retry_ms * 2 : LOCK_RETRY_MS;
     }
     return take_fd(&fd);
 }

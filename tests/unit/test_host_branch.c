@@ -5,6 +5,7 @@
 #include "image/files.h"
 #include "image/ids.h"
 #include "image/manifest.h"
+#include "image/remove.h"
 #include "image/tags.h"
 
 #include "unit.h"
@@ -278,6 +279,97 @@ START_TEST(tags_move)
 }
 END_TEST
 
+static void count_gone(const struct image *i, uint64_t own, void *context)
+{
+    ck_assert(i->origin == IMAGE_BRANCH && own > 0);
+    ++*(unsigned *)context;
+}
+
+static struct image_collected collect(bool dry_run, unsigned wanted)
+{
+    unsigned gone = 0;
+    json_t *needed = json_object();
+    struct image_gc gc = {.dry_run = dry_run, .needed = needed, .report = count_gone, .context = &gone};
+    struct image_collected c;
+
+    ck_assert_msg(image_collect(&home, &gc, &c, NULL, &e) == 0, "%s", e.text);
+    json_decref(needed);
+    ck_assert_uint_eq(gone, wanted);
+    ck_assert_uint_eq(c.images, wanted);
+    return c;
+}
+
+static uint64_t delete_image(const struct image *i)
+{
+    uint64_t freed = 0;
+
+    ck_assert_msg(image_delete(&home, i, &freed, NULL, &e) == 0, "%s", e.text);
+    return freed;
+}
+
+static void expect_needed(const struct image *i, const char *words)
+{
+    uint64_t freed;
+
+    e = (struct error){0};
+    ck_assert_int_lt(image_delete(&home, i, &freed, NULL, &e), 0);
+    ck_assert_msg(e.kind == ERROR_NEEDED && strstr(e.text, words), "%d %s", e.kind, e.text);
+}
+
+START_TEST(what_is_needed_stays)
+{
+    struct image parent = resolve("tag:lang/python");
+    struct image one = branch_off(&parent, "one", 0), two = branch_off(&one, "two", 0),
+                 other = branch_off(&parent, "other", 0);
+
+    expect_needed(&parent, "rootfs rm python");
+    expect_needed(&one, two.uuid);
+    int hold = image_hold(&two, &e);
+    expect_needed(&two, "a VM uses it");
+    ck_assert_uint_eq(collect(true, 1).freed, other.layers[0].size);
+    close(hold);
+    ck_assert_int_eq(image_tag(&one, &home, "kept", NULL, NULL, &e), 0);
+    collect(true, 2);
+    struct image_collected c = collect(false, 2);
+    ck_assert(c.files == 2 && c.freed == two.layers[1].size + other.layers[0].size);
+    ck_assert(!image_has_all_files(&two) && image_has_all_files(&one));
+    ck_assert_int_lt(image_hold(&two, &e), 0);
+    ck_assert_int_eq(e.kind, ERROR_NOT_FOUND);
+    ck_assert_uint_eq(delete_image(&one), one.layers[0].size);
+    ck_assert_int_lt(image_find_tag(one.uuid, &home, "kept", &e), 0);
+    collect(false, 0);
+    ck_assert(image_has_all_files(&parent));
+    image_done(&other);
+    image_done(&two);
+    image_done(&one);
+    image_done(&parent);
+}
+END_TEST
+
+/* What a crash left, and what had a name before, has no manifest; a snapshot may need it still. */
+START_TEST(files_of_no_image_go)
+{
+    char lost[DIGEST_HEX_SIZE], wanted[DIGEST_HEX_SIZE];
+    unsigned gone = 0;
+
+    digest_bytes("lost", 4, lost);
+    digest_bytes("wanted", 6, wanted);
+    cleanup_free char *lost_path = blobs_path(&home, image_layer_files(IMAGE_LAYER_EXT4), lost);
+    cleanup_free char *wanted_path = blobs_path(&home, &image_files, wanted);
+    ck_assert_int_eq(file_replace(lost_path, home.scratch, "lost", 4, 0600, &e), 0);
+    ck_assert_int_eq(file_replace(wanted_path, home.scratch, "wanted", 6, 0600, &e), 0);
+    json_t *needed = json_pack("{s:b}", wanted, 1);
+    struct image_gc gc = {.needed = needed, .report = count_gone, .context = &gone};
+    struct image_collected c;
+    ck_assert_int_eq(image_collect(&home, &gc, &c, NULL, &e), 0);
+    ck_assert(c.files == 1 && c.images == 0 && !file_exists(lost_path) && file_exists(wanted_path));
+    json_object_clear(needed);
+    ck_assert_int_eq(image_collect(&home, &gc, &c, NULL, &e), 0);
+    ck_assert(c.files == 1 && !file_exists(wanted_path));
+    json_decref(needed);
+}
+END_TEST
+
 /* In a process of its own: says the UUID when the image is there. */
 static void adopt_and_tell(int out, const char *bytes)
 {
@@ -343,6 +435,8 @@ int main(void)
     unit_add(&u, a_branch_outlives_the_name_of_its_parent);
     unit_add_loop(&u, what_a_tag_may_be, sizeof(tag_names) / sizeof(tag_names[0]));
     unit_add(&u, tags_move);
+    unit_add(&u, what_is_needed_stays);
+    unit_add(&u, files_of_no_image_go);
     unit_add(&u, killed_at_any_moment);
     return unit_end(&u);
 }

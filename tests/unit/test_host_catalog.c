@@ -3,7 +3,9 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "image/catalog.h"
+#include "image/ids.h"
 #include "image/manifest.h"
+#include "image/tags.h"
 
 #include "unit.h"
 
@@ -96,14 +98,36 @@ START_TEST(it_follows_names)
     make_image("c", "two", "");
     catalog_follow(&home, "c");
     expect_counts(false, 0, 2, 3, 0);
-    make_image("a", "three", ""); /* the file of the first stays */
+    make_image("a", "three", ""); /* nothing stands on the first */
     catalog_follow(&home, "a");
-    expect_counts(false, 0, 3, 3, 1);
+    expect_counts(false, 0, 2, 3, 0);
     remove_file("a", "three");
     catalog_follow(&home, "a");
-    expect_counts(false, 0, 2, 2, 1);
+    expect_counts(false, 0, 1, 2, 0);
     catalog_follow(&home, "never was");
-    expect_counts(false, 0, 2, 2, 1);
+    expect_counts(false, 0, 1, 2, 0);
+}
+END_TEST
+
+START_TEST(it_follows_tags_and_branches)
+{
+    struct image a = {0};
+
+    make_image("a", "one", "");
+    catalog_follow(&home, "a");
+    ck_assert_int_eq(image_find(&a, &home, "a", &e), 0);
+    ck_assert_int_eq(image_tag(&a, &home, "mine:1", NULL, NULL, &e), 0);
+    catalog_follow_tag(&home, "mine:1");
+    make_image("a", "two", ""); /* the tag holds the first */
+    catalog_follow(&home, "a");
+    expect_counts(false, 0, 2, 1, 0);
+    ck_assert_int_eq(image_untag(&home, "mine:1", NULL, &e), 0);
+    catalog_follow_tag(&home, "mine:1");
+    expect_counts(false, 0, 2, 1, 1);
+    image_unpin(a.uuid, &home, NULL, &e);
+    catalog_follow_id(&home, a.uuid);
+    expect_counts(false, 0, 1, 1, 0);
+    image_done(&a);
 }
 END_TEST
 
@@ -151,6 +175,7 @@ int main(void)
     unit_fixture(&u, setup, teardown);
     unit_add(&u, a_uuid_is_that_of_the_bytes);
     unit_add(&u, it_follows_names);
+    unit_add(&u, it_follows_tags_and_branches);
     unit_add(&u, what_it_missed_is_seen_and_mended);
     unit_add(&u, a_damaged_one_is_made_anew);
     return unit_end(&u);
