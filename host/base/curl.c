@@ -1,42 +1,34 @@
 #include "base/curl.h"
 
-#include <dlfcn.h>
+#include "base/library.h"
+
 #include <pthread.h>
-#include <stdio.h>
 
 #define LIBRARY "libcurl.so.4"
 
 static struct curl_functions lib;
-static char missing[200]; /* why it cannot be used; empty: it can */
+static struct error missing; /* why it cannot be used; kind 0: it can */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static void open_library(void)
+static void open_curl(void)
 {
-    void *handle = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
-    const char *absent = NULL;
-
-    if (!handle) {
-        snprintf(missing, sizeof(missing), "%s", dlerror());
-        return;
-    }
-#define F(name)                                                                                              \
-    *(void **)&lib.name = dlsym(handle, "curl_" #name);                                                      \
-    if (!lib.name)                                                                                           \
-        absent = "curl_" #name;
-    CURL_FUNCTIONS(F)
+    static const struct library_function functions[] = {
+#define F(name) {"curl_" #name, &lib.name},
+        CURL_FUNCTIONS(F)
 #undef F
-    if (absent)
-        snprintf(missing, sizeof(missing), "it has no %s", absent);
-    else if (lib.global_init(CURL_GLOBAL_NOTHING) != CURLE_OK)
-        snprintf(missing, sizeof(missing), "it cannot be initialised");
+            {0}};
+
+    if (library_open(LIBRARY, functions, &missing) == 0 && lib.global_init(CURL_GLOBAL_NOTHING) != CURLE_OK)
+        error_set(&missing, ERROR_GENERAL, "it cannot be initialised");
 }
 
 const struct curl_functions *curl_open(const char *user, struct error *e)
 {
-    pthread_once(&once, open_library);
-    if (!missing[0])
+    pthread_once(&once, open_curl);
+    if (!missing.kind)
         return &lib;
-    error_set(e, ERROR_GENERAL, "%s cannot be used, which %s needs; install the Debian package libcurl4 (%s)",
-              LIBRARY, user, missing);
+    error_set(e, ERROR_GENERAL,
+              "%s cannot be used, which %s needs; install the Debian package libcurl4 (%.200s)", LIBRARY,
+              user, missing.text);
     return NULL;
 }
