@@ -276,6 +276,13 @@ $(SHARE)/firecracker-tether: $(TETHER_SRC:%.c=$(B)/musl/%.o)
 	@mkdir -p $(@D)
 	$(Q)$(MUSL_CC) -static -no-pie -Oz -flto -s -o $@ $^
 
+# What carries a guest's connections; the host brings it along when a run may use the network.
+RELAY_SRC := $(wildcard initd/relay/*.c)
+$(SHARE)/relay: $(RELAY_SRC:%.c=$(B)/musl/%.o) $(PROTO_SRC:%.c=$(B)/musl/%.o)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(MUSL_CC) -static -no-pie -Oz -flto -ffunction-sections -Wl,--gc-sections -s -o $@ $^
+
 # ---- kernel, and what capsid needs beside itself --------------------------------------------------
 
 # The kernel's build takes its compiler from the path.
@@ -317,7 +324,7 @@ $(B)/test/vmlinux-loopback: $(wildcard kernel-config/*) $(SHARE)/vmlinux
 	@touch $@
 
 SHARE_SCRIPTS := $(SHARE)/build-image $(SHARE)/debian-apt $(SHARE)/npm-tree
-SHARE_PROGRAMS := $(SHARE)/initd $(SHARE_SCRIPTS) $(SHARE)/import-oci $(SHARE)/fetch $(SHARE)/firecracker-tether $(SHARE)/capsid-api
+SHARE_PROGRAMS := $(SHARE)/initd $(SHARE)/relay $(SHARE_SCRIPTS) $(SHARE)/import-oci $(SHARE)/fetch $(SHARE)/firecracker-tether $(SHARE)/capsid-api
 share: $(SHARE_PROGRAMS) $(SHARE)/languages/.done $(SHARE)/programs/.done
 $(SHARE)/initd: $(B)/initd
 	@mkdir -p $(@D)
@@ -431,7 +438,7 @@ compile_commands.json: $(B)/linux-include/.done
 	$(file >$(B)/compile_commands.json,[)
 	$(foreach f,$(HOST_SRC),$(file >>$(B)/compile_commands.json,$(call compile_command,$f,$(HOST_COMPILE))))
 	$(foreach f,$(PROTO_SRC),$(file >>$(B)/compile_commands.json,$(call compile_command,$f,$(PROTO_COMPILE))))
-	$(foreach f,$(INITD_SRC),$(file >>$(B)/compile_commands.json,$(call compile_command,$f,$(INITD_COMPILE))))
+	$(foreach f,$(INITD_SRC) $(RELAY_SRC),$(file >>$(B)/compile_commands.json,$(call compile_command,$f,$(INITD_COMPILE))))
 	$(foreach f,$(GUEST_SRC),$(file >>$(B)/compile_commands.json,$(call compile_command,$f,$(GUEST_COMPILE))))
 	$(foreach f,$(UNIT_SRC) $(FUZZ_SRC),$(file >>$(B)/compile_commands.json,$(call compile_command,$f,$(SAN_COMPILE))))
 	$(foreach f,$(NS_SRC) $(NS_LIB_SRC) $(TOOL_SRC),$(file >>$(B)/compile_commands.json,$(call compile_command,$f,$(PLAIN_COMPILE))))

@@ -65,6 +65,8 @@ static enum cli_kind kind_of(const struct schema_field *f)
         return CLI_KIND_SWITCH;
     case SCHEMA_PAIRS:
         return CLI_KIND_PAIR;
+    case SCHEMA_WORDS:
+        return CLI_KIND_WORD;
     default:
         return CLI_KIND_FIELD;
     }
@@ -270,6 +272,8 @@ static int store(const struct cli_verb *verb, const struct cli_option *o, void *
         return cli_mebibytes(o->name, value, o->min, o->max, target, e);
     case CLI_KIND_PAIR:
         return schema_add_pair(o->field, target, value, e);
+    case CLI_KIND_WORD:
+        return schema_add_word(o->field, target, value, e);
     case CLI_KIND_FIELD:
         return verb->take_field(values, o->field, value, e);
     case CLI_KIND_CALL:

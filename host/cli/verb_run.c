@@ -195,6 +195,7 @@ static int run_here(struct cli *cli, const struct run_options *o, struct request
 {
     struct run_request *request = &q->run;
     struct run_result result;
+    struct network_log network = {0};
     struct host host;
 
     if (host_open(&host, &cli->config, e) < 0)
@@ -205,6 +206,7 @@ static int run_here(struct cli *cli, const struct run_options *o, struct request
     request->context = o->raw ? (void *)&cli->call.cancel : (void *)&outputs[0];
     request->on_build_output = run_output_add;
     request->build_context = &outputs[1];
+    request->network = &network;
     int status = run_program(&host, &cli->call, request, &result, e);
     if (status == 0)
         status = o->raw ? report_raw(&result, &outputs[1], &cli->call.cancel, e)
@@ -212,6 +214,7 @@ static int run_here(struct cli *cli, const struct run_options *o, struct request
                               result_json(SCHEMA_OBJECT_RESULT, q, &result, cli->call.trace_id, outputs), e);
     run_output_free(&outputs[0]);
     run_output_free(&outputs[1]);
+    network_log_free(&network);
     host_close(&host);
     return status < 0 ? -1 : run_last_phase(&result)->exit_code;
 }

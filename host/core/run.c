@@ -14,6 +14,9 @@
 /* How much longer than the guest the host waits before it takes a time limit into its own hands. */
 #define GRACE_MS 3000
 
+/* For a guest's network to begin, which is not the program's time. */
+#define NETWORK_MS 30000
+
 int run_output_add(void *run_output, int channel, const void *data, size_t size, struct error *e)
 {
     struct run_output *o = run_output;
@@ -396,9 +399,38 @@ static int prepare_program(struct program *ret, const struct language *l, const 
     return -1;
 }
 
+/* With a network, which begins before the program and ends after it. */
+static int run_with_network(const struct run_site *site, const struct call *call,
+                            const struct run_request *request, struct run_result *ret, struct error *e)
+{
+    const struct network_site at = {.guest = site->guest,
+                                    .life = site->life,
+                                    .data = site->data,
+                                    .dial = site->dial,
+                                    .dial_context = site->context};
+
+    if (!site->data)
+        return error_set(e, ERROR_USAGE, "no program may have a network here");
+    struct network *n =
+        network_begin(&at, call, request->net, request->network, deadline_in_ms(NETWORK_MS), e);
+    if (!n)
+        return -1;
+    cleanup_free const char **env = network_env(request->env);
+    struct run_request r = *request;
+    struct run_site inside = *site;
+    r.env = env;
+    r.net = NULL;
+    inside.guest = network_guest(n);
+    int result = run_in(&inside, call, &r, ret, e);
+    network_end(n);
+    return result;
+}
+
 int run_in(const struct run_site *site, const struct call *call, const struct run_request *request,
            struct run_result *ret, struct error *e)
 {
+    if (request->net && request->net[0])
+        return run_with_network(site, call, request, ret, e);
     struct task t = {.site = site,
                      .guest = site->guest,
                      .request = request,
@@ -434,7 +466,8 @@ int run_on_machine(struct machine *m, const struct host *host, const struct call
                                   .language = &target->language,
                                   .primed_job = target->snapshot.primed_job,
                                   .explain = explain_machine,
-                                  .context = m};
+                                  .context = m,
+                                  .data = host->config.data};
     const struct run_request r = run_with_times(request, host->config.timeout);
 
     return run_in(&site, call, &r, ret, e);
@@ -454,7 +487,7 @@ int run_check(const struct run_request *r, const struct language *l, struct erro
     cleanup_free char *entry = find_entry(r, l, e);
     struct program p;
 
-    if (!entry || prepare_program(&p, l, entry, r, e) < 0)
+    if (!entry || network_check(r->net, e) < 0 || prepare_program(&p, l, entry, r, e) < 0)
         return -1;
     program_done(&p);
     return 0;

@@ -2,6 +2,7 @@
 #ifndef CAPSID_RUN_H
 #define CAPSID_RUN_H
 
+#include "core/network.h"
 #include "core/sources.h"
 #include "core/target.h"
 
@@ -29,6 +30,9 @@ struct run_request {
     bool cold;               /* boot instead of restoring a snapshot */
     bool
         keep_processes; /* of the program, where the VM lives on (a session): what it leaves running is not killed */
+    const char *const
+        *net; /* where the program may connect to (egress/policy.h), ends with NULL; NULL: nowhere */
+    struct network_log *network; /* what became of its connections; NULL: only the log is told */
     bool unprimed;            /* start the interpreter anew, also where the snapshot holds one that waits */
     run_on_output *on_output; /* of the program */
     void *context;
@@ -118,6 +122,8 @@ struct run_site {
     uint32_t primed_job;                             /* the waiting interpreter; 0: there is none */
     void (*explain)(void *context, struct error *e); /* says in *e what became of a VM that is lost */
     void *context;
+    const char *data; /* directory with what is brought into a guest */
+    int (*dial)(void *context, const char *const *rules, struct error *e); /* as in struct network_site */
 };
 
 /* The request with the times that it leaves open: the program's, as given, and for the build phase the program's. */

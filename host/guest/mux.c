@@ -60,6 +60,15 @@ unsigned mux_count(const struct mux *m)
     return count;
 }
 
+bool mux_is_idle(const struct mux *m)
+{
+    unsigned streams = 0;
+
+    for (int i = 0; i < MUX_STREAMS_MAX; i++)
+        streams += m->streams[i].outer != 0;
+    return mux_count(m) == 0 && streams == 0;
+}
+
 /* ---- bytes that wait ----------------------------------------------------------------------------- */
 
 static void add_frame(struct buffer *b, uint16_t type, uint32_t stream, const void *payload, uint32_t length)

@@ -64,6 +64,9 @@ int mux_add(struct mux *m, int fd, bool keep_jobs);
 /* Users there are. */
 unsigned mux_count(const struct mux *m);
 
+/* There is neither a user nor anything that one has left behind. */
+bool mux_is_idle(const struct mux *m);
+
 /*
  * Waits until the deadline for something to do, and does it; returns early when wake_fd is readable. A failure is the
  * guest's or the VMM's end.

@@ -4,6 +4,8 @@
 
 #include "core/run.h"
 
+#include <jansson.h>
+
 /* R(NAME, "as JSON says it") */
 #define RESULT_PHASES(R)                                                                                     \
     R(RUN, "run")                                                                                            \
@@ -52,6 +54,8 @@ struct result {
     const char *problem; /* for people; NULL: none */
     enum result_status status;
     enum result_state state;
+    json_t *network; /* its connections; NULL: it had no network */
+    uint64_t network_omitted;
 };
 
 #endif

@@ -46,6 +46,16 @@ static enum result_status status_of(const struct run_phase *p)
     return p->end == RUN_EXITED && p->exit_code == 0 ? RESULT_STATUS_SUCCESS : RESULT_STATUS_ERROR;
 }
 
+static json_t *network_json(const struct network_log *log)
+{
+    json_t *j = json_array();
+
+    for (size_t i = 0; i < log->count; i++)
+        json_array_append_new(
+            j, schema_json(SCHEMA_OBJECT_CONNECTION, SCHEMA_OF_CONNECTION, &log->entries[i], NULL));
+    return j;
+}
+
 json_t *result_json(enum schema_object object, const struct request *q, const struct run_result *r,
                     const char *trace_id, struct run_output outputs[static 2])
 {
@@ -55,7 +65,7 @@ json_t *result_json(enum schema_object object, const struct request *q, const st
     cleanup_free char *timeout = timed_out ? result_timeout_message(r) : NULL;
     const char *note = r->note[0] ? r->note : NULL;
     enum result_status status = status_of(last);
-    json_t *j = json_object();
+    json_t *j = json_object(), *network = q->run.net && q->run.network ? network_json(q->run.network) : NULL;
 
     if (timeout)
         add_line(&output->channel[1], timeout);
@@ -71,10 +81,13 @@ json_t *result_json(enum schema_object object, const struct request *q, const st
         .trace_id = trace_id,
         .problem = timeout ? timeout : note,
         .status = status,
+        .network = network,
+        .network_omitted = network ? q->run.network->omitted : 0,
         .state = status == RESULT_STATUS_SUCCESS ? RESULT_STATE_SUCCESS : RESULT_STATE_FAILED,
     };
     schema_put(j, object, SCHEMA_OF_RESULT, &result, NULL);
     schema_put(j, object, SCHEMA_OF_REQUEST, q, NULL);
+    json_decref(network);
     return j;
 }
 

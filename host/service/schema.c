@@ -28,6 +28,7 @@ static const char *const refusal_codes[] = {"", REFUSALS(NAME)};
 static const char *const stream_events[] = {STREAM_EVENTS(NAME)};
 static const char *const operation_kinds[] = {OPERATION_KINDS(NAME)};
 static const char *const operation_statuses[] = {OPERATION_STATUSES(NAME)};
+static const char *const egress_decisions[] = {EGRESS_DECISIONS(NAME)};
 static const char *const session_conditions[] = {SESSION_CONDITIONS(NAME)};
 static const char *const health_statuses[] = {HEALTH_STATUSES(NAME)};
 static const char *const background_statuses[] = {"running"};

@@ -57,6 +57,7 @@ enum schema_object {
 #define SCHEMA_STRUCTS(S)                                                                                    \
     S(REQUEST, struct request)                                                                               \
     S(SOURCE, struct request_source)                                                                         \
+    S(CONNECTION, struct network_entry)                                                                      \
     S(RESULT, struct result)                                                                                 \
     S(PHASE, struct result_phase)                                                                            \
     S(STREAM, struct stream_view)                                                                            \
@@ -151,8 +152,10 @@ json_t *schema_member(const json_t *j, const char *name);
 /* Frees what schema_take() filled, whatever the object. */
 void schema_done(enum schema_struct of, void *members);
 
-/* Adds NAME=VALUE to a map, as an option of the command line does. */
+/* Adds NAME=VALUE to a map, or a word to a list, as an option of the command line does. */
 int schema_add_pair(const struct schema_field *f, const char *const **map, const char *pair, struct error *e);
+int schema_add_word(const struct schema_field *f, const char *const **list, const char *word,
+                    struct error *e);
 
 /*
  * Reads what another program printed: integers, choices, flags and texts (borrowed from j). What is missing stays as it was; a

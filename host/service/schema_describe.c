@@ -233,7 +233,7 @@ char *schema_help(const struct schema_field *f)
     if (f->help)
         return text_copy(f->help);
     return text_format("%s%s", f->words,
-                       f->kind == SCHEMA_SIZE    ? "; also with M or G"
-                       : f->kind == SCHEMA_PAIRS ? "; repeatable"
-                                                 : "");
+                       f->kind == SCHEMA_SIZE                               ? "; also with M or G"
+                       : f->kind == SCHEMA_PAIRS || f->kind == SCHEMA_WORDS ? "; repeatable"
+                                                                            : "");
 }

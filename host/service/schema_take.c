@@ -147,20 +147,26 @@ int schema_add_pair(const struct schema_field *f, const char *const **map, const
 {
     const char *equals = strchr(pair, '=');
     cleanup_free char *name = equals ? text_format("%.*s", (int)(equals - pair), pair) : NULL;
-    size_t count, size = size_of(*map, &count);
 
     if (!name || !f->is_key(name))
         return error_set(e, ERROR_USAGE, "--%s %.64s: must be %s, the name of %s", f->flag, pair, f->argument,
                          f->keys);
-    if (count == f->entries || size + strlen(pair) >= f->max)
+    return schema_add_word(f, map, pair, e);
+}
+
+int schema_add_word(const struct schema_field *f, const char *const **list, const char *word, struct error *e)
+{
+    size_t count, size = size_of(*list, &count);
+
+    if (count == f->entries || size + strlen(word) >= f->max)
         return error_set(e, ERROR_USAGE, "--%s: more than %zu times, or %llu bytes", f->flag, f->entries,
                          (unsigned long long)f->max);
     const char **longer = memory_allocate((count + 2) * sizeof(*longer));
     for (size_t i = 0; i < count; i++)
-        longer[i] = (*map)[i];
-    longer[count] = text_copy(pair);
-    free((void *)*map);
-    *map = longer;
+        longer[i] = (*list)[i];
+    longer[count] = text_copy(word);
+    free((void *)*list);
+    *list = longer;
     return 0;
 }
 
