@@ -102,6 +102,52 @@ int stock_pack_images(struct stock_pack *p, const struct host *host, struct erro
     return image_each(&host->home, pack_image, p, e);
 }
 
+struct stock_record stock_of_record(const struct image_entry *entry)
+{
+    const struct image *i = &entry->image;
+
+    return (struct stock_record){.uuid = i->uuid,
+                                 .parent = i->parent,
+                                 .names = entry->names.data,
+                                 .tags = entry->tags.data,
+                                 .origin = image_origin_name(i->origin),
+                                 .origin_of = i->origin_of,
+                                 .created = (uint64_t)i->created,
+                                 .layers = i->layer_count,
+                                 .own = image_own_bytes(i),
+                                 .all = image_all_bytes(i),
+                                 .children = entry->children,
+                                 .workdir = i->defaults.workdir,
+                                 .user = i->defaults.user};
+}
+
+void stock_pack_record(struct stock_pack *p, const struct image_entry *entry)
+{
+    struct stock_record row = stock_of_record(entry);
+
+    p->kind = STOCK_RECORD;
+    stock_pack_add(p, &row);
+}
+
+static int pack_record(const struct image_entry *entry, void *pack)
+{
+    stock_pack_record(pack, entry);
+    return 0;
+}
+
+int stock_pack_records(struct stock_pack *p, const struct host *host, const struct inventory_wish *wish,
+                       struct error *e)
+{
+    struct inventory all;
+
+    p->kind = STOCK_RECORD;
+    if (inventory_read(&all, &host->home, e) < 0)
+        return -1;
+    int result = inventory_select(&all, wish, pack_record, p);
+    inventory_done(&all);
+    return result;
+}
+
 /* ---- snapshots ----------------------------------------------------------------------------------- */
 
 struct stock_snapshot stock_of_snapshot(const struct snapshot *s, bool made)

@@ -26,6 +26,9 @@ static const struct member languages[] = {STOCK_LANGUAGES(M){MEMBER_END, 0}};
 #define ROW stock_image
 static const struct member images[] = {STOCK_IMAGES(M){MEMBER_END, 0}};
 #undef ROW
+#define ROW stock_record
+static const struct member image_records[] = {STOCK_RECORDS(M){MEMBER_END, 0}};
+#undef ROW
 #define ROW stock_snapshot
 static const struct member snapshots[] = {STOCK_SNAPSHOTS(M){MEMBER_END, 0}};
 #undef ROW
@@ -37,6 +40,7 @@ static const struct {
 } kinds[STOCK_KINDS_COUNT] = {
     [STOCK_LANGUAGE] = {sizeof(struct stock_language), languages},
     [STOCK_IMAGE] = {sizeof(struct stock_image), images},
+    [STOCK_RECORD] = {sizeof(struct stock_record), image_records},
     [STOCK_SNAPSHOT] = {sizeof(struct stock_snapshot), snapshots},
 };
 

@@ -11,7 +11,7 @@
 
 #define STOCK_SIZE_MAX (64u << 20) /* bytes of all */
 
-enum stock_kind { STOCK_LANGUAGE, STOCK_IMAGE, STOCK_SNAPSHOT, STOCK_KINDS_COUNT };
+enum stock_kind { STOCK_LANGUAGE, STOCK_IMAGE, STOCK_RECORD, STOCK_SNAPSHOT, STOCK_KINDS_COUNT };
 
 /* What is packed; {.kind = ...} is empty. */
 struct stock_pack {

@@ -41,6 +41,21 @@ typedef bool stock_flag;
     M(flag, imported)                                                                                        \
     M(number, disk_mib)                                                                                      \
     M(text, path) /* not for clients: where things are kept is no business of theirs */
+/* An image by its UUID, with or without a name. */
+#define STOCK_RECORDS(M)                                                                                     \
+    M(text, uuid)                                                                                            \
+    M(text, parent)                                                                                          \
+    M(text, names)                                                                                           \
+    M(text, tags)                                                                                            \
+    M(text, origin)                                                                                          \
+    M(text, origin_of)                                                                                       \
+    M(number, created)                                                                                       \
+    M(number, layers)                                                                                        \
+    M(number, own)                                                                                           \
+    M(number, all)                                                                                           \
+    M(number, children)                                                                                      \
+    M(text, workdir)                                                                                         \
+    M(text, user)
 #define STOCK_SNAPSHOTS(M)                                                                                   \
     M(text, key)                                                                                             \
     M(text, language)                                                                                        \
@@ -60,6 +75,9 @@ struct stock_language {
 };
 struct stock_image {
     STOCK_IMAGES(M)
+};
+struct stock_record {
+    STOCK_RECORDS(M)
 };
 struct stock_snapshot {
     STOCK_SNAPSHOTS(M)

@@ -102,3 +102,30 @@ int snapshot_collect(struct host *host, const struct call *call, const struct sn
     *ret_freed = c.freed;
     return result;
 }
+
+/* One digest, or several with commas between them, as core/inputs writes them. */
+static void add_digests(json_t *files, const char *digests)
+{
+    cleanup_free char *words = text_copy(digests ? digests : "");
+    char *state = NULL;
+
+    for (char *word = strtok_r(words, ",", &state); word; word = strtok_r(NULL, ",", &state))
+        json_object_set_new(files, word, json_true());
+}
+
+static int add_files(const struct snapshot *snapshot, void *files)
+{
+    add_digests(files, json_string_value(json_object_get(snapshot->inputs, "image_sha256")));
+    add_digests(files, json_string_value(json_object_get(snapshot->inputs, "layers_sha256")));
+    return 0;
+}
+
+json_t *snapshot_image_files(struct host *host, struct error *e)
+{
+    json_t *files = json_object();
+
+    if (snapshot_each(host, add_files, files, e) == 0)
+        return files;
+    json_decref(files);
+    return NULL;
+}

@@ -18,6 +18,9 @@ struct snapshot_gc {
     void *context;
 };
 
+/* An object whose keys are the digests of all files of images that snapshots need. A new reference; NULL with an error. */
+json_t *snapshot_image_files(struct host *host, struct error *e);
+
 /* Removes the snapshots that are not current and not in use. *ret_freed: bytes on disk. */
 int snapshot_collect(struct host *host, const struct call *call, const struct snapshot_gc *gc,
                      uint64_t *ret_freed, struct error *e);

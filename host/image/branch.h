@@ -15,9 +15,9 @@ struct image_branch {
 /*
  * Makes an image of the parent and that layer, which is moved into the store; ret has no name. Whatever ends this process meanwhile, the
  * image is there as a whole, and stays after a power cut, or it is not there. ERROR_NOT_FOUND: the parent is gone;
- * ERROR_USAGE: it would have more than IMAGE_LAYERS_MAX layers. When it fails, the file is the caller's still, or gone.
+ * ERROR_USAGE: it would have more than IMAGE_LAYERS_MAX layers. When it fails, the file may be gone.
  *
- * Takes the time of reading the layer's data once, and none for other images.
+ * Takes the time of reading the layer's data and writing it to the disk, and none for other images.
  */
 int image_adopt_branch(struct image *ret, const struct home *h, const struct image_branch *b,
                        const struct cancel *cancel, struct error *e);

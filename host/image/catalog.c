@@ -149,19 +149,33 @@ static int follow_tag(const struct home *h, struct records *r, const char *tag, 
 
 /* ---- from what is on disk ------------------------------------------------------------------------ */
 
+struct putting {
+    struct records *records;
+    const char *uuid;
+    struct error *error;
+};
+
+static int put_visited_name(const char *name, void *context)
+{
+    const struct putting *p = context;
+
+    return put_name(p->records, name, p->uuid, p->error);
+}
+
+static int put_visited_tag(const char *tag, void *context)
+{
+    const struct putting *p = context;
+
+    return put_tag(p->records, tag, p->uuid, p->error);
+}
+
 static int put_entry(struct records *r, const struct image_entry *entry, struct error *e)
 {
-    const struct image *i = &entry->image;
-    json_t *name;
-    size_t n;
+    struct putting p = {r, entry->image.uuid, e};
 
-    if (put_image(r, i, e) < 0)
-        return -1;
-    json_array_foreach(entry->names, n,
-                       name) if (put_name(r, json_string_value(name), i->uuid, e) < 0) return -1;
-    json_array_foreach(entry->tags, n,
-                       name) if (put_tag(r, json_string_value(name), i->uuid, e) < 0) return -1;
-    return 0;
+    return put_image(r, &entry->image, e) < 0 || inventory_each_word(&entry->names, put_visited_name, &p) < 0
+               ? -1
+               : inventory_each_word(&entry->tags, put_visited_tag, &p);
 }
 
 /* All that the catalog says, as one text for the caller to free; NULL with an error. */
@@ -277,14 +291,21 @@ void catalog_follow_all(const struct home *h)
 
 /* ---- is it right --------------------------------------------------------------------------------- */
 
+static int count_word(const char *word, void *count)
+{
+    (void)word;
+    ++*(uint64_t *)count;
+    return 0;
+}
+
 static void count_all(const struct inventory *all, struct catalog_count *ret)
 {
     *ret = (struct catalog_count){.images = all->count};
     for (size_t n = 0; n < all->count; n++) {
         const struct image_entry *entry = &all->entries[n];
-        bool nameless = json_array_size(entry->names) + json_array_size(entry->tags) == 0;
-        ret->names += json_array_size(entry->names);
-        ret->tags += json_array_size(entry->tags);
+        bool nameless = entry->names.size + entry->tags.size == 0;
+        inventory_each_word(&entry->names, count_word, &ret->names);
+        inventory_each_word(&entry->tags, count_word, &ret->tags);
         ret->nameless += nameless;
         ret->nameless_bytes += nameless ? image_own_bytes(&entry->image) : 0;
     }

@@ -34,7 +34,7 @@ static bool is_needed(const struct collection *c, const struct image_entry *entr
     const char *top = i->layer_count ? i->layers[i->layer_count - 1].digest : i->digest;
     int64_t age = clock_realtime_ns() / 1000000000 - i->created;
 
-    return json_array_size(entry->names) > 0 || json_array_size(entry->tags) > 0 ||
+    return entry->names.size > 0 || entry->tags.size > 0 ||
            (c->gc->keep_days && age < (int64_t)(c->gc->keep_days * DAY_S)) ||
            json_object_get(c->gc->needed, top) || image_is_held(i);
 }

@@ -1,7 +1,7 @@
 #include "image/inventory.h"
 
+#include "base/cleanup.h"
 #include "image/ids.h"
-#include "image/manifest.h"
 #include "image/tags.h"
 
 #include <stdlib.h>
@@ -14,8 +14,8 @@ static int by_uuid(const void *a, const void *b)
 
 static void entry_done(struct image_entry *entry)
 {
-    json_decref(entry->names);
-    json_decref(entry->tags);
+    buffer_free(&entry->names);
+    buffer_free(&entry->tags);
     image_done(&entry->image);
 }
 
@@ -37,6 +37,11 @@ struct image_entry *inventory_find(const struct inventory *all, const char *uuid
 
 /* ---- reading ------------------------------------------------------------------------------------- */
 
+static void add_word(struct buffer *list, const char *word)
+{
+    buffer_add_text(list, "%s%s", list->size ? "," : "", word);
+}
+
 static int add_image(const struct image *i, void *context)
 {
     struct inventory *all = context;
@@ -45,9 +50,9 @@ static int add_image(const struct image *i, void *context)
         !(all->entries = realloc(all->entries, (all->count + 64) * sizeof(all->entries[0]))))
         abort();
     struct image_entry *entry = &all->entries[all->count++];
-    *entry = (struct image_entry){.image = image_copy(i), .names = json_array(), .tags = json_array()};
+    *entry = (struct image_entry){.image = image_copy(i)};
     if (i->name)
-        json_array_append_new(entry->names, json_string(i->name));
+        add_word(&entry->names, i->name);
     free(entry->image.name);
     entry->image.name = NULL;
     return 0;
@@ -57,11 +62,9 @@ static int add_image(const struct image *i, void *context)
 static int by_uuid_and_name(const void *a, const void *b)
 {
     const struct image_entry *x = a, *y = b;
-    const char *xn = json_string_value(json_array_get(x->names, 0)),
-               *yn = json_string_value(json_array_get(y->names, 0));
     int order = by_uuid(a, b);
 
-    return order ? order : strcmp(xn ? xn : "", yn ? yn : "");
+    return order ? order : strcmp(x->names.size ? x->names.data : "", y->names.size ? y->names.data : "");
 }
 
 /* An image of several names, or with a manifest of its own beside, is one. */
@@ -72,7 +75,8 @@ static void merge_same(struct inventory *all)
     for (size_t n = 0; n < all->count; n++) {
         struct image_entry *last = kept ? &all->entries[kept - 1] : NULL, *now = &all->entries[n];
         if (last && strcmp(last->image.uuid, now->image.uuid) == 0) {
-            json_array_extend(last->names, now->names);
+            if (now->names.size)
+                add_word(&last->names, now->names.data);
             entry_done(now);
         } else {
             all->entries[kept++] = *now;
@@ -86,7 +90,9 @@ static int add_tag(const char *tag, const char *uuid, void *context)
 {
     struct image_entry *entry = inventory_find(context, uuid);
 
-    return entry ? json_array_append_new(entry->tags, json_string(tag)) : 0;
+    if (entry)
+        add_word(&entry->tags, tag);
+    return 0;
 }
 
 static void count_children(struct inventory *all)
@@ -114,14 +120,55 @@ int inventory_read(struct inventory *ret, const struct home *h, struct error *e)
     return result;
 }
 
-json_t *inventory_json(const struct image_entry *entry)
-{
-    const struct image *i = &entry->image;
+/* ---- what is in it ------------------------------------------------------------------------------- */
 
-    return json_pack("{s:s, s:s?, s:O, s:O, s:s, s:s?, s:I, s:I, s:I, s:I, s:I}", "uuid", i->uuid, "parent",
-                     i->parent, "names", entry->names, "tags", entry->tags, "origin",
-                     image_origin_name(i->origin), "origin_of", i->origin_of, "created",
-                     (json_int_t)i->created, "layers", (json_int_t)i->layer_count, "size_bytes",
-                     (json_int_t)image_own_bytes(i), "total_bytes", (json_int_t)image_all_bytes(i),
-                     "children", (json_int_t)entry->children);
+int inventory_each_word(const struct buffer *list, int (*visit)(const char *word, void *context),
+                        void *context)
+{
+    cleanup_free char *words = text_copy(list->size ? list->data : "");
+    char *state = NULL;
+    int result = 0;
+
+    for (char *word = strtok_r(words, ",", &state); word && result == 0; word = strtok_r(NULL, ",", &state))
+        result = visit(word, context);
+    return result;
+}
+
+static int begins_so(const char *tag, void *prefix)
+{
+    return strncmp(tag, prefix, strlen(prefix)) == 0;
+}
+
+static bool is_wanted(const struct image_entry *entry, const struct inventory_wish *w)
+{
+    return (!w->tagged || entry->tags.size) &&
+           (!w->prefix || inventory_each_word(&entry->tags, begins_so, (void *)(uintptr_t)w->prefix)) &&
+           (!w->since || entry->image.created >= w->since) && (!w->until || entry->image.created < w->until);
+}
+
+/* Of the same second by UUID, so that pages of a list fit together. */
+static int by_age(const void *a, const void *b)
+{
+    const struct image *x = &(*(struct image_entry *const *)a)->image,
+                       *y = &(*(struct image_entry *const *)b)->image;
+
+    return x->created != y->created ? (x->created < y->created ? 1 : -1) : strcmp(x->uuid, y->uuid);
+}
+
+int inventory_select(const struct inventory *all, const struct inventory_wish *wish,
+                     int (*visit)(const struct image_entry *entry, void *context), void *context)
+{
+    struct image_entry **chosen = memory_allocate((all->count + 1) * sizeof(chosen[0]));
+    size_t count = 0;
+    int result = 0;
+
+    for (size_t n = 0; n < all->count; n++)
+        if (is_wanted(&all->entries[n], wish))
+            chosen[count++] = &all->entries[n];
+    qsort(chosen, count, sizeof(chosen[0]), by_age);
+    for (size_t n = wish->offset;
+         n < count && result == 0 && (!wish->limit || n - wish->offset < wish->limit); n++)
+        result = visit(chosen[n], context);
+    free(chosen);
+    return result;
 }

@@ -9,6 +9,7 @@
 #include "image/names.h"
 #include "image/tags.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define NAMED_MAX 3 /* of those that stand on it, so many are named */
@@ -35,6 +36,19 @@ static uint64_t drop_files(const struct home *h, const struct inventory *all,
             freed += image_drop_file(h, image_all_files[k], digest);
     }
     return freed;
+}
+
+void image_drop_unneeded(const struct home *h, const char *digest)
+{
+    struct error ignored = {0}; /* gc removes it */
+    struct inventory all = {0};
+    char copy[DIGEST_HEX_SIZE];
+    cleanup_fd int fd = image_lock_all(h, NULL, &ignored);
+
+    snprintf(copy, sizeof(copy), "%s", digest);
+    if (fd >= 0 && inventory_read(&all, h, &ignored) == 0)
+        drop_files(h, &all, NULL, &(struct image){.digest = copy});
+    inventory_done(&all);
 }
 
 static int remove_locked(const struct home *h, const char *name, const struct cancel *cancel, struct error *e)
@@ -87,11 +101,11 @@ static int say_children(const struct inventory *all, const struct image_entry *e
 static int check_unneeded(const struct inventory *all, const struct image_entry *entry, struct error *e)
 {
     const struct image *i = &entry->image;
-    const char *name = json_string_value(json_array_get(entry->names, 0));
 
-    if (name)
-        return error_set(e, ERROR_NEEDED, "the image %s is that of %s; remove it with: capsid rootfs rm %s",
-                         i->uuid, name, name);
+    if (entry->names.size)
+        return error_set(e, ERROR_NEEDED,
+                         "the image %s is that of %.200s; remove it with: capsid rootfs rm NAME", i->uuid,
+                         entry->names.data);
     if (entry->children > 0)
         return say_children(all, entry, e);
     if (image_is_held(i))
@@ -99,22 +113,29 @@ static int check_unneeded(const struct inventory *all, const struct image_entry 
     return 0;
 }
 
+struct untagging {
+    const struct home *home;
+    const struct cancel *cancel;
+    struct error *error;
+};
+
+static int drop_tag(const char *tag, void *context)
+{
+    struct untagging *u = context;
+    struct error why = {0};
+
+    if (image_untag(u->home, tag, u->cancel, &why) == 0 || why.kind == ERROR_NOT_FOUND)
+        return 0;
+    *u->error = why;
+    return -1;
+}
+
 /* What an interruption leaves is an image without tags, or a file that no image has. */
 static int delete_entry(const struct home *h, const struct inventory *all, const struct image_entry *entry,
                         uint64_t *ret_freed, const struct cancel *cancel, struct error *e)
 {
-    const json_t *tag;
-    size_t n;
-
-    json_array_foreach(entry->tags, n, tag)
-    {
-        struct error why = {0};
-        if (image_untag(h, json_string_value(tag), cancel, &why) < 0 && why.kind != ERROR_NOT_FOUND) {
-            *e = why;
-            return -1;
-        }
-    }
-    if (image_unpin(entry->image.uuid, h, cancel, e) < 0)
+    if (inventory_each_word(&entry->tags, drop_tag, &(struct untagging){h, cancel, e}) < 0 ||
+        image_unpin(entry->image.uuid, h, cancel, e) < 0)
         return -1;
     *ret_freed = drop_files(h, all, entry, &entry->image);
     return 0;

@@ -14,6 +14,9 @@ int image_remove(const struct home *h, const char *name, const struct cancel *ca
 int image_delete(const struct home *h, const struct image *i, uint64_t *ret_freed,
                  const struct cancel *cancel, struct error *e);
 
+/* Removes a file that was taken for an image that there is not, unless another image has it, as well as can be. Private to image/. */
+void image_drop_unneeded(const struct home *h, const char *digest);
+
 struct image_gc {
     bool dry_run;       /* only say what would be done */
     uint64_t keep_days; /* those made in the last so many days stay */

@@ -66,6 +66,7 @@ enum schema_object {
     S(OPERATION, struct operation_view)                                                                      \
     S(LANGUAGE, struct stock_language)                                                                       \
     S(IMAGE, struct stock_image)                                                                             \
+    S(RECORD, struct stock_record)                                                                           \
     S(SNAPSHOT, struct stock_snapshot)                                                                       \
     S(LISTING, struct listing_view)                                                                          \
     S(HEALTH, struct health_view)                                                                            \

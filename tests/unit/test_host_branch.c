@@ -2,6 +2,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "image/branch.h"
+#include "image/catalog.h"
 #include "image/files.h"
 #include "image/ids.h"
 #include "image/manifest.h"
@@ -322,7 +323,7 @@ START_TEST(what_is_needed_stays)
     struct image one = branch_off(&parent, "one", 0), two = branch_off(&one, "two", 0),
                  other = branch_off(&parent, "other", 0);
 
-    expect_needed(&parent, "rootfs rm python");
+    expect_needed(&parent, "rootfs rm");
     expect_needed(&one, two.uuid);
     int hold = image_hold(&two, &e);
     expect_needed(&two, "a VM uses it");
@@ -424,6 +425,73 @@ START_TEST(killed_at_any_moment)
 }
 END_TEST
 
+/* The allocated bytes of all that is in the state directory, but for the database, which keeps its size. */
+static uint64_t bytes_in_home(void)
+{
+    static const char *const places[] = {"images", "images/ids", "images/tags", "cache", "run"};
+    uint64_t bytes = 0;
+
+    for (size_t n = 0; n < sizeof(places) / sizeof(places[0]); n++) {
+        cleanup_free char *place = home_path(&home, "%s", places[n]);
+        cleanup_dir DIR *dir = opendir(place);
+        for (struct dirent *d; (d = readdir(dir));) {
+            cleanup_free char *path = text_format("%s/%s", place, d->d_name);
+            if (d->d_type == DT_REG && strncmp(d->d_name, "records.db", 10) != 0)
+                bytes += file_allocated(path);
+        }
+    }
+    return bytes;
+}
+
+#define WRITERS 8
+#define BRANCHES_EACH 25
+
+static void adopt_many(int writer)
+{
+    struct image parent = {0}, one;
+    struct home own;
+
+    if (home_open(&own, root, &e) < 0 || image_find(&parent, &own, "python", &e) < 0)
+        _exit(1);
+    for (int n = 0; n < BRANCHES_EACH; n++) {
+        char bytes[32];
+        snprintf(bytes, sizeof(bytes), "branch %d %d", writer, n);
+        cleanup_free char *file = make_layer(&own, bytes);
+        if (image_adopt_branch(&one, &own, &(struct image_branch){&parent, file, 0, NULL}, NULL, &e) < 0)
+            _exit(1);
+        image_done(&one);
+    }
+    image_done(&parent);
+    home_close(&own);
+    _exit(0);
+}
+
+/* None is lost, and nothing of them is left in the end. */
+START_TEST(a_crowd_of_branches)
+{
+    struct catalog_count counts;
+    struct image parent = resolve("tag:lang/python");
+    uint64_t before = bytes_in_home();
+    pid_t pids[WRITERS];
+    char *aside;
+    int status;
+
+    for (int n = 0; n < WRITERS; n++)
+        if ((pids[n] = fork()) == 0)
+            adopt_many(n);
+    for (int n = 0; n < WRITERS; n++)
+        ck_assert(waitpid(pids[n], &status, 0) == pids[n] && status == 0);
+    ck_assert_int_eq(catalog_compare(&home, false, &counts, &aside, &e), 0);
+    ck_assert_uint_eq(counts.nameless, WRITERS * BRANCHES_EACH);
+    collect(false, WRITERS * BRANCHES_EACH);
+    image_unpin(parent.uuid, &home, NULL, &e);
+    ck_assert_uint_eq(bytes_in_home(), before);
+    ck_assert_int_eq(catalog_compare(&home, false, &counts, &aside, &e), 0);
+    ck_assert_uint_eq(counts.images, 1);
+    image_done(&parent);
+}
+END_TEST
+
 int main(void)
 {
     struct unit u = unit_begin("branch");
@@ -437,6 +505,7 @@ int main(void)
     unit_add(&u, tags_move);
     unit_add(&u, what_is_needed_stays);
     unit_add(&u, files_of_no_image_go);
+    unit_add(&u, a_crowd_of_branches);
     unit_add(&u, killed_at_any_moment);
     return unit_end(&u);
 }

@@ -1,5 +1,6 @@
 /* base/text and base/jsontext: numbers, names, UTF-8, base64, sizes; JSON of others and ours. */
 #include "base/jsontext.h"
+#include "base/moment.h"
 #include "base/text.h"
 
 #include "unit.h"
@@ -190,6 +191,43 @@ START_TEST(json_of_ours_holds_no_control_character)
 }
 END_TEST
 
+static const struct {
+    const char *text;
+    int64_t seconds; /* -1: it is none */
+} moments[] = {
+    {"0", 0},
+    {"1796076143", 1796076143},
+    {"90s", 1000000000 - 90},
+    {"24h", 1000000000 - 86400},
+    {"1w", 1000000000 - 604800},
+    {"1970-01-02", 86400},
+    {"2026-12-01T10:30:15Z", 1796121015},
+    {"2026-12-01T10:30:15.250+01:30", 1796121015 - 5400},
+    {"2026-12-01 10:30", 1796121000},
+    {"2026-12-01T10:30:15-00:01", 1796121015 + 60},
+    {"", -1},
+    {"x", -1},
+    {"1x", -1},
+    {"1hh", -1},
+    {"-1", -1},
+    {"99999999999999999999", -1},
+    {"2026-13-01", -1},
+    {"2026-12-01T", -1},
+    {"2026-12-01T10:30:15Zx", -1},
+    {"2026-12-01T10:30:15+25:00", -1},
+    {"2026-12-01T10:30:15+01", -1},
+};
+
+START_TEST(test_moment)
+{
+    int64_t seconds = -1;
+    bool good = moment_parse(moments[_i].text, 1000000000, &seconds);
+
+    ck_assert_msg(good == (moments[_i].seconds >= 0) && seconds == moments[_i].seconds, "%s %lld",
+                  moments[_i].text, (long long)seconds);
+}
+END_TEST
+
 int main(void)
 {
     struct unit u = unit_begin("host_text");
@@ -204,5 +242,6 @@ int main(void)
     unit_add(&u, names_cannot_leave_their_directory);
     unit_add(&u, sizes_are_short);
     tcase_add_test_raise_signal(u.tests, text_without_a_size_is_not_left_out_in_silence, SIGABRT);
+    unit_add_loop(&u, test_moment, sizeof(moments) / sizeof(moments[0]));
     return unit_end(&u);
 }
