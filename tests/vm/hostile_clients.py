@@ -6,6 +6,7 @@ many programs run. Prints "ok: ..." or "FAILED: ..." lines."""
 
 import http.client
 import json
+import multiprocessing
 import os
 import re
 import selectors
@@ -232,7 +233,116 @@ class LargeSessions:
         self.server.call("DELETE", answer["Location"], None, headers)
 
 
+class Flood:
+    """Clients who ask for the same again and again, as fast as they are answered; what they made is cancelled in the end. In a process of
+    its own that stands back, as if it were on another machine."""
+
+    CLIENTS = 8
+    PATH = "/api/v1/rootfs"
+
+    def __init__(self, server, token):
+        self.server, self.headers = server, {"Authorization": "Bearer " + token, "Content-Type": "application/json"}
+        processes = multiprocessing.get_context("fork")
+        self.end, self.asked, self.answers = processes.Event(), processes.Value("i", 0), processes.Array("i", 600)
+        self.process = processes.Process(target=self.flood)
+
+    def request(self, _number):
+        """What is asked for, and headers beside the usual ones. Of a language that there is not nothing can be made."""
+        return {"language": "klingon"}, {}
+
+    def ask(self):
+        c = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=200)
+        while not self.end.is_set():
+            with self.asked.get_lock():
+                self.asked.value += 1
+                body, more = self.request(self.asked.value)
+            c.request("POST", self.PATH, json.dumps(body), {**self.headers, **more})
+            r = c.getresponse()
+            r.read()
+            with self.answers.get_lock():
+                self.answers[r.status] += 1
+            if r.status in (429, 503):
+                self.end.wait(0.01)
+        c.close()
+
+    def flood(self):
+        os.nice(19)
+        threads = [threading.Thread(target=self.ask) for _ in range(self.CLIENTS)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+
+    def answered(self):
+        return {status: count for status, count in enumerate(self.answers) if count}
+
+    def under_way(self):
+        return sum(self.answers) > self.CLIENTS
+
+    def __enter__(self):
+        self.process.start()
+        wait_for("it is under way", self.under_way)
+        return self
+
+    def going_on(self):
+        listed = self.server.call("GET", "/api/v1/operations", None, self.headers)[2]["operations"]
+        return [one["id"] for one in listed if not one["finished"]]
+
+    def __exit__(self, *_):
+        self.end.set()
+        for one in self.going_on():
+            self.server.call("DELETE", "/api/v1/operations/" + one, None, self.headers)
+        self.process.join()
+        print(f"its answers: {self.answered()}")
+        wait_for("nothing of it is left", lambda: not self.going_on())
+
+    def check(self):
+        expect("it was answered", self.process.is_alive() and self.under_way(), True)
+
+
+class Keys(Flood):
+    """Programs that cannot run, each with a key, so that its answer is kept."""
+
+    PATH = "/api/v1/execute"
+
+    def request(self, number):
+        return {"language": "klingon", "code": "x" * 20000}, {"Idempotency-Key": f"mine {number}"}
+
+
+class Images(Flood):
+    """An image that is built again and again."""
+
+    def request(self, _number):
+        return {"language": "sh", "force": True}, {}
+
+    def under_way(self):
+        return metric_of(self.server, 'capsid_vms{kind="making"}') > 0
+
+
+class Snapshots(Images):
+    """Snapshots in all sizes that there are, again and again."""
+
+    PATH = "/api/v1/snapshots"
+
+    def request(self, number):
+        return {"language": "sh", "memory_mib": 128 << number % 3, "disk_mib": 64 << number % 5, "force": True}, {}
+
+
+class Shapes(Images):
+    """Programs in sizes that have no snapshot yet, with a disk each."""
+
+    PATH = "/api/v1/execute"
+
+    def request(self, number):
+        return {"language": "sh", "code": "echo", "memory_mib": 130 + number * 61 % 600, "disk_mib": 64 + number * 97 % 2000}, {}
+
+
 ATTACKS = {
+    "operations": Flood,
+    "keys": Keys,
+    "images": Images,
+    "snapshots": Snapshots,
+    "odd shapes": Shapes,
     "sessions larger than the machine": LargeSessions,
     "sleeping calls of sessions": SleepingCalls,
     "half-sent requests": HalfRequests,
@@ -279,7 +389,8 @@ def main():
     with Server("--tokens", tokens.path, "--pool", "sh=2", "--pool-max", "2", "--grace", "1") as server:
         server.as_admin = AsAdmin(server, tokens.of["admin"])
         wait_for("the pool fills", lambda: server.call("GET", "/health")[2]["pool"].get("sh") == 2)
-        for name, attack in ATTACKS.items():
+        for name in sys.argv[1:] or ATTACKS:
+            attack = ATTACKS[name]
             try_attack(server, tokens, name, attack)
     sys.exit(api.failures > 0)
 
