@@ -85,6 +85,19 @@ void child_die_with_parent(int pipe_fd)
         _exit(126);
 }
 
+/* A session may be scheduled as a group of its own (sched(7), autogroup), which is to be as nice as what it begins with. */
+static void keep_nice(void)
+{
+    int nice = getpriority(PRIO_PROCESS, 0);
+    const char text[] = {(char)('0' + nice / 10), (char)('0' + nice % 10)};
+
+    if (nice <= 0)
+        return;
+    int fd = open("/proc/self/autogroup", O_WRONLY | O_CLOEXEC);
+    if (fd >= 0 && write(fd, text, sizeof(text)) >= 0)
+        close(fd); /* if not, the kernel has none, and closes it */
+}
+
 /* Between fork and exec: only async-signal-safe calls. */
 static void run_child(const struct child_spec *spec, const int report[2])
 {
@@ -99,6 +112,7 @@ static void run_child(const struct child_spec *spec, const int report[2])
     signal(SIGXFSZ, SIG_DFL);
     signal(SIGCHLD, SIG_DFL);
     setsid();
+    keep_nice();
     child_die_with_parent(report[1]);
     redirect(spec->stdin_fd, STDIN_FILENO);
     redirect(spec->stdout_fd, STDOUT_FILENO);

@@ -5,6 +5,10 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+
+/* A third of the processor time that another one has. */
+#define NICE_BEHIND 5
 
 int thread_start(pthread_t *ret, void *(*run)(void *), void *context, struct error *e)
 {
@@ -20,6 +24,35 @@ int thread_start(pthread_t *ret, void *(*run)(void *), void *context, struct err
     pthread_attr_destroy(&attributes);
     errno = failed;
     return failed ? error_errno(e, "cannot start a thread") : 0;
+}
+
+void thread_stand_back(void)
+{
+    setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + NICE_BEHIND);
+}
+
+struct behind {
+    void *(*run)(void *);
+    void *context;
+};
+
+static void *run_behind(void *behind)
+{
+    const struct behind *b = behind;
+
+    thread_stand_back();
+    return b->run(b->context);
+}
+
+int thread_run_behind(void *(*run)(void *), void *context, struct error *e)
+{
+    struct behind b = {run, context};
+    pthread_t thread;
+
+    if (thread_start(&thread, run_behind, &b, e) < 0)
+        return -1;
+    pthread_join(thread, NULL);
+    return 0;
 }
 
 /* ---- groups -------------------------------------------------------------------------------------- */

@@ -18,6 +18,13 @@
 
 int thread_start(pthread_t *ret, void *(*run)(void *), void *context, struct error *e);
 
+/* The calling thread stands back from now on where others want the processor, as all does that it starts. (On Linux nice(2) is a
+ * thread's; and an ordinary user's never comes forward again.) */
+void thread_stand_back(void);
+
+/* Runs it in a thread of its own that stands back, and waits for its end. */
+int thread_run_behind(void *(*run)(void *), void *context, struct error *e);
+
 struct thread_group {
     pthread_mutex_t lock;
     pthread_cond_t ended;

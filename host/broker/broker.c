@@ -18,6 +18,21 @@
 
 /* ---- images and snapshots ------------------------------------------------------------------------ */
 
+struct building {
+    struct errand *errand;
+    const struct language *language;
+    struct image *image;
+};
+
+static int build_image(void *building, struct error *e)
+{
+    struct building *m = building;
+    struct host *host = &m->errand->broker->host;
+
+    return image_ensure(m->image, &host->config, &host->home, m->language->name, &m->language->recipe,
+                        m->errand->request.force, &m->errand->call.cancel, e);
+}
+
 static void serve_image(struct errand *r)
 {
     struct broker *b = r->broker;
@@ -27,12 +42,8 @@ static void serve_image(struct errand *r)
     struct language l;
 
     if (language_find(&l, b->host.config.data, r->request.language, &e) == 0) {
-        if (errand_enter_making(r, &e) == 0) {
-            if (image_ensure(&image, &b->host.config, &b->host.home, l.name, &l.recipe, r->request.force,
-                             &r->call.cancel, &e) == 0)
-                stock_pack_image(&made, &image);
-            errand_leave_making(r);
-        }
+        if (errand_make(r, build_image, &(struct building){r, &l, &image}, &e) == 0)
+            stock_pack_image(&made, &image);
         warm_forget(b->warm);
         image_done(&image);
         language_done(&l);

@@ -84,26 +84,51 @@ void errand_blame_size(const struct target_wish *wish, const struct language *l,
     e->kind = ERROR_USAGE;
 }
 
-static struct admission_wish making(const struct errand *r)
+static struct admission_wish making_place(const struct errand *r)
 {
     return (struct admission_wish){.owner = r->request.owner, .kind = ADMISSION_MAKING};
 }
 
-int errand_enter_making(void *errand, struct error *e)
-{
-    struct errand *r = errand;
-    const struct admission_wish place = making(r);
+struct making {
+    warm_making *make;
+    void *context;
+    int result;
+    struct error *error;
+};
 
-    return admission_enter(r->broker->admission, &place, deadline_in_ms(r->request.wait_ms), &r->call.cancel,
-                           e);
+static void *carry_out_making(void *making)
+{
+    struct making *m = making;
+
+    m->result = m->make(m->context, m->error);
+    return NULL;
 }
 
-void errand_leave_making(void *errand)
+int errand_make(void *errand, warm_making *make, void *context, struct error *e)
 {
     struct errand *r = errand;
-    const struct admission_wish place = making(r);
+    struct admission *a = r->broker->admission;
+    const struct admission_wish place = making_place(r);
+    struct making m = {make, context, -1, e};
 
-    admission_leave(r->broker->admission, &place);
+    if (admission_enter(a, &place, deadline_in_ms(r->request.wait_ms), &r->call.cancel, e) < 0)
+        return -1;
+    int result = thread_run_behind(carry_out_making, &m, e);
+    admission_leave(a, &place);
+    return result < 0 ? -1 : m.result;
+}
+
+struct opening {
+    struct errand *errand;
+    const struct target_wish *wish;
+    struct run_target *target;
+};
+
+static int open_target(void *opening, struct error *e)
+{
+    struct opening *o = opening;
+
+    return target_open(o->target, &o->errand->broker->host, &o->errand->call, o->wish, e);
 }
 
 /* Opens what is there at once; where image or snapshot have to be made, so many at a time. */
@@ -117,9 +142,5 @@ int errand_open_target(struct errand *r, struct target_wish *wish, struct run_ta
         return e->kind ? -1 : 0;
     *e = (struct error){0};
     wish->make_nothing = false;
-    if (errand_enter_making(r, e) < 0)
-        return -1;
-    int result = target_open(ret, &b->host, &r->call, wish, e);
-    errand_leave_making(r);
-    return result;
+    return errand_make(r, open_target, &(struct opening){r, wish, ret}, e);
 }

@@ -49,9 +49,8 @@ void errand_tell_json(const struct errand *r, json_t *j, struct error *e);
 /* Where e is an error, that instead. */
 void errand_tell_stock(const struct errand *r, const struct stock_pack *p, struct error *e);
 
-/* A turn for making an image or a snapshot; the errand as enter() and leave() of struct warm_maker. */
-int errand_enter_making(void *errand, struct error *e);
-void errand_leave_making(void *errand);
+/* Makes an image or a snapshot when it is this errand's turn, behind all that runs; the errand as that of struct warm_maker. */
+int errand_make(void *errand, warm_making *make, void *context, struct error *e);
 
 /* Every shape of a restored VM is a snapshot in the store, and clients choose: so there are few shapes. */
 void errand_choose_shape(const struct broker *b, const struct language *l, struct vm_shape *wish);

@@ -143,8 +143,19 @@ static int take_pooled(struct errand *r, struct pool_target *t, struct holding *
     return 0;
 }
 
+/* Programs that want VMs of their own are no more than one to other clients' programs, nearly. */
+static void stand_back_with_more(const struct errand *r)
+{
+    const struct broker *b = r->broker;
+
+    if (b->options.shared && admission_used(b->admission, r->request.owner).vms[ADMISSION_OWN] > 1)
+        thread_stand_back();
+}
+
 static int make_own(struct errand *r, const struct target_wish *wish, struct holding *h, struct error *e)
 {
+    if (!r->request.session)
+        stand_back_with_more(r);
     h->machine = &h->own_machine;
     h->target = &h->own_target;
     if (target_load_first(&h->own_target, &h->own_machine, &r->broker->host, &r->call, wish, e) < 0)
@@ -209,7 +220,7 @@ void lend_vm(struct errand *r)
         errand_choose_shape(b, &l, &wish.shape);
     if (fits_pool(r, &l))
         result = warm_target(b->warm, &r->call, l.name, deadline_in_ms(r->request.wait_ms),
-                             &(struct warm_maker){errand_enter_making, errand_leave_making, r}, &t, &e);
+                             &(struct warm_maker){errand_make, r}, &t, &e);
     if (result == 0 && !t)
         result = errand_open_target(r, &wish, &h.own_target, &e);
     if (result == 0)

@@ -125,22 +125,33 @@ static bool same(const struct snapshot *a, const struct snapshot *b)
     return strcmp(a->key, b->key) == 0 && a->created == b->created;
 }
 
-/* What is there at once; else there has to be a turn for making it. */
+struct opening {
+    struct warm *warm;
+    const struct call *call;
+    struct target_wish wish;
+    struct run_target *target;
+};
+
+static int open_warm(void *opening, struct error *e)
+{
+    struct opening *o = opening;
+
+    return target_open(o->target, o->warm->host, o->call, &o->wish, e);
+}
+
+/* What is there at once; else somebody has it made. */
 static int open_or_make(struct warm *w, const struct call *call, const char *name,
                         const struct warm_maker *maker, struct run_target *ret, struct error *e)
 {
-    struct target_wish wish = {.language = name, .start = TARGET_RESTORE, .make_nothing = maker != NULL};
-    int result = target_open(ret, w->host, call, &wish, e);
+    struct opening o = {
+        w, call, {.language = name, .start = TARGET_RESTORE, .make_nothing = maker != NULL}, ret};
+    int result = open_warm(&o, e);
 
     if (!maker || result == 0 || e->kind != ERROR_NOT_MADE)
         return result;
     *e = (struct error){0};
-    wish.make_nothing = false;
-    if (maker->enter(maker->context, e) < 0)
-        return -1;
-    result = target_open(ret, w->host, call, &wish, e);
-    maker->leave(maker->context);
-    return result;
+    o.wish.make_nothing = false;
+    return maker->make(maker->maker, open_warm, &o, e);
 }
 
 /* Inside the language's gate. */

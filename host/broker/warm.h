@@ -18,11 +18,12 @@ struct warm_options {
     uint64_t memory;      /* bytes that the pool's VMs may take; 0: no bound */
 };
 
-/* Asks for a turn before image and snapshot are made, and gives it back. */
+typedef int warm_making(void *context, struct error *e);
+
+/* Has image and snapshot made, when it is its turn. */
 struct warm_maker {
-    int (*enter)(void *context, struct error *e);
-    void (*leave)(void *context);
-    void *context;
+    int (*make)(void *maker, warm_making *making, void *context, struct error *e);
+    void *maker;
 };
 
 /* host is borrowed. */

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #define MAKE_TRIES 100
@@ -218,13 +219,17 @@ static int set_limits(const struct confinement *c, const char *path, const struc
     cleanup_free char *memory = text_format("%llu", bytes);
     cleanup_free char *cpu = text_format("%llu %d", cpus * CPU_PERIOD_US, CPU_PERIOD_US);
     cleanup_free char *pids = text_format("%d", PROCESSES_MAX);
+    /* Among cgroups only their weights count. */
+    int nice = getpriority(PRIO_PROCESS, 0);
+    cleanup_free char *weight = text_format("%d", nice);
     const struct {
         enum confine_part part;
         const char *file, *value;
     } limits[] = {{CONFINE_MEMORY, "memory.max", memory},
                   {CONFINE_CPU, "cpu.max", cpu},
+                  {CONFINE_CPU, "cpu.weight.nice", weight},
                   {CONFINE_PIDS, "pids.max", pids},
-                  {CONFINE_IO, "io.weight", "50"}};
+                  {CONFINE_IO, "io.weight", nice > 0 ? "15" : "50"}};
 
     for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++)
         if (c->have[limits[i].part] && write_file(path, limits[i].file, limits[i].value) < 0)

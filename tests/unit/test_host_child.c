@@ -1,10 +1,14 @@
 /* base/child: what a program finds that is started by one who was started oddly. */
 #include "base/child.h"
 
+#include "base/text.h"
+#include "base/thread.h"
 #include "unit.h"
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 static struct error e;
@@ -41,11 +45,36 @@ START_TEST(a_child_ignores_no_signal_that_its_parent_does)
 }
 END_TEST
 
+static void *print_nice(void *text)
+{
+    const char *const argv[] = {"nice", NULL};
+    struct buffer b = {0};
+
+    ck_assert_msg(child_capture(argv, 16, deadline_in_ms(60000), NULL, &b, &e) == 0, "%s", e.text);
+    snprintf(text, 16, "%s", b.data);
+    buffer_free(&b);
+    return NULL;
+}
+
+START_TEST(what_stands_back_stands_back_with_its_children)
+{
+    char before[16], behind[16], after[16];
+
+    print_nice(before);
+    ck_assert_msg(thread_run_behind(print_nice, behind, &e) == 0, "%s", e.text);
+    print_nice(after);
+    int wanted = atoi(before) + 5;
+    ck_assert_int_eq(atoi(behind), wanted > 19 ? 19 : wanted);
+    ck_assert_str_eq(after, before);
+}
+END_TEST
+
 int main(void)
 {
     struct unit u = unit_begin("host_child");
 
     unit_fixture(&u, setup, NULL);
     unit_add(&u, a_child_ignores_no_signal_that_its_parent_does);
+    unit_add(&u, what_stands_back_stands_back_with_its_children);
     return unit_end(&u);
 }
