@@ -324,11 +324,14 @@ $(B)/test/vmlinux-loopback: $(wildcard kernel-config/*) $(SHARE)/vmlinux
 	@touch $@
 
 SHARE_SCRIPTS := $(SHARE)/build-image $(SHARE)/debian-apt $(SHARE)/npm-tree
-SHARE_PROGRAMS := $(SHARE)/initd $(SHARE)/relay $(SHARE_SCRIPTS) $(SHARE)/import-oci $(SHARE)/fetch $(SHARE)/firecracker-tether $(SHARE)/capsid-api
+SHARE_PROGRAMS := $(SHARE)/initd $(SHARE)/relay $(SHARE_SCRIPTS) $(SHARE)/import-oci $(SHARE)/fetch $(SHARE)/firecracker-tether $(SHARE)/capsid-api $(SHARE)/bare-root.erofs
 share: $(SHARE_PROGRAMS) $(SHARE)/languages/.done $(SHARE)/programs/.done
 $(SHARE)/initd: $(B)/initd
 	@mkdir -p $(@D)
 	$(Q)install -m 755 $< $@
+$(SHARE)/bare-root.erofs: $(B)/initd rootfs/make-bare-root
+	@mkdir -p $(@D)
+	$(Q)rootfs/make-bare-root $< $@
 $(SHARE_SCRIPTS): $(SHARE)/%: rootfs/%
 	@mkdir -p $(@D)
 	$(Q)install -m 755 $< $@

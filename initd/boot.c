@@ -1,6 +1,7 @@
 #include "boot.h"
 
 #include "kmsg.h"
+#include "root.h"
 #include "sys.h"
 #include "text.h"
 
@@ -41,14 +42,12 @@ static const struct step early_steps[] = {
     {MOUNT, true, "/proc", "proc", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC},
 };
 
-/* In the writable root. */
-static const struct step late_steps[] = {
+/* What does not depend on the image: on the filesystems that are moved into the root when there is one. */
+static const struct step device_steps[] = {
     {DIRECTORY, false, "/dev/pts", NULL, NULL, 0755},
     {MOUNT, false, "/dev/pts", "devpts", "gid=5,mode=620,ptmxmode=666", MS_NOSUID | MS_NOEXEC},
     {DIRECTORY, false, "/dev/shm", NULL, NULL, 01777},
     {MOUNT, false, "/dev/shm", "tmpfs", "mode=1777,size=20%", MS_NOSUID | MS_NODEV},
-    /* /tmp is part of the writable layer, so that a script can be renamed from anywhere to there. */
-    {MODE, false, "/tmp", NULL, NULL, 01777},
     {MOUNT, false, "/sys/fs/cgroup", "cgroup2", "nsdelegate", MS_NOSUID | MS_NODEV | MS_NOEXEC},
     {SYMLINK, false, "/dev/fd", "/proc/self/fd", NULL, 0},
     {SYMLINK, false, "/dev/stdin", "/proc/self/fd/0", NULL, 0},
@@ -80,6 +79,12 @@ static const struct step late_steps[] = {
     {WRITE, false, "/proc/sys/kernel/yama/ptrace_scope", "1", NULL, 0},
     /* Debian's kernels know 3: performance events are for root. Others take it for 2: not those of the kernel. */
     {WRITE, false, "/proc/sys/kernel/perf_event_paranoid", "3", NULL, 0},
+};
+
+/* In the writable root. */
+static const struct step root_steps[] = {
+    /* /tmp is part of the writable layer, so that a script can be renamed from anywhere to there. */
+    {MODE, false, "/tmp", NULL, NULL, 01777},
     /* What names mean to a libc, in an image that says nothing. hosts(5), passwd(5), group(5). */
     {DIRECTORY, false, "/etc", NULL, NULL, 0755},
     {FILE_IF_MISSING, false, "/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n", NULL, 0644},
@@ -149,118 +154,6 @@ static int run_steps(const struct step *steps, size_t count, const char **ret_st
 
 #define RUN_STEPS(table, ret_step) run_steps(table, sizeof(table) / sizeof((table)[0]), ret_step)
 
-/* ---- the writable root ----------------------------------------------------------------------- */
-
-/* A filesystem of memory on the image's /mnt holds what the overlay is made of:
- *   base/    the image; layer0/ ... the other read-only layers; up/ the writable one; root/ the overlay
- * itself */
-#define WORK "/mnt"
-#define UP_INSIDE "/run/initd-upper" /* where the disk of initd.upper stays reachable, for a clean end */
-
-static int mount_layer(const char *device, unsigned index, struct text *lower)
-{
-    char source[DEVICE_NAME_MAX + 8], target[] = WORK "/layer0";
-
-    target[sizeof(target) - 2] = (char)('0' + index);
-    text_join(source, sizeof(source), "/dev/", device, NULL);
-    if (mkdir(target, 0755) < 0 || mount(source, target, "erofs", MS_RDONLY | MS_NODEV, NULL) < 0)
-        return -errno;
-    text_add(lower, target);
-    text_add(lower, ":");
-    return 0;
-}
-
-static int mount_upper(const char *device)
-{
-    char source[DEVICE_NAME_MAX + 8];
-
-    if (mkdir(WORK "/up", 0700) < 0)
-        return -errno;
-    if (*device) {
-        text_join(source, sizeof(source), "/dev/", device, NULL);
-        if (mount(source, WORK "/up", "ext4", MS_NODEV, NULL) < 0)
-            return -errno;
-    }
-    if ((mkdir(WORK "/up/upper", 0755) < 0 && errno != EEXIST) ||
-        (mkdir(WORK "/up/work", 0755) < 0 && errno != EEXIST))
-        return -errno;
-    return 0;
-}
-
-/* Half of the memory is its bound of bytes, as tmpfs has it by itself; for names see ROOT_NAME_BYTES. */
-static int mount_work(void)
-{
-    char options[64];
-    struct text t = text_of(options, sizeof(options));
-    struct sysinfo info;
-
-    text_add(&t, "mode=700");
-    if (sysinfo(&info) == 0) {
-        text_add(&t, ",nr_inodes=");
-        text_add_u64(&t, (uint64_t)info.totalram * info.mem_unit / ROOT_NAME_BYTES);
-    }
-    return mount("tmpfs", WORK, "tmpfs", MS_NODEV, options);
-}
-
-int boot_make_root(struct cmdline *config, const char **ret_step)
-{
-    char options[512];
-    struct text t = text_of(options, sizeof(options));
-
-    *ret_step = "tmpfs for the overlay";
-    if (mount_work() < 0 || mkdir(WORK "/root", 0755) < 0)
-        return -errno;
-
-    *ret_step = "initd.layers";
-    text_add(&t, "lowerdir=");
-    /* The leftmost lower directory is the topmost. */
-    for (unsigned i = config->layer_count; i-- > 0;) {
-        int r = mount_layer(config->layers[i], i, &t);
-        if (r < 0)
-            return r;
-    }
-    text_add(&t, "/,upperdir=" WORK "/up/upper,workdir=" WORK "/up/work");
-
-    *ret_step = "initd.upper";
-    int r = mount_upper(config->upper);
-    if (r < 0)
-        return r;
-
-    *ret_step = "overlay";
-    if (mount("overlay", WORK "/root", "overlay", 0, options) < 0)
-        return -errno;
-    return 0;
-}
-
-int boot_enter_root(struct cmdline *config, const char **ret_step)
-{
-    static const char *const moved[] = {"/dev", "/proc", "/sys"};
-
-    *ret_step = "moving mounts into the overlay";
-    for (size_t i = 0; i < sizeof(moved) / sizeof(moved[0]); i++) {
-        char target[32];
-        text_join(target, sizeof(target), WORK "/root", moved[i], NULL);
-        if (mount(moved[i], target, NULL, MS_MOVE, NULL) < 0 && i < 2)
-            return -errno;
-    }
-    if (mount("tmpfs", WORK "/root/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=10%") < 0)
-        return -errno;
-    if (config->upper[0] && (mkdir(WORK "/root" UP_INSIDE, 0700) < 0 ||
-                             mount(WORK "/up", WORK "/root" UP_INSIDE, NULL, MS_MOVE, NULL) < 0))
-        return -errno;
-
-    *ret_step = "pivot_root";
-    if (chdir(WORK "/root") < 0)
-        return -errno;
-    /* pivot_root(2): with "." twice, the old root lies over the new one and can be detached from there. */
-    int r = sys_pivot_root(".", ".");
-    if (r < 0)
-        return r;
-    if (umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
-        return -errno;
-    return 0;
-}
-
 /* ---- the rest -------------------------------------------------------------------------------- */
 
 /* File descriptors 0, 1 and 2 become /dev/null, so that no later open(2) gets their numbers. */
@@ -324,9 +217,9 @@ int boot_configure(struct cmdline *ret_config, const char **ret_step)
     return 0;
 }
 
-int boot_furnish(struct cmdline *config, const char **ret_step)
+int boot_furnish_devices(struct cmdline *config, const char **ret_step)
 {
-    int r = RUN_STEPS(late_steps, ret_step);
+    int r = RUN_STEPS(device_steps, ret_step);
 
     if (r < 0)
         return r;
@@ -334,6 +227,11 @@ int boot_furnish(struct cmdline *config, const char **ret_step)
         kmsg_log(KMSG_WARNING, "cannot set the host name", config->hostname, errno);
     loopback_up();
     return 0;
+}
+
+int boot_furnish_root(const char **ret_step)
+{
+    return RUN_STEPS(root_steps, ret_step);
 }
 
 int boot_begin_test(const char **ret_step)
@@ -406,10 +304,10 @@ void boot_undo(void)
         *last_end = '\0';
     for (char *point = take_last_mount(mounts); point; point = take_last_mount(mounts)) {
         /* Filesystems that cannot go, above all the root, become read-only, so that their disks are clean. */
-        if (strcmp(point, "/proc") != 0 && strcmp(point, UP_INSIDE) != 0 && umount2(point, 0) < 0)
+        if (strcmp(point, "/proc") != 0 && strcmp(point, ROOT_UP_INSIDE) != 0 && umount2(point, 0) < 0)
             mount(NULL, point, NULL, MS_REMOUNT | MS_RDONLY, NULL);
     }
     /* Last, because the root writes to it. Where there is no such disk, this does nothing. */
-    mount(NULL, UP_INSIDE, NULL, MS_REMOUNT | MS_RDONLY, NULL);
+    mount(NULL, ROOT_UP_INSIDE, NULL, MS_REMOUNT | MS_RDONLY, NULL);
     sync();
 }

@@ -20,12 +20,11 @@ int boot_begin(const char **ret_step);
 /* /proc and the kernel command line. */
 int boot_configure(struct cmdline *ret_config, const char **ret_step);
 
-/* The image with all layers in one tree, which then takes its place. */
-int boot_make_root(struct cmdline *config, const char **ret_step);
-int boot_enter_root(struct cmdline *config, const char **ret_step);
+/* What programs expect of a machine, whatever its root: more mounts, host name, loopback. */
+int boot_furnish_devices(struct cmdline *config, const char **ret_step);
 
-/* What programs expect in it: more mounts, host name, loopback. */
-int boot_furnish(struct cmdline *config, const char **ret_step);
+/* What they expect in the writable root (root.h). */
+int boot_furnish_root(const char **ret_step);
 
 /* The first two in a test, where initd is PID 1 of a namespace; there is nothing else to do. */
 int boot_begin_test(const char **ret_step);

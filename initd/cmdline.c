@@ -35,19 +35,25 @@ static int set_layers(struct cmdline *c, char *value)
     char *rest = value;
 
     for (char *name = strsep(&rest, ","); name; name = strsep(&rest, ",")) {
-        if (c->layer_count == LAYERS_MAX)
+        if (c->root.layer_count == LAYERS_MAX)
             return -E2BIG;
-        int r = copy_device(c->layers[c->layer_count], name);
+        int r = copy_device(c->root.layers[c->root.layer_count].device, name);
         if (r < 0)
             return r;
-        c->layer_count++;
+        c->root.layer_count++;
     }
     return 0;
 }
 
 static int set_upper(struct cmdline *c, char *value)
 {
-    return copy_device(c->upper, value);
+    return copy_device(c->root.upper, value);
+}
+
+static int set_root(struct cmdline *c, char *value)
+{
+    c->root.bare = strcmp(value, "later") == 0;
+    return c->root.bare ? 0 : -EINVAL;
 }
 
 static int set_vsock_peer(struct cmdline *c, char *value)
@@ -152,6 +158,7 @@ static const struct {
     {"initd.hostname=", set_hostname, false},
     {"initd.layers=", set_layers, true},
     {"initd.upper=", set_upper, true},
+    {"initd.root=", set_root, true},
     {"initd.exit_port=", set_exit_port, false},
     {"initd.vsock_peer=", set_vsock_peer, false},
     {"initd.main=", set_main, true},

@@ -4,6 +4,7 @@
  *   initd.hostname=NAME     host name; "capsid" without it
  *   initd.layers=vdb,vdc    block devices with read-only layers (EROFS), each above the one before, all above the root
  *   initd.upper=vdd         block device with ext4 that takes the changes; without it they go to memory
+ *   initd.root=later        the host says with ROOT what it is made of; the one at boot is initd's own (root.h)
  *   initd.exit_port=0xPORT  at a power-off, the last thing written is the exit status, a byte to this I/O port (power.h)
  *   initd.vsock_peer=N      for tests: the CID that may connect, in place of 2 (the host)
  *
@@ -20,6 +21,7 @@
 #define INITD_CMDLINE_H
 
 #include "limits.h"
+#include "root.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -29,9 +31,7 @@ enum service_end { SERVICE_STAY, SERVICE_POWEROFF, SERVICE_REBOOT };
 
 struct cmdline {
     char hostname[CMDLINE_NAME_MAX];
-    char layers[LAYERS_MAX][DEVICE_NAME_MAX];
-    unsigned layer_count;
-    char upper[DEVICE_NAME_MAX]; /* "": none */
+    struct root_plan root;
     uint32_t vsock_peer;
     uint16_t exit_port;          /* 0: none */
     char main[CMDLINE_MAIN_MAX]; /* "": none */

@@ -11,6 +11,7 @@
 #include "fault.h"
 #include "messages.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define DECLARE_GUEST(name)
@@ -19,6 +20,10 @@
 #define M(NAME, name, number, sender, doc) DECLARE_##sender(name)
 PROTO_MESSAGES(M)
 #undef M
+
+/* handlers_await_root(), and whether it is so still. */
+void handle_await_root(void);
+bool handle_root_awaited(void);
 
 /* ERROR; OK; or ERROR when there is a fault and OK when there is none. */
 void handle_answer_fault(struct conn *c, uint32_t stream, uint16_t request, struct fault f);

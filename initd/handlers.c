@@ -46,6 +46,11 @@ void handlers_set_up(const char *step, int r)
         conn_at(i)->waiting = false;
 }
 
+void handlers_await_root(void)
+{
+    handle_await_root();
+}
+
 void handlers_give_up(void)
 {
     shutdown_asked = true;
@@ -242,6 +247,11 @@ static bool taken_when_quiesced(uint16_t type)
     return type == MSG_HELLO || type == MSG_PING || type == MSG_RESUME || type == MSG_SHUTDOWN;
 }
 
+static bool taken_without_root(uint16_t type)
+{
+    return taken_when_quiesced(type) || type == MSG_QUIESCE || type == MSG_ROOT;
+}
+
 /* One function for each message that the host may send: decodes it and calls its handler. */
 #define HANDLE_GUEST(NAME, name)
 #define HANDLE_HOST(NAME, name)                                                                              \
@@ -285,6 +295,8 @@ static void take_frame(struct conn *c, const struct frame *f)
         refuse_all(c, f);
     else if (is_quiesced() && !taken_when_quiesced(f->type))
         conn_send_error(c, f->stream, f->type, PROTO_ERR_STATE, 0, "quiesced: RESUME comes first");
+    else if (handle_root_awaited() && !taken_without_root(f->type))
+        conn_send_error(c, f->stream, f->type, PROTO_ERR_STATE, 0, "there is no root: ROOT comes first");
     else if (use != ANY_STREAM && f->stream == 0)
         conn_send_error(c, f->stream, f->type, PROTO_ERR_INVALID, 0, "stream 0 is for HELLO and PING");
     else if (use != ON_STREAM && f->type != MSG_HELLO && f->stream != 0 && in_use(c, f->stream, f->type))

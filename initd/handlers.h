@@ -15,6 +15,9 @@ void handlers_init(uint64_t init_ns, uint64_t ready_ns);
 /* Requests are carried out now; or, where a step (not NULL; it failed with errno r) of the set-up has failed, refused. */
 void handlers_set_up(const char *step, int r);
 
+/* There is no root filesystem yet, and until ROOT has made one nothing else is done but what a snapshot needs. */
+void handlers_await_root(void);
+
 /* The guest cannot be set up, and ends: as after SHUTDOWN. A refused request does it, too. */
 void handlers_give_up(void);
 

@@ -155,6 +155,11 @@
 #define CMDLINE_MAX 4096
 #define CMDLINE_NAME_MAX 65 /* HOST_NAME_MAX and a NUL */
 #define LAYERS_MAX 8
+
+/* Directories in each other that a layer may have; more than the kernel takes in a path of names of one letter would be of no use, and
+ * each costs a kilobyte of stack. And how many copies of directories are compared before something counts as changed. */
+#define LAYER_DEPTH_MAX 1024
+#define LAYER_LOOKS_MAX 4096
 #define CMDLINE_MAIN_MAX 512
 #define DEVICE_NAME_MAX 32
 

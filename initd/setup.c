@@ -10,6 +10,7 @@
 #include "loop.h"
 #include "memory.h"
 #include "power.h"
+#include "root.h"
 #include "service.h"
 #include "snapshot.h"
 #include "sys.h"
@@ -98,16 +99,33 @@ static int begin_work(struct cmdline *c, const char **ret_step)
     job_init();
     file_init();
     snapshot_init();
+    if (c->root.bare)
+        handlers_await_root();
     if (c->exit_port && !test)
         power_open_exit_port(c->exit_port);
     service_init(c, test ? STDERR_FILENO : -1);
     return 0;
 }
 
+static int make_root(struct cmdline *c, const char **ret_step)
+{
+    return c->root.bare ? 0 : root_make(&c->root, ret_step);
+}
+
+static int enter_root(struct cmdline *c, const char **ret_step)
+{
+    return c->root.bare ? 0 : root_enter(&c->root, ret_step);
+}
+
+static int furnish_root(struct cmdline *c, const char **ret_step)
+{
+    return c->root.bare ? 0 : boot_furnish_root(ret_step);
+}
+
 /* In this order: each needs what those before it made. Hosts wait for the longest of them, so none does everything. */
 typedef int setup_step(struct cmdline *c, const char **ret_step);
-static setup_step *const steps[] = {
-    configure, boot_make_root, boot_enter_root, boot_furnish, begin_cgroups, begin_work, NULL};
+static setup_step *const steps[] = {configure,  boot_furnish_devices, begin_cgroups, make_root,
+                                    enter_root, furnish_root,         begin_work,    NULL};
 static setup_step *const test_steps[] = {configure, begin_cgroups, begin_work, NULL};
 
 void setup_init(const struct setup_test *t)

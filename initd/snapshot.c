@@ -9,18 +9,27 @@
 #include <linux/random.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #define MACHINE_ID "/etc/machine-id" /* machine-id(5): 32 hex digits and a newline */
-#define MACHINE_ID_NEW "/etc/.machine-id-initd"
 #define MACHINE_ID_SIZE 33
+
+/* Where it is written, and what is then given its name. */
+struct id_place {
+    const char *file, *fresh;
+};
+static const struct id_place in_root = {MACHINE_ID, "/etc/.machine-id-initd"};
+static const struct id_place over_root = {"/run/machine-id", "/run/.machine-id-initd"};
+static const struct id_place *place = &in_root;
+static bool root_awaited;
 
 static bool quiesced;
 static uint64_t awake_until;
 static int random_fd = -1;
-static int id_fd = -1; /* MACHINE_ID for RESUME to write to; -1: it is to be made anew */
+static int id_fd = -1; /* its file, for RESUME to write to; -1: it is to be made anew */
 static char id_line[MACHINE_ID_SIZE + 1];
 
 void snapshot_init(void)
@@ -43,7 +52,7 @@ static void open_machine_id(void)
     struct stat st;
 
     sys_close(&id_fd);
-    id_fd = open(MACHINE_ID, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    id_fd = open(place->file, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (id_fd >= 0 && (fstat(id_fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size != MACHINE_ID_SIZE))
         sys_close(&id_fd);
     for (int i = 0; i < 2; i++)
@@ -95,21 +104,21 @@ static bool is_in_place(void)
 {
     struct stat named, written;
 
-    return lstat(MACHINE_ID, &named) == 0 && fstat(id_fd, &written) == 0 && named.st_ino == written.st_ino &&
+    return lstat(place->file, &named) == 0 && fstat(id_fd, &written) == 0 && named.st_ino == written.st_ino &&
            named.st_dev == written.st_dev && written.st_size == MACHINE_ID_SIZE;
 }
 
 static uint16_t make_machine_id(void)
 {
-    unlink(MACHINE_ID_NEW);
-    int fd = open(MACHINE_ID_NEW, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444);
+    unlink(place->fresh);
+    int fd = open(place->fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444);
     if (fd < 0)
         return 0;
     bool written = write(fd, id_line, MACHINE_ID_SIZE) == MACHINE_ID_SIZE;
     close(fd);
-    if (written && sys_rename(MACHINE_ID_NEW, MACHINE_ID) == 0)
+    if (written && sys_rename(place->fresh, place->file) == 0)
         return PROTO_RESUMED_MACHINE_ID;
-    unlink(MACHINE_ID_NEW);
+    unlink(place->fresh);
     return 0;
 }
 
@@ -122,7 +131,21 @@ static uint16_t write_machine_id(const struct wire_uuid *id)
     if (id_fd >= 0 && pwrite(id_fd, id_line, MACHINE_ID_SIZE, 0) == MACHINE_ID_SIZE)
         return PROTO_RESUMED_MACHINE_ID;
     sys_close(&id_fd);
-    return make_machine_id();
+    return root_awaited ? PROTO_RESUMED_MACHINE_ID : make_machine_id();
+}
+
+void snapshot_await_root(void)
+{
+    place = &over_root;
+    root_awaited = true;
+}
+
+void snapshot_place_machine_id(void)
+{
+    root_awaited = false;
+    /* An image that has removed the file wants none. */
+    if (make_machine_id())
+        mount(place->file, MACHINE_ID, NULL, MS_BIND, NULL);
 }
 
 void snapshot_tidy(void)

@@ -23,6 +23,11 @@ bool snapshot_awake(uint64_t now);
 /* RESUME: does the steps in their order, each on its own; ret->done says which succeeded. */
 void snapshot_resume(const struct msg_resume *m, struct msg_resumed *ret);
 
+/* There is no root that could hold the machine's id: RESUME keeps it until snapshot_place_machine_id(), which is called when there is
+ * one; then it is a file in /run that lies over the root's, which is not changed. */
+void snapshot_await_root(void);
+void snapshot_place_machine_id(void);
+
 /* After the answers were sent, and before the next request: what RESUME need not do at once. */
 void snapshot_tidy(void);
 

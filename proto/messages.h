@@ -26,7 +26,7 @@
 #define PROTO_ENTROPY_MAX 512
 #define PROTO_FEATURES /* of both sides */                                                                   \
     (PROTO_FEATURE_STRINGS | PROTO_FEATURE_JOB | PROTO_FEATURE_KEEP | PROTO_FEATURE_DISK |                   \
-     PROTO_FEATURE_UNPACK)
+     PROTO_FEATURE_UNPACK | PROTO_FEATURE_ROOT)
 
 /* What execve(2) takes at most, bytes with the NULs: of one string, MAX_ARG_STRLEN of Linux's binfmts.h; and of all strings
  * of argv and env together with 8 bytes for each (the pointers), a quarter of the stack's usual limit of 8 MiB. */
