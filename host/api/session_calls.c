@@ -85,14 +85,12 @@ static int start_background(struct exchange *x, struct session_user *u)
     const struct run_site site = session_site(u);
     const struct run_request *run = &x->task->request.run;
     cleanup_free const char **env = words_of(session_env(u->session), run->env);
-    cleanup_free char *cwd = run->cwd && run->cwd[0] == '/'
-                                 ? text_copy(run->cwd)
-                                 : text_format(PROGRAM_DIRECTORY "/%s", run->cwd ? run->cwd : "");
+    cleanup_free char *cwd = program_cwd(site.user, run->cwd);
     struct msg_started started;
     struct program p;
     struct error e = {0};
 
-    if (program_init(&p, site.language, site.language->source, NULL, env, &e) < 0)
+    if (program_init(&p, site.language, site.user, site.language->source, NULL, env, &e) < 0)
         return exchange_fail(x, &e);
     if (program_command(&p, run->argv, &e) < 0) {
         program_done(&p);

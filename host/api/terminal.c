@@ -299,7 +299,7 @@ static int run(struct terminal *t, struct session_user *u, struct msg_exit *ret,
     const struct job_io io = {.stdin_fd = -1, .on_output = on_output, .context = t, .terminal = &t->job};
     struct program p;
 
-    if (program_init(&p, site.language, site.language->source, NULL, env, e) < 0)
+    if (program_init(&p, site.language, site.user, site.language->source, NULL, env, e) < 0)
         return -1;
     int result = program_command(&p, argv, e);
     struct msg_exec m = program_job(&p, &p.argv, PROGRAM_DIRECTORY, PROTO_JOB_STDIN | PROTO_JOB_TTY);

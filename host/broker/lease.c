@@ -141,6 +141,7 @@ static void explain_lease(void *lease, struct error *e)
 struct run_site lease_site(struct lease *l)
 {
     return (struct run_site){.guest = &l->guest,
+                             .user = &program_runner,
                              .life = &l->life,
                              .language = &l->language,
                              .primed_job = l->vm.primed_job,

@@ -67,6 +67,8 @@ static enum cli_kind kind_of(const struct schema_field *f)
         return CLI_KIND_PAIR;
     case SCHEMA_WORDS:
         return CLI_KIND_WORD;
+    case SCHEMA_CHOICE:
+        return CLI_KIND_CHOICE;
     default:
         return CLI_KIND_FIELD;
     }
@@ -96,6 +98,12 @@ static void make_request_options(const struct cli_verb *verb)
                                           .max = f->max,
                                           .field = f};
     }
+}
+
+/* "[=VALUE]" */
+static bool is_optional(const char *argument)
+{
+    return argument[0] == '[';
 }
 
 static int cancel_write_fd = -1;
@@ -186,8 +194,8 @@ static void print_options(const struct cli_option *options)
         char letter[8] = "    ";
         if (o->letter)
             snprintf(letter, sizeof(letter), "-%c, ", o->letter);
-        snprintf(left, sizeof(left), "%s--%s%s%s", letter, o->name, o->argument ? " " : "",
-                 o->argument ? o->argument : "");
+        snprintf(left, sizeof(left), "%s--%s%s%s", letter, o->name,
+                 o->argument && !is_optional(o->argument) ? " " : "", o->argument ? o->argument : "");
         printf("  %-25s  %s\n", left, o->help);
     }
 }
@@ -233,7 +241,9 @@ static void add_options(struct parser *p, const struct cli_option *options, void
     for (const struct cli_option *o = options; o && o->name; o++) {
         size_t used = strlen(p->letters);
         p->options[p->count] = (struct option){.name = o->name,
-                                               .has_arg = o->argument ? required_argument : no_argument,
+                                               .has_arg = !o->argument               ? no_argument
+                                                          : is_optional(o->argument) ? optional_argument
+                                                                                     : required_argument,
                                                .val = FIRST_ID + p->count};
         p->found[p->count].option = o;
         p->found[p->count++].values = values;
@@ -251,6 +261,14 @@ static int find_option(const struct parser *p, int value)
         if (p->found[i].option->letter == value)
             return i;
     return -1;
+}
+
+/* Without a value it is the second: the first is what there is without the option. */
+static int store_choice(const struct cli_option *o, const char *value, unsigned *target, struct error *e)
+{
+    if (schema_choose(o->field, value ? value : o->field->names[1], target))
+        return 0;
+    return error_set(e, ERROR_USAGE, "--%s=%.64s is none of: %s", o->name, value, o->field->words);
 }
 
 /* Puts the value where the option's row says. */
@@ -274,6 +292,8 @@ static int store(const struct cli_verb *verb, const struct cli_option *o, void *
         return schema_add_pair(o->field, target, value, e);
     case CLI_KIND_WORD:
         return schema_add_word(o->field, target, value, e);
+    case CLI_KIND_CHOICE:
+        return store_choice(o, value, target, e);
     case CLI_KIND_FIELD:
         return verb->take_field(values, o->field, value, e);
     case CLI_KIND_CALL:
@@ -310,7 +330,7 @@ static int parse(const struct cli_verb *verb, struct cli *cli, int argc, char **
             return error_set(e, ERROR_USAGE, "unknown option %s; see: capsid %s --help", argv[optind - 1],
                              verb->name);
         const struct cli_option *o = p.found[i].option;
-        if (verb->no_empty_values && p.found[i].values == verb->values && o->argument && !optarg[0])
+        if (verb->no_empty_values && p.found[i].values == verb->values && optarg && !optarg[0])
             return error_set(e, ERROR_USAGE, "--%s is empty", o->name);
         if (store(verb, o, p.found[i].values, optarg, e) < 0)
             return -1;

@@ -26,6 +26,7 @@ enum cli_kind {
     CLI_KIND_CALL,   /* whatever the option's own function makes of it */
     CLI_KIND_PAIR,   /* of a request: schema_add_pair() */
     CLI_KIND_WORD,   /* of a request: schema_add_word() */
+    CLI_KIND_CHOICE, /* unsigned, of a request: which of the field's names */
     CLI_KIND_FIELD,  /* of a request: the verb's take_field() */
 };
 

@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/process.h"
 #include "client/client.h"
+#include "core/command.h"
 #include "service/result_json.h"
 
 #include <errno.h>
@@ -106,11 +107,31 @@ static bool from_stdin(const struct run_options *o)
     return o->file_count == 1 && strcmp(o->files[0], "-") == 0;
 }
 
+/* A command in an image: the words after --, or a line for the shell. */
+static int read_command(const struct run_options *o, struct request *q, const char *const *words,
+                        struct error *e)
+{
+    static const char *shell[] = {"/bin/sh", "-c", NULL, NULL};
+
+    if (q->run.language || o->code || o->file_count || q->run.entry)
+        return error_set(e, ERROR_USAGE,
+                         "--image is for commands: it goes with none of --lang, --code, --file and --entry");
+    if (!q->shell == !words[0])
+        return error_set(e, ERROR_USAGE, "--image needs either a command after -- or --shell LINE");
+    shell[2] = q->shell;
+    q->run.argv = q->shell ? shell : words;
+    return 0;
+}
+
 static int read_sources(const struct run_options *o, struct sources *ret, struct error *e)
 {
     cleanup_buffer struct buffer code = {0};
     const char *entry = o->request.run.entry;
 
+    if (o->request.shell || o->request.run.user || o->request.run.keep || o->request.run.max_layer)
+        return error_set(
+            e, ERROR_USAGE,
+            "--shell, --user, --keep and --max-layer are for commands in an image: name it with --image");
     if (!o->code == !o->file_count)
         return error_set(e, ERROR_USAGE, "give either --code or --file%s; see: capsid run --help",
                          o->code ? ", not both" : "");
@@ -207,7 +228,7 @@ static int run_here(struct cli *cli, const struct run_options *o, struct request
     request->on_build_output = run_output_add;
     request->build_context = &outputs[1];
     request->network = &network;
-    int status = run_program(&host, &cli->call, request, &result, e);
+    int status = (request->image ? command_run : run_program)(&host, &cli->call, request, &result, e);
     if (status == 0)
         status = o->raw ? report_raw(&result, &outputs[1], &cli->call.cancel, e)
                         : cli_print_json(
@@ -275,12 +296,13 @@ static int run_cli_verb_run(struct cli *cli, void *values, int argc, char **argv
     q->sources.cancel = &cancel;
     int status = take_settings(cli, o, e);
     if (status == 0)
-        status = read_sources(o, &q->sources, e);
+        status =
+            q->run.image ? read_command(o, q, (const char *const *)argv, e) : read_sources(o, &q->sources, e);
     if (status == 0)
         status = open_input(o, &stdin_fd, e);
     if (status == 0) {
         q->run.sources = &q->sources;
-        q->run.args = (const char *const *)argv;
+        q->run.args = q->run.image ? NULL : (const char *const *)argv;
         q->run.stdin_fd = stdin_fd;
         status = (cli->config.api[0] ? run_there : run_here)(cli, o, q, e);
     }

@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "core/program.h"
+#include "vmm/disk.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -98,7 +99,7 @@ static int warm_up(struct machine *m, const struct language *l, int64_t patience
 
     if (!l->warm)
         return 0;
-    if (program_init(&p, l, l->source, NULL, NULL, e) < 0)
+    if (program_init(&p, l, &program_runner, l->source, NULL, NULL, e) < 0)
         return -1;
     int result = run_warm_up(&m->guest, l, &p, patience, e);
     program_done(&p);
@@ -117,7 +118,7 @@ static int prime(struct machine *m, const struct language *l, int64_t patience, 
         return -1;
     if (!l->prime)
         return 0;
-    if (program_init(&p, l, l->source, NULL, NULL, e) < 0)
+    if (program_init(&p, l, &program_runner, l->source, NULL, NULL, e) < 0)
         return -1;
     struct msg_prime request = {.argv = {.data = p.argv.data, .size = (uint32_t)p.argv.size},
                                 .env = {.data = p.env.data, .size = (uint32_t)p.env.size},
@@ -161,11 +162,15 @@ int freeze_guest(struct host *host, const struct call *call, const struct langua
     struct machine m;
 
     named.language = l->name;
+    cleanup_free char *placeholder = spec->bare ? disk_make_placeholder(directory, e) : NULL;
+    if (spec->bare && !placeholder)
+        return -1;
+    named.placeholder = placeholder;
     if (machine_boot(&m, host, call, &named, directory, e) < 0)
         return -1;
     int64_t patience = config_patience_ms(&host->config, SETTLE_MS);
-    int result = warm_up(&m, l, patience, e);
-    if (result == 0)
+    int result = spec->bare ? 0 : warm_up(&m, l, patience, e);
+    if (result == 0 && !spec->bare)
         result = prime(&m, l, patience, ret_job, e);
     if (result == 0)
         result = settle(spec, call, m.life.begun_ns + BOOTED_MS * INT64_C(1000000), e);
@@ -181,5 +186,7 @@ int freeze_guest(struct host *host, const struct call *call, const struct langua
     else
         life_because(&m.life, "snapshot made", NULL);
     machine_destroy(&m);
+    if (placeholder)
+        unlink(placeholder);
     return result < 0 ? -1 : finish_files(spec, directory, e);
 }

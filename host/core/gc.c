@@ -1,6 +1,7 @@
 #include "core/gc.h"
 
 #include "base/cleanup.h"
+#include "core/bare.h"
 #include "core/inputs.h"
 #include "image/ensure.h"
 
@@ -14,6 +15,8 @@ static int find_subject(struct host *host, const struct snapshot *snapshot, stru
 {
     struct error why = {0};
 
+    if (strcmp(snapshot->language, BARE_NAME) == 0)
+        return bare_find(l, image, host, e) < 0 ? -1 : 1;
     if (language_find(l, host->config.data, snapshot->language, &why) < 0 ||
         strcmp(l->name, snapshot->language) != 0) {
         if (why.kind != ERROR_NONE && why.kind != ERROR_UNKNOWN_LANGUAGE)
@@ -41,8 +44,10 @@ int snapshot_is_current(struct host *host, const struct snapshot *snapshot, char
         return 0;
     int result = find_subject(host, snapshot, &l, &image, ret, e);
     if (result > 0) {
-        struct machine_spec spec = {
-            .kernel = host->config.kernel, .image = image.path, .shape = snapshot->shape};
+        struct machine_spec spec = {.kernel = host->config.kernel,
+                                    .image = image.path,
+                                    .bare = strcmp(l.name, BARE_NAME) == 0,
+                                    .shape = snapshot->shape};
         now = host_accelerator(host, &spec.accelerator, e) < 0 ? NULL
                                                                : inputs_collect(host, &l, &image, &spec, e);
         result = now ? json_equal(now, snapshot->inputs) : -1;

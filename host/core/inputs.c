@@ -114,13 +114,16 @@ static int add_processor(json_t *inputs, const struct accelerator *with, struct 
  * itself is left out of it, so that the reason is told once. */
 static void add_machine(json_t *inputs, const struct host *host, const struct machine_spec *spec)
 {
+    static const char *const places[VM_LAYERS_MAX + 1] = {"", "", "", "", ""};
+    bool disk = spec->shape.disk_mib || spec->bare;
     const struct vm_spec vm = {.kernel_args = "",
-                               .layers = spec->layers,
+                               .layers = spec->bare ? places : spec->layers,
+                               .bare = spec->bare,
                                .shape.vcpus = spec->shape.vcpus,
                                .tsc_khz = spec->accelerator.tsc_khz ? 1 : 0,
                                .accel = spec->accelerator.choice,
-                               .disk_fd = spec->shape.disk_mib ? 0 : -1,
-                               .disk = spec->shape.disk_mib ? SNAPSHOT_DISK : NULL};
+                               .disk_fd = disk ? 0 : -1,
+                               .disk = disk ? SNAPSHOT_DISK : NULL};
     cleanup_buffer struct buffer machine = {0};
     char digest[DIGEST_HEX_SIZE];
 

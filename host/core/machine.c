@@ -98,8 +98,36 @@ static int greet_restored(struct machine *m, const struct call *call, int64_t de
     }
 }
 
-static int get_ready(struct machine *m, const struct call *call, bool restored, int64_t deadline,
-                     struct error *e)
+/* Every place for a layer has a file: the image, where there is nothing else. */
+static void name_layers(const struct machine_spec *spec, const char *ret[static VM_LAYERS_MAX + 1])
+{
+    unsigned count = 0;
+
+    for (; spec->layers && spec->layers[count] && count < VM_LAYERS_MAX; count++)
+        ret[count] = spec->layers[count];
+    for (; spec->bare && count < VM_LAYERS_MAX; count++)
+        ret[count] = spec->placeholder ? spec->placeholder : spec->image;
+    ret[count] = NULL;
+}
+
+/* The guest's vda is initd's own root, vdb the scratch disk (vm_name_disks); the layers follow. */
+static int say_root(struct machine *m, const struct machine_spec *spec, int64_t deadline, struct error *e)
+{
+    static const char *const types[] = {[IMAGE_LAYER_EROFS] = "erofs", [IMAGE_LAYER_EXT4] = "ext4"};
+    cleanup_buffer struct buffer words = {0};
+
+    for (unsigned i = 0; spec->layers[i]; i++) {
+        buffer_add_text(&words, "%s:vd%c", types[spec->layer_kinds[i]], 'c' + (int)i);
+        buffer_add(&words, "", 1);
+    }
+    if (guest_make_root(&m->guest, &words, spec->shape.disk_mib ? "vdb" : "", deadline, e) == 0)
+        return 0;
+    machine_explain(m, e);
+    return error_wrap(e, "the guest cannot make its root of the image");
+}
+
+static int get_ready(struct machine *m, const struct call *call, const struct machine_spec *spec,
+                     bool restored, int64_t deadline, struct error *e)
 {
     int64_t start = clock_monotonic_ns(), connected = start;
     int result = restored ? greet_restored(m, call, deadline, &connected, e)
@@ -116,6 +144,8 @@ static int get_ready(struct machine *m, const struct call *call, bool restored, 
         machine_explain(m, e);
         return -1;
     }
+    if (spec->bare && spec->layers && say_root(m, spec, deadline, e) < 0)
+        return -1;
     int64_t now = m->life.ready_ns = clock_monotonic_ns();
     life_event(&v, &m->life, "ready");
     event_ms(&v, "connect_ms", connected - start);
@@ -152,6 +182,34 @@ static char *name_disk(const struct host *host, const struct call *call, uint64_
     return disk_make(made_in, mib, &call->cancel, e) == 0 ? text_copy(made_in) : NULL;
 }
 
+/* One that the VM does not use has its place all the same, as in the snapshot that is made of one. */
+static char *name_bare_disk(const struct host *host, const struct call *call, const struct machine_spec *spec,
+                            bool make_snapshot, struct error *e)
+{
+    if (spec->disk)
+        return disk_name_again(spec->disk, host->home.scratch, e);
+    return spec->shape.disk_mib && !make_snapshot
+               ? disk_make_named(host->home.scratch, spec->shape.disk_mib, &call->cancel, e)
+               : disk_make_placeholder(host->home.scratch, e);
+}
+
+static int get_bare_disk(const struct host *host, const struct call *call, const struct machine_spec *spec,
+                         bool make_snapshot, int *ret_fd, char **ret_name, struct error *e)
+{
+    char *name = name_bare_disk(host, call, spec, make_snapshot, e);
+    int result = name ? 0 : -1;
+
+    if (name && !host->driver->disk_by_name) {
+        *ret_fd = open(name, O_RDWR | O_CLOEXEC);
+        result = *ret_fd < 0 ? error_errno(e, "cannot open %s", name) : 0;
+        unlink(name);
+        free(name);
+    } else {
+        *ret_name = name;
+    }
+    return result;
+}
+
 /* The VM's own scratch disk, as its driver takes it; -1 and NULL when it has none. */
 static int get_disk(const struct host *host, const struct call *call, const struct machine_spec *spec,
                     const char *snapshot_directory, bool restore, int *ret_fd, char **ret_name,
@@ -163,6 +221,8 @@ static int get_disk(const struct host *host, const struct call *call, const stru
 
     *ret_fd = -1;
     *ret_name = NULL;
+    if (spec->bare)
+        return get_bare_disk(host, call, spec, path && !restore, ret_fd, ret_name, e);
     if (spec->shape.disk_mib == 0)
         return 0;
     if (host->driver->disk_by_name)
@@ -224,12 +284,15 @@ static int launch(struct machine *m, struct host *host, const struct call *call,
         get_disk(host, call, spec, snapshot_directory, restore, &disk_fd, &disk_name, e) < 0)
         return -1;
     int64_t deadline = ready_deadline(host, &spec->accelerator);
+    const char *layers[VM_LAYERS_MAX + 1];
+    name_layers(spec, layers);
     struct vm_spec vm = {.vmm = vmm,
                          .confine = confine,
                          .kernel = spec->kernel,
                          .kernel_args = host->config.kernel_args,
                          .image = spec->image,
-                         .layers = spec->layers,
+                         .layers = layers,
+                         .bare = spec->bare,
                          .shape = spec->shape,
                          .accel = spec->accelerator.choice,
                          .tsc_khz = spec->accelerator.tsc_khz,
@@ -250,7 +313,7 @@ static int launch(struct machine *m, struct host *host, const struct call *call,
     if (result == 0)
         result = take_over(m, host, restore, e);
     if (result == 0)
-        result = get_ready(m, call, restore, deadline, e);
+        result = get_ready(m, call, spec, restore, deadline, e);
     if (result < 0) {
         life_because_error(&m->life, e);
         machine_destroy(m);

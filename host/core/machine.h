@@ -6,11 +6,18 @@
 #include "core/event.h"
 #include "core/host.h"
 #include "guest/guest.h"
+#include "image/image.h"
 
 struct machine_spec {
     const char *kernel;        /* borrowed, as all strings here */
     const char *image;         /* path of the image file */
     const char *const *layers; /* paths of those above it, as in struct vm_spec; NULL: none */
+    bool
+        bare; /* its root is said when it is ready (vmm/driver.h): layers are all of that, and there are types of them */
+    const enum image_layer_kind *layer_kinds; /* one for each of layers; borrowed */
+    const char *placeholder; /* what is behind places for layers that have none; NULL: the image */
+    const char *
+        disk; /* of a bare VM: a scratch disk that is there, and stays the caller's; NULL: a new one, if any */
     struct vm_shape shape;
     struct accelerator accelerator;
     const char *language;               /* for events, as the next two; NULL: none */

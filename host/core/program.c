@@ -6,6 +6,23 @@
 #include <string.h>
 #include <sys/stat.h>
 
+static const char *const runner_env[] = {"PATH=/usr/local/bin:/usr/bin:/bin",
+                                         ("HOME=" PROGRAM_DIRECTORY),
+                                         "TMPDIR=/tmp",
+                                         "USER=runner",
+                                         "LOGNAME=runner",
+                                         "SHELL=/bin/sh",
+                                         NULL};
+const struct program_user program_runner = {PROGRAM_UID, PROGRAM_UID, PROGRAM_DIRECTORY, runner_env, true};
+
+static const char *const root_env[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                                       "HOME=/root",
+                                       "USER=root",
+                                       "LOGNAME=root",
+                                       "SHELL=/bin/sh",
+                                       NULL};
+const struct program_user program_root = {0, 0, "/root", root_env, false};
+
 static void add_string(struct buffer *b, const char *s)
 {
     buffer_add(b, s, strlen(s) + 1);
@@ -80,26 +97,27 @@ static bool same_variable(const char *a, const char *b)
     return strncmp(a, b, size + 1) == 0;
 }
 
+static size_t count_strings(const char *const *words)
+{
+    size_t count = 0;
+
+    while (words && words[count])
+        count++;
+    return count;
+}
+
 /* getenv(3) takes the first of equal names, so only the last is passed on. */
 static void add_env(struct program *p, const struct language *l, const char *const *env)
 {
-    const char *const own[] = {"PATH=/usr/local/bin:/usr/bin:/bin",
-                               ("HOME=" PROGRAM_DIRECTORY),
-                               "TMPDIR=/tmp",
-                               "USER=runner",
-                               "LOGNAME=runner",
-                               "SHELL=/bin/sh"};
-    const size_t own_count = sizeof(own) / sizeof(own[0]);
-    size_t given = 0, count = own_count + l->env_count;
+    size_t count = 0, all_count = count_strings(p->user->env) + l->env_count + count_strings(env);
+    const char **all = memory_allocate((all_count + 1) * sizeof(*all));
 
-    while (env && env[given])
-        given++;
-    const char **all = memory_allocate((count + given + 1) * sizeof(*all));
-    memcpy(all, own, sizeof(own));
+    for (const char *const *v = p->user->env; *v; v++)
+        all[count++] = *v;
     for (unsigned i = 0; i < l->env_count; i++)
-        all[own_count + i] = l->env[i];
-    for (size_t i = 0; i < given; i++)
-        all[count++] = env[i];
+        all[count++] = l->env[i];
+    for (; env && *env; env++)
+        all[count++] = *env;
     for (size_t i = 0; i < count; i++) {
         bool replaced = false;
         for (size_t later = i + 1; later < count; later++)
@@ -140,11 +158,12 @@ static int check_strings(const struct program *p, struct error *e)
                                                  size, PROTO_STRINGS_MAX);
 }
 
-int program_init(struct program *p, const struct language *l, const char *entry, const char *const *args,
-                 const char *const *env, struct error *e)
+int program_init(struct program *p, const struct language *l, const struct program_user *user,
+                 const char *entry, const char *const *args, const char *const *env, struct error *e)
 {
-    *p = (struct program){.source = text_format(PROGRAM_DIRECTORY "/%s", entry),
-                          .fed = text_format(PROGRAM_DIRECTORY "/.%s.fed", l->source)};
+    *p = (struct program){.user = user,
+                          .source = text_format("%s/%s", user->directory, entry),
+                          .fed = text_format("%s/.%s.fed", user->directory, l->source)};
     p->directory = text_copy(p->source);
     *strrchr(p->directory, '/') = '\0';
     p->output = text_format("%s/main", p->directory);
@@ -186,14 +205,19 @@ void program_shell(const struct program *p, const char *command, struct buffer *
     buffer_add(ret_argv, "", 1);
 }
 
+char *program_cwd(const struct program_user *user, const char *cwd)
+{
+    return cwd && cwd[0] == '/' ? text_copy(cwd) : text_format("%s/%s", user->directory, cwd ? cwd : "");
+}
+
 struct msg_exec program_job(const struct program *p, const struct buffer *argv, const char *cwd,
                             uint16_t flags)
 {
     return (struct msg_exec){.argv = {.data = argv->data, .size = (uint32_t)argv->size},
                              .env = {.data = p->env.data, .size = (uint32_t)p->env.size},
                              .cwd = cwd,
-                             .uid = PROGRAM_UID,
-                             .gid = PROGRAM_UID,
+                             .uid = p->user->uid,
+                             .gid = p->user->gid,
                              .flags = flags};
 }
 

@@ -130,6 +130,9 @@ static int write_some(struct task *t, bool links, int64_t deadline, struct error
 
 static int write_files(struct task *t, int64_t deadline, struct error *e)
 {
+    /* A command in an image finds only what is in the image. */
+    if (!t->site->user->makes_directory)
+        return 0;
     /* The waiting interpreter's FIFO must not lie among the files of another program. */
     if (t->primed_job && guest_remove(t->guest, PROGRAM_DIRECTORY, deadline, e) < 0)
         return -1;
@@ -228,9 +231,7 @@ static int start_run(struct task *t, int64_t deadline, struct error *e)
 {
     const struct run_request *r = t->request;
     struct job_io io = {.stdin_fd = open_stdin(r), .on_output = r->on_output, .context = r->context};
-    cleanup_free char *cwd = r->cwd && r->cwd[0] == '/'
-                                 ? text_copy(r->cwd)
-                                 : text_format(PROGRAM_DIRECTORY "/%s", r->cwd ? r->cwd : "");
+    cleanup_free char *cwd = program_cwd(t->site->user, r->cwd);
     int64_t start = clock_monotonic_ns();
     struct msg_exit exit = {0};
     struct error why = {0};
@@ -388,10 +389,10 @@ static void tell_job(struct vm_life *l, const struct run_result *r, int64_t star
     event_end(&v);
 }
 
-static int prepare_program(struct program *ret, const struct language *l, const char *entry,
-                           const struct run_request *r, struct error *e)
+static int prepare_program(struct program *ret, const struct language *l, const struct program_user *user,
+                           const char *entry, const struct run_request *r, struct error *e)
 {
-    if (program_init(ret, l, entry, r->args, r->env, e) < 0)
+    if (program_init(ret, l, user, entry, r->args, r->env, e) < 0)
         return -1;
     if (!r->argv || program_command(ret, r->argv, e) == 0)
         return 0;
@@ -443,7 +444,7 @@ int run_in(const struct run_site *site, const struct call *call, const struct ru
     snprintf(site->life->trace_id, sizeof(site->life->trace_id), "%s", call->trace_id);
     t.entry = find_entry(request, t.language, e);
     if (t.entry)
-        result = prepare_program(&t.program, t.language, t.entry, request, e);
+        result = prepare_program(&t.program, t.language, site->user, t.entry, request, e);
     if (result == 0)
         result = run_phases(&t, e);
     tell_job(site->life, ret, start, result < 0 ? e : NULL);
@@ -464,6 +465,7 @@ int run_on_machine(struct machine *m, const struct host *host, const struct call
     const struct run_site site = {.guest = &m->guest,
                                   .life = &m->life,
                                   .language = &target->language,
+                                  .user = &target->user,
                                   .primed_job = target->snapshot.primed_job,
                                   .explain = explain_machine,
                                   .context = m,
@@ -487,7 +489,7 @@ int run_check(const struct run_request *r, const struct language *l, struct erro
     cleanup_free char *entry = find_entry(r, l, e);
     struct program p;
 
-    if (!entry || network_check(r->net, e) < 0 || prepare_program(&p, l, entry, r, e) < 0)
+    if (!entry || network_check(r->net, e) < 0 || prepare_program(&p, l, &program_runner, entry, r, e) < 0)
         return -1;
     program_done(&p);
     return 0;

@@ -3,6 +3,7 @@
 #define CAPSID_RUN_H
 
 #include "core/network.h"
+#include "core/program.h"
 #include "core/sources.h"
 #include "core/target.h"
 
@@ -14,6 +15,33 @@
 
 /* Takes output as it comes; a failure (-1, error set) ends the program. */
 typedef int run_on_output(void *context, int channel, const void *data, size_t size, struct error *e);
+
+/* When what a command changed in its image becomes another image. R(NAME, "as requests say it") */
+#define RUN_KEEPS(R)                                                                                         \
+    R(NEVER, "never")                                                                                        \
+    R(ON_SUCCESS, "success") /* it exited with status 0 */                                                   \
+    R(ALWAYS, "always")      /* also when it failed, or was ended */
+
+enum run_keep {
+#define R(name, text) RUN_KEEP_##name,
+    RUN_KEEPS(R) RUN_KEEPS_COUNT
+#undef R
+};
+
+/* What became of that. R(NAME, "as results say it") */
+#define RUN_KEPTS(R)                                                                                         \
+    R(NOT_ASKED, "not_asked")                                                                                \
+    R(UNCHANGED, "unchanged")                                                                                \
+    R(KEPT, "kept")                                                                                          \
+    R(FAILED_RUN, "run_failed") /* which was not to be kept then */                                          \
+    R(TOO_LARGE, "layer_too_large")                                                                          \
+    R(ERROR, "error")
+
+enum run_kept {
+#define R(name, text) RUN_KEPT_##name,
+    RUN_KEPTS(R) RUN_KEPTS_COUNT
+#undef R
+};
 
 struct run_request {
     const char *language; /* borrowed, as all pointers here; NULL: as the entry point's extension says */
@@ -33,6 +61,11 @@ struct run_request {
     const char *const
         *net; /* where the program may connect to (egress/policy.h), ends with NULL; NULL: nowhere */
     struct network_log *network; /* what became of its connections; NULL: only the log is told */
+    const char *image; /* a command (argv) in any image, and no program: image_resolve(); NULL: none */
+    const char
+        *user; /* who runs that: UID[:GID], or names that the image knows; NULL: as the image says, or root */
+    enum run_keep keep;       /* of what it changes in the image */
+    uint64_t max_layer;       /* bytes that a change may take to be kept; 0: as many as its disk has */
     bool unprimed;            /* start the interpreter anew, also where the snapshot holds one that waits */
     run_on_output *on_output; /* of the program */
     void *context;
@@ -86,6 +119,9 @@ struct run_result {
     uint64_t timeout;       /* seconds; of the last phase, as it was limited */
     int64_t deadline;       /* when the host ends the program, if the guest did not; 0: it has not begun */
     char note[256];         /* with vm_lost: what happened */
+    enum run_kept kept;
+    char kept_image[IMAGE_UUID_SIZE]; /* with KEPT the new one, with UNCHANGED the one it ran in; else "" */
+    char kept_note[256];              /* with TOO_LARGE and ERROR: what happened */
 };
 
 /* The phase that says how it all ended: run, or a build that failed. */
@@ -119,6 +155,7 @@ struct run_site {
     struct guest *guest;
     struct vm_life *life;
     const struct language *language;
+    const struct program_user *user;
     uint32_t primed_job;                             /* the waiting interpreter; 0: there is none */
     void (*explain)(void *context, struct error *e); /* says in *e what became of a VM that is lost */
     void *context;

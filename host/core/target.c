@@ -1,7 +1,13 @@
 #include "core/target.h"
 
+#include "core/account.h"
+#include "core/bare.h"
 #include "image/ensure.h"
 #include "image/import.h"
+#include "image/tags.h"
+
+#include <stdlib.h>
+#include <string.h>
 
 static int check_image(const struct run_target *t, const struct host *host, struct error *e)
 {
@@ -17,34 +23,116 @@ static int add_variable(const char *variable, void *language, struct error *e)
     return language_add_variable(language, variable, e);
 }
 
+#define COMMAND_MEMORY_MIB 512 /* of VMs for commands, where nobody says otherwise */
+
+/* Of a command there is no more to know. */
+static struct language command_language(const char *image)
+{
+    return (struct language){.name = text_copy(image),
+                             .source = text_copy("command"),
+                             .run = text_copy("command"),
+                             .shape = {.memory_mib = COMMAND_MEMORY_MIB, .vcpus = 1}};
+}
+
+/* Root, with what the image says; later ones of the same name count. */
+static void take_user(struct run_target *t)
+{
+    const struct image_defaults *d = &t->image.defaults;
+    size_t count = 0, own = 0;
+
+    while (program_root.env[own])
+        own++;
+    while (d->env && d->env[count])
+        count++;
+    t->env = memory_allocate((own + count + 1) * sizeof(*t->env));
+    memcpy(t->env, program_root.env, own * sizeof(*t->env));
+    for (size_t i = 0; i < count; i++)
+        t->env[own + i] = d->env[i];
+    t->env[own + count] = NULL;
+    t->user = program_root;
+    t->user.env = t->env;
+    if (d->workdir)
+        t->user.directory = d->workdir;
+}
+
+static void take_layers(struct run_target *t)
+{
+    unsigned count = 0;
+
+    if (t->bare_root) {
+        t->layers[count] = t->image.path;
+        t->layer_kinds[count++] = IMAGE_LAYER_EROFS;
+    }
+    for (unsigned i = 0; i < t->image.layer_count; i++) {
+        t->layers[count] = t->image.layers[i].path;
+        t->layer_kinds[count++] = t->image.layers[i].kind;
+    }
+}
+
+/* What is in the target itself, which may have been copied. */
+static struct machine_spec spec_of(const struct run_target *t)
+{
+    struct machine_spec spec = t->spec;
+
+    spec.layers = t->layers;
+    spec.layer_kinds = t->layer_kinds;
+    return spec;
+}
+
+static int open_image(struct run_target *t, struct host *host, const struct call *call,
+                      const struct target_wish *wish, struct error *e)
+{
+    if (image_resolve(&t->image, &host->home, wish->image, e) < 0 ||
+        image_verify(&t->image, &host->home, e) < 0)
+        return -1;
+    t->language = command_language(wish->image);
+    t->bare_root = bare_root_path(host);
+    take_user(t);
+    take_layers(t);
+    t->spec.bare = true;
+    t->spec.language = t->language.name;
+    t->spec.image = t->bare_root;
+    t->spec.disk = wish->disk;
+    t->spec.shape =
+        shape_or(shape_or(wish->shape, t->language.shape), (struct vm_shape){.disk_mib = t->image.disk_mib});
+    return wish->start == TARGET_BOOT
+               ? 0
+               : bare_snapshot(&t->snapshot, host, call, &t->spec, wish->start == TARGET_RESTORE_ANEW,
+                               wish->make_nothing, &t->made, e);
+}
+
+static int open_language(struct run_target *t, struct host *host, const struct call *call,
+                         const struct target_wish *wish, struct error *e)
+{
+    if (language_find(&t->language, host->config.data, wish->language, e) < 0 ||
+        (wish->make_nothing && check_image(t, host, e) < 0) ||
+        image_ensure(&t->image, &host->config, &host->home, t->language.name, &t->language.recipe, false,
+                     &call->cancel, e) < 0 ||
+        image_each_variable(&t->image, add_variable, &t->language, e) < 0)
+        return -1;
+    t->user = program_runner;
+    take_layers(t);
+    t->spec.language = t->language.name;
+    t->spec.image = t->image.path;
+    t->spec.shape =
+        shape_or(shape_or(wish->shape, t->language.shape), (struct vm_shape){.disk_mib = t->image.disk_mib});
+    const struct machine_spec spec = spec_of(t);
+    if (wish->start == TARGET_BOOT)
+        return 0;
+    return wish->make_nothing ? snapshot_lookup(&t->snapshot, host, &t->language, &t->image, &spec, e)
+                              : snapshot_ensure(&t->snapshot, host, call, &t->language, &t->image, &spec,
+                                                wish->start == TARGET_RESTORE_ANEW, &t->made, e);
+}
+
 /* With the accelerator as it is now. */
 static int open_once(struct run_target *t, struct host *host, const struct call *call,
                      const struct target_wish *wish, struct error *e)
 {
     *t = (struct run_target){.spec = {.kernel = host->config.kernel}};
-    if (host_accelerator(host, &t->spec.accelerator, e) < 0 ||
-        language_find(&t->language, host->config.data, wish->language, e) < 0)
-        return -1;
-    int result = wish->make_nothing ? check_image(t, host, e) : 0;
+    int result = host_accelerator(host, &t->spec.accelerator, e);
     if (result == 0)
-        result = image_ensure(&t->image, &host->config, &host->home, t->language.name, &t->language.recipe,
-                              false, &call->cancel, e);
-    if (result == 0)
-        result = image_each_variable(&t->image, add_variable, &t->language, e);
-    t->spec.language = t->language.name;
-    t->spec.image = t->image.path;
-    for (unsigned i = 0; i < t->image.layer_count; i++)
-        t->layers[i] = t->image.layers[i].path;
-    t->spec.layers = t->layers;
-    t->spec.shape =
-        shape_or(shape_or(wish->shape, t->language.shape), (struct vm_shape){.disk_mib = t->image.disk_mib});
-    if (result == 0 && wish->make_nothing && wish->start != TARGET_BOOT)
-        result = snapshot_lookup(&t->snapshot, host, &t->language, &t->image, &t->spec, e);
-    else if (result == 0 && wish->start != TARGET_BOOT)
-        result = snapshot_ensure(&t->snapshot, host, call, &t->language, &t->image, &t->spec,
-                                 wish->start == TARGET_RESTORE_ANEW, &t->made, e);
+        result = (wish->image ? open_image : open_language)(t, host, call, wish, e);
     t->spec.snapshot = t->snapshot.key;
-    t->spec.layers = NULL; /* a copy of the target has its own */
     return result;
 }
 
@@ -103,21 +191,58 @@ int target_open_and_load(struct run_target *ret, struct machine *ret_machine, st
     return target_load_first(ret, ret_machine, host, call, wish, e);
 }
 
+#define ACCOUNT_MS 10000
+
+/* One of the image's own variables counts more than what is known of its user. */
+static void take_account(struct run_target *t, const struct account *a)
+{
+    size_t home = 0;
+
+    t->user.uid = a->uid;
+    t->user.gid = a->gid;
+    if (a->uid == 0)
+        return;
+    t->home = text_copy(a->home ? a->home : "/");
+    t->home_variable = text_format("HOME=%s", t->home);
+    while (strncmp(t->env[home], "HOME=", 5) != 0)
+        home++;
+    t->env[home] = t->home_variable;
+    if (!t->image.defaults.workdir)
+        t->user.directory = t->home;
+}
+
+int target_find_user(struct run_target *t, struct machine *m, const char *user, struct error *e)
+{
+    const char *wanted = user ? user : t->image.defaults.user;
+    struct account a;
+
+    if (!wanted || !wanted[0] || strcmp(wanted, "0") == 0 || strcmp(wanted, "root") == 0)
+        return 0;
+    if (account_find(&a, &m->guest, wanted, deadline_in_ms(ACCOUNT_MS), e) < 0)
+        return -1;
+    take_account(t, &a);
+    account_done(&a);
+    return 0;
+}
+
 void target_done(struct run_target *t)
 {
     snapshot_done(&t->snapshot);
     image_done(&t->image);
     language_done(&t->language);
+    free(t->env);
+    free(t->home);
+    free(t->home_variable);
+    free(t->bare_root);
     *t = (struct run_target){0};
 }
 
 int target_load(struct machine *m, struct host *host, const struct call *call, const struct run_target *t,
                 const struct vm_template *template, struct error *e)
 {
-    struct machine_spec spec = t->spec;
+    struct machine_spec spec = spec_of(t);
 
     spec.template = template;
-    spec.layers = t->layers;
     return t->snapshot.directory ? machine_restore(m, host, call, &spec, t->snapshot.directory, e)
                                  : machine_boot(m, host, call, &spec, NULL, e);
 }

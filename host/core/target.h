@@ -1,21 +1,28 @@
 /*
- * target: what VMs are launched from: a language with its image and, unless they are booted, its snapshot. One serves any number
- * of VMs, of any threads.
+ * target: what VMs are launched from: a language with its image, or any image; and, unless they are booted, a snapshot. One serves any
+ * number of VMs, of any threads.
  */
 #ifndef CAPSID_TARGET_H
 #define CAPSID_TARGET_H
 
 #include "core/machine.h"
+#include "core/program.h"
 #include "core/snapshot.h"
 #include "language/language.h"
 
 struct run_target {
     struct language language;
     struct image image;
-    struct snapshot snapshot;                 /* directory NULL: there is none, VMs are booted */
-    const char *layers[IMAGE_LAYERS_MAX + 1]; /* paths, of the image's */
-    struct machine_spec spec; /* borrows from the image, the snapshot and the host's settings */
-    bool made;                /* the snapshot was made now */
+    struct snapshot snapshot; /* directory NULL: there is none, VMs are booted */
+    const char
+        *layers[IMAGE_LAYERS_MAX + 2]; /* paths, of the image's; of a bare VM its own file is the first */
+    enum image_layer_kind layer_kinds[IMAGE_LAYERS_MAX + 1];
+    struct program_user user;
+    const char **env;           /* owned; the user's, where it is the image that says it */
+    char *home, *home_variable; /* owned; the user's, where it is not root */
+    char *bare_root;            /* owned; the image file of a bare VM, NULL: it is none */
+    struct machine_spec spec;   /* borrows from the image, the snapshot and the host's settings */
+    bool made;                  /* the snapshot was made now */
 };
 
 enum target_start {
@@ -26,7 +33,9 @@ enum target_start {
 
 /* What VMs of a language are wanted. */
 struct target_wish {
-    const char *language;  /* a name or an alias; borrowed */
+    const char *language;  /* a name or an alias; borrowed, as the next ones; NULL: image */
+    const char *image;     /* any, in which commands are run: image_resolve(); NULL: language */
+    const char *disk;      /* of an image: a scratch disk that stays the caller's; NULL: a new one, if any */
     struct vm_shape shape; /* what is 0 is as language and image say */
     enum target_start start;
     bool make_nothing; /* image and snapshot must be there: ERROR_NOT_MADE */
@@ -44,6 +53,9 @@ int target_load_first(struct run_target *t, struct machine *ret_machine, struct 
 /* Both. */
 int target_open_and_load(struct run_target *ret, struct machine *ret_machine, struct host *host,
                          const struct call *call, const struct target_wish *wish, struct error *e);
+
+/* Of an image: who runs commands in it, user (account_find()), or else as the image says. Asks the guest for names. */
+int target_find_user(struct run_target *t, struct machine *m, const char *user, struct error *e);
 
 /* Accepts {0}. */
 void target_done(struct run_target *t);

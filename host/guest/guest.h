@@ -25,6 +25,20 @@ int guest_resume(struct guest *g, int64_t deadline, struct error *e);
 int guest_quiesce(struct guest *g, int64_t deadline, struct error *e);
 
 /*
+ * Of a guest that waits for it: what its root is made of. layers: strings as ROOT wants them, with their NULs; upper: the name of
+ * the device that takes the changes, "": memory does.
+ */
+int guest_make_root(struct guest *g, const struct buffer *layers, const char *upper, int64_t deadline,
+                    struct error *e);
+
+/* Whether anything was changed in it; what the guest says. */
+int guest_root_changed(struct guest *g, bool *ret, int64_t deadline, struct error *e);
+
+/* Ends all processes and all writing: then the upper disk is a layer, into which the fold topmost ones were taken. The guest can
+ * only be destroyed. */
+int guest_seal_root(struct guest *g, unsigned fold, int64_t deadline, struct error *e);
+
+/*
  * PING and PONG, to see that an idle guest still answers. guest_ping_begin() sends without waiting; guest_ping_poll()
  * takes what has come and tells whether the answer was there (1) or is not yet (0). guest_ping() waits for it, and
  * begins when nothing is under way.

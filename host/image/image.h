@@ -20,7 +20,7 @@
 #include <jansson.h>
 
 #define IMAGE_LAYERS_MAX                                                                                     \
-    8 /* above the image's own file; as many as a VM may have (VM_LAYERS_MAX of vmm/driver.h) */
+    4 /* above the image's own file; with it as many as a VM may have (VM_LAYERS_MAX of vmm/driver.h) */
 
 #define IMAGE_UUID_SIZE 37
 

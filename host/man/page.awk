@@ -69,7 +69,7 @@ function row(table, line,    left, name) {
     else {
         name = left
         sub(/^-[a-zA-Z], /, "", name)
-        sub(/ .*/, "", name)
+        sub(/[ \[].*/, "", name)
         add(table, name, option(left), line)
     }
 }
@@ -85,7 +85,9 @@ function add(table, key, head, text) {
 function option(left,    words, n, i, ret) {
     n = split(left, words, / /)
     for (i = 1; i <= n; i++) {
-        if (words[i] ~ /^--/)
+        if (match(words[i], /\[=.*\]$/)) # a value that may be left out
+            ret = ret "Fl " substr(words[i], 2, RSTART - 2) " Ns Op Li = Ns Ar " safe(substr(words[i], RSTART + 2, RLENGTH - 3)) " "
+        else if (words[i] ~ /^--/)
             ret = ret "Fl " substr(words[i], 2) " "
         else if (words[i] ~ /^-/)
             ret = ret "Fl " substr(words[i], 2, 1) " , "

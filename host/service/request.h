@@ -47,6 +47,7 @@ struct request {
     struct sources sources;
     struct request_stdins stdins;
     uint64_t max_output; /* bytes of each channel */
+    const char *shell;   /* a line for /bin/sh; it is run.argv, too; NULL: there is none */
     const char *const *labels;
     uint64_t idle;   /* seconds */
     bool detached;   /* answer with an operation at once */

@@ -214,6 +214,49 @@ static int take_program(struct parser *p)
     return take_files(p, files, &first) < 0 ? -1 : choose_entry(p, &first);
 }
 
+/* On the heap, each word too. */
+static const char *const *shell_words(const char *line)
+{
+    const char **words = memory_allocate(4 * sizeof(*words));
+
+    words[0] = text_copy("/bin/sh");
+    words[1] = text_copy("-c");
+    words[2] = text_copy(line);
+    words[3] = NULL;
+    return words;
+}
+
+/* A command in an image. */
+static int take_image(struct parser *p)
+{
+    struct request *q = p->request;
+
+    if (q->run.language || GIVEN(p, code) || GIVEN(p, sources) || GIVEN(p, run.args) || q->run.entry)
+        return refuse(p->r, REFUSAL_INVALID, "\"%s\" is for commands: there is no program and no \"%s\"",
+                      NAME(p, run.image), NAME(p, run.language));
+    if (!q->shell == !q->run.argv)
+        return refuse(p->r, REFUSAL_INVALID, "\"%s\" needs either \"%s\" or \"%s\"", NAME(p, run.image),
+                      NAME(p, run.argv), NAME(p, shell));
+    if (q->shell)
+        q->run.argv = shell_words(q->shell);
+    if (!q->run.argv[0] || !q->run.argv[0][0])
+        return refuse(p->r, REFUSAL_INVALID, "\"%s\" needs a program", NAME(p, run.argv));
+    return 0;
+}
+
+/* What is for commands in an image alone. */
+static int check_no_image(struct parser *p)
+{
+    const struct request *q = p->request;
+
+    if (p->object == SCHEMA_OBJECT_RUN &&
+        (q->run.argv || q->shell || q->run.user || q->run.keep || q->run.max_layer))
+        return refuse(p->r, REFUSAL_INVALID, "\"%s\", \"%s\", \"%s\", \"%s\" and \"%s\" go with \"%s\"",
+                      NAME(p, run.argv), NAME(p, shell), NAME(p, run.user), NAME(p, run.keep),
+                      NAME(p, run.max_layer), NAME(p, run.image));
+    return 0;
+}
+
 /* A command in a session, instead of a program. */
 static int take_command(struct parser *p)
 {
@@ -297,7 +340,8 @@ static int take_rest(struct parser *p)
         return 0;
     if (q->background && !q->run.argv)
         return refuse(p->r, REFUSAL_INVALID, "\"%s\" is for \"%s\"", NAME(p, background), NAME(p, run.argv));
-    if ((q->run.argv ? take_command(p) : take_program(p)) < 0)
+    if (q->run.image ? take_image(p) < 0
+                     : check_no_image(p) < 0 || (q->run.argv ? take_command(p) : take_program(p)) < 0)
         return -1;
     return take_stdins(p);
 }

@@ -50,6 +50,9 @@ struct result {
     enum result_phase_id phase;         /* which one the last is */
     int64_t load_ns;
     bool primed, timed_out;
+    enum run_kept kept;
+    const char *kept_image, *kept_note; /* NULL: none */
+    int changed;                        /* 1 yes, -1 no, 0 not known */
     const char *note, *trace_id;
     const char *problem; /* for people; NULL: none */
     enum result_status status;

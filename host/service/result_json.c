@@ -56,6 +56,14 @@ static json_t *network_json(const struct network_log *log)
     return j;
 }
 
+/* What was not kept, or not asked about, is not known. */
+static int changed_of(enum run_kept kept)
+{
+    if (kept == RUN_KEPT_UNCHANGED)
+        return -1;
+    return kept == RUN_KEPT_KEPT || kept == RUN_KEPT_TOO_LARGE;
+}
+
 json_t *result_json(enum schema_object object, const struct request *q, const struct run_result *r,
                     const char *trace_id, struct run_output outputs[static 2])
 {
@@ -77,6 +85,10 @@ json_t *result_json(enum schema_object object, const struct request *q, const st
         .load_ns = r->load_ns,
         .primed = r->primed,
         .timed_out = timed_out,
+        .kept = r->kept,
+        .kept_image = r->kept_image[0] ? r->kept_image : NULL,
+        .kept_note = r->kept_note[0] ? r->kept_note : NULL,
+        .changed = changed_of(r->kept),
         .note = note,
         .trace_id = trace_id,
         .problem = timeout ? timeout : note,

@@ -20,6 +20,8 @@ _Static_assert(SCHEMA_OBJECTS_COUNT <= 64, "a field has a bit for each object");
 
 #define NAME(id, name, ...) name,
 static const char *const run_ends[] = {"", RUN_ENDS(NAME)};
+static const char *const run_keeps[] = {RUN_KEEPS(NAME)};
+static const char *const run_kepts[] = {RUN_KEPTS(NAME)};
 static const char *const result_phases[] = {RESULT_PHASES(NAME)};
 static const char *const result_statuses[] = {RESULT_STATUSES(NAME)};
 static const char *const result_states[] = {RESULT_STATES(NAME)};
@@ -104,10 +106,17 @@ const struct schema_field *schema_find(enum schema_object object, enum schema_st
     abort();
 }
 
+bool schema_choose(const struct schema_field *f, const char *name, unsigned *ret)
+{
+    for (*ret = 0; *ret < f->names_count; ++*ret)
+        if (f->names[*ret][0] && strcmp(f->names[*ret], name) == 0)
+            return true;
+    return false;
+}
+
 unsigned schema_choice(const struct schema_field *f, const char *name)
 {
-    for (unsigned i = 0; i < f->names_count; i++)
-        if (f->names[i][0] && strcmp(f->names[i], name) == 0)
-            return i;
-    return 0;
+    unsigned which;
+
+    return schema_choose(f, name, &which) ? which : 0;
 }

@@ -20,6 +20,7 @@
     K(NUMBER, uint64_t)                                                                                      \
     K(SIZE, uint64_t) /* in MiB; on a command line also with M or G */                                       \
     K(BOOL, bool)                                                                                            \
+    K(MAYBE, int)           /* of a result: true (1) or false (-1), or not known (0) */                      \
     K(UNLESS, bool)         /* the opposite of what JSON says; the words are about its false */              \
     K(BYTES, struct buffer) /* as text, or in base64 */                                                      \
     K(WORDS, const char *const *)                                                                            \
@@ -119,7 +120,10 @@ const struct schema_field *schema_next(enum schema_object object, const struct s
 
 #define schema_each(object, f) for (const struct schema_field *f = NULL; (f = schema_next(object, f));)
 
-/* Which of a choice's names it is, or 0. */
+/* Which of a choice's names it is; false: none. */
+bool schema_choose(const struct schema_field *f, const char *name, unsigned *ret);
+
+/* The same, or 0. */
 unsigned schema_choice(const struct schema_field *f, const char *name);
 
 /* The field of a member in that object; there has to be one. */

@@ -95,6 +95,7 @@ static json_t *type_of(const struct schema_field *f, bool taken)
     case SCHEMA_MILLISECONDS:
         return of_type("integer");
     case SCHEMA_BOOL:
+    case SCHEMA_MAYBE:
     case SCHEMA_UNLESS:
         return of_type("boolean");
     case SCHEMA_WORDS:

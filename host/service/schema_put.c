@@ -135,6 +135,8 @@ static json_t *value_of(const struct schema_field *f, const void *member)
     case SCHEMA_BOOL:
     case SCHEMA_UNLESS:
         return json_boolean(*(const bool *)member == (f->kind == SCHEMA_BOOL));
+    case SCHEMA_MAYBE:
+        return json_boolean(*(const int *)member > 0);
     case SCHEMA_WORDS:
         return list_of(*(const char *const *const *)member);
     case SCHEMA_PAIRS:
@@ -186,6 +188,7 @@ static bool is_absent(const struct schema_field *f, const void *member)
     case SCHEMA_UNLESS:
         return !*(const bool *)member;
     case SCHEMA_SIGNAL:
+    case SCHEMA_MAYBE:
         return *(const int *)member == 0;
     case SCHEMA_CHOICE:
         return *(const unsigned *)member == 0;

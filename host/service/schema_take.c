@@ -170,6 +170,18 @@ int schema_add_word(const struct schema_field *f, const char *const **list, cons
     return 0;
 }
 
+static int take_choice(const struct schema_field *f, const char *key, const json_t *v, unsigned *ret,
+                       struct refusal *r)
+{
+    cleanup_buffer struct buffer names = {0};
+
+    if (json_is_string(v) && schema_choose(f, json_string_value(v), ret))
+        return 0;
+    for (unsigned i = 0; i < f->names_count; i++)
+        buffer_add_text(&names, "%s%s", i ? ", " : "", f->names[i]);
+    return refuse(r, REFUSAL_INVALID, "\"%s\" must be one of: %s", key, names.data);
+}
+
 /* ---- all of an object ------------------------------------------------------------------------------ */
 
 static int take_field(const struct schema_field *f, const char *key, json_t *v, const json_t *j, void *member,
@@ -187,6 +199,8 @@ static int take_field(const struct schema_field *f, const char *key, json_t *v, 
             return refuse(r, REFUSAL_INVALID, "\"%s\" must be true or false", key);
         *(bool *)member = json_is_true(v) == (f->kind == SCHEMA_BOOL);
         return 0;
+    case SCHEMA_CHOICE:
+        return take_choice(f, key, v, member, r);
     case SCHEMA_BYTES:
         return take_bytes(f, v, j, member, r);
     case SCHEMA_WORDS:

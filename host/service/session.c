@@ -579,6 +579,7 @@ static void explain_session(void *user, struct error *e)
 struct run_site session_site(struct session_user *u)
 {
     return (struct run_site){.guest = &u->guest,
+                             .user = &program_runner,
                              .life = &u->life,
                              .language = &u->session->lease.language,
                              .explain = explain_session,

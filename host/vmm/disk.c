@@ -72,6 +72,36 @@ int disk_make_nameless(const char *directory, uint64_t mib, const struct cancel 
     return result < 0 ? -1 : take_fd(&fd);
 }
 
+char *disk_make_placeholder(const char *directory, struct error *e)
+{
+    char *path = NULL;
+    cleanup_fd int fd = make_file_disk(directory, &path, e);
+
+    if (fd < 0)
+        return NULL;
+    /* Also for a confined VMM, whose user is another. */
+    if (ftruncate(fd, (off_t)DISK_MIB_MAX << 20) == 0 && fchmod(fd, 0444) == 0)
+        return path;
+    error_errno(e, "cannot enlarge %s", path);
+    unlink(path);
+    free(path);
+    return NULL;
+}
+
+char *disk_name_again(const char *path, const char *directory, struct error *e)
+{
+    char *name = NULL;
+    cleanup_fd int fd = make_file_disk(directory, &name, e);
+
+    if (fd < 0)
+        return NULL;
+    if (unlink(name) == 0 && link(path, name) == 0)
+        return name;
+    error_errno(e, "cannot give %s another name", path);
+    free(name);
+    return NULL;
+}
+
 /* Copies the extents that are not holes, lseek(2). */
 static int copy_data_disk(int from, int to, off_t size)
 {

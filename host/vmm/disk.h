@@ -22,6 +22,13 @@ char *disk_make_named(const char *directory, uint64_t mib, const struct cancel *
 /* The same in a file without a name, on the filesystem of directory. Returns an fd that the caller owns. */
 int disk_make_nameless(const char *directory, uint64_t mib, const struct cancel *cancel, struct error *e);
 
+/* A new file of directory that is nothing but a hole, as large as the largest disk: it stands for any while a snapshot is made.
+ * Returns its path as disk_make_named(). */
+char *disk_make_placeholder(const char *directory, struct error *e);
+
+/* Another name in directory for a disk, which who gets it may move away. Returns its path as disk_make_named(). */
+char *disk_name_again(const char *path, const char *directory, struct error *e);
+
 /* A copy of a disk in a new file of directory: shared blocks where that filesystem can, otherwise what is not a hole.
  * Returns its path as disk_make_named(). */
 char *disk_copy_named(const char *path, const char *directory, struct error *e);

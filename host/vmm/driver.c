@@ -23,9 +23,11 @@ unsigned vm_layer_count(const struct vm_spec *spec)
 
 void vm_name_disks(const struct vm_spec *spec, bool disk, struct buffer *ret)
 {
-    unsigned layers = vm_layer_count(spec);
+    unsigned layers = spec->bare ? 0 : vm_layer_count(spec);
 
-    if (disk)
+    if (spec->bare)
+        buffer_add_text(ret, " initd.root=later");
+    else if (disk)
         buffer_add_text(ret, " initd.upper=vdb");
     for (unsigned i = 0; i < layers; i++)
         buffer_add_text(ret, "%svd%c", i ? "," : " initd.layers=", 'b' + (int)i + disk);

@@ -42,8 +42,9 @@ struct vm_template {
     int state_fd;
 };
 
-/* Read-only layers above an image: as many as initd mounts (LAYERS_MAX of initd/limits.h). */
-#define VM_LAYERS_MAX 8
+/* Read-only layers above an image. QEMU's microvm without ACPI has places for 8 devices (hw/i386/microvm.c), of which the root, the
+ * scratch disk and the serial port have three. */
+#define VM_LAYERS_MAX 5
 
 struct vm_spec {
     const struct confinement
@@ -54,6 +55,9 @@ struct vm_spec {
     const char *image;       /* read-only root filesystem */
     const char *const *
         layers; /* further ones, each above the one before, all above the image; ends with NULL; NULL: none */
+    bool
+        bare; /* initd waits to be told of the layers and the disk (initd.root=later): there are VM_LAYERS_MAX, and one, even
+                  where they are not used, and in each restore other ones */
     struct vm_shape shape;
     uint64_t tsc_khz;        /* of the host, for an emulated guest; 0: unknown */
     enum accel_choice accel; /* ACCEL_KVM or ACCEL_TCG, decided */
@@ -149,7 +153,7 @@ const struct vm_driver *vm_driver_find(const char *name);
 unsigned vm_layer_count(const struct vm_spec *spec);
 
 /* For the kernel's command line: where initd finds the scratch disk and the layers, which are the guest's block devices in this
- * order, after the root's vda. */
+ * order, after the root's vda; or that it will be told. */
 void vm_name_disks(const struct vm_spec *spec, bool disk, struct buffer *ret);
 
 #endif

@@ -218,7 +218,7 @@ static int make_firecracker(struct vm *vm, const struct vm_spec *spec, const cha
     vm->firecracker = memory_allocate(sizeof(*vm->firecracker));
     *vm->firecracker = (struct firecracker_vm){.jail = FIRECRACKER_JAIL_NONE,
                                                .snapshot_directory = text_copy(to_snapshot),
-                                               .has_disk = spec->disk != NULL};
+                                               .has_disk = spec->disk && !spec->bare};
     if (launch(vm, spec, from_snapshot, deadline, cancel, e) == 0)
         return 0;
     explain_firecracker(vm, e);

@@ -25,7 +25,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define ARGUMENTS_MAX 64
+#define ARGUMENTS_MAX 128 /* twice what a machine with all layers has */
 #define CONSOLE_RING 8192 /* QEMU wants a power of two */
 #define CODE_MIB 256 /* for translated code; when it is full QEMU begins anew. By default it would be 1 GiB */
 
@@ -44,11 +44,11 @@ struct command_line {
 
 static void add_qemu(struct command_line *c, const char *option, char *value)
 {
-    if (c->count + 2 <= ARGUMENTS_MAX) {
-        c->words[c->count++] = text_copy(option);
-        if (value)
-            c->words[c->count++] = value;
-    }
+    if (c->count + 2 > ARGUMENTS_MAX)
+        abort(); /* a machine without its last devices is none */
+    c->words[c->count++] = text_copy(option);
+    if (value)
+        c->words[c->count++] = value;
 }
 
 static void command_line_done(struct command_line *c)

@@ -69,6 +69,19 @@ for name, value in json.load(open(sys.argv[1], encoding="utf-8")).items():
 	cat "$fields/is-$1" 2>/dev/null || printf None
 }
 
+# The snapshot of the guest that any image starts from; after need_snapshot sh.
+need_bare() {
+	local key
+	key=$(CAPSID_HOME=$shared_home "$CAPSID" run -q --image tag:lang/sh -- /bin/true >/dev/null &&
+		CAPSID_HOME=$shared_home "$CAPSID" snapshot list --json | python3 -IS -c 'import json, sys
+print(max((s["created"], s["key"]) for s in json.load(sys.stdin)["snapshots"] if s["language"] == "bare")[1])') || {
+		fail "no snapshot of a bare guest could be made"
+		finish
+	}
+	mkdir -p "$CAPSID_HOME/snapshots"
+	cp -a --reflink=auto --sparse=always "$shared_home/snapshots/$key" "$CAPSID_HOME/snapshots/"
+}
+
 # need_snapshot LANGUAGE...: its image and its snapshot.
 need_snapshot() {
 	local language key
