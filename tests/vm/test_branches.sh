@@ -80,7 +80,7 @@ new
 1
 2
 2750 12 34 directory
-666 0 0 character special file
+644 0 0 character special file
 644 0 0 fifo
 777 0 0 symbolic link
 2 4
