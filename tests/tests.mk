@@ -56,7 +56,7 @@ tool-programs: $(TOOL_BIN)
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
 # What fuzzers run millions of times is optimised; of the rest half of a compiler's time would go into that.
 SAN_OPTIMIZE := -O0
-FUZZED := proto initd host/api host/base host/broker host/egress host/guest host/oci host/service tests/fuzz
+FUZZED := proto initd host/api host/base host/broker host/egress host/guest host/image host/oci host/service tests/fuzz
 $(FUZZED:%=$(T)/san/%/%.o): SAN_OPTIMIZE := -O1
 SAN_FLAGS = $(SANITIZE) -fsanitize=fuzzer-no-link -fno-omit-frame-pointer $(SAN_OPTIMIZE) -g
 SAN_COMPILE = $(FUZZ_CC) $(CFLAGS_ALL) $(HOST_CFLAGS) $(TEST_CFLAGS) $(CHECK_CFLAGS) $(SAN_FLAGS)

@@ -81,6 +81,7 @@ struct exchange {
     char key[256]; /* Idempotency-Key that this request holds; "": none */
 
     struct session *used_session; /* owned reference; that the path names */
+    struct line_image image;      /* what is wanted of images */
     char *guest_path;             /* owned; of one of its files */
     struct file_query file;
     struct terminal_query terminal;
@@ -223,6 +224,17 @@ int handle_create_image(struct exchange *x);
 int handle_create_snapshot(struct exchange *x);
 
 /* ---- session_calls.c, session_files.c, terminal.c ------------------------------------------------ */
+
+int handle_list_records(struct exchange *x);
+int handle_show_record(struct exchange *x);
+int handle_record(struct exchange *x);
+int handle_tag(struct exchange *x);
+int handle_untag(struct exchange *x);
+int work_list_records(struct exchange *x, struct backend *b);
+int work_show_record(struct exchange *x, struct backend *b);
+int work_drop_record(struct exchange *x, struct backend *b);
+int work_tag(struct exchange *x, struct backend *b);
+int work_untag(struct exchange *x, struct backend *b);
 
 int handle_create_session(struct exchange *x);
 int handle_list_sessions(struct exchange *x);

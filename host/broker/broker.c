@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/thread.h"
 #include "broker/errand.h"
+#include "broker/record.h"
 #include "broker/stock.h"
 #include "core/usage.h"
 #include "image/ensure.h"
@@ -139,6 +140,13 @@ static void serve_broker(struct errand *r)
     case LINE_LANGUAGES:
     case LINE_LANGUAGE:
         serve_list(r);
+        break;
+    case LINE_RECORDS:
+    case LINE_RECORD:
+    case LINE_TAG:
+    case LINE_UNTAG:
+    case LINE_DROP:
+        serve_records(r);
         break;
     case LINE_STATE:
         errand_tell_json(r, state_json(warm_pool(r->broker->warm), r->broker->admission), &e);

@@ -36,6 +36,8 @@ static struct line_request request_of(enum line_kind kind, const struct call *ca
                              .session = w->session,
                              .force = force};
 
+    if (w->image)
+        r.image = *w->image;
     snprintf(r.language, sizeof(r.language), "%s", w->language ? w->language : "");
     snprintf(r.owner, sizeof(r.owner), "%s", w->owner ? w->owner : "");
     snprintf(r.trace_id, sizeof(r.trace_id), "%s", call->trace_id);

@@ -30,6 +30,7 @@ struct lease_wish {
     enum target_start start;
     bool session;
     const char *owner;
+    const struct line_image *image; /* NULL: none is meant */
     int64_t wait_ms;
     void (*turn_came)(void *context); /* may be NULL */
     void *context;

@@ -25,6 +25,13 @@ static bool names_language(uint32_t kind)
     return names[kind];
 }
 
+static bool check_image(const struct line_image *i)
+{
+    const unsigned char *tagged = (const void *)&i->tagged;
+
+    return is_text(i->reference, sizeof(i->reference)) && is_text(i->tag, sizeof(i->tag)) && *tagged <= 1;
+}
+
 bool line_check_request(const void *data, size_t size, struct line_request *ret)
 {
     struct line_request *r = ret;
@@ -37,7 +44,7 @@ bool line_check_request(const void *data, size_t size, struct line_request *ret)
     return r->kind < LINE_KINDS_COUNT && r->start <= TARGET_RESTORE_ANEW && *session <= 1 && *force <= 1 &&
            is_text(r->language, sizeof(r->language)) && is_text(r->owner, sizeof(r->owner)) &&
            is_text(r->trace_id, sizeof(r->trace_id)) && r->wait_ms >= 0 && r->wait_ms <= LINE_WAIT_MAX_MS &&
-           (r->language[0] != '\0') == names_language(r->kind);
+           check_image(&r->image) && (r->language[0] != '\0') == names_language(r->kind);
 }
 
 /* What the broker says is believed, but for its form. */

@@ -23,6 +23,8 @@
 #define LINE_LANGUAGE_SIZE 65                        /* bytes of a language's name, with its NUL */
 #define LINE_WAIT_MAX_MS (7 * 86400 * INT64_C(1000)) /* far above what a server is told to let wait */
 #define LINE_ENV_MAX 65536                           /* bytes of an image's variables */
+#define LINE_TAG_SIZE 257       /* bytes of a tag, or of the beginning of one, with its NUL */
+#define LINE_REFERENCE_SIZE 264 /* bytes of tag:TAG, the same */
 
 /* L(NAME, whether a language is named) */
 #define LINE_KINDS(L)                                                                                        \
@@ -33,13 +35,27 @@
     L(SNAPSHOTS, false)                                                                                      \
     L(LANGUAGES, false)                                                                                      \
     L(LANGUAGE, true)                                                                                        \
-    L(STATE, false) /* VMs, pools, memory, as they are now: LINE_JSON */
+    L(RECORDS, false)                                                                                        \
+    L(RECORD, false) /* an image, by its reference */                                                        \
+    L(TAG, false)    /* gives it the tag, and tells of it, as the following */                               \
+    L(UNTAG, false)  /* takes the tag from it; "": all */                                                    \
+    L(DROP, false)   /* removes it */                                                                        \
+    L(STATE, false)  /* VMs, pools, memory, as they are now: LINE_JSON */
 
 enum line_kind {
 #define L(name, language) LINE_##name,
     LINE_KINDS(L)
 #undef L
         LINE_KINDS_COUNT
+};
+
+/* Of RECORDS and the following: which image, or as in struct inventory_wish (image/inventory.h). */
+struct line_image {
+    char reference[LINE_REFERENCE_SIZE];
+    char tag[LINE_TAG_SIZE]; /* of RECORDS: the beginning of one, "": any */
+    bool tagged;
+    int64_t since, until;
+    uint64_t offset, limit;
 };
 
 struct line_request {
@@ -50,6 +66,7 @@ struct line_request {
     bool
         session; /* of VM: it serves several programs, so no interpreter waits in it, and the pool is not asked */
     bool force; /* of IMAGE */
+    struct line_image image;
     char language[LINE_LANGUAGE_SIZE];
     char owner[ADMISSION_OWNER_SIZE];
     char trace_id[TRACE_ID_MAX + 1];

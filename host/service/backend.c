@@ -236,6 +236,27 @@ json_t *backend_language(struct backend *b, const struct call *call, const char 
     return stock_json_one(SCHEMA_OBJECT_LANGUAGE, &one, e);
 }
 
+json_t *backend_image_records(struct backend *b, const struct call *call, const struct line_image *wish,
+                              struct error *e)
+{
+    struct stock all;
+
+    if (lease_ask(&all, b->options.line, call, LINE_RECORDS, &(struct lease_wish){.image = wish}, false, e) <
+        0)
+        return NULL;
+    return stock_json_all(&all, e);
+}
+
+json_t *backend_image_record(struct backend *b, const struct call *call, enum line_kind kind,
+                             const struct line_image *which, struct error *e)
+{
+    struct stock one;
+
+    if (lease_ask(&one, b->options.line, call, kind, &(struct lease_wish){.image = which}, false, e) < 0)
+        return NULL;
+    return stock_json_one(SCHEMA_OBJECT_IMAGE_RECORD, &one, e);
+}
+
 static json_t *create(struct backend *b, const struct call *call, const char *owner,
                       const struct request *what, enum line_kind kind, enum schema_object object,
                       struct error *e)

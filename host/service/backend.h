@@ -73,6 +73,12 @@ json_t *backend_language(struct backend *b, const struct call *call, const char 
 json_t *backend_images(struct backend *b, const struct call *call, struct error *e);
 json_t *backend_snapshots(struct backend *b, const struct call *call, struct error *e);
 
+/* Images by their UUIDs and tags: those that are wanted; or, by LINE_RECORD and the kinds after it, what became of one. */
+json_t *backend_image_records(struct backend *b, const struct call *call, const struct line_image *wish,
+                              struct error *e);
+json_t *backend_image_record(struct backend *b, const struct call *call, enum line_kind kind,
+                             const struct line_image *which, struct error *e);
+
 /* Make one, and describe it. These take seconds to minutes. */
 json_t *backend_create_image(struct backend *b, const struct call *call, const char *owner,
                              const struct request *what, struct error *e);

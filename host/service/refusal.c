@@ -39,6 +39,8 @@ int refuse_error(const struct refusal_manner *m, const struct error *e, const ch
         return refuse(r, REFUSAL_INVALID, "%.600s", e->text);
     case ERROR_NOT_FOUND:
         return refuse(r, REFUSAL_NOT_FOUND, "%.600s", e->text);
+    case ERROR_NEEDED:
+        return refuse(r, REFUSAL_NEEDED, "%.600s", e->text);
     case ERROR_CANCELLED:
         if (*m->stopping)
             return refuse(r, REFUSAL_STOPPING, "the server is shutting down");

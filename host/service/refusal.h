@@ -35,7 +35,8 @@
     R(UPGRADE, "E019", 426, "the path is for WebSockets")                                                    \
     R(RANGE, "E020", 416, "the file has no such bytes")                                                      \
     R(LARGE_HEAD, "E021", 431, "path and headers are too large")                                             \
-    R(LOST, "E022", 500, "the server ended before an operation was done")
+    R(LOST, "E022", 500, "the server ended before an operation was done")                                    \
+    R(NEEDED, "E023", 409, "something else stands on it")
 
 enum refusal_kind {
     REFUSAL_NONE,

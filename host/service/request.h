@@ -53,6 +53,7 @@ struct request {
     bool detached;   /* answer with an operation at once */
     bool background; /* answer when the command has started */
     bool force;      /* make it anew */
+    const char *tag; /* of an image */
 };
 
 #endif

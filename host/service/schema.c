@@ -1,5 +1,6 @@
 #include "service/schema.h"
 
+#include "broker/line.h"
 #include "broker/stock_rows.h"
 #include "messages.h"
 #include "service/answer_view.h"

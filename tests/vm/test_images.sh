@@ -2,6 +2,7 @@
 # capsid images: what is called how, what stands on what, what goes. No guest is started: the images are bytes.
 # shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
 . "$SRC/tests/vm/lib.sh"
+need_jsonschema
 
 rm -rf "$CAPSID_HOME"
 mkdir -p "$CAPSID_HOME/images/names"
@@ -100,5 +101,12 @@ expect_match "the catalog is made anew where it missed something" "$(grep " reco
 capsid doctor --repair
 capsid doctor
 expect "for good" "$(grep " records " <<<"$out" | tr -s ' ')" "ok records images: 1, names: 1"
+
+# ---- over HTTP --------------------------------------------------------------------------------------------
+
+make_image python "python, built" ', "oci": {"image": "docker://docker.io/library/python:3", "env": ["A=1"], "workdir": "/app", "user": "1000"}'
+python=$(uuid_of tag:lang/python) sh=$(uuid_of tag:lang/sh)
+python3 "$SRC/tests/vm/images.py" "$python" "$sh" || fail "images over HTTP (above)"
+[ "$failures" = 0 ] || tail -n 20 "$TMPDIR/api.log"
 
 finish
