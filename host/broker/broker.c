@@ -64,7 +64,7 @@ static void serve_snapshot(struct errand *r)
     struct language l;
 
     if (language_find(&l, b->host.config.data, wish.language, &e) == 0) {
-        errand_choose_shape(b, &l, &wish.shape);
+        errand_choose_shape(b, l.shape, &wish.shape);
         if (errand_open_target(r, &wish, &target, &e) == 0)
             stock_pack_snapshot(&made, &target.snapshot, target.made);
         else

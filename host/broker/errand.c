@@ -59,13 +59,13 @@ static uint64_t round_up(uint64_t n, uint64_t max)
 }
 
 /* Every shape of a restored VM is a snapshot in the store, and clients choose: so there are few shapes. */
-void errand_choose_shape(const struct broker *b, const struct language *l, struct vm_shape *wish)
+void errand_choose_shape(const struct broker *b, struct vm_shape usual, struct vm_shape *wish)
 {
     const struct vm_shape *max = &b->options.shape_max;
 
-    if (wish->memory_mib && wish->memory_mib != l->shape.memory_mib)
+    if (wish->memory_mib && wish->memory_mib != usual.memory_mib)
         wish->memory_mib = round_up(wish->memory_mib, max->memory_mib);
-    if (wish->vcpus && wish->vcpus != l->shape.vcpus)
+    if (wish->vcpus && wish->vcpus != usual.vcpus)
         wish->vcpus = round_up(wish->vcpus, max->vcpus);
     if (wish->disk_mib)
         wish->disk_mib = round_up(wish->disk_mib, max->disk_mib);

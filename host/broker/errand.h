@@ -53,7 +53,7 @@ void errand_tell_stock(const struct errand *r, const struct stock_pack *p, struc
 int errand_make(void *errand, warm_making *make, void *context, struct error *e);
 
 /* Every shape of a restored VM is a snapshot in the store, and clients choose: so there are few shapes. */
-void errand_choose_shape(const struct broker *b, const struct language *l, struct vm_shape *wish);
+void errand_choose_shape(const struct broker *b, struct vm_shape usual, struct vm_shape *wish);
 
 /* A VM that does not come up in less memory than its language has: the request makes no sense. */
 void errand_blame_size(const struct target_wish *wish, const struct language *l, struct error *e);

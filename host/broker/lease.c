@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -34,11 +35,15 @@ static struct line_request request_of(enum line_kind kind, const struct call *ca
                              .shape = w->shape,
                              .wait_ms = w->wait_ms,
                              .session = w->session,
+                             .keep = w->keep,
+                             .max_layer = w->max_layer,
                              .force = force};
 
     if (w->image)
         r.image = *w->image;
     snprintf(r.language, sizeof(r.language), "%s", w->language ? w->language : "");
+    if (w->reference)
+        snprintf(r.image.reference, sizeof(r.image.reference), "%s", w->reference);
     snprintf(r.owner, sizeof(r.owner), "%s", w->owner ? w->owner : "");
     snprintf(r.trace_id, sizeof(r.trace_id), "%s", call->trace_id);
     return r;
@@ -46,10 +51,36 @@ static struct line_request request_of(enum line_kind kind, const struct call *ca
 
 /* ---- VMs ----------------------------------------------------------------------------------------- */
 
+/* Strings with their NULs, one after the other; the list ends with NULL and is the caller's. */
+static const char **list_strings(const char *strings, size_t size)
+{
+    const char **ret = memory_allocate((size + 1) * sizeof(*ret));
+    size_t count = 0;
+
+    for (const char *s = strings; s < strings + size; s += strlen(s) + 1)
+        ret[count++] = s;
+    return ret;
+}
+
+/* Of a command there is no more to know than where it runs. The variables end with a NUL, or there are none. */
+static int adopt_image(struct lease *l, const char *image, const char *env, struct error *e)
+{
+    if (l->vm.env_size && env[l->vm.env_size - 1] != '\0')
+        return error_set(e, ERROR_GENERAL, "a message between the server's parts is malformed");
+    l->env = memory_allocate(l->vm.env_size + 1);
+    memcpy(l->env, env, l->vm.env_size);
+    cleanup_free const char **list = list_strings(l->env, l->vm.env_size);
+    resident_init(&l->resident, list, l->vm.workdir[0] ? l->vm.workdir : NULL);
+    l->language = (struct language){
+        .name = text_copy(image), .source = text_copy("command"), .run = text_copy("command")};
+    return 0;
+}
+
 /* The definition, with the image's variables in place of its own. */
 static int adopt_language(struct lease *l, const char *data, const char *name, const char *env,
                           struct error *e)
 {
+    l->resident.user = program_runner;
     if (language_find(&l->language, data, name, e) < 0)
         return -1;
     return language_replace_env(&l->language, env, l->vm.env_size, e);
@@ -113,7 +144,8 @@ int lease_take(struct lease *ret, int line_fd, const char *data, const struct ca
         return -1;
     }
     adopt(ret, &reply, take_fd(&guest_fd), call);
-    if (adopt_language(ret, data, wish->language, env, e) < 0) {
+    if ((wish->reference ? adopt_image(ret, wish->reference, env, e)
+                         : adopt_language(ret, data, wish->language, env, e)) < 0) {
         lease_end(ret);
         return -1;
     }
@@ -129,7 +161,7 @@ void lease_explain(struct lease *l, struct error *e)
 
     if (e->kind != ERROR_VM_LOST && e->kind != ERROR_TIMEOUT)
         return;
-    if (line_send_note(l->fd, &(struct line_note){.explain = 1, .error = *e}, &gone) == 0 &&
+    if (line_send_note(l->fd, &(struct line_note){.wish = LINE_EXPLAIN, .error = *e}, &gone) == 0 &&
         line_receive_reply(l->fd, &reply, env, &passed, deadline_in_ms(WORDS_MS), NULL, &gone) == 0 &&
         reply.answer == LINE_WORDS && reply.error.kind)
         *e = reply.error;
@@ -143,12 +175,34 @@ static void explain_lease(void *lease, struct error *e)
 struct run_site lease_site(struct lease *l)
 {
     return (struct run_site){.guest = &l->guest,
-                             .user = &program_runner,
+                             .user = &l->resident.user,
                              .life = &l->life,
                              .language = &l->language,
                              .primed_job = l->vm.primed_job,
                              .explain = explain_lease,
                              .context = l};
+}
+
+struct command_image lease_image(const struct lease *l)
+{
+    return (struct command_image){l->vm.uuid, l->vm.user, l->vm.fold};
+}
+
+void lease_keep(struct lease *l, const struct call *call, struct run_result *ret)
+{
+    cleanup_free char *env = memory_allocate(LINE_ENV_MAX);
+    cleanup_fd int passed = -1;
+    struct line_reply reply;
+    struct error e = {0};
+
+    if (line_send_note(l->fd, &(struct line_note){.wish = LINE_KEEP}, &e) < 0 ||
+        line_receive_reply(l->fd, &reply, env, &passed, DEADLINE_NEVER, &call->cancel, &e) < 0) {
+        command_not_kept(ret, RUN_KEPT_ERROR, e.text);
+        return;
+    }
+    ret->kept = reply.answer == LINE_KEPT ? reply.kept.kept : RUN_KEPT_ERROR;
+    snprintf(ret->kept_image, sizeof(ret->kept_image), "%s", reply.kept.image);
+    snprintf(ret->kept_note, sizeof(ret->kept_note), "%s", reply.kept.note);
 }
 
 void lease_end(struct lease *l)
@@ -163,6 +217,8 @@ void lease_end(struct lease *l)
     guest_close(&l->guest);
     close_fd(&l->fd);
     language_done(&l->language);
+    resident_done(&l->resident);
+    free(l->env);
     *l = LEASE_NONE;
 }
 

@@ -7,7 +7,7 @@
 
 #include "broker/line.h"
 #include "broker/stock_pack.h"
-#include "core/run.h"
+#include "core/command.h"
 
 #include <jansson.h>
 
@@ -16,6 +16,8 @@ struct lease {
     int fd; /* owned */
     struct guest guest;
     struct vm_life life;      /* borrows driver and accel from below */
+    struct resident resident; /* whose programs they are; of an image, as it says */
+    char *env;                /* owned; the image's variables */
     struct language language; /* with the variables of its image */
     struct line_vm vm;
     int64_t wait_ns; /* from asking for it until the turn came */
@@ -25,7 +27,10 @@ struct lease {
 
 /* What is wanted; strings are borrowed. */
 struct lease_wish {
-    const char *language;
+    const char *language;  /* NULL: reference */
+    const char *reference; /* of a VM: any image; NULL: language */
+    bool keep;             /* changes of the image may be kept */
+    uint64_t max_layer;    /* as in struct run_request */
     struct vm_shape shape;
     enum target_start start;
     bool session;
@@ -43,6 +48,12 @@ int lease_take(struct lease *ret, int line_fd, const char *data, const struct ca
 
 /* Where to run programs; borrows from the lease. */
 struct run_site lease_site(struct lease *l);
+
+/* What command_in() wants to know of the image. */
+struct command_image lease_image(const struct lease *l);
+
+/* After command_in() has made the disk a layer: has it made an image, or says in *ret why not. The VM is gone. */
+void lease_keep(struct lease *l, const struct call *call, struct run_result *ret);
 
 /* Says in *e what became of a VM that is lost. */
 void lease_explain(struct lease *l, struct error *e);

@@ -2,6 +2,7 @@
 #include "broker/errand.h"
 
 #include "base/cleanup.h"
+#include "core/command.h"
 #include "core/pool.h"
 #include "core/program.h"
 
@@ -15,7 +16,25 @@ struct holding {
     struct machine own_machine;
     struct run_target own_target;
     struct error words; /* what became of it, once that was asked for or it was lost */
+    struct keep keep;   /* of an image, where changes may be kept */
 };
+
+/* The VM is not needed any more. */
+static void keep(struct errand *r, struct holding *h)
+{
+    struct run_result kept = {.kept = RUN_KEPT_KEPT};
+    struct line_reply reply = {.answer = LINE_KEPT};
+
+    machine_destroy(&h->own_machine);
+    if (h->keep.disk)
+        command_adopt(&h->keep, &r->broker->host, &r->call, &h->target->image, &kept);
+    else
+        command_not_kept(&kept, RUN_KEPT_ERROR, "nothing was to be kept");
+    reply.kept.kept = kept.kept;
+    snprintf(reply.kept.image, sizeof(reply.kept.image), "%s", kept.kept_image);
+    snprintf(reply.kept.note, sizeof(reply.kept.note), "%s", kept.kept_note);
+    errand_tell(r, &reply, NULL, -1);
+}
 
 static void give_back(struct errand *r, struct holding *h)
 {
@@ -70,7 +89,11 @@ static void attend(struct errand *r, struct holding *h)
             continue;
         if (line_receive_note(r->lease, &note, &e) < 0)
             break;
-        if (note.explain) {
+        if (note.wish == LINE_KEEP && !h->pooled) {
+            keep(r, h);
+            return;
+        }
+        if (note.wish == LINE_EXPLAIN) {
             explain_holding(h);
             errand_tell(r, &(struct line_reply){.answer = LINE_WORDS, .error = h->words}, NULL, -1);
         } else {
@@ -97,6 +120,29 @@ static void unlist_lent(struct broker *b, struct lent *l)
     pthread_mutex_unlock(&b->lock);
 }
 
+static void add_variables(const struct run_target *t, struct buffer *env)
+{
+    char *const *of_image = t->bare_root ? t->image.defaults.env : NULL;
+
+    for (unsigned i = 0; i < t->language.env_count; i++)
+        buffer_add(env, t->language.env[i], strlen(t->language.env[i]) + 1);
+    for (; of_image && *of_image && env->size + strlen(*of_image) < LINE_ENV_MAX; of_image++)
+        buffer_add(env, *of_image, strlen(*of_image) + 1);
+}
+
+/* What is too long to be told is a mistake of the image, and as if it said nothing. */
+static void describe_image(const struct image *i, unsigned fold, struct line_vm *ret)
+{
+    const char *workdir = i->defaults.workdir, *user = i->defaults.user;
+
+    if (workdir && strlen(workdir) < sizeof(ret->workdir))
+        snprintf(ret->workdir, sizeof(ret->workdir), "%s", workdir);
+    if (user && strlen(user) < sizeof(ret->user))
+        snprintf(ret->user, sizeof(ret->user), "%s", user);
+    memcpy(ret->uuid, i->uuid, sizeof(ret->uuid));
+    ret->fold = fold;
+}
+
 static void hand_over(struct errand *r, struct holding *h, int64_t load_ns)
 {
     const struct guest *g = &h->machine->guest;
@@ -107,8 +153,9 @@ static void hand_over(struct errand *r, struct holding *h, int64_t load_ns)
                                       .primed_job = r->request.session ? 0 : h->target->snapshot.primed_job,
                                       .load_ns = load_ns}};
 
-    for (unsigned i = 0; i < h->target->language.env_count; i++)
-        buffer_add(&env, h->target->language.env[i], strlen(h->target->language.env[i]) + 1);
+    add_variables(h->target, &env);
+    if (r->request.image.reference[0])
+        describe_image(&h->target->image, h->keep.fold, &reply.vm);
     reply.vm.env_size = (uint32_t)env.size;
     reply.vm.life.driver = reply.vm.life.accel = NULL;
     snprintf(reply.vm.build, sizeof(reply.vm.build), "%s", g->build);
@@ -201,7 +248,36 @@ static int hold(struct errand *r, const struct target_wish *wish, struct pool_ta
     return result;
 }
 
-void lend_vm(struct errand *r)
+/* A VM of any image, with a disk whose changes can be kept where that is wanted. */
+static void lend_image(struct errand *r)
+{
+    struct broker *b = r->broker;
+    struct target_wish wish = {
+        .image = r->request.image.reference, .shape = r->request.shape, .start = r->request.start};
+    struct holding h = {.own_machine = MACHINE_NONE};
+    struct error e = {0};
+    int result = 0;
+
+    errand_choose_shape(b, (struct vm_shape){0}, &wish.shape);
+    if (r->request.keep) {
+        wish.shape.disk_mib = wish.shape.disk_mib ? wish.shape.disk_mib : KEEP_DISK_MIB;
+        result = keep_begin(&h.keep, &b->host, &r->call, wish.shape.disk_mib, r->request.max_layer, &e);
+        wish.disk = h.keep.disk;
+    }
+    if (result == 0)
+        result = errand_open_target(r, &wish, &h.own_target, &e);
+    if (result == 0) {
+        h.keep.fold = keep_fold_count(&h.own_target.image);
+        result = hold(r, &wish, NULL, &h, &e);
+    }
+    if (result < 0) {
+        target_done(&h.own_target);
+        errand_fail(r, &e);
+    }
+    keep_done(&h.keep);
+}
+
+static void lend_language(struct errand *r)
 {
     struct broker *b = r->broker;
     struct target_wish wish = {
@@ -217,7 +293,7 @@ void lend_vm(struct errand *r)
         return;
     }
     if (wish.start != TARGET_BOOT)
-        errand_choose_shape(b, &l, &wish.shape);
+        errand_choose_shape(b, l.shape, &wish.shape);
     if (fits_pool(r, &l))
         result = warm_target(b->warm, &r->call, l.name, deadline_in_ms(r->request.wait_ms),
                              &(struct warm_maker){errand_make, r}, &t, &e);
@@ -232,4 +308,9 @@ void lend_vm(struct errand *r)
         errand_fail(r, &e);
     }
     language_done(&l);
+}
+
+void lend_vm(struct errand *r)
+{
+    (r->request.image.reference[0] ? lend_image : lend_language)(r);
 }

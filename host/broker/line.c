@@ -2,7 +2,7 @@
 
 #include "base/cleanup.h"
 #include "base/message.h"
-#include "core/target.h"
+#include "core/run.h"
 
 #include <string.h>
 #include <sys/uio.h>
@@ -40,25 +40,32 @@ bool line_check_request(const void *data, size_t size, struct line_request *ret)
         return false;
     memcpy(r, data, size);
     /* A bool that is neither true nor false is not to be looked at as one. */
-    const unsigned char *session = (const void *)&r->session, *force = (const void *)&r->force;
+    const unsigned char *session = (const void *)&r->session, *force = (const void *)&r->force,
+                        *keep = (const void *)&r->keep;
     return r->kind < LINE_KINDS_COUNT && r->start <= TARGET_RESTORE_ANEW && *session <= 1 && *force <= 1 &&
-           is_text(r->language, sizeof(r->language)) && is_text(r->owner, sizeof(r->owner)) &&
-           is_text(r->trace_id, sizeof(r->trace_id)) && r->wait_ms >= 0 && r->wait_ms <= LINE_WAIT_MAX_MS &&
-           check_image(&r->image) && (r->language[0] != '\0') == names_language(r->kind);
+           *keep <= 1 && check_image(&r->image) && is_text(r->language, sizeof(r->language)) &&
+           is_text(r->owner, sizeof(r->owner)) && is_text(r->trace_id, sizeof(r->trace_id)) &&
+           r->wait_ms >= 0 && r->wait_ms <= LINE_WAIT_MAX_MS &&
+           (r->kind == LINE_VM && r->image.reference[0]
+                ? !r->language[0]
+                : (r->language[0] != '\0') == names_language(r->kind) && !r->keep);
 }
 
 /* What the broker says is believed, but for its form. */
 static bool check_reply(const struct line_reply *r, size_t size)
 {
-    return size >= sizeof(*r) && r->answer <= LINE_WORDS && r->error.kind <= ERROR_KIND_LAST &&
+    return size >= sizeof(*r) && r->answer <= LINE_KEPT && r->error.kind <= ERROR_KIND_LAST &&
            r->vm.env_size == size - sizeof(*r) && is_text(r->error.text, sizeof(r->error.text)) &&
            is_text(r->vm.build, sizeof(r->vm.build)) && is_text(r->vm.driver, sizeof(r->vm.driver)) &&
-           is_text(r->vm.accel, sizeof(r->vm.accel));
+           is_text(r->vm.accel, sizeof(r->vm.accel)) && is_text(r->vm.workdir, sizeof(r->vm.workdir)) &&
+           is_text(r->vm.user, sizeof(r->vm.user)) && is_text(r->vm.uuid, sizeof(r->vm.uuid)) &&
+           r->kept.kept < RUN_KEPTS_COUNT && is_text(r->kept.image, sizeof(r->kept.image)) &&
+           is_text(r->kept.note, sizeof(r->kept.note));
 }
 
 static bool check_note(const struct line_note *n)
 {
-    return n->explain <= 1 && n->error.kind <= ERROR_KIND_LAST &&
+    return n->wish < LINE_WISHES_COUNT && n->error.kind <= ERROR_KIND_LAST &&
            is_text(n->error.text, sizeof(n->error.text)) && is_text(n->why, sizeof(n->why)) &&
            is_text(n->detail, sizeof(n->detail));
 }

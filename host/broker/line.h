@@ -16,6 +16,7 @@
 #include "core/admission.h"
 #include "core/call.h"
 #include "core/event.h"
+#include "image/image.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -26,7 +27,7 @@
 #define LINE_TAG_SIZE 257       /* bytes of a tag, or of the beginning of one, with its NUL */
 #define LINE_REFERENCE_SIZE 264 /* bytes of tag:TAG, the same */
 
-/* L(NAME, whether a language is named) */
+/* L(NAME, whether a language is named; of a VM it may be an image instead) */
 #define LINE_KINDS(L)                                                                                        \
     L(VM, true)       /* a VM: LINE_TURN, then LINE_VM with its guest's connection; the lease holds it */    \
     L(IMAGE, true)    /* makes an image: LINE_STOCK, as the following */                                     \
@@ -49,7 +50,7 @@ enum line_kind {
         LINE_KINDS_COUNT
 };
 
-/* Of RECORDS and the following: which image, or as in struct inventory_wish (image/inventory.h). */
+/* Of VM, RECORDS and the following: which image, or as in struct inventory_wish (image/inventory.h). */
 struct line_image {
     char reference[LINE_REFERENCE_SIZE];
     char tag[LINE_TAG_SIZE]; /* of RECORDS: the beginning of one, "": any */
@@ -65,7 +66,9 @@ struct line_request {
     int64_t wait_ms;
     bool
         session; /* of VM: it serves several programs, so no interpreter waits in it, and the pool is not asked */
-    bool force; /* of IMAGE */
+    bool force;         /* of IMAGE */
+    bool keep;          /* of VM, of an image: what is changed may be kept (LINE_KEEP) */
+    uint64_t max_layer; /* bytes that it may take then; 0: any */
     struct line_image image;
     char language[LINE_LANGUAGE_SIZE];
     char owner[ADMISSION_OWNER_SIZE];
@@ -79,6 +82,7 @@ enum line_answer {
     LINE_STOCK,  /* with a sealed memory file that holds it (stock_pack.h); the last */
     LINE_JSON,   /* the same of JSON */
     LINE_WORDS,  /* of LINE_EXPLAIN: error is what became of the VM */
+    LINE_KEPT,   /* of LINE_KEEP: kept; the VM is gone */
 };
 
 struct line_vm {
@@ -89,17 +93,35 @@ struct line_vm {
     uint32_t primed_job; /* the waiting interpreter; 0: there is none */
     int64_t load_ns;     /* what it took until it was there */
     uint32_t env_size;   /* bytes behind the struct: variables of its image, strings with their NULs */
+    /* Of an image: what commands in it get, "": nothing; and struct command_image's. */
+    char workdir[1024], user[512];
+    char uuid[IMAGE_UUID_SIZE];
+    uint32_t fold;
+};
+
+/* As in struct run_result. */
+struct line_kept {
+    uint32_t kept;
+    char image[IMAGE_UUID_SIZE], note[256];
 };
 
 struct line_reply {
     uint32_t answer; /* enum line_answer */
     struct error error;
     struct line_vm vm;
+    struct line_kept kept;
+};
+
+enum line_wish {
+    LINE_GIVES_BACK, /* says why */
+    LINE_EXPLAIN,    /* asks for LINE_WORDS */
+    LINE_KEEP,       /* its disk is a layer now: asks for LINE_KEPT */
+    LINE_WISHES_COUNT
 };
 
 /* What the holder of a VM says before it closes the lease. */
 struct line_note {
-    uint32_t explain; /* 1: asks for LINE_WORDS; 0: says why it gives the VM back */
+    uint32_t wish; /* enum line_wish */
     struct error error;
     char why[24], detail[200];
 };

@@ -1,13 +1,14 @@
 #include "core/command.h"
 
 #include "base/cleanup.h"
-#include "core/keep.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #define KEEP_MS                                                                                              \
     (10 * 60 * 1000) /* how long a guest may take to write all that was changed, and to take in layers */
+
+#define ACCOUNT_MS 10000
 
 static bool is_wanted(const struct run_request *r, const struct run_result *result)
 {
@@ -17,15 +18,15 @@ static bool is_wanted(const struct run_request *r, const struct run_result *resu
            (r->keep == RUN_KEEP_ALWAYS || (last->end == RUN_EXITED && last->exit_code == 0));
 }
 
-static void not_kept(struct run_result *ret, enum run_kept how, const char *why)
+void command_not_kept(struct run_result *ret, enum run_kept how, const char *why)
 {
     ret->kept = how;
     snprintf(ret->kept_note, sizeof(ret->kept_note), "%.255s", why);
 }
 
 /* In the guest, after the run. */
-static void seal(struct keep *k, struct machine *m, const struct run_target *target,
-                 const struct run_request *r, struct run_result *ret)
+static void seal(const struct run_site *site, const struct command_image *image, const struct run_request *r,
+                 struct run_result *ret)
 {
     bool changed = false;
     struct error e = {0};
@@ -35,20 +36,39 @@ static void seal(struct keep *k, struct machine *m, const struct run_target *tar
     ret->kept = RUN_KEPT_FAILED_RUN;
     if (!is_wanted(r, ret))
         return;
-    k->fold = keep_fold_count(&target->image);
-    if (keep_seal(&m->guest, k->fold, &changed, deadline_in_ms(KEEP_MS), &e) < 0) {
-        machine_explain(m, &e);
-        not_kept(ret, RUN_KEPT_ERROR, e.text);
+    if (keep_seal(site->guest, image->fold, &changed, deadline_in_ms(KEEP_MS), &e) < 0) {
+        site->explain(site->context, &e);
+        command_not_kept(ret, RUN_KEPT_ERROR, e.text);
         return;
     }
     ret->kept = changed ? RUN_KEPT_KEPT : RUN_KEPT_UNCHANGED;
     if (!changed)
-        memcpy(ret->kept_image, target->image.uuid, sizeof(ret->kept_image));
+        snprintf(ret->kept_image, sizeof(ret->kept_image), "%s", image->uuid);
 }
 
-/* When the VM is gone. */
-static void adopt_kept(struct keep *k, const struct host *host, const struct call *call,
-                       const struct run_target *target, struct run_result *ret)
+int command_check(const struct run_request *r, struct error *e)
+{
+    if (!r->argv || !r->argv[0] || !r->argv[0][0])
+        return error_set(e, ERROR_USAGE, "there is no command to run in the image");
+    if (r->sources && r->sources->count)
+        return error_set(e, ERROR_USAGE, "a command in an image takes no program");
+    return 0;
+}
+
+int command_in(const struct run_site *site, const struct command_image *image, struct resident *resident,
+               const struct call *call, const struct run_request *r, struct run_result *ret, struct error *e)
+{
+    const char *user = r->user ? r->user : image->user;
+
+    if (resident_find(resident, site->guest, user, deadline_in_ms(ACCOUNT_MS), e) < 0 ||
+        run_in(site, call, r, ret, e) < 0)
+        return -1;
+    seal(site, image, r, ret);
+    return 0;
+}
+
+void command_adopt(struct keep *k, const struct host *host, const struct call *call,
+                   const struct image *parent, struct run_result *ret)
 {
     struct error e = {0};
     struct image made;
@@ -61,9 +81,9 @@ static void adopt_kept(struct keep *k, const struct host *host, const struct cal
         cleanup_free char *why =
             text_format("nothing was kept: what changed takes %llu bytes, and %llu are allowed",
                         (unsigned long long)bytes, (unsigned long long)k->max_bytes);
-        not_kept(ret, RUN_KEPT_TOO_LARGE, why);
-    } else if (large < 0 || keep_adopt(k, &made, host, call, &target->image, call->trace_id, &e) < 0) {
-        not_kept(ret, RUN_KEPT_ERROR, e.text);
+        command_not_kept(ret, RUN_KEPT_TOO_LARGE, why);
+    } else if (large < 0 || keep_adopt(k, &made, host, call, parent, call->trace_id, &e) < 0) {
+        command_not_kept(ret, RUN_KEPT_ERROR, e.text);
     } else {
         memcpy(ret->kept_image, made.uuid, sizeof(ret->kept_image));
         image_done(&made);
@@ -85,14 +105,14 @@ static int load_and_run_command(struct host *host, const struct call *call, stru
     if (target_open_and_load(&target, &m, host, call, &wish, e) < 0)
         return -1;
     ret->load_ns = m.life.ready_ns - m.life.begun_ns;
-    int result = target_find_user(&target, &m, r->user, e);
-    if (result == 0)
-        result = run_on_machine(&m, host, call, &target, r, ret, e);
-    if (result == 0)
-        seal(k, &m, &target, r, ret);
+    k->fold = keep_fold_count(&target.image);
+    const struct command_image image = {target.image.uuid, target.image.defaults.user, k->fold};
+    const struct run_site site = run_site_of(&m, &target, host);
+    const struct run_request timed = run_with_times(r, host->config.timeout);
+    int result = command_in(&site, &image, &target.resident, call, &timed, ret, e);
     machine_destroy(&m);
     if (result == 0)
-        adopt_kept(k, host, call, &target, ret);
+        command_adopt(k, host, call, &target.image, ret);
     target_done(&target);
     return result;
 }
@@ -103,10 +123,8 @@ int command_run(struct host *host, const struct call *call, const struct run_req
     struct keep k = {0};
 
     *ret = (struct run_result){0};
-    if (!r->argv || !r->argv[0])
-        return error_set(e, ERROR_USAGE, "there is no command to run in the image");
-    if (r->sources->count)
-        return error_set(e, ERROR_USAGE, "a command in an image takes no program");
+    if (command_check(r, e) < 0)
+        return -1;
     if (r->keep != RUN_KEEP_NEVER && keep_begin(&k, host, call, r->shape.disk_mib, r->max_layer, e) < 0)
         return -1;
     int result = load_and_run_command(host, call, &k, r, ret, e);

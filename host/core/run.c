@@ -458,18 +458,23 @@ static void explain_machine(void *machine, struct error *e)
     machine_explain(machine, e);
 }
 
+struct run_site run_site_of(struct machine *m, const struct run_target *target, const struct host *host)
+{
+    return (struct run_site){.guest = &m->guest,
+                             .life = &m->life,
+                             .language = &target->language,
+                             .user = &target->resident.user,
+                             .primed_job = target->snapshot.primed_job,
+                             .explain = explain_machine,
+                             .context = m,
+                             .data = host->config.data};
+}
+
 int run_on_machine(struct machine *m, const struct host *host, const struct call *call,
                    const struct run_target *target, const struct run_request *request, struct run_result *ret,
                    struct error *e)
 {
-    const struct run_site site = {.guest = &m->guest,
-                                  .life = &m->life,
-                                  .language = &target->language,
-                                  .user = &target->user,
-                                  .primed_job = target->snapshot.primed_job,
-                                  .explain = explain_machine,
-                                  .context = m,
-                                  .data = host->config.data};
+    const struct run_site site = run_site_of(m, target, host);
     const struct run_request r = run_with_times(request, host->config.timeout);
 
     return run_in(&site, call, &r, ret, e);

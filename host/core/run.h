@@ -163,6 +163,9 @@ struct run_site {
     int (*dial)(void *context, const char *const *rules, struct error *e); /* as in struct network_site */
 };
 
+/* The site that a machine of this process is; borrows from both. */
+struct run_site run_site_of(struct machine *m, const struct run_target *target, const struct host *host);
+
 /* The request with the times that it leaves open: the program's, as given, and for the build phase the program's. */
 struct run_request run_with_times(const struct run_request *request, uint64_t timeout);
 

@@ -1,6 +1,5 @@
 #include "core/target.h"
 
-#include "core/account.h"
 #include "core/bare.h"
 #include "image/ensure.h"
 #include "image/import.h"
@@ -32,27 +31,6 @@ static struct language command_language(const char *image)
                              .source = text_copy("command"),
                              .run = text_copy("command"),
                              .shape = {.memory_mib = COMMAND_MEMORY_MIB, .vcpus = 1}};
-}
-
-/* Root, with what the image says; later ones of the same name count. */
-static void take_user(struct run_target *t)
-{
-    const struct image_defaults *d = &t->image.defaults;
-    size_t count = 0, own = 0;
-
-    while (program_root.env[own])
-        own++;
-    while (d->env && d->env[count])
-        count++;
-    t->env = memory_allocate((own + count + 1) * sizeof(*t->env));
-    memcpy(t->env, program_root.env, own * sizeof(*t->env));
-    for (size_t i = 0; i < count; i++)
-        t->env[own + i] = d->env[i];
-    t->env[own + count] = NULL;
-    t->user = program_root;
-    t->user.env = t->env;
-    if (d->workdir)
-        t->user.directory = d->workdir;
 }
 
 static void take_layers(struct run_target *t)
@@ -87,7 +65,7 @@ static int open_image(struct run_target *t, struct host *host, const struct call
         return -1;
     t->language = command_language(wish->image);
     t->bare_root = bare_root_path(host);
-    take_user(t);
+    resident_init(&t->resident, (const char *const *)t->image.defaults.env, t->image.defaults.workdir);
     take_layers(t);
     t->spec.bare = true;
     t->spec.language = t->language.name;
@@ -110,7 +88,7 @@ static int open_language(struct run_target *t, struct host *host, const struct c
                      &call->cancel, e) < 0 ||
         image_each_variable(&t->image, add_variable, &t->language, e) < 0)
         return -1;
-    t->user = program_runner;
+    t->resident.user = program_runner;
     take_layers(t);
     t->spec.language = t->language.name;
     t->spec.image = t->image.path;
@@ -191,48 +169,12 @@ int target_open_and_load(struct run_target *ret, struct machine *ret_machine, st
     return target_load_first(ret, ret_machine, host, call, wish, e);
 }
 
-#define ACCOUNT_MS 10000
-
-/* One of the image's own variables counts more than what is known of its user. */
-static void take_account(struct run_target *t, const struct account *a)
-{
-    size_t home = 0;
-
-    t->user.uid = a->uid;
-    t->user.gid = a->gid;
-    if (a->uid == 0)
-        return;
-    t->home = text_copy(a->home ? a->home : "/");
-    t->home_variable = text_format("HOME=%s", t->home);
-    while (strncmp(t->env[home], "HOME=", 5) != 0)
-        home++;
-    t->env[home] = t->home_variable;
-    if (!t->image.defaults.workdir)
-        t->user.directory = t->home;
-}
-
-int target_find_user(struct run_target *t, struct machine *m, const char *user, struct error *e)
-{
-    const char *wanted = user ? user : t->image.defaults.user;
-    struct account a;
-
-    if (!wanted || !wanted[0] || strcmp(wanted, "0") == 0 || strcmp(wanted, "root") == 0)
-        return 0;
-    if (account_find(&a, &m->guest, wanted, deadline_in_ms(ACCOUNT_MS), e) < 0)
-        return -1;
-    take_account(t, &a);
-    account_done(&a);
-    return 0;
-}
-
 void target_done(struct run_target *t)
 {
     snapshot_done(&t->snapshot);
     image_done(&t->image);
     language_done(&t->language);
-    free(t->env);
-    free(t->home);
-    free(t->home_variable);
+    resident_done(&t->resident);
     free(t->bare_root);
     *t = (struct run_target){0};
 }

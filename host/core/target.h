@@ -6,7 +6,7 @@
 #define CAPSID_TARGET_H
 
 #include "core/machine.h"
-#include "core/program.h"
+#include "core/resident.h"
 #include "core/snapshot.h"
 #include "language/language.h"
 
@@ -17,12 +17,10 @@ struct run_target {
     const char
         *layers[IMAGE_LAYERS_MAX + 2]; /* paths, of the image's; of a bare VM its own file is the first */
     enum image_layer_kind layer_kinds[IMAGE_LAYERS_MAX + 1];
-    struct program_user user;
-    const char **env;           /* owned; the user's, where it is the image that says it */
-    char *home, *home_variable; /* owned; the user's, where it is not root */
-    char *bare_root;            /* owned; the image file of a bare VM, NULL: it is none */
-    struct machine_spec spec;   /* borrows from the image, the snapshot and the host's settings */
-    bool made;                  /* the snapshot was made now */
+    struct resident resident; /* whose programs they are, where nobody says otherwise */
+    char *bare_root;          /* owned; the image file of a bare VM, NULL: it is none */
+    struct machine_spec spec; /* borrows from the image, the snapshot and the host's settings */
+    bool made;                /* the snapshot was made now */
 };
 
 enum target_start {
@@ -53,9 +51,6 @@ int target_load_first(struct run_target *t, struct machine *ret_machine, struct 
 /* Both. */
 int target_open_and_load(struct run_target *ret, struct machine *ret_machine, struct host *host,
                          const struct call *call, const struct target_wish *wish, struct error *e);
-
-/* Of an image: who runs commands in it, user (account_find()), or else as the image says. Asks the guest for names. */
-int target_find_user(struct run_target *t, struct machine *m, const char *user, struct error *e);
 
 /* Accepts {0}. */
 void target_done(struct run_target *t);

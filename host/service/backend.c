@@ -104,11 +104,26 @@ static void turn_came(void *context)
         t->run->on_turn(t->run->context);
 }
 
+static int command_leased(struct lease *lease, const struct run_site *site, const struct call *call,
+                          const struct run_request *r, struct run_result *ret, struct error *e)
+{
+    const struct command_image image = lease_image(lease);
+
+    if (command_in(site, &image, &lease->resident, call, r, ret, e) < 0)
+        return -1;
+    if (ret->kept == RUN_KEPT_KEPT)
+        lease_keep(lease, call, ret);
+    return 0;
+}
+
 static int run_leased(struct backend *b, struct backend_run *run, const char *language,
                       const struct run_request *r, struct run_result *ret, struct error *e)
 {
     struct turn turn = {b, run};
-    const struct lease_wish wish = {.language = language,
+    const struct lease_wish wish = {.language = r->image ? NULL : language,
+                                    .reference = r->image,
+                                    .keep = r->keep != RUN_KEEP_NEVER,
+                                    .max_layer = r->max_layer,
                                     .shape = r->shape,
                                     .start = r->cold ? TARGET_BOOT : TARGET_RESTORE,
                                     .owner = run->owner,
@@ -123,31 +138,46 @@ static int run_leased(struct backend *b, struct backend_run *run, const char *la
         return -1;
     const struct run_site site = lease_site(&lease);
     ret->load_ns = lease.vm.load_ns;
-    result = run_in(&site, run->call, r, ret, e);
+    result =
+        r->image ? command_leased(&lease, &site, run->call, r, ret, e) : run_in(&site, run->call, r, ret, e);
     lease_end(&lease);
     run_log(ret, run->call, language);
     return result;
 }
 
+static int execute_program(struct backend *b, struct backend_run *run, const struct run_request *r,
+                           struct run_result *ret, struct error *e)
+{
+    struct language l;
+
+    if (run_find_language(&l, b->data, r, e) < 0)
+        return -1;
+    int result = run_check(r, &l, e);
+    if (result == 0)
+        result = run_leased(b, run, l.name, r, ret, e);
+    language_done(&l);
+    return result;
+}
+
+static int execute_command(struct backend *b, struct backend_run *run, const struct run_request *r,
+                           struct run_result *ret, struct error *e)
+{
+    return command_check(r, e) < 0 ? -1 : run_leased(b, run, r->image, r, ret, e);
+}
+
 int backend_execute(struct backend *b, struct backend_run *run, struct run_result *ret, struct error *e)
 {
     const struct run_request r = run_with_times(run->request, b->timeout);
-    struct language l;
 
     *ret = (struct run_result){0};
     run->wait_ns = 0;
     run->turn = false;
-    if (run_find_language(&l, b->data, &r, e) < 0)
-        return -1;
     b->waiting++;
-    int result = run_check(&r, &l, e);
-    if (result == 0)
-        result = run_leased(b, run, l.name, &r, ret, e);
+    int result = (r.image ? execute_command : execute_program)(b, run, &r, ret, e);
     if (run->turn)
         b->running--;
     else
         b->waiting--;
-    language_done(&l);
     return result;
 }
 
