@@ -12,6 +12,7 @@ static void done_operation(struct task *t, const struct refusal *why, void *serv
     const struct refusal *r = why ? why : t->refusal.kind ? &t->refusal : NULL;
 
     operations_end(&s->operations, t->operation, t->cancelled, t->result, r ? refusal_reason(r) : NULL);
+    journals_end(&s->journals, t->operation);
     t->result = NULL;
     log_progress("operation %s: %s trace_id=%s client=%s", t->operation, r ? r->text : "done",
                  t->call.trace_id, t->owner);
@@ -69,6 +70,7 @@ static int begin_detached(struct exchange *x, struct task *t, enum operation_kin
         exchange_fail(x, &e);
     } else {
         memcpy(id, t->operation, sizeof(id));
+        journals_add(&x->server->journals, id, t->owner);
         if (push(x, t, lane) == 0)
             return 0;
         operations_forget(all, id);

@@ -192,6 +192,7 @@ const struct route api_routes[] = {
     {"GET", "/api/v1/snapshots", LANE_LIST, false, false, false, NULL, list_snapshots},
     {"POST", "/api/v1/snapshots", LANE_NONE, false, true, false, post_snapshot, NULL},
     {"GET", "/api/v1/operations", LANE_LIST, false, false, false, NULL, list_operations},
+    {"GET", "/api/v1/operations/{}/events", LANE_FOLLOW, false, false, true, handle_events, work_events},
     {"GET", "/api/v1/operations/{}", LANE_LIST, false, false, false, NULL, show_operation},
     {"DELETE", "/api/v1/operations/{}", LANE_LIST, false, false, false, NULL, cancel_operation},
     {"POST", "/api/v1/sessions", LANE_RUN, false, ROUTE_JSON, false, handle_create_session,

@@ -64,6 +64,17 @@ static int on_output(void *context, int channel, const void *data, size_t size, 
     return error_set(e, ERROR_TIMEOUT, "the client did not read the program's output in time");
 }
 
+/* Of an operation, whose journal others may look at, or of one that nobody looks at. */
+static int on_held_output(void *context, int channel, const void *data, size_t size, struct error *e)
+{
+    struct one_run *o = context;
+
+    if (o->task->operation[0])
+        journals_tell(&o->server->journals, o->task->operation,
+                      channel == 1 ? STREAM_EVENT_STDOUT : STREAM_EVENT_STDERR, data, size);
+    return run_output_add(&o->outputs[0], channel, data, size, e);
+}
+
 /* What is left of the output: cut characters, a failed compiler's words. */
 static void send_rest(struct one_run *o)
 {
@@ -149,6 +160,13 @@ static void on_turn(void *exchange)
                  schema_json(SCHEMA_OBJECT_STREAM_START, SCHEMA_OF_STREAM, &view, NULL));
 }
 
+static void on_operation_turn(void *context)
+{
+    struct one_run *o = context;
+
+    journals_tell(&o->server->journals, o->task->operation, STREAM_EVENT_START, NULL, 0);
+}
+
 /* The request was wrong, or came at the wrong time: no program was run. */
 static bool is_refusal(const struct error *e)
 {
@@ -177,8 +195,10 @@ static int execute_exchange(struct one_run *o, struct session_user *u, struct ru
     struct backend_run run = {.request = request,
                               .call = &t->call,
                               .owner = t->owner,
-                              .on_turn = o->stream ? on_turn : NULL,
-                              .context = o->stream};
+                              .on_turn = o->stream         ? on_turn
+                                         : t->operation[0] ? on_operation_turn
+                                                           : NULL,
+                              .context = o->stream ? (void *)o->stream : (void *)o};
 
     int result = open_stdin(t, &request->stdin_fd, e);
     if (result == 0)
@@ -201,8 +221,8 @@ static json_t *run_one(struct api_server *s, struct task *t, struct session_user
     json_t *j = NULL;
 
     request.sources = &t->request.sources;
-    request.on_output = stream ? on_output : run_output_add;
-    request.context = stream ? (void *)&o : (void *)&o.outputs[0];
+    request.on_output = stream ? on_output : on_held_output;
+    request.context = &o;
     request.on_build_output = run_output_add;
     request.build_context = &o.outputs[1];
     int result = execute_exchange(&o, u, &request, &e);

@@ -17,6 +17,8 @@
 #define LEASH_ID 0           /* in the events of watch_fd: the leash; exchanges begin at 1 */
 #define TICK_MS 500          /* how often lanes are looked through */
 #define MAKE_QUEUE 16        /* images and snapshots that wait to be made */
+#define FOLLOW_THREADS 64    /* operations that somebody looks at, */
+#define FOLLOW_QUEUE 64      /* and wants to */
 #define LIST_QUEUE 512       /* lists that wait to be read */
 #define SESSION_THREADS 1024 /* programs and files of sessions that are worked on at a time, at most, */
 #define SESSION_QUEUE 256    /* and those that wait */
@@ -151,6 +153,7 @@ static void open_tasks(struct api_server *s)
         .lanes = {[LANE_RUN] = {backend_places(s->backend) + (unsigned)o->queue, 0, o->tokens},
                   [LANE_MAKE] = {1, MAKE_QUEUE, o->tokens},
                   [LANE_LIST] = {1, LIST_QUEUE, o->tokens},
+                  [LANE_FOLLOW] = {FOLLOW_THREADS, FOLLOW_QUEUE, o->tokens},
                   [LANE_SESSION] = {calls < SESSION_THREADS ? (unsigned)calls : SESSION_THREADS,
                                     SESSION_QUEUE, o->tokens}},
     };
@@ -230,6 +233,7 @@ static int open_and_serve(const struct api_options *o, const struct front_passed
     s->max_output = o->settings.max_output;
     open_connections(s);
     operations_open(&s->operations, &s->ledger);
+    journals_open(&s->journals);
     s->tokens = tokens_open(o->tokens ? o->tokens_path : NULL, tokens, &o->limits, e);
     if (s->tokens && ledger_open(&s->ledger, o->state, e) == 0 && backend_open(&s->backend, &how, e) == 0) {
         sessions_open(&s->sessions, &(struct session_options){.backend = s->backend,
@@ -245,6 +249,7 @@ static int open_and_serve(const struct api_options *o, const struct front_passed
     backend_close(s->backend);
     tokens_close(s->tokens);
     connections_close(&s->connections);
+    journals_close(&s->journals);
     operations_close(&s->operations);
     ledger_close(&s->ledger);
     close_fd(&s->watch_fd);

@@ -14,6 +14,7 @@
 #include "api/trace.h"
 #include "service/keys.h"
 #include "service/lane.h"
+#include "service/journal.h"
 #include "service/operations.h"
 #include "service/refusal_json.h"
 #include "service/request_parse.h"
@@ -92,9 +93,11 @@ struct exchange {
     struct MHD_Connection *connection; /* NULL: none, or gone */
     bool suspended, watched, done;
     enum stream_kind stream;
-    bool streaming;     /* the stream has begun */
-    bool stream_queued; /* and HTTP knows */
-    struct buffer out;  /* of it, from out_start */
+    bool streaming;        /* the stream has begun */
+    uint64_t events_after; /* of an operation's events: the number that the client has */
+    bool events_follow;    /* and whether it waits for more */
+    bool stream_queued;    /* and HTTP knows */
+    struct buffer out;     /* of it, from out_start */
     size_t out_start;
 };
 
@@ -109,6 +112,7 @@ struct api_server {
     struct metrics metrics;
     struct ledger ledger;
     struct operations operations; /* in the ledger, as the keys */
+    struct journals journals;     /* of operations */
     struct sessions sessions;
     atomic_bool stopping;
     struct refusal_manner manner;
@@ -173,6 +177,12 @@ void stream_begin(struct exchange *x);
 /* Sends an event; takes the reference. -1: the client is gone, or it is cancelled. */
 int stream_event(struct exchange *x, enum stream_event event, json_t *data);
 
+/* The same of one that has a number, by which the client can ask for those after it. */
+int stream_numbered_event(struct exchange *x, uint64_t number, enum stream_event event, json_t *data);
+
+/* A line that says nothing. */
+void stream_comment(struct exchange *x);
+
 /* Waits while the client has much to read, until the deadline; -1: it still has, or is gone, or it is cancelled. */
 int stream_wait(struct exchange *x, int64_t deadline);
 
@@ -227,6 +237,8 @@ int handle_create_snapshot(struct exchange *x);
 
 int handle_list_records(struct exchange *x);
 int handle_show_record(struct exchange *x);
+int handle_events(struct exchange *x);
+int work_events(struct exchange *x, struct backend *b);
 int handle_record(struct exchange *x);
 int handle_tag(struct exchange *x);
 int handle_untag(struct exchange *x);

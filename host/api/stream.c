@@ -39,6 +39,11 @@ int stream_wait(struct exchange *x, int64_t deadline)
 
 int stream_event(struct exchange *x, enum stream_event event, json_t *data)
 {
+    return stream_numbered_event(x, 0, event, data);
+}
+
+int stream_numbered_event(struct exchange *x, uint64_t number, enum stream_event event, json_t *data)
+{
     const struct stream_view line = {.event = event};
     const char *name =
         schema_find(SCHEMA_OBJECT_STREAM_LINE, SCHEMA_OF_STREAM, offsetof(struct stream_view, event))
@@ -55,6 +60,8 @@ int stream_event(struct exchange *x, enum stream_event event, json_t *data)
     pthread_mutex_lock(&x->lock);
     bool gone = is_gone(x);
     if (!gone && text) {
+        if (number && x->stream != STREAM_NDJSON)
+            buffer_add_text(&x->out, "id: %llu\n", (unsigned long long)number);
         if (x->stream == STREAM_NDJSON)
             buffer_add_text(&x->out, "%s\n", text);
         else
@@ -63,6 +70,16 @@ int stream_event(struct exchange *x, enum stream_event event, json_t *data)
     }
     pthread_mutex_unlock(&x->lock);
     return gone ? -1 : 0;
+}
+
+void stream_comment(struct exchange *x)
+{
+    pthread_mutex_lock(&x->lock);
+    if (!is_gone(x)) {
+        buffer_add_text(&x->out, ":\n");
+        http_resume(x);
+    }
+    pthread_mutex_unlock(&x->lock);
 }
 
 ssize_t stream_read(void *exchange, uint64_t position, char *out, size_t max)

@@ -22,9 +22,10 @@
 
 /* L(NAME, "as it is shown"). LANE_NONE: whoever asks does it, as it never waits. */
 #define TASK_LANES(L)                                                                                        \
-    L(RUN, "run")   /* programs, each with a thread while it waits for its VM */                             \
-    L(MAKE, "make") /* images and snapshots */                                                               \
-    L(LIST, "list") /* what there is */                                                                      \
+    L(RUN, "run")       /* programs, each with a thread while it waits for its VM */                         \
+    L(MAKE, "make")     /* images and snapshots */                                                           \
+    L(LIST, "list")     /* what there is */                                                                  \
+    L(FOLLOW, "follow") /* operations, as long as somebody looks at them */                                  \
     L(SESSION, "session")
 
 enum task_lane {
