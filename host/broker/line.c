@@ -25,7 +25,7 @@ static bool names_language(uint32_t kind)
     return names[kind];
 }
 
-static bool check_image(const struct line_image *i)
+static bool check_image_wish(const struct line_image *i)
 {
     const unsigned char *tagged = (const void *)&i->tagged;
 
@@ -43,7 +43,7 @@ bool line_check_request(const void *data, size_t size, struct line_request *ret)
     const unsigned char *session = (const void *)&r->session, *force = (const void *)&r->force,
                         *keep = (const void *)&r->keep;
     return r->kind < LINE_KINDS_COUNT && r->start <= TARGET_RESTORE_ANEW && *session <= 1 && *force <= 1 &&
-           *keep <= 1 && check_image(&r->image) && is_text(r->language, sizeof(r->language)) &&
+           *keep <= 1 && check_image_wish(&r->image) && is_text(r->language, sizeof(r->language)) &&
            is_text(r->owner, sizeof(r->owner)) && is_text(r->trace_id, sizeof(r->trace_id)) &&
            r->wait_ms >= 0 && r->wait_ms <= LINE_WAIT_MAX_MS &&
            (r->kind == LINE_VM && r->image.reference[0]

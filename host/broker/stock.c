@@ -71,6 +71,7 @@ int stock_pack_language(struct stock_pack *p, const struct host *host, const cha
 struct stock_image stock_of_image(const struct image *i)
 {
     return (struct stock_image){.name = i->name,
+                                .uuid = i->uuid,
                                 .digest = i->digest,
                                 .size = i->size,
                                 .allocated = file_allocated(i->path),

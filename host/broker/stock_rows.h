@@ -33,6 +33,7 @@ typedef bool stock_flag;
     M(text, expect)
 #define STOCK_IMAGES(M)                                                                                      \
     M(text, name)                                                                                            \
+    M(text, uuid)                                                                                            \
     M(text, digest)                                                                                          \
     M(number, size)                                                                                          \
     M(number, allocated)                                                                                     \

@@ -3,7 +3,9 @@
 
 #include "base/cleanup.h"
 #include "broker/stock.h"
+#include "image/catalog.h"
 #include "image/import.h"
+#include "image/tags.h"
 #include "vmm/disk.h"
 
 #include <stdio.h>
@@ -20,20 +22,27 @@ static int set_max_bytes(void *target, const char *name, const char *value, stru
     return 0;
 }
 
+struct from_docker {
+    struct import_request request;
+    const char *tag;
+};
+
 static const struct cli_option options[] = {
-    {"name", 0, "NAME", "what the image is called here (required)", CLI_TEXT(struct import_request, name)},
+    {"name", 0, "NAME", "what the image is called here; or give a tag",
+     CLI_TEXT(struct from_docker, request.name)},
+    {"tag", 0, "TAG", "a tag that the image gets, with or without a name", CLI_TEXT(struct from_docker, tag)},
     {"image", 0, "REFERENCE", "which image: docker://NAME, oci:DIRECTORY:TAG, docker-archive:FILE (required)",
-     CLI_TEXT(struct import_request, reference)},
+     CLI_TEXT(struct from_docker, request.reference)},
     {"size", 0, "MB", "disk for what programs change, in MiB or with M or G (default: memory)",
-     CLI_SIZE(struct import_request, disk_mib, DISK_MIB_MIN, DISK_MIB_MAX)},
-    {"cmd", 0, "WORDS", "kept in place of the image's CMD", CLI_TEXT(struct import_request, cmd)},
+     CLI_SIZE(struct from_docker, request.disk_mib, DISK_MIB_MIN, DISK_MIB_MAX)},
+    {"cmd", 0, "WORDS", "kept in place of the image's CMD", CLI_TEXT(struct from_docker, request.cmd)},
     {"max-size", 0, "MIB", "refuse images that unpack to more (default: 8192)",
-     CLI_CALL(struct import_request, max_bytes, set_max_bytes)},
+     CLI_CALL(struct from_docker, request.max_bytes, set_max_bytes)},
     {"max-entries", 0, "N", "refuse images of more files (default: 1000000)",
-     CLI_NUMBER(struct import_request, max_entries, 1, 1u << 30)},
+     CLI_NUMBER(struct from_docker, request.max_entries, 1, 1u << 30)},
     {"max-ratio", 0, "N",
      "refuse layers of more than 64 MiB that are compressed better than N:1 (default: 250)",
-     CLI_NUMBER(struct import_request, max_ratio, 1, 1u << 20)},
+     CLI_NUMBER(struct from_docker, request.max_ratio, 1, 1u << 20)},
     {0},
 };
 
@@ -48,7 +57,7 @@ static const char details[] =
     "image\n"
     "applies where the definition says nothing; WORKDIR, USER, ENTRYPOINT and CMD are kept with the image.\n";
 
-static int print_image(struct cli *cli, const struct image *i, struct error *e)
+static int print_image(struct cli *cli, const struct image *i, const char *tag, struct error *e)
 {
     char size[24];
 
@@ -56,35 +65,56 @@ static int print_image(struct cli *cli, const struct image *i, struct error *e)
         const struct stock_image row = stock_of_image(i);
         json_t *j = schema_json(SCHEMA_OBJECT_CLI_IMAGE, SCHEMA_OF_IMAGE, &row, e);
         json_object_set_new(j, "oci", json_loads(i->oci, 0, NULL));
+        if (tag)
+            json_object_set_new(j, "tag", json_string(tag));
         return cli_print_json(j, e);
     }
-    cli_print("Image %s is ready: %s, sha256 %s\n", i->name, text_bytes(i->size, size), i->digest);
+    cli_print("Image %s is ready: %s, sha256 %s\n", image_label(i), text_bytes(i->size, size), i->digest);
+    if (tag)
+        cli_print("It has the tag %s\n", tag);
+    return 0;
+}
+
+static int check_options(const struct from_docker *o, struct error *e)
+{
+    if (!o->request.reference || (!o->request.name && !o->tag))
+        return error_set(e, ERROR_USAGE, "--%s is required; see: capsid rootfs from-docker --help",
+                         o->request.reference ? "name, or --tag," : "image");
+    return o->tag ? image_check_tag(o->tag, e) : 0;
+}
+
+static int import_image(struct image *ret, struct cli *cli, struct host *host, const struct from_docker *o,
+                        struct error *e)
+{
+    if (image_import(ret, &host->config, &host->home, &o->request, &cli->call.cancel, e) < 0)
+        return -1;
+    if (o->tag && image_tag(ret, &host->home, o->tag, NULL, &cli->call.cancel, e) < 0)
+        return -1;
+    if (o->tag)
+        catalog_follow_tag(&host->home, o->tag);
     return 0;
 }
 
 static int run_verb_from_docker(struct cli *cli, void *values, int argc, char **argv, struct error *e)
 {
-    const struct import_request *r = values;
+    const struct from_docker *o = values;
     struct image image = {0};
     struct host host;
 
     if (argc > 0)
         return error_set(e, ERROR_USAGE,
                          "unexpected argument \"%.64s\"; see: capsid rootfs from-docker --help", argv[0]);
-    if (!r->name || !r->reference)
-        return error_set(e, ERROR_USAGE, "--%s is required; see: capsid rootfs from-docker --help",
-                         r->name ? "image" : "name");
-    if (host_open(&host, &cli->config, e) < 0)
+    if (check_options(o, e) < 0 || host_open(&host, &cli->config, e) < 0)
         return -1;
-    int result = image_import(&image, &host.config, &host.home, r, &cli->call.cancel, e);
+    int result = import_image(&image, cli, &host, o, e);
     if (result == 0)
-        result = print_image(cli, &image, e);
+        result = print_image(cli, &image, o->tag, e);
     image_done(&image);
     host_close(&host);
     return result;
 }
 
-static struct import_request values;
+static struct from_docker values;
 
 const struct cli_verb verb_from_docker = {
     .name = "rootfs from-docker",

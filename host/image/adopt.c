@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "image/build.h"
 #include "image/files.h"
+#include "image/ids.h"
 #include "image/manifest.h"
 #include "image/names.h"
 #include "image/sbom.h"
@@ -38,7 +39,7 @@ static int write_sbom(const struct config *config, const struct home *h, const s
     cleanup_free char *text = sbom_make(i->digest, &packages, i->initd, initd_digest);
     packages_done(&packages);
     if (!text)
-        return error_set(e, ERROR_GENERAL, "the bill of materials of %s cannot be written", i->name);
+        return error_set(e, ERROR_GENERAL, "the bill of materials of %s cannot be written", image_label(i));
     return blobs_put_text(h, &image_sboms, i->digest, text, e);
 }
 
@@ -67,23 +68,33 @@ static int store_files(const struct config *config, const struct home *h, struct
                : write_sbom(config, h, i, e);
 }
 
-int image_adopt(const struct config *config, const struct home *h, const char *name, const char *inputs,
-                const struct build_paths *built, const json_t *oci, const struct cancel *cancel,
-                struct error *e)
+/* Under the lock. */
+static int adopt_locked(struct image *i, const struct config *config, const struct home *h,
+                        const struct image_adoption *a, const struct cancel *cancel, struct error *e)
+{
+    if (store_files(config, h, i, a->paths, e) < 0)
+        return -1;
+    return a->name ? image_take_name(i, h, cancel, e) : image_pin(i, h, cancel, e);
+}
+
+int image_adopt(struct image *ret, const struct config *config, const struct home *h,
+                const struct image_adoption *a, const struct cancel *cancel, struct error *e)
 {
     char digest[DIGEST_HEX_SIZE];
 
     cleanup_fd int store = image_lock_all(h, cancel, e);
-    if (store < 0 || home_digest(h, built->output, digest, e) < 0)
+    if (store < 0 || home_digest(h, a->paths->output, digest, e) < 0)
         return -1;
-    struct image i = {.name = text_copy(name),
+    struct image i = {.name = text_copy(a->name),
                       .digest = text_copy(digest),
-                      .inputs = text_copy(inputs),
-                      .path = blobs_path(h, &image_files, digest)};
-    image_set_oci(&i, oci);
-    int result = store_files(config, h, &i, built, e);
+                      .inputs = text_copy(a->inputs),
+                      .path = blobs_path(h, &image_files, digest),
+                      .disk_mib = a->disk_mib};
+    image_set_oci(&i, a->oci);
+    int result = adopt_locked(&i, config, h, a, cancel, e);
     if (result == 0)
-        result = image_take_name(&i, h, cancel, e);
-    image_done(&i);
+        *ret = i;
+    else
+        image_done(&i);
     return result;
 }

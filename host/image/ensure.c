@@ -66,9 +66,13 @@ static int build_locked(const struct config *config, struct home *h, const char 
     cleanup_free char *lock_out = text_format("%s/%s.lock", h->scratch, name);
     struct build_paths paths = {.output = output, .lock_out = lock_out, .lock = lock};
 
+    const struct image_adoption adoption = {.name = name, .inputs = inputs, .paths = &paths};
+    struct image i;
+
     if (image_build(config, h, name, r, &paths, deadline_in_ms(BUILD_DEADLINE_MS), cancel, e) < 0 ||
-        image_adopt(config, h, name, inputs, &paths, NULL, cancel, e) < 0)
+        image_adopt(&i, config, h, &adoption, cancel, e) < 0)
         return -1;
+    image_done(&i);
     catalog_follow(h, name);
     return 0;
 }

@@ -27,6 +27,7 @@ struct import {
     struct home *home;
     const struct import_request *request;
     const struct cancel *cancel;
+    char label[IMAGE_UUID_SIZE + 32]; /* what it is called until it is an image */
     int64_t deadline;
     char *source; /* owned, as all strings here; what skopeo is told */
     char *work;
@@ -237,7 +238,7 @@ static int unpack(struct import *i, uint64_t max_bytes, struct error *e)
         arguments_add(&a, words[n]);
     if (cmd)
         arguments_add(&a, cmd);
-    if (image_run_builder(i->home, &a, i->log, r->name, i->deadline, i->cancel, e) < 0) {
+    if (image_run_builder(i->home, &a, i->log, i->label, i->deadline, i->cancel, e) < 0) {
         if (strstr(e->text, "no line matching user"))
             error_set(e, e->kind,
                       "your user has no range of user ids; run: sudo usermod --add-subuids 100000-165535 "
@@ -264,7 +265,7 @@ static int hash_inputs(struct import *i, const json_t *oci, char ret[static DIGE
     return 0;
 }
 
-static int adopt(struct import *i, struct error *e)
+static int adopt(struct import *i, struct image *ret, struct error *e)
 {
     cleanup_buffer struct buffer text = {0};
     char inputs[DIGEST_HEX_SIZE];
@@ -279,33 +280,65 @@ static int adopt(struct import *i, struct error *e)
     json_object_set_new(oci, "image", json_string(i->source));
     int result = hash_inputs(i, oci, inputs, e);
     if (result == 0)
-        result = image_adopt(i->config, i->home, i->request->name, inputs,
-                             &(struct build_paths){.output = i->output, .lock_out = i->packages}, oci,
+        result = image_adopt(ret, i->config, i->home,
+                             &(struct image_adoption){
+                                 .name = i->request->name,
+                                 .inputs = inputs,
+                                 .paths = &(struct build_paths){.output = i->output, .lock_out = i->packages},
+                                 .oci = oci,
+                                 .disk_mib = i->request->disk_mib},
                              i->cancel, e);
-    if (result == 0)
-        catalog_follow(i->home, i->request->name);
+    if (result == 0 && ret->name)
+        catalog_follow(i->home, ret->name);
+    else if (result == 0)
+        catalog_follow_id(i->home, ret->uuid);
     json_decref(oci);
     return result;
 }
 
-static int import_locked(struct import *i, struct error *e)
+static int import_locked(struct import *i, struct image *ret, struct error *e)
 {
     uint64_t max_bytes = i->request->max_bytes ? i->request->max_bytes : DEFAULT_BYTES;
     int64_t start = clock_monotonic_ns();
 
     if (file_make_directories(i->work, e) < 0 || file_make_directories(i->temporary, e) < 0)
         return -1;
-    log_progress("Importing the image %s from %s (log: %s)", i->request->name, i->source, i->log);
-    if (pull(i, max_bytes, e) < 0 || unpack(i, max_bytes, e) < 0 || adopt(i, e) < 0)
+    log_progress("Importing the image %s from %s (log: %s)", i->label, i->source, i->log);
+    if (pull(i, max_bytes, e) < 0 || unpack(i, max_bytes, e) < 0 || adopt(i, ret, e) < 0)
         return -1;
-    log_progress("  %s: done in %.1f s", i->request->name, (double)(clock_monotonic_ns() - start) / 1e9);
+    log_progress("  %s: done in %.1f s", i->label, (double)(clock_monotonic_ns() - start) / 1e9);
     return 0;
+}
+
+/* One that gets no name is called by where it comes from. */
+static void set_label(struct import *i)
+{
+    char digest[DIGEST_HEX_SIZE];
+
+    digest_bytes(i->source, strlen(i->source), digest);
+    if (i->request->name)
+        snprintf(i->label, sizeof(i->label), "%s", i->request->name);
+    else
+        snprintf(i->label, sizeof(i->label), "of-%.12s", digest);
+}
+
+static void set_paths(struct import *i)
+{
+    const char *scratch = i->home->scratch;
+
+    i->work = text_format("%s/import-%s", scratch, i->label);
+    i->layout = text_format("%s/layout-%s", scratch, i->label);
+    i->temporary = text_format("%s/pull-%s", scratch, i->label);
+    i->log = home_path(i->home, "log/import-%s.log", i->label);
+    i->output = text_format("%s/import-%s.erofs", scratch, i->label);
+    i->result = text_format("%s/import-%s.json", scratch, i->label);
+    i->packages = text_format("%s/import-%s.packages", scratch, i->label);
 }
 
 int image_import(struct image *ret, const struct config *config, struct home *h,
                  const struct import_request *request, const struct cancel *cancel, struct error *e)
 {
-    if (!text_is_name(request->name))
+    if (request->name && !text_is_name(request->name))
         return error_set(e, ERROR_USAGE, "--name must be a plain name: letters, digits and . _ + -");
     struct import i = {.config = config,
                        .home = h,
@@ -315,26 +348,14 @@ int image_import(struct image *ret, const struct config *config, struct home *h,
                        .source = find_source(request->reference, e)};
     if (!i.source)
         return -1;
-    i.work = text_format("%s/import", h->scratch);
-    i.layout = text_format("%s/layout", h->scratch);
-    i.temporary = text_format("%s/pull", h->scratch);
-    i.log = home_path(h, "log/import-%s.log", request->name);
-    i.output = text_format("%s/import.erofs", h->scratch);
-    i.result = text_format("%s/import.json", h->scratch);
-    i.packages = text_format("%s/import.packages", h->scratch);
-
-    cleanup_free char *lock = text_format("image-%s", request->name);
-    cleanup_free char *waiting = text_format("making the image %s", request->name);
+    set_label(&i);
+    set_paths(&i);
+    cleanup_free char *lock = text_format("image-%s", i.label);
+    cleanup_free char *waiting = text_format("making the image %s", i.label);
     cleanup_fd int fd = home_lock(h, lock, waiting, i.deadline, cancel, e);
-    int result = fd < 0 ? -1 : import_locked(&i, e);
+    int result = fd < 0 ? -1 : import_locked(&i, ret, e);
     import_done(&i);
-    if (result < 0 || image_find(ret, h, request->name, e) < 0)
-        return -1;
-    if (request->disk_mib && image_set_disk(ret, h, request->disk_mib, cancel, e) < 0) {
-        image_done(ret);
-        return -1;
-    }
-    return 0;
+    return result;
 }
 
 /* ---- using it -------------------------------------------------------------------------------------- */

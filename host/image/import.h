@@ -10,7 +10,7 @@
 #include <jansson.h>
 
 struct import_request {
-    const char *name;      /* borrowed, as all strings here */
+    const char *name;      /* NULL: the image gets none; borrowed, as all strings here */
     const char *reference; /* docker://..., oci:DIRECTORY:TAG, docker-archive:FILE, or a name in a registry */
     const char *cmd;       /* NULL, or split at spaces in place of the image's CMD */
     uint64_t disk_mib;     /* as in struct image; 0: as the image of that name had it */
@@ -19,7 +19,7 @@ struct import_request {
     uint64_t max_ratio;    /* 0: default */
 };
 
-/* Pulls and makes the image and points the name at it. The old image of that name stays when this fails. */
+/* Pulls and makes the image and points the name, if there is one, at it. The old image of that name stays when this fails. */
 int image_import(struct image *ret, const struct config *config, struct home *h,
                  const struct import_request *request, const struct cancel *cancel, struct error *e);
 

@@ -72,6 +72,7 @@ int image_set_disk(struct image *i, const struct home *h, uint64_t disk_mib, con
 int image_take_name(struct image *i, const struct home *h, const struct cancel *cancel, struct error *e)
 {
     struct error why = {0};
+    uint64_t wanted = i->disk_mib;
     int result;
 
     do {
@@ -80,7 +81,7 @@ int image_take_name(struct image *i, const struct home *h, const struct cancel *
         struct error ignored = {0}; /* none, or one that is damaged, which goes */
         why = (struct error){0};
         image_find_version(&old, h, i->name, &version, &ignored);
-        i->disk_mib = old.disk_mib;
+        i->disk_mib = wanted ? wanted : old.disk_mib;
         image_done(&old);
         result = swap_manifest(h, i, &version, cancel, &why);
     } while (result < 0 && why.kind == ERROR_BUSY);

@@ -11,7 +11,7 @@
 int image_find_version(struct image *ret, const struct home *h, const char *name,
                        struct refs_version *ret_version, struct error *e);
 
-/* Points its name at an image, which keeps the disk of the one that had it. */
+/* Points its name at an image, which keeps the disk of the one that had it where it has none of its own. */
 int image_take_name(struct image *i, const struct home *h, const struct cancel *cancel, struct error *e);
 
 int image_drop_name(const struct home *h, const char *name, const struct refs_version *version,

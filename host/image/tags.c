@@ -35,7 +35,7 @@ bool image_is_tag(const char *s)
     return true;
 }
 
-static int check_tag(const char *tag, struct error *e)
+int image_check_tag(const char *tag, struct error *e)
 {
     if (!image_is_tag(tag))
         return error_set(e, ERROR_USAGE,
@@ -90,7 +90,7 @@ static int find_version(char ret[static IMAGE_UUID_SIZE], const struct home *h, 
     char file[DIGEST_HEX_SIZE];
     struct error why = {0};
 
-    if (check_tag(tag, e) < 0)
+    if (image_check_tag(tag, e) < 0)
         return -1;
     digest_bytes(tag, strlen(tag), file);
     cleanup_free char *found = read_note(h, file, ret, ret_version, &why);
@@ -136,7 +136,7 @@ int image_tag(const struct image *i, const struct home *h, const char *tag, cons
     struct error why;
     int result;
 
-    if (check_tag(tag, e) < 0)
+    if (image_check_tag(tag, e) < 0)
         return -1;
     cleanup_fd int lock = image_lock_all(h, cancel, e);
     if (lock < 0)

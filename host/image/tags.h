@@ -12,6 +12,9 @@
 /* [A-Za-z0-9][A-Za-z0-9_-]*(?:[:/.][A-Za-z0-9_-]+)* and no longer than that. */
 bool image_is_tag(const char *s);
 
+/* Whether users may give it: it is one, and is not a language's. ERROR_USAGE says what is wrong. */
+int image_check_tag(const char *tag, struct error *e);
+
 /*
  * The image that is meant by UUID, tag:NAME, or tag:lang/NAME, which is the image of the language of that name. ERROR_USAGE: it is none
  * of these; ERROR_NOT_FOUND: there is none. Both say what to do. Does not read the image's files.

@@ -69,6 +69,22 @@ capsid rootfs from-docker --name other --image "oci:$TMPDIR/good:latest" --cmd "
 expect_match "--cmd replaces the image's" "$(field oci)" "*'cmd': ?'greet', 'you'?*"
 expect "rootfs list shows them" "$("$CAPSID" rootfs list | grep -c '^box')" 4
 
+# With a tag, with and without a name.
+capsid images show tag:lang/box --json
+uuid=$(field uuid)
+capsid rootfs from-docker --tag team/box:1 --image "oci:$TMPDIR/good:latest" --size 100 --json
+expect "a tag alone" "$(field name) $(field tag) $(field digest) $(field disk_mib)" "None team/box:1 $digest 100"
+capsid images show tag:team/box:1 --json
+expect_match "it is the same image" "$(field uuid) $(field names) $(field env)" "$uuid *'box'* *'GREETING=hello from the image'*"
+capsid rootfs from-docker --name box4 --tag team/box:2 --image "oci:$TMPDIR/good:latest"
+expect_match "and with a name" "$out" "Image box4 is ready: *It has the tag team/box:2"
+capsid rootfs from-docker --tag "no tag" --image "oci:$TMPDIR/good:latest"
+expect_match "what is no tag is told before anything is pulled" "$status $err" '1 Error: "no tag" is no tag: *'
+capsid rootfs from-docker --image "oci:$TMPDIR/good:latest"
+expect_match "neither" "$status $err" "1 Error: --name, or --tag, is required*"
+capsid images untag team/box:1
+capsid images untag team/box:2
+
 # What it is made of: layers, and the packages that it says it has.
 capsid rootfs show box
 expect_match "show: layers, packages, initd, where from" "$out" \
