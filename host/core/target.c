@@ -1,5 +1,6 @@
 #include "core/target.h"
 
+#include "base/cleanup.h"
 #include "core/bare.h"
 #include "image/ensure.h"
 #include "image/import.h"
@@ -57,10 +58,16 @@ static struct machine_spec spec_of(const struct run_target *t)
     return spec;
 }
 
+static int hold_image(struct run_target *t, struct error *e)
+{
+    t->hold = image_hold(&t->image, e);
+    return t->hold < 0 ? -1 : 0;
+}
+
 static int open_image(struct run_target *t, struct host *host, const struct call *call,
                       const struct target_wish *wish, struct error *e)
 {
-    if (image_resolve(&t->image, &host->home, wish->image, e) < 0 ||
+    if (image_resolve(&t->image, &host->home, wish->image, e) < 0 || hold_image(t, e) < 0 ||
         image_verify(&t->image, &host->home, e) < 0)
         return -1;
     t->language = command_language(wish->image);
@@ -86,7 +93,7 @@ static int open_language(struct run_target *t, struct host *host, const struct c
         (wish->make_nothing && check_image(t, host, e) < 0) ||
         image_ensure(&t->image, &host->config, &host->home, t->language.name, &t->language.recipe, false,
                      &call->cancel, e) < 0 ||
-        image_each_variable(&t->image, add_variable, &t->language, e) < 0)
+        hold_image(t, e) < 0 || image_each_variable(&t->image, add_variable, &t->language, e) < 0)
         return -1;
     t->resident.user = program_runner;
     take_layers(t);
@@ -106,7 +113,7 @@ static int open_language(struct run_target *t, struct host *host, const struct c
 static int open_once(struct run_target *t, struct host *host, const struct call *call,
                      const struct target_wish *wish, struct error *e)
 {
-    *t = (struct run_target){.spec = {.kernel = host->config.kernel}};
+    *t = (struct run_target){.hold = -1, .spec = {.kernel = host->config.kernel}};
     int result = host_accelerator(host, &t->spec.accelerator, e);
     if (result == 0)
         result = (wish->image ? open_image : open_language)(t, host, call, wish, e);
@@ -172,6 +179,8 @@ int target_open_and_load(struct run_target *ret, struct machine *ret_machine, st
 void target_done(struct run_target *t)
 {
     snapshot_done(&t->snapshot);
+    if (t->image.path)
+        close_fd(&t->hold);
     image_done(&t->image);
     language_done(&t->language);
     resident_done(&t->resident);

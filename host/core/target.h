@@ -13,6 +13,7 @@
 struct run_target {
     struct language language;
     struct image image;
+    int hold;                 /* of the image, so that it is not removed; owned, where there is an image */
     struct snapshot snapshot; /* directory NULL: there is none, VMs are booted */
     const char
         *layers[IMAGE_LAYERS_MAX + 2]; /* paths, of the image's; of a bare VM its own file is the first */
