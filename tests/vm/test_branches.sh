@@ -116,5 +116,19 @@ sparse
 2 4
 new'
 expect_match "has no more layers than there are places" "$(grep -c '"kind": "ext4"' "$CAPSID_HOME/images/ids/$branch.json")" '[1-4]'
+
+# What stands on what, and what goes.
+capsid images lineage "$branch" --json
+expect_match "its lineage, to the image of the language" "$(field count) $(field images)" "8 *'uuid': '$branch'*'uuid': '$second'*'uuid': '$first'*'names': ?'sh'?*"
+capsid images show "$second"
+expect_match "where a branch comes from" "$out" "*Parent *$first*Origin *branch by ?*Branches *1*"
+capsid images rm "$first"
+expect_match "others stand on it" "$status $err" "1 Error: the image $first stays, as others stand on it: $second; remove these first*"
+capsid images tag "$second" work
+capsid images gc
+expect_match "what nothing needs goes" "$status $out" "0 *Removed $branch *Freed: *"
+expect "and its files" "$(find "$CAPSID_HOME/images" -name '*.ext4' | wc -l) $(find "$CAPSID_HOME/images/ids" -type f | wc -l)" "2 3"
+in_image tag:work --shell 'cat /data/first'
+expect "the rest is whole" "$(field stdout)" one
 expect_clean "branches"
 exit "$failures"
