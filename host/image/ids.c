@@ -23,8 +23,7 @@ static int read_manifest(struct image *ret, const struct home *h, const char *uu
     }
     cleanup_free char *path = refs_path(h, &ids, uuid);
     image_done(ret);
-    return error_set(e, ERROR_CORRUPT,
-                     "%s is not the manifest of that image; remove it with: capsid images rm %s", path, uuid);
+    return error_set(e, ERROR_CORRUPT, "%s is not the manifest of that image; remove that file", path);
 }
 
 struct search {

@@ -102,6 +102,11 @@ capsid doctor --repair
 capsid doctor
 expect "for good" "$(grep " records " <<<"$out" | tr -s ' ')" "ok records images: 1, names: 1"
 
+printf x >"images/ids/$python.json"
+capsid images list
+expect_match "a damaged manifest is told" "$status $err" "1 Error: $CAPSID_HOME/images/ids/$python.json is not the manifest of that image; remove that file*"
+rm "images/ids/$python.json"
+
 # ---- over HTTP --------------------------------------------------------------------------------------------
 
 make_image python "python, built" ', "oci": {"image": "docker://docker.io/library/python:3", "env": ["A=1"], "workdir": "/app", "user": "1000"}'
