@@ -193,4 +193,6 @@ void cmdline_parse(struct cmdline *c, char *text)
 
     for (char *word = strsep(&rest, " \n"); word; word = strsep(&rest, " \n"))
         take_word(c, word);
+    if (c->root.bare && (c->root.layer_count || c->root.upper[0] || c->main[0])) /* they would have no root */
+        c->refused = "initd.root=later: with layers, upper or main";
 }

@@ -25,6 +25,12 @@ PROTO_MESSAGES(M)
 void handle_await_root(void);
 bool handle_root_awaited(void);
 
+/* SEAL has come, so nothing may be written any more. */
+bool handle_root_sealed(void);
+
+/* The guest is of no use, and ends. */
+void handle_set_up_failed(struct fault f);
+
 /* ERROR; OK; or ERROR when there is a fault and OK when there is none. */
 void handle_answer_fault(struct conn *c, uint32_t stream, uint16_t request, struct fault f);
 void handle_answer_ok(struct conn *c, uint32_t stream);

@@ -1,23 +1,30 @@
 #include "handle.h"
 
 #include "boot.h"
+#include "file.h"
+#include "kmsg.h"
 #include "root.h"
 #include "snapshot.h"
 #include "text.h"
 
 #include <string.h>
 
-static bool root_awaited;
+static bool awaits_root, is_sealed;
 
 void handle_await_root(void)
 {
-    root_awaited = true;
+    awaits_root = true;
     snapshot_await_root();
 }
 
 bool handle_root_awaited(void)
 {
-    return root_awaited;
+    return awaits_root;
+}
+
+bool handle_root_sealed(void)
+{
+    return is_sealed;
 }
 
 /* TYPE:NAME; a device is a name in /dev, so it has no slash. */
@@ -51,23 +58,35 @@ static struct fault carry_out(const struct root_plan *plan)
         r = root_enter(plan, &step);
     if (r == 0)
         r = boot_furnish_root(&step);
-    if (r < 0)
+    if (r < 0) {
+        kmsg_log(KMSG_EMERG, "cannot make the root", step, r);
         return (struct fault){.code = PROTO_ERR_SETUP, .os_errno = -r, .text = step};
-    root_awaited = false;
+    }
+    awaits_root = false;
     snapshot_place_machine_id();
     return FAULT_NONE;
+}
+
+/* Half a root is none. */
+static void make_root(struct conn *c, uint32_t stream, const struct root_plan *plan)
+{
+    struct fault f = carry_out(plan);
+
+    handle_answer(c, stream, MSG_ROOT, f);
+    if (f.code)
+        handle_set_up_failed(f);
 }
 
 void handle_root(struct conn *c, uint32_t stream, const struct msg_root *m)
 {
     struct root_plan plan;
 
-    if (!root_awaited)
+    if (!awaits_root)
         conn_send_error(c, stream, MSG_ROOT, PROTO_ERR_STATE, 0, "there is a root");
     else if (!parse_plan(m, &plan))
         conn_send_error(c, stream, MSG_ROOT, PROTO_ERR_INVALID, 0, "not layers and a disk");
     else
-        handle_answer(c, stream, MSG_ROOT, carry_out(&plan));
+        make_root(c, stream, &plan);
 }
 
 void handle_changes(struct conn *c, uint32_t stream, const struct msg_changes *m)
@@ -79,7 +98,13 @@ void handle_changes(struct conn *c, uint32_t stream, const struct msg_changes *m
 /* Nothing else is answered meanwhile: there is nothing left to do in this guest. */
 void handle_seal(struct conn *c, uint32_t stream, const struct msg_seal *m)
 {
-    int r = root_seal(m->fold);
-
-    handle_answer(c, stream, MSG_SEAL, r < 0 ? fault_os(r, "seal") : FAULT_NONE);
+    if (!root_can_seal(m->fold)) {
+        conn_send_error(c, stream, MSG_SEAL, PROTO_ERR_INVALID, 0, "no upper disk, or not as many layers");
+    } else if (file_any_write()) {
+        conn_send_error(c, stream, MSG_SEAL, PROTO_ERR_BUSY, 0, "a file is being written");
+    } else {
+        is_sealed = true;
+        int r = root_seal(m->fold);
+        handle_answer(c, stream, MSG_SEAL, r < 0 ? fault_os(r, "seal") : FAULT_NONE);
+    }
 }

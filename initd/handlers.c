@@ -46,6 +46,12 @@ void handlers_set_up(const char *step, int r)
         conn_at(i)->waiting = false;
 }
 
+void handle_set_up_failed(struct fault f)
+{
+    set_up_fault = f;
+    handlers_give_up();
+}
+
 void handlers_await_root(void)
 {
     handle_await_root();
@@ -242,9 +248,14 @@ static enum stream_use stream_use_of(uint16_t type)
     }
 }
 
+static bool taken_when_sealed(uint16_t type)
+{
+    return type == MSG_HELLO || type == MSG_PING || type == MSG_SHUTDOWN;
+}
+
 static bool taken_when_quiesced(uint16_t type)
 {
-    return type == MSG_HELLO || type == MSG_PING || type == MSG_RESUME || type == MSG_SHUTDOWN;
+    return taken_when_sealed(type) || type == MSG_RESUME;
 }
 
 static bool taken_without_root(uint16_t type)
@@ -293,6 +304,8 @@ static void take_frame(struct conn *c, const struct frame *f)
         conn_send_error(c, f->stream, f->type, PROTO_ERR_STATE, 0, "no HELLO yet");
     else if (set_up_fault.code && f->type != MSG_HELLO)
         refuse_all(c, f);
+    else if (handle_root_sealed() && !taken_when_sealed(f->type))
+        conn_send_error(c, f->stream, f->type, PROTO_ERR_STATE, 0, "sealed: only SHUTDOWN may follow");
     else if (is_quiesced() && !taken_when_quiesced(f->type))
         conn_send_error(c, f->stream, f->type, PROTO_ERR_STATE, 0, "quiesced: RESUME comes first");
     else if (handle_root_awaited() && !taken_without_root(f->type))

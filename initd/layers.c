@@ -18,6 +18,9 @@
 
 #define OPAQUE "trusted.overlay.opaque"
 
+/* Not on the stack, of which each directory in another takes some. */
+static char names[XATTR_LIST_MAX], value[XATTR_SIZE_MAX];
+
 static int open_directory(int at, const char *name)
 {
     int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -27,9 +30,9 @@ static int open_directory(int at, const char *name)
 
 static bool is_opaque(int directory)
 {
-    char value = 0;
+    char is = 0;
 
-    return fgetxattr(directory, OPAQUE, &value, 1) == 1 && value == 'y';
+    return fgetxattr(directory, OPAQUE, &is, 1) == 1 && is == 'y';
 }
 
 /* ---- whether anything changed ----------------------------------------------------------------- */
@@ -41,39 +44,64 @@ struct comparison {
     char path[PATH_MAX]; /* of the directory that is looked at, relative */
 };
 
-/* The directory of that path in the topmost layer that has one says the same as the one in the upper layer. */
-static bool same_below(const struct comparison *c, const struct stat *upper)
+/* Beside those in which overlayfs keeps what is its own. */
+static bool has_attributes(int directory)
 {
-    struct stat lower;
+    ssize_t size = flistxattr(directory, names, sizeof(names));
 
-    for (unsigned i = c->lower_count; i-- > 0;) {
-        if (fstatat(c->lower_fds[i], c->path, &lower, AT_SYMLINK_NOFOLLOW) < 0)
-            continue;
-        return S_ISDIR(lower.st_mode) && lower.st_mode == upper->st_mode && lower.st_uid == upper->st_uid &&
-               lower.st_gid == upper->st_gid;
-    }
-    return false;
+    for (ssize_t i = 0; i < size; i += (ssize_t)strlen(names + i) + 1)
+        if (!text_starts(names + i, "trusted.overlay."))
+            return true;
+    return size < 0 && errno != EOPNOTSUPP;
 }
 
-static bool is_changed_in(struct comparison *c, int directory, unsigned depth);
+static bool same_directory(int a, int b)
+{
+    struct stat x, y;
 
-static bool is_changed_at(struct comparison *c, int at, const char *name, unsigned depth)
+    return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_mode == y.st_mode && x.st_uid == y.st_uid &&
+           x.st_gid == y.st_gid && !has_attributes(a) && !has_attributes(b);
+}
+
+/* The directory of that path in the topmost layer that has one says the same as the one in the upper layer. *lowest is the lowest
+ * layer of which anything is seen: at its parent, and then at itself. */
+static bool same_below(const struct comparison *c, int upper, unsigned *lowest)
+{
+    bool found = false, same = false, hides = false;
+    unsigned i = c->lower_count;
+
+    while (!hides && i > *lowest) {
+        int fd = open_directory(c->lower_fds[--i], c->path);
+        if (fd == -ENOENT)
+            continue;
+        hides = fd < 0 || is_opaque(fd);
+        if (!found)
+            same = fd >= 0 && same_directory(upper, fd);
+        found = true;
+        sys_close(&fd);
+    }
+    *lowest = i;
+    return same;
+}
+
+static bool is_changed_in(struct comparison *c, int directory, unsigned lowest, unsigned depth);
+
+static bool is_changed_at(struct comparison *c, int at, const char *name, unsigned lowest, unsigned depth)
 {
     size_t length = strlen(c->path);
-    struct stat st;
 
-    if (fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(st.st_mode) || c->left-- == 0 ||
-        text_join(c->path + length, sizeof(c->path) - length, length ? "/" : "", name, NULL) < 0 ||
-        !same_below(c, &st))
+    if (c->left == 0 || text_join(c->path + length, sizeof(c->path) - length, "/", name, NULL) < 0)
         return true;
+    c->left--;
     int fd = open_directory(at, name);
-    bool changed = fd < 0 || is_opaque(fd) || is_changed_in(c, fd, depth + 1);
+    bool changed =
+        fd < 0 || is_opaque(fd) || !same_below(c, fd, &lowest) || is_changed_in(c, fd, lowest, depth + 1);
     sys_close(&fd);
     c->path[length] = '\0';
     return changed;
 }
 
-static bool is_changed_in(struct comparison *c, int directory, unsigned depth)
+static bool is_changed_in(struct comparison *c, int directory, unsigned lowest, unsigned depth)
 {
     const struct sys_dirent *d;
     struct entries e;
@@ -82,7 +110,7 @@ static bool is_changed_in(struct comparison *c, int directory, unsigned depth)
         return true;
     entries_start(&e, directory);
     while ((d = entries_next(&e)))
-        if (is_changed_at(c, directory, d->name, depth))
+        if (is_changed_at(c, directory, d->name, lowest, depth))
             return true;
     return e.size < 0;
 }
@@ -90,10 +118,12 @@ static bool is_changed_in(struct comparison *c, int directory, unsigned depth)
 bool layers_changed(int upper_fd, const int *lower_fds, unsigned lower_count)
 {
     static struct comparison c;
+    unsigned lowest = 0;
 
-    c = (struct comparison){.lower_fds = lower_fds, .lower_count = lower_count, .left = LAYER_LOOKS_MAX};
+    c = (struct comparison){
+        .lower_fds = lower_fds, .lower_count = lower_count, .left = LAYER_LOOKS_MAX, .path = "."};
     int fd = open_directory(upper_fd, ".");
-    bool changed = fd < 0 || is_changed_in(&c, fd, 0);
+    bool changed = fd < 0 || !same_below(&c, fd, &lowest) || is_changed_in(&c, fd, lowest, 0);
     sys_close(&fd);
     return changed;
 }
@@ -111,8 +141,6 @@ static int fold_in(const struct pair *p, unsigned depth);
 /* lsetxattr(2) takes no directory: so the working directory is it. */
 static int copy_attributes(const struct pair *p, const char *name)
 {
-    static char names[XATTR_LIST_MAX], value[XATTR_SIZE_MAX];
-
     if (fchdir(p->from) < 0)
         return -errno;
     ssize_t size = llistxattr(name, names, sizeof(names));
@@ -142,10 +170,10 @@ static int copy_extents(int from, int to, off_t size)
 {
     for (off_t at = 0; at < size;) {
         off_t data = lseek(from, at, SEEK_DATA);
-        if (data < 0) /* ENXIO: nothing but a hole follows */
+        if (data < 0 && errno == ENXIO) /* nothing but a hole follows */
             break;
-        off_t end = lseek(from, data, SEEK_HOLE);
-        if (lseek(to, data, SEEK_SET) < 0)
+        off_t end = data < 0 ? -1 : lseek(from, data, SEEK_HOLE);
+        if (end < 0 || lseek(to, data, SEEK_SET) < 0)
             return -errno;
         while (data < end) {
             /* Not copy_file_range(2): between two filesystems that is EXDEV. */
@@ -171,13 +199,12 @@ static int copy_content(const struct pair *p, const char *name, const struct sta
 
 static int copy_symlink(const struct pair *p, const char *name)
 {
-    char target[PATH_MAX];
-    ssize_t size = readlinkat(p->from, name, target, sizeof(target) - 1);
+    ssize_t size = readlinkat(p->from, name, value, sizeof(value) - 1);
 
     if (size < 0)
         return -errno;
-    target[size] = '\0';
-    return symlinkat(target, p->to, name) < 0 ? -errno : 0;
+    value[size] = '\0';
+    return symlinkat(value, p->to, name) < 0 ? -errno : 0;
 }
 
 static int copy_directory(const struct pair *p, const char *name, unsigned depth)
@@ -221,6 +248,11 @@ static int copy_linked(const struct pair *p, const char *name, const struct stat
     return r == 0 && linkat(p->to, name, p->links, number, 0) < 0 ? -errno : r;
 }
 
+static int make_opaque(int directory)
+{
+    return fsetxattr(directory, OPAQUE, "y", 1, 0) < 0 ? -errno : 0;
+}
+
 static int fold_directories(const struct pair *p, const char *name, unsigned depth)
 {
     struct pair inside = {open_directory(p->from, name), open_directory(p->to, name), p->links};
@@ -228,11 +260,21 @@ static int fold_directories(const struct pair *p, const char *name, unsigned dep
 
     if (r == 0 && !is_opaque(inside.to)) {
         r = fold_in(&inside, depth + 1);
-        if (r == 0 && is_opaque(inside.from) && fsetxattr(inside.to, OPAQUE, "y", 1, 0) < 0)
-            r = -errno;
+        if (r == 0 && is_opaque(inside.from))
+            r = make_opaque(inside.to);
     }
     sys_close(&inside.from);
     sys_close(&inside.to);
+    return r;
+}
+
+/* What is no directory hides those below it, and a directory that was made above it is still alone then. */
+static int fold_hidden(const struct pair *p, const char *name)
+{
+    int directory = open_directory(p->to, name);
+    int r = directory < 0 ? directory : make_opaque(directory);
+
+    sys_close(&directory);
     return r;
 }
 
@@ -248,21 +290,35 @@ static int fold_entry(const struct pair *p, const char *name, unsigned depth)
         return S_ISDIR(below.st_mode) || below.st_nlink == 1 ? copy_new(p, name, &below, depth)
                                                              : copy_linked(p, name, &below, depth);
     }
-    return S_ISDIR(below.st_mode) && S_ISDIR(above.st_mode) ? fold_directories(p, name, depth) : 0;
+    if (!S_ISDIR(above.st_mode))
+        return 0;
+    return S_ISDIR(below.st_mode) ? fold_directories(p, name, depth) : fold_hidden(p, name);
 }
 
-static int fold_in(const struct pair *p, unsigned depth)
+static int fold_entries(const struct pair *p, unsigned depth)
 {
     const struct sys_dirent *d;
     struct entries e;
     int r = 0;
 
-    if (depth > LAYER_DEPTH_MAX)
-        return -ELOOP;
     entries_start(&e, p->from);
     while (r == 0 && (d = entries_next(&e)))
         r = fold_entry(p, d->name, depth);
     return r < 0 || e.size >= 0 ? r : (int)e.size;
+}
+
+/* What comes in does not change the directory's time. */
+static int fold_in(const struct pair *p, unsigned depth)
+{
+    struct stat st;
+
+    if (depth > LAYER_DEPTH_MAX)
+        return -ELOOP;
+    if (fstat(p->to, &st) < 0)
+        return -errno;
+    int r = fold_entries(p, depth);
+    const struct timespec times[] = {st.st_atim, st.st_mtim};
+    return r == 0 && futimens(p->to, times) < 0 ? -errno : r;
 }
 
 /* Beside the upper directory, where nothing of it is a layer. */

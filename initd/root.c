@@ -20,10 +20,11 @@
  * itself */
 #define WORK "/mnt"
 
-/* Directories of the layers as they were made, and of the disk that takes the changes: no job can cover these. */
+/* Directories of the layers as they were made, and of what takes the changes: no job can cover these. */
 static int layer_fds[LAYERS_MAX];
 static unsigned layer_count;
 static int up_fd = -1;
+static bool up_is_disk;
 
 static int mount_layer(const struct root_layer *layer, unsigned index, struct text *lower)
 {
@@ -45,6 +46,22 @@ static int mount_layer(const struct root_layer *layer, unsigned index, struct te
     return 0;
 }
 
+/* The root itself is the upper directory, so it has to look like the topmost layer's. */
+static int open_upper(bool made)
+{
+    struct stat st;
+
+    up_fd = open(WORK "/up/upper", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (up_fd < 0)
+        return -errno;
+    if (!made)
+        return 0;
+    if ((layer_count ? fstat(layer_fds[layer_count - 1], &st) : stat("/", &st)) < 0 ||
+        fchown(up_fd, st.st_uid, st.st_gid) < 0 || fchmod(up_fd, st.st_mode & 07777) < 0)
+        return -errno;
+    return 0;
+}
+
 static int mount_upper(const char *device)
 {
     char source[DEVICE_NAME_MAX + 8];
@@ -56,11 +73,11 @@ static int mount_upper(const char *device)
         if (mount(source, WORK "/up", "ext4", MS_NODEV, NULL) < 0)
             return -errno;
     }
-    if ((mkdir(WORK "/up/upper", 0755) < 0 && errno != EEXIST) ||
-        (mkdir(WORK "/up/work", 0755) < 0 && errno != EEXIST))
+    bool made = mkdir(WORK "/up/upper", 0755) == 0;
+    if ((!made && errno != EEXIST) || (mkdir(WORK "/up/work", 0755) < 0 && errno != EEXIST))
         return -errno;
-    up_fd = open(WORK "/up/upper", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return up_fd < 0 ? -errno : 0;
+    up_is_disk = *device;
+    return open_upper(made);
 }
 
 /* Half of the memory is its bound of bytes, as tmpfs has it by itself; for names see ROOT_NAME_BYTES. */
@@ -146,10 +163,13 @@ bool root_is_changed(void)
     return layers_changed(up_fd, layer_fds, layer_count);
 }
 
+bool root_can_seal(unsigned fold)
+{
+    return up_is_disk && fold <= layer_count;
+}
+
 int root_seal(unsigned fold)
 {
-    if (fold > layer_count || up_fd < 0)
-        return -EINVAL;
     power_kill_all();
     for (unsigned i = 1; i <= fold; i++) {
         int r = layers_fold(layer_fds[layer_count - i], up_fd);

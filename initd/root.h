@@ -37,9 +37,13 @@ int root_enter(const struct root_plan *plan, const char **ret_step);
  * not count. In doubt, yes. */
 bool root_is_changed(void);
 
+/* There is an upper disk, and there are as many layers. */
+bool root_can_seal(unsigned fold);
+
 /*
  * Makes the upper disk one that can be a layer: takes in what the fold topmost layers say, as if they were not there any more,
- * and ends all writing to it. Kills every other process first. Returns 0, or -errno when it is of no use.
+ * and ends all writing to it: whatever writes after that waits for ever. Kills every other process first. Returns 0, or -errno
+ * when it is of no use.
  */
 int root_seal(unsigned fold);
 

@@ -23,7 +23,7 @@ struct id_place {
 };
 static const struct id_place in_root = {MACHINE_ID, "/etc/.machine-id-initd"};
 static const struct id_place over_root = {"/run/machine-id", "/run/.machine-id-initd"};
-static const struct id_place *place = &in_root;
+static const struct id_place *id_place = &in_root;
 static bool root_awaited;
 
 static bool quiesced;
@@ -52,7 +52,7 @@ static void open_machine_id(void)
     struct stat st;
 
     sys_close(&id_fd);
-    id_fd = open(place->file, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    id_fd = open(id_place->file, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (id_fd >= 0 && (fstat(id_fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size != MACHINE_ID_SIZE))
         sys_close(&id_fd);
     for (int i = 0; i < 2; i++)
@@ -104,21 +104,22 @@ static bool is_in_place(void)
 {
     struct stat named, written;
 
-    return lstat(place->file, &named) == 0 && fstat(id_fd, &written) == 0 && named.st_ino == written.st_ino &&
-           named.st_dev == written.st_dev && written.st_size == MACHINE_ID_SIZE;
+    return lstat(id_place->file, &named) == 0 && fstat(id_fd, &written) == 0 &&
+           named.st_ino == written.st_ino && named.st_dev == written.st_dev &&
+           written.st_size == MACHINE_ID_SIZE;
 }
 
 static uint16_t make_machine_id(void)
 {
-    unlink(place->fresh);
-    int fd = open(place->fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444);
+    unlink(id_place->fresh);
+    int fd = open(id_place->fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444);
     if (fd < 0)
         return 0;
     bool written = write(fd, id_line, MACHINE_ID_SIZE) == MACHINE_ID_SIZE;
     close(fd);
-    if (written && sys_rename(place->fresh, place->file) == 0)
+    if (written && sys_rename(id_place->fresh, id_place->file) == 0)
         return PROTO_RESUMED_MACHINE_ID;
-    unlink(place->fresh);
+    unlink(id_place->fresh);
     return 0;
 }
 
@@ -136,16 +137,16 @@ static uint16_t write_machine_id(const struct wire_uuid *id)
 
 void snapshot_await_root(void)
 {
-    place = &over_root;
+    id_place = &over_root;
     root_awaited = true;
 }
 
 void snapshot_place_machine_id(void)
 {
     root_awaited = false;
-    /* An image that has removed the file wants none. */
-    if (make_machine_id())
-        mount(place->file, MACHINE_ID, NULL, MS_BIND, NULL);
+    /* An image that has removed the file wants none; and without a RESUME there is none to give. */
+    if (id_line[0] && make_machine_id())
+        mount(id_place->file, MACHINE_ID, NULL, MS_BIND, NULL);
 }
 
 void snapshot_tidy(void)

@@ -117,6 +117,9 @@ $(T)/obj/%.o: %.c tests/tests.mk
 	@mkdir -p $(@D)
 	$(Q)$(CCACHE) $(PLAIN_COMPILE) -c -o $@ $<
 
+# Of initd's own functions.
+$(T)/ns/test_layers: $(addprefix $(T)/obj/initd/,layers.o entries.o sys.o text.o)
+
 $(NS_BIN): $(T)/%: $(T)/obj/tests/%.o $(NS_LIB_SRC:%.c=$(T)/obj/%.o) $(PROTO_OBJ)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
@@ -147,9 +150,9 @@ $(FUZZ_HOST_BIN): $(T)/%: $(T)/san/tests/%.o $(T)/san/host.a $(SAN_PROTO)
 $(FUZZ_HOST_BIN): FUZZ_LIBS = $(IMPORT_LIBS)
 
 # What has doubles in initd_stubs.c is left out, and no system call that could touch this machine is linked.
-FUZZ_INITD_SRC := $(filter-out $(addprefix initd/,boot.c cgroup.c cmdline.c main.c power.c service.c setup.c spare.c spawn.c sys.c),$(INITD_SRC))
+FUZZ_INITD_SRC := $(filter-out $(addprefix initd/,boot.c cgroup.c cmdline.c layers.c main.c power.c root.c service.c setup.c spare.c spawn.c sys.c),$(INITD_SRC))
 FUZZ_INITD := $(FUZZ_INITD_SRC:%.c=$(T)/san/%.o)
-FUZZ_INITD_GLOBAL := is_set_up shutdown_asked quiesced quiescing next_id finished_seq
+FUZZ_INITD_GLOBAL := is_set_up set_up_fault awaits_root is_sealed root_awaited id_place shutdown_asked quiesced quiescing next_id finished_seq
 
 $(FUZZ_INITD): $(T)/san/%.o: %.c tests/fuzz/initd.syms tests/tests.mk
 	$(call say,CC san,$<)

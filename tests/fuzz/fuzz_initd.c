@@ -10,6 +10,7 @@
 #include "initd_stubs.h"
 
 #include "../../initd/conn.h"
+#include "../../initd/fault.h"
 #include "../../initd/file.h"
 #include "../../initd/handlers.h"
 #include "../../initd/helper.h"
@@ -71,7 +72,9 @@ struct host {
 };
 
 /* Made global by the build, for this. */
-extern bool is_set_up, shutdown_asked, quiesced, quiescing;
+extern bool is_set_up, shutdown_asked, quiesced, quiescing, awaits_root, root_awaited, is_sealed;
+extern struct fault set_up_fault;
+extern const void *id_place;
 extern uint32_t next_id;
 extern uint64_t finished_seq;
 
@@ -224,7 +227,7 @@ static void check_error(struct host *h, struct stream *s, const struct msg_error
     bool about_stream = m->request == MSG_DATA || m->request == MSG_END || m->request == MSG_WINDOW ||
                         m->request == MSG_STRINGS;
 
-    CHECK(m->code >= PROTO_ERR_MALFORMED && m->code <= PROTO_ERR_TIMEOUT);
+    CHECK(m->code >= PROTO_ERR_MALFORMED && (m->code <= PROTO_ERR_TIMEOUT || set_up_fault.code));
     CHECK(strlen(m->text) > 0);
     h->broken = h->broken || m->code == PROTO_ERR_FLOW || m->code == PROTO_ERR_MALFORMED;
     if (!s)
@@ -312,6 +315,7 @@ static void check_frame(struct host *h, const struct frame *f)
         ANSWER(LISTING, listing)
         ANSWER(RESUMED, resumed)
         ANSWER(USAGE, usage)
+        ANSWER(CHANGED, changed)
     default:
         CHECK(msg_name(0) != NULL); /* no message of the guest */
     }
@@ -545,11 +549,33 @@ static void put_about_job(struct host *h, uint32_t stream, uint8_t kind)
         PUT(release, .job = job);
 }
 
+static void put_root(struct host *h, uint32_t stream, uint8_t kind)
+{
+    static const struct wire_strs layers[] = {
+        WORDS("erofs:vdc"),
+        WORDS("erofs:vdc\0ext4:vdd"),
+        WORDS("erofs:x"),
+        WORDS("erofs:"),
+        WORDS("ext4:a/b"),
+        WORDS("ext4:a\0ext4:b\0ext4:c\0ext4:d\0ext4:e\0ext4:f\0ext4:g\0ext4:h\0ext4:i"),
+        {0},
+        WORDS("erofs:a-name-of-thirty-two-characters."),
+    };
+    static const char *const uppers[] = {"", "vdb", "x", "/vdb"};
+
+    if (kind % 4 == 0)
+        PUT(seal, .fold = kind / 4);
+    else if (kind % 4 == 1)
+        put(h, frame, msg_changes_frame(&(struct msg_changes){}, stream, frame, sizeof(frame)));
+    else
+        PUT(root, .layers = layers[kind / 4 % 8], .upper = uppers[kind / 32 % 4]);
+}
+
 static void put_other(struct host *h, uint32_t stream, uint8_t kind)
 {
     static const uint8_t entropy[PROTO_ENTROPY_MAX + 1];
 
-    switch (kind % 14) {
+    switch (kind % 15) {
     case 0:
         PUT(hello, .magic = PROTO_MAGIC, .version_min = 1, .version_max = 1);
         break;
@@ -590,8 +616,11 @@ static void put_other(struct host *h, uint32_t stream, uint8_t kind)
     case 12: /* of which STRINGS came before, or not */
         PUT(exec, .cwd = "/", .window = take_number());
         break;
-    default:
+    case 13:
         PUT(shutdown, .action = take());
+        break;
+    default:
+        put_root(h, stream, take());
     }
 }
 
@@ -755,7 +784,7 @@ static void settle_hosts(void)
 
 static void end_everything(void)
 {
-    quiesced = quiescing = false; /* WINDOW is taken again */
+    quiesced = quiescing = is_sealed = awaits_root = false; /* WINDOW is taken again */
     for (unsigned i = 0; i < CHILDREN_MAX; i++)
         if (stub_children[i].pid)
             child_exit(&stub_children[i], 0, false);
@@ -843,6 +872,8 @@ int script_step(int epoll, struct epoll_event *events, int max, int timeout_ms)
 
 /* ---- one input -------------------------------------------------------------------------------- */
 
+static const void *id_place_at_boot;
+
 static void forget_everything(void)
 {
     for (unsigned i = 0; i < CONNS_MAX; i++) {
@@ -861,7 +892,9 @@ static void forget_everything(void)
     for (unsigned i = 0; i < HOSTS; i++)
         host_close(&hosts[i]);
     CHECK(!strings_any());
-    is_set_up = shutdown_asked = quiesced = quiescing = false;
+    is_set_up = shutdown_asked = quiesced = quiescing = awaits_root = root_awaited = is_sealed = false;
+    set_up_fault = FAULT_NONE;
+    id_place = id_place_at_boot;
     snapshot_tidy(); /* a SHUTDOWN before RESUME leaves the file of the machine id open */
     stub_reset();
     next_id = 1;
@@ -885,6 +918,7 @@ static void begin(void)
     if (begun)
         return;
     begun = true;
+    id_place_at_boot = id_place;
     signal(SIGPIPE, SIG_IGN); /* blocked, in initd */
     stub_confine();
     for (unsigned i = 0; i < HOSTS; i++)
@@ -919,7 +953,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     stub_no_cgroup = data[0] & 1;
     stub_no_fork = data[0] & 2;
     stub_never_sleeps = data[0] & 4;
-    set_up_turns = data[0] >> 3;
+    set_up_turns = data[0] >> 3 & 15;
+    if (data[0] & 128)
+        handlers_await_root();
     script = data + 1;
     script_end = data + size;
     phase = SCRIPT;

@@ -1,7 +1,10 @@
 #include "initd_stubs.h"
 
 #include "../../initd/cgroup.h"
+#include "../../initd/boot.h"
+#include "../../initd/limits.h"
 #include "../../initd/power.h"
+#include "../../initd/root.h"
 #include "../../initd/service.h"
 #include "../../initd/spare.h"
 #include "../../initd/spawn.h"
@@ -384,6 +387,61 @@ int helper_count(void)
 pid_t sys_fork(void)
 {
     return stub_no_fork ? -EAGAIN : (pid_t)(FIRST_HELPER + helper_next++);
+}
+
+/* ---- boot.c, root.c --------------------------------------------------------------------------- */
+
+static unsigned root_layers;
+static bool root_has_disk;
+
+/* A disk whose name begins with x is none. */
+int root_make(const struct root_plan *plan, const char **ret_step)
+{
+    *ret_step = "layers";
+    if (!plan->bare || plan->layer_count == 0 || plan->layer_count > LAYERS_MAX)
+        abort();
+    for (unsigned i = 0; i < plan->layer_count; i++) {
+        const char *name = plan->layers[i].device;
+        if (!name[0] || strchr(name, '/') || strlen(name) >= DEVICE_NAME_MAX)
+            abort();
+        if (name[0] == 'x')
+            return -ENOENT;
+    }
+    if (strchr(plan->upper, '/') || strlen(plan->upper) >= DEVICE_NAME_MAX)
+        abort();
+    root_layers = plan->layer_count;
+    root_has_disk = plan->upper[0];
+    return 0;
+}
+
+int root_enter(const struct root_plan *plan, const char **ret_step)
+{
+    *ret_step = "pivot_root";
+    return plan->upper[0] == 'x' ? -EBUSY : 0;
+}
+
+bool root_is_changed(void)
+{
+    return root_has_disk;
+}
+
+bool root_can_seal(unsigned fold)
+{
+    return root_has_disk && fold <= root_layers;
+}
+
+int root_seal(unsigned fold)
+{
+    for (unsigned i = 0; i < CHILDREN_MAX; i++)
+        if (stub_children[i].pid)
+            child_exit(&stub_children[i], SIGKILL, false);
+    return fold == 3 ? -ENOSPC : 0;
+}
+
+int boot_furnish_root(const char **ret_step)
+{
+    (void)ret_step;
+    return 0;
 }
 
 /* ---- cgroup.c, power.c, service.c ---------------------------------------------------------------------- */

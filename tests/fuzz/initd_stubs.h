@@ -1,7 +1,7 @@
 /*
  * initd_stubs: what stands in for the machine below initd in fuzz_initd: clock, processes, cgroups, files.
  *
- * Taken out are boot.c, cgroup.c, cmdline.c, main.c, power.c, service.c, spare.c, spawn.c and sys.c; this file has doubles of their
+ * Taken out are boot.c, cgroup.c, cmdline.c, layers.c, main.c, power.c, root.c, service.c, spare.c, spawn.c and sys.c; this file has doubles of their
  * functions. The other sources of initd are as they are, but that initd.syms renames the system calls that
  * name a path, a process or the machine to fake_...(), so that none of them is ever made.
  */

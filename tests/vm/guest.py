@@ -486,14 +486,14 @@ def in_full():
     return bool(os.environ.get("CHECK_ALL"))
 
 
-def find_image():
+def find_image(language="python"):
     if os.environ.get("GUEST_IMAGE"):
         return os.environ["GUEST_IMAGE"]
     environment = {**os.environ, "CAPSID_HOME": HOME}
-    subprocess.run([CAPSID, "snapshot", "create", "--lang", "python"], env=environment, stdout=subprocess.DEVNULL, check=True,
+    subprocess.run([CAPSID, "snapshot", "create", "--lang", language], env=environment, stdout=subprocess.DEVNULL, check=True,
                    timeout=240)
     listing = subprocess.run([CAPSID, "rootfs", "list", "--json"], env=environment, stdout=subprocess.PIPE, check=True, timeout=60)
-    return next(i["path"] for i in json.loads(listing.stdout)["images"] if i["name"] == "python")
+    return next(i["path"] for i in json.loads(listing.stdout)["images"] if i["name"] == language)
 
 
 def clock_arguments(vcpus):
@@ -529,8 +529,9 @@ class Guest:
     RSS_MAX = 1 << 20
 
     def __init__(self, memory=192, vcpus=1, kernel=None, append="", drives=(), programs=("hostile",), vsock=None, loglevel=1,
-                 extra=()):
-        Guest.image = Guest.image or find_image()
+                 extra=(), image=None):
+        """image: the root; without, python's."""
+        image = image or self.default_image()
         self.directory = tempfile.mkdtemp(prefix="g", dir=os.environ.get("TMPDIR"))
         self.path = os.path.join(self.directory, "s")
         self.console = os.path.join(self.directory, "console")
@@ -542,7 +543,7 @@ class Guest:
             "-accel", "tcg", "-cpu", "max,erms=off,fsrm=off", "-smp", str(vcpus), "-m", f"{memory}M",
             "-object", f"memory-backend-memfd,id=ram,size={memory}M,share={'on' if vsock else 'off'}",
             "-global", "virtio-mmio.force-legacy=false", "-kernel", kernel or KERNEL, "-append", command_line,
-            "-drive", f"id=root,file={Guest.image},if=none,format=raw,readonly=on", "-device", "virtio-blk-device,drive=root",
+            "-drive", f"id=root,file={image},if=none,format=raw,readonly=on", "-device", "virtio-blk-device,drive=root",
             "-serial", f"file:{self.console}"]
         for i, drive in enumerate(drives):
             arguments += ["-drive", f"id=d{i},file={drive},if=none,format=raw", "-device", f"virtio-blk-device,drive=d{i}"]
@@ -560,6 +561,11 @@ class Guest:
         self.programs = programs
         self.connect()
         self.install()
+
+    @staticmethod
+    def default_image():
+        Guest.image = Guest.image or find_image()
+        return Guest.image
 
     def install(self):
         for name in self.programs:

@@ -62,6 +62,7 @@ in_image "$first" --keep --shell '
 rm -r /data/gone && rm -r /data/replaced && mkdir /data/replaced && echo 2 >/data/replaced/new
 mv /data/tree /data/moved'
 second=$image
+# shellcheck disable=SC2016 # the guest's shell expands them
 look='cd /data && ls -A . replaced && cat moved/sub/f replaced/new && stat -c "%a %u %g %F" moved null fifo link && stat -c "%h %s" first second
 stat -c %s sparse && [ $(stat -c %b sparse) -lt 1000 ] && tail -c 4 sparse && cat first'
 in_image "$second" --shell "$look"
