@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,8 +20,10 @@ static bool parse_id(const char *text, size_t size, uint32_t *ret)
             return false;
         v = v * 10 + (uint64_t)(text[i] - '0');
     }
+    if (size == 0 || v >= UINT32_MAX)
+        return false;
     *ret = (uint32_t)v;
-    return size > 0 && v < UINT32_MAX;
+    return true;
 }
 
 struct line {
@@ -67,11 +70,13 @@ static bool find_line(struct line *ret, const char *text, const char *name, unsi
 bool account_parse_user(struct account *ret, const char *passwd, const char *user)
 {
     struct line l;
+    uint32_t gid;
 
-    if (!find_line(&l, passwd, user, 6) || !parse_id(l.field[3], l.size[3], &ret->gid) ||
+    if (!find_line(&l, passwd, user, 6) || !parse_id(l.field[3], l.size[3], &gid) ||
         !parse_id(l.field[2], l.size[2], &ret->uid))
         return false;
-    if (l.size[5] > 0 && l.field[5][0] == '/')
+    ret->gid = gid;
+    if (l.size[5] > 0 && l.size[5] < PATH_MAX && l.field[5][0] == '/')
         ret->home = text_format("%.*s", (int)l.size[5], l.field[5]);
     return true;
 }
