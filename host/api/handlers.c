@@ -188,7 +188,7 @@ const struct route api_routes[] = {
     {"PATCH", "/api/v1/images/{}/tag", LANE_LIST, false, ROUTE_JSON, false, handle_tag, work_tag},
     {"DELETE", "/api/v1/images/{}/tag", LANE_LIST, false, false, false, handle_untag, work_untag},
     {"DELETE", "/api/v1/images/{}", LANE_LIST, false, false, false, handle_record, work_drop_record},
-    {"GET", "/api/v1/images/{*}", LANE_LIST, false, false, false, handle_show_record, work_show_record},
+    {"GET", "/api/v1/images/{}", LANE_LIST, false, false, false, handle_record, work_show_record},
     {"GET", "/api/v1/snapshots", LANE_LIST, false, false, false, NULL, list_snapshots},
     {"POST", "/api/v1/snapshots", LANE_NONE, false, true, false, post_snapshot, NULL},
     {"GET", "/api/v1/operations", LANE_LIST, false, false, false, NULL, list_operations},

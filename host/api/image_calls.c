@@ -42,17 +42,29 @@ static int query_tag(struct exchange *x, const char *name)
     return 0;
 }
 
+static int query_flag(struct exchange *x, const char *name, bool *ret)
+{
+    const char *text = http_query(x, name);
+
+    *ret = text && strcmp(text, "true") == 0;
+    return !text || *ret || strcmp(text, "false") == 0
+               ? 0
+               : refuse(&x->refusal, REFUSAL_INVALID, "%s must be true or false", name);
+}
+
 int handle_list_records(struct exchange *x)
 {
-    const char *tagged = http_query(x, "tagged");
     struct line_image *i = &x->image;
 
-    i->tagged = tagged && strcmp(tagged, "false") != 0 && strcmp(tagged, "0") != 0;
-    return query_number(x, "limit", 1, LIST_MAX, LIST_USUAL, &i->limit) < 0 ||
+    i->whole = http_query(x, "tag");
+    if (i->whole && http_query(x, "prefix"))
+        return refuse(&x->refusal, REFUSAL_INVALID, "tag and prefix do not go together");
+    return query_flag(x, "tagged", &i->tagged) < 0 ||
+                   query_number(x, "limit", 1, LIST_MAX, LIST_USUAL, &i->limit) < 0 ||
                    query_number(x, "offset", 0, UINT32_MAX, 0, &i->offset) < 0 ||
                    query_moment(x, "since", &i->since) < 0 || query_moment(x, "until", &i->until) < 0
                ? -1
-               : query_tag(x, "prefix");
+               : query_tag(x, i->whole ? "tag" : "prefix");
 }
 
 int work_list_records(struct exchange *x, struct backend *b)
@@ -66,18 +78,12 @@ int work_list_records(struct exchange *x, struct backend *b)
     return 0;
 }
 
-/* Which image a path names: what stands behind /images/, as a tag may have slashes; or the one part that is behind it. */
 static int take_reference(struct exchange *x, const char *reference)
 {
     if (strlen(reference) >= sizeof(x->image.reference))
         return refuse(&x->refusal, REFUSAL_NOT_FOUND, "no image is called that");
     snprintf(x->image.reference, sizeof(x->image.reference), "%s", reference);
     return 0;
-}
-
-int handle_show_record(struct exchange *x)
-{
-    return take_reference(x, x->path + strlen("/api/v1/images/"));
 }
 
 int handle_record(struct exchange *x)

@@ -236,7 +236,6 @@ int handle_create_snapshot(struct exchange *x);
 /* ---- session_calls.c, session_files.c, terminal.c ------------------------------------------------ */
 
 int handle_list_records(struct exchange *x);
-int handle_show_record(struct exchange *x);
 int handle_events(struct exchange *x);
 int work_events(struct exchange *x, struct backend *b);
 int handle_record(struct exchange *x);

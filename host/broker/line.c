@@ -27,9 +27,10 @@ static bool names_language(uint32_t kind)
 
 static bool check_image_wish(const struct line_image *i)
 {
-    const unsigned char *tagged = (const void *)&i->tagged;
+    const unsigned char *tagged = (const void *)&i->tagged, *whole = (const void *)&i->whole;
 
-    return is_text(i->reference, sizeof(i->reference)) && is_text(i->tag, sizeof(i->tag)) && *tagged <= 1;
+    return is_text(i->reference, sizeof(i->reference)) && is_text(i->tag, sizeof(i->tag)) && *tagged <= 1 &&
+           *whole <= 1;
 }
 
 bool line_check_request(const void *data, size_t size, struct line_request *ret)

@@ -54,6 +54,7 @@ enum line_kind {
 struct line_image {
     char reference[LINE_REFERENCE_SIZE];
     char tag[LINE_TAG_SIZE]; /* of RECORDS: the beginning of one, "": any */
+    bool whole;              /* of RECORDS: tag is all of it */
     bool tagged;
     int64_t since, until;
     uint64_t offset, limit;

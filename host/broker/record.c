@@ -11,7 +11,8 @@ static int list_records(struct errand *r, struct stock_pack *p, struct error *e)
 {
     const struct line_image *i = &r->request.image;
     const struct inventory_wish wish = {.tagged = i->tagged,
-                                        .prefix = i->tag[0] ? i->tag : NULL,
+                                        .prefix = i->tag[0] && !i->whole ? i->tag : NULL,
+                                        .tag = i->tag[0] && i->whole ? i->tag : NULL,
                                         .since = i->since,
                                         .until = i->until,
                                         .offset = i->offset,

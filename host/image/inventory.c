@@ -139,11 +139,23 @@ static int begins_so(const char *tag, void *prefix)
     return strncmp(tag, prefix, strlen(prefix)) == 0;
 }
 
+static int is_it(const char *tag, void *wanted)
+{
+    return strcmp(tag, wanted) == 0;
+}
+
+/* Whether it has a tag of which that holds; wanted NULL: yes. */
+static bool has_tag(const struct image_entry *entry, int (*holds)(const char *tag, void *wanted),
+                    const char *wanted)
+{
+    return !wanted || inventory_each_word(&entry->tags, holds, (void *)(uintptr_t)wanted);
+}
+
 static bool is_wanted(const struct image_entry *entry, const struct inventory_wish *w)
 {
-    return (!w->tagged || entry->tags.size) &&
-           (!w->prefix || inventory_each_word(&entry->tags, begins_so, (void *)(uintptr_t)w->prefix)) &&
-           (!w->since || entry->image.created >= w->since) && (!w->until || entry->image.created < w->until);
+    return (!w->tagged || entry->tags.size) && has_tag(entry, begins_so, w->prefix) &&
+           has_tag(entry, is_it, w->tag) && (!w->since || entry->image.created >= w->since) &&
+           (!w->until || entry->image.created < w->until);
 }
 
 /* Of the same second by UUID, so that pages of a list fit together. */

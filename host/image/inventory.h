@@ -31,6 +31,7 @@ int inventory_each_word(const struct buffer *list, int (*visit)(const char *word
 struct inventory_wish {
     bool tagged;            /* those that have a tag */
     const char *prefix;     /* or one that begins so; NULL: any */
+    const char *tag;        /* or this one; NULL: any */
     int64_t since, until;   /* made then or later, and before; 0: any */
     uint64_t offset, limit; /* so many of them are left out, so many come at most; 0: all */
 };

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import urllib.parse
 
 import api
 from api import Server, expect
@@ -20,20 +19,21 @@ def test_lists(s, python, sh):
     expect("all, the newest first", set(uuids(s)), {python, sh})
     expect("a page", uuids(s, "?limit=1&offset=1"), uuids(s)[1:2])
     expect("by time", (uuids(s, "?since=1h") == uuids(s), uuids(s, "?until=2020-01-01T00:00:00Z")), (True, []))
-    for query in "limit=0", "limit=1001", "offset=-1", "since=yesterday", "until=", "prefix=" + "x" * 257:
+    for query in "limit=0", "limit=1001", "offset=-1", "since=yesterday", "tagged=", "tagged=yes", "tag=a&prefix=a", "until=", "prefix=" + "x" * 257:
         s.error(f"a list with {query[:20]}", 400, "E001", "GET", f"{IMAGES}?{query}")
     value = s.call("GET", f"{IMAGES}/{python}")[2]
     expect("one", (value["names"], value["origin"], value["origin_of"], value["workdir"], value["user"], value["parent"]),
            (["python"], "imported", "docker://docker.io/library/python:3", "/app", "1000", None))
     expect("no paths", os.environ["CAPSID_HOME"] in str(value), False)
-    expect("by its language", s.call("GET", f"{IMAGES}/tag:lang/python")[2]["uuid"], python)
 
 
 def test_tags(s, python, sh):
     tag = "team/base:3.13"
     expect("a tag", s.call("PATCH", f"{IMAGES}/{python}/tag", {"tag": tag})[2]["tags"], [tag])
-    expect("an image by its tag", s.call("GET", f"{IMAGES}/tag:{tag}")[2]["uuid"], python)
-    expect("by one with escapes", s.call("GET", f"{IMAGES}/{urllib.parse.quote('tag:' + tag, safe='')}")[2]["uuid"], python)
+    expect("an image by its tag", (uuids(s, f"?tag={tag}"), uuids(s, "?tag=team/base")), ([python], []))
+    s.call("PATCH", f"{IMAGES}/{python}/tag", {"tag": "plain:1"})
+    expect("by one in the path", s.call("GET", f"{IMAGES}/tag:plain:1")[2]["uuid"], python)
+    expect("which goes", s.call("DELETE", f"{IMAGES}/tag:plain:1/tag?tag=plain:1")[2]["tags"], [tag])
     expect("lists of tags", [uuids(s, q) for q in ("?tagged=true", "?prefix=team/", "?prefix=eam/")], [[python], [python], []])
     expect("which moves", s.call("PATCH", f"{IMAGES}/{sh}/tag", {"tag": tag})[2]["tags"], [tag])
     s.error("from another image", 404, "E007", "DELETE", f"{IMAGES}/{python}/tag?tag={tag}")
@@ -52,7 +52,7 @@ def test_removal(s, python, sh):
     expect("an image goes", s.call("DELETE", f"{IMAGES}/{python}")[2]["tags"], ["mine"])
     for path in f"{IMAGES}/{python}", f"{IMAGES}/tag:mine":
         s.error("and is gone", 404, "E007", "GET", path)
-    for reference, status, code in (("x", 400, "E001"), ("tag:../../etc/passwd", 400, "E001"), ("tag:" + "y" * 400, 404, "E007")):
+    for reference, status, code in (("x", 400, "E001"), ("tag:..", 400, "E001"), ("tag:" + "y" * 400, 404, "E007")):
         s.error(f"an image {reference[:12]}", status, code, "GET", f"{IMAGES}/{reference}")
 
 
