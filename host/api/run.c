@@ -16,11 +16,14 @@ struct one_run {
     struct exchange *stream;      /* that output goes to as it comes; NULL: none */
     struct run_output outputs[2]; /* of the program; of the build */
     struct run_result result;
+    struct network_log network;
     struct buffer carry[2]; /* of a stream: the beginning of a character that is not whole yet */
 };
 
 static void one_run_done(struct one_run *o)
 {
+    network_log_free(&o->network);
+    o->task->request.run.network = NULL;
     for (int i = 0; i < 2; i++) {
         run_output_free(&o->outputs[i]);
         buffer_free(&o->carry[i]);
@@ -216,6 +219,7 @@ static json_t *run_one(struct api_server *s, struct task *t, struct session_user
 {
     size_t max = t->request.max_output ? t->request.max_output : s->max_output;
     struct one_run o = {.server = s, .task = t, .stream = stream, .outputs = {{.max = max}, {.max = max}}};
+    t->request.run.network = &o.network;
     struct run_request request = t->request.run;
     struct error e = {0};
     json_t *j = NULL;

@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/thread.h"
+#include "broker/connect.h"
 #include "broker/errand.h"
 #include "broker/record.h"
 #include "broker/stock.h"
@@ -148,6 +149,9 @@ static void serve_broker(struct errand *r)
     case LINE_DROP:
         serve_records(r);
         break;
+    case LINE_NETWORK:
+        connect_guest(r);
+        break;
     case LINE_STATE:
         errand_tell_json(r, state_json(warm_pool(r->broker->warm), r->broker->admission), &e);
         break;
@@ -273,7 +277,8 @@ int broker_open(struct broker **ret, const struct config *config, const struct b
     b->admission = admission_open(&b->options.bounds, options->shared);
     b->warm = warm_open(
         &b->host, &(struct warm_options){b->pool_max, options->bounds.waiting, config->pool_memory << 20});
-    if (!host_confinement(&b->host, e) || keep_all(b, e) < 0) {
+    b->reach = reach_open(options->net_policy, e);
+    if (!b->reach || !host_confinement(&b->host, e) || keep_all(b, e) < 0) {
         broker_close(b);
         return -1;
     }
@@ -293,6 +298,11 @@ json_t *broker_state(struct broker *b)
     return j;
 }
 
+int broker_reload(struct broker *b, struct error *e)
+{
+    return reach_reload(b->reach, e);
+}
+
 struct host *broker_host(struct broker *b)
 {
     return &b->host;
@@ -304,6 +314,7 @@ void broker_close(struct broker *b)
         return;
     warm_close(b->warm);
     admission_close(b->admission);
+    reach_close(b->reach);
     thread_group_close(&b->errands);
     pthread_mutex_destroy(&b->lock);
     host_close(&b->host);

@@ -29,6 +29,9 @@ int broker_open(struct broker **ret, const struct config *config, const struct b
 /* broker/state.h, for those who may see all of it. */
 json_t *broker_state(struct broker *b);
 
+/* Reads the policy for networks anew; a failure leaves what there was. */
+int broker_reload(struct broker *b, struct error *e);
+
 /* Borrowed. */
 struct host *broker_host(struct broker *b);
 

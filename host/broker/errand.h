@@ -6,6 +6,7 @@
 #include "base/thread.h"
 #include "broker/line.h"
 #include "broker/options.h"
+#include "broker/reach.h"
 #include "broker/state.h"
 #include "broker/stock_pack.h"
 #include "broker/warm.h"
@@ -19,6 +20,7 @@ struct broker {
     struct host host;
     struct warm *warm;
     struct admission *admission;
+    struct reach *reach;
     unsigned pool_max; /* 0: no pool */
 
     struct thread_group errands;

@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/message.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -136,6 +137,9 @@ int lease_take(struct lease *ret, int line_fd, const char *data, const struct ca
     struct line_reply reply;
 
     *ret = LEASE_NONE;
+    ret->line_fd = line_fd;
+    ret->call = call;
+    snprintf(ret->owner, sizeof(ret->owner), "%s", wish->owner ? wish->owner : "");
     ret->fd = ask(line_fd, &r, e);
     if (ret->fd < 0)
         return -1;
@@ -167,6 +171,42 @@ void lease_explain(struct lease *l, struct error *e)
         *e = reply.error;
 }
 
+static int send_rules(int fd, const char *const *rules, struct error *e)
+{
+    cleanup_buffer struct buffer text = {0};
+
+    for (; *rules; rules++)
+        buffer_add(&text, *rules, strlen(*rules) + 1);
+    return message_send(fd, &(struct iovec){text.data, text.size}, 1, NULL, 0, e);
+}
+
+int lease_network(int line_fd, const struct call *call, const char *owner, const char *const *rules,
+                  struct network_means *ret, struct error *e)
+{
+    const struct line_request r = request_of(LINE_NETWORK, call, &(struct lease_wish){.owner = owner}, false);
+    cleanup_free char *env = memory_allocate(LINE_ENV_MAX);
+    cleanup_fd int passed = -1, fd = ask(line_fd, &r, e);
+    struct line_reply reply;
+
+    if (fd < 0 || send_rules(fd, rules, e) < 0 ||
+        line_receive_reply(fd, &reply, env, &passed, DEADLINE_NEVER, &call->cancel, e) < 0)
+        return -1;
+    if (reply.answer == LINE_MEANS && passed >= 0) {
+        *ret = (struct network_means){.dial = take_fd(&fd), .relay = take_fd(&passed)};
+        return 0;
+    }
+    *e = reply.error;
+    return e->kind ? -1
+                   : error_set(e, ERROR_GENERAL, "the server's other part gave an answer to something else");
+}
+
+static int network_of_lease(void *lease, const char *const *rules, struct network_means *ret, struct error *e)
+{
+    const struct lease *l = lease;
+
+    return lease_network(l->line_fd, l->call, l->owner, rules, ret, e);
+}
+
 static void explain_lease(void *lease, struct error *e)
 {
     lease_explain(lease, e);
@@ -180,7 +220,8 @@ struct run_site lease_site(struct lease *l)
                              .language = &l->language,
                              .primed_job = l->vm.primed_job,
                              .explain = explain_lease,
-                             .context = l};
+                             .context = l,
+                             .network = network_of_lease};
 }
 
 struct command_image lease_image(const struct lease *l)

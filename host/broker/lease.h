@@ -21,6 +21,9 @@ struct lease {
     struct language language; /* with the variables of its image */
     struct line_vm vm;
     int64_t wait_ns; /* from asking for it until the turn came */
+    int line_fd;     /* borrowed, as the next: for networks of its guest */
+    const struct call *call;
+    char owner[ADMISSION_OWNER_SIZE];
 };
 
 #define LEASE_NONE ((struct lease){.fd = -1, .guest = {.fd = -1, .vmm_pidfd = -1, .vmm_fd = -1}})
@@ -45,6 +48,10 @@ struct lease_wish {
  * broker's (core/pool.h, core/admission.h). */
 int lease_take(struct lease *ret, int line_fd, const char *data, const struct call *call,
                const struct lease_wish *wish, struct error *e);
+
+/* Connections for a guest of this owner, by these rules: a network_source's means. */
+int lease_network(int line_fd, const struct call *call, const char *owner, const char *const *rules,
+                  struct network_means *ret, struct error *e);
 
 /* Where to run programs; borrows from the lease. */
 struct run_site lease_site(struct lease *l);

@@ -41,7 +41,9 @@
     L(TAG, false)    /* gives it the tag, and tells of it, as the following */                               \
     L(UNTAG, false)  /* takes the tag from it; "": all */                                                    \
     L(DROP, false)   /* removes it */                                                                        \
-    L(STATE, false)  /* VMs, pools, memory, as they are now: LINE_JSON */
+    L(NETWORK,                                                                                               \
+      false) /* a guest's connections: rules follow, then LINE_MEANS, then egress/dial.h's messages */       \
+    L(STATE, false) /* VMs, pools, memory, as they are now: LINE_JSON */
 
 enum line_kind {
 #define L(name, language) LINE_##name,
@@ -82,6 +84,7 @@ enum line_answer {
     LINE_HAVE,   /* of VM: vm, with the connection and env behind the struct */
     LINE_STOCK,  /* with a sealed memory file that holds it (stock_pack.h); the last */
     LINE_JSON,   /* the same of JSON */
+    LINE_MEANS,  /* of NETWORK: with the relay's program */
     LINE_WORDS,  /* of LINE_EXPLAIN: error is what became of the VM */
     LINE_KEPT,   /* of LINE_KEEP: kept; the VM is gone */
 };

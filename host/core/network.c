@@ -4,67 +4,16 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/thread.h"
-#include "guest/mux.h"
 
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
-#define RELAY_PROGRAM "relay"           /* in the data directory */
-#define RELAY_SIZE_MAX (1u << 20)       /* bytes of it */
 #define RELAY_PLACE "/dev/capsid-relay" /* in the guest: in no layer of its filesystem */
-#define END_MS 2000                     /* for the relay to be gone */
-
-/* ---- the log ------------------------------------------------------------------------------------- */
-
-static bool is_same(const struct network_entry *n, const struct egress_record *r)
-{
-    return n->port == r->port && n->decision == r->decision && strcmp(n->host, r->host) == 0 &&
-           strcmp(n->address ? n->address : "", r->address) == 0;
-}
-
-static struct network_entry *new_entry(struct network_log *log, const struct egress_record *r)
-{
-    if (!log->entries)
-        log->entries = memory_allocate(NETWORK_ENTRIES_MAX * sizeof(*log->entries));
-    struct network_entry *n = &log->entries[log->count++];
-    *n = (struct network_entry){.host = text_copy(r->host),
-                                .port = r->port,
-                                .address = r->address[0] ? text_copy(r->address) : NULL,
-                                .decision = r->decision,
-                                .why = r->text[0] ? text_copy(r->text) : NULL};
-    return n;
-}
-
-void network_log_add(struct network_log *log, const struct egress_record *r)
-{
-    struct network_entry *found = NULL;
-
-    for (size_t i = log->count; i-- > 0 && !found;)
-        if (is_same(&log->entries[i], r))
-            found = &log->entries[i];
-    if (!found && log->count == NETWORK_ENTRIES_MAX) {
-        log->omitted++;
-        return;
-    }
-    found = found ? found : new_entry(log, r);
-    found->connections++;
-    found->bytes_in += r->received;
-    found->bytes_out += r->sent;
-}
-
-void network_log_free(struct network_log *log)
-{
-    for (size_t i = 0; i < log->count; i++) {
-        free((void *)(uintptr_t)log->entries[i].host);
-        free((void *)(uintptr_t)log->entries[i].address);
-        free((void *)(uintptr_t)log->entries[i].why);
-    }
-    free(log->entries);
-    *log = (struct network_log){0};
-}
+#define RELAY_SIZE_MAX (1u << 20)       /* bytes of it */
 
 /* ---- rules and variables ------------------------------------------------------------------------- */
 
@@ -125,26 +74,26 @@ const char **network_env(const char *const *env)
 
 struct network {
     const struct network_site *site;
-    const struct call *call;
     struct network_log *log;
-    struct mux mux;
-    struct guest program; /* the connection that the program's side has, */
-    struct guest relay;   /* and that of the relay; each by its own thread */
-    struct cancel stop;   /* of the relay's; an eventfd */
-    int wake_fd;          /* eventfd: the mux is to end */
-    int told_fd;          /* eventfd: the relay is ready, or has failed */
-    int dial_fd;          /* the dialer's end, where this process makes the connections */
-    struct policy policy;
+    struct guest relay; /* the connection to the guest; the thread's */
+    struct cancel stop; /* an eventfd */
+    int told_fd;        /* an eventfd */
+    int peer_fd;        /* the mux's end of the connection, until it has that */
     struct egress *egress;
     struct buffer content; /* of the relay's program */
     atomic_bool is_ready;
-    int64_t deadline; /* for getting ready */
-    struct error why; /* the relay's thread's, until told_fd is readable */
-    pthread_t mux_thread, relay_thread, dial_thread;
-    bool has_mux_thread, has_relay_thread, has_dial_thread;
+    int64_t deadline;
+    struct error why; /* of one that has failed; the thread's until it is told */
+    pthread_t thread;
+    bool has_thread;
+
+    int dial_fd; /* where this process makes the connections; -1: another does */
+    struct policy policy;
+    pthread_t dial_thread;
+    bool has_dial_thread;
 };
 
-static void notify(int fd)
+static void notify_network(int fd)
 {
     const uint64_t one = 1;
 
@@ -157,7 +106,7 @@ static void on_network_ready(void *network)
     struct network *n = network;
 
     n->is_ready = true;
-    notify(n->told_fd);
+    notify_network(n->told_fd);
 }
 
 static void on_network_record(void *network, const struct egress_record *r)
@@ -166,8 +115,8 @@ static void on_network_record(void *network, const struct egress_record *r)
     struct event v;
 
     event_begin(&v, "connection");
-    event_text(&v, "vm", n->site->life->id);
-    event_text(&v, "trace_id", n->call->trace_id);
+    event_text(&v, "vm", n->site->vm);
+    event_text(&v, "trace_id", n->site->trace_id);
     event_text(&v, "host", r->host);
     event_number(&v, "port", r->port);
     event_text(&v, "address", r->address);
@@ -190,29 +139,11 @@ static void *relay_thread(void *network)
                          n->deadline, &e) == 0)
         egress_run(n->egress, &n->relay, RELAY_PLACE, &e);
     if (n->is_ready && e.kind != ERROR_CANCELLED)
-        log_debug("trace_id=%s: the guest's network ended: %s", n->call->trace_id, e.text);
+        log_debug("trace_id=%s: the guest's network ended: %s", n->site->trace_id, e.text);
     if (!n->is_ready)
         n->why = e;
     guest_close(&n->relay); /* so the mux ends what is left of it in the guest */
-    notify(n->told_fd);
-    return NULL;
-}
-
-/* Until it is told to end, and then until nothing of the relay is left. */
-static void *mux_thread(void *network)
-{
-    struct network *n = network;
-    struct error e = {0};
-    int64_t end = 0;
-    uint64_t drop;
-
-    while (!end || (!mux_is_idle(&n->mux) && !deadline_passed(end))) {
-        if (mux_step(&n->mux, end ? -1 : n->wake_fd, end ? end : DEADLINE_NEVER, &e) < 0)
-            break;
-        if (!end && read(n->wake_fd, &drop, sizeof(drop)) > 0)
-            end = deadline_in_ms(END_MS);
-    }
-    mux_close(&n->mux);
+    notify_network(n->told_fd);
     return NULL;
 }
 
@@ -225,49 +156,40 @@ static void *dial_thread_here(void *network)
     return NULL;
 }
 
-/* ---- beginning ----------------------------------------------------------------------------------- */
-
-/* A connection of its own to the guest, and one more user of the mux. */
-static int share_guest(struct network *n, struct guest *ret, const struct cancel *cancel, struct error *e)
+/* The means where this process makes the connections. */
+static int open_means_here(struct network *n, const char *const *rules, struct network_means *ret,
+                           struct error *e)
 {
+    cleanup_free char *path = text_format("%s/" NETWORK_RELAY_PROGRAM, n->site->data);
     int pair[2];
 
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-        return error_errno(e, "socketpair");
-    guest_open(ret, pair[0], -1, cancel);
-    ret->vmm_fd = -1;
-    ret->features = n->site->guest->features;
-    memcpy(ret->build, n->site->guest->build, sizeof(ret->build));
-    return mux_add(&n->mux, pair[1], false) < 0 ? error_set(e, ERROR_GENERAL, "the guest has too many users")
-                                                : 0;
-}
-
-/* The socket for those who want connections. */
-static int open_dialer(struct network *n, const char *const *rules, int *ret_fd, struct error *e)
-{
-    int pair[2];
-
-    if (n->site->dial) {
-        *ret_fd = n->site->dial(n->site->dial_context, rules, e);
-        return *ret_fd < 0 ? -1 : 0;
-    }
+    ret->relay = file_open(path, O_RDONLY, e);
+    if (ret->relay < 0)
+        return error_wrap(e, "the program that carries a guest's connections");
     if (network_policy(rules, &n->policy, e) < 0)
         return -1;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
         return error_errno(e, "socketpair");
     n->dial_fd = pair[0];
-    *ret_fd = pair[1];
+    ret->dial = pair[1];
     n->has_dial_thread = thread_start(&n->dial_thread, dial_thread_here, n, e) == 0;
     return n->has_dial_thread ? 0 : -1;
 }
 
 static int open_egress(struct network *n, const char *const *rules, struct error *e)
 {
+    struct network_means means = {-1, -1};
     struct egress_options options = {
-        .dial_fd = -1, .on_ready = on_network_ready, .on_record = on_network_record, .context = n};
+        .on_ready = on_network_ready, .on_record = on_network_record, .context = n};
 
-    if (open_dialer(n, rules, &options.dial_fd, e) < 0) {
-        close_fd(&options.dial_fd);
+    int result = n->site->source ? n->site->source(n->site->context, rules, &means, e)
+                                 : open_means_here(n, rules, &means, e);
+    if (result == 0)
+        result = file_read_fd(means.relay, NETWORK_RELAY_PROGRAM, RELAY_SIZE_MAX, &n->content, e);
+    close_fd(&means.relay);
+    options.dial_fd = means.dial;
+    if (result < 0) {
+        close_fd(&means.dial);
         return -1;
     }
     n->egress = egress_open(&options, e);
@@ -276,90 +198,84 @@ static int open_egress(struct network *n, const char *const *rules, struct error
 
 static int open_parts(struct network *n, const char *const *rules, struct error *e)
 {
-    cleanup_free char *path = text_format("%s/" RELAY_PROGRAM, n->site->data);
+    int pair[2];
 
     n->stop.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    n->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     n->told_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (n->stop.fd < 0 || n->wake_fd < 0 || n->told_fd < 0)
-        return error_errno(e, "eventfd");
-    if (file_read(path, RELAY_SIZE_MAX, &n->content, e) < 0)
-        return error_wrap(e, "the program that carries a guest's connections");
-    if (share_guest(n, &n->program, &n->call->cancel, e) < 0 || share_guest(n, &n->relay, &n->stop, e) < 0 ||
-        open_egress(n, rules, e) < 0)
+    if (n->stop.fd < 0 || n->told_fd < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+        return error_errno(e, "the guest's network");
+    n->peer_fd = pair[1];
+    guest_open(&n->relay, pair[0], -1, &n->stop);
+    n->relay.vmm_fd = -1;
+    n->relay.features = n->site->guest->features;
+    if (open_egress(n, rules, e) < 0)
         return -1;
-    n->has_mux_thread = thread_start(&n->mux_thread, mux_thread, n, e) == 0;
-    n->has_relay_thread = n->has_mux_thread && thread_start(&n->relay_thread, relay_thread, n, e) == 0;
-    return n->has_relay_thread ? 0 : -1;
+    n->has_thread = thread_start(&n->thread, relay_thread, n, e) == 0;
+    return n->has_thread ? 0 : -1;
 }
 
-static int wait_for_relay(struct network *n, struct error *e)
-{
-    int ready = deadline_wait_fd(n->told_fd, POLLIN, n->deadline, &n->call->cancel, e);
-
-    if (ready < 0)
-        return -1;
-    if (ready == 0)
-        return error_set(e, ERROR_TIMEOUT, "the guest's network was not ready in time");
-    if (!n->is_ready) {
-        *e = n->why;
-        return error_wrap(e, "the guest's network");
-    }
-    /* Who has it open goes on with it. */
-    return guest_remove(&n->program, RELAY_PLACE, n->deadline, e);
-}
-
-struct network *network_begin(const struct network_site *site, const struct call *call,
-                              const char *const *rules, struct network_log *log, int64_t deadline,
-                              struct error *e)
+struct network *network_open(const struct network_site *site, const char *const *rules,
+                             struct network_log *log, int64_t deadline, struct error *e)
 {
     struct network *n = memory_allocate(sizeof(*n));
 
     *n = (struct network){.site = site,
-                          .call = call,
                           .log = log,
-                          .program = {.fd = -1},
                           .relay = {.fd = -1},
                           .stop = {-1},
-                          .wake_fd = -1,
                           .told_fd = -1,
+                          .peer_fd = -1,
                           .dial_fd = -1,
                           .deadline = deadline};
-    mux_open(&n->mux, site->guest);
-    if (open_parts(n, rules, e) == 0 && wait_for_relay(n, e) == 0)
+    if (open_parts(n, rules, e) == 0)
         return n;
-    network_end(n);
+    network_close(n);
     return NULL;
 }
 
-struct guest *network_guest(struct network *n)
+int network_take_fd(struct network *n)
 {
-    return &n->program;
+    return take_fd(&n->peer_fd);
 }
 
-void network_end(struct network *n)
+int network_told_fd(const struct network *n)
 {
-    guest_close(&n->program);
-    if (n->has_relay_thread) {
-        notify(n->stop.fd);
-        pthread_join(n->relay_thread, NULL);
+    return n->told_fd;
+}
+
+bool network_is_told(const struct network *n)
+{
+    struct error ignored = {0};
+
+    return deadline_wait_fd(n->told_fd, POLLIN, 0, NULL, &ignored) > 0;
+}
+
+int network_check_ready(struct network *n, struct error *e)
+{
+    if (n->is_ready)
+        return 0;
+    *e = n->why;
+    return error_wrap(e, "the guest's network");
+}
+
+void network_close(struct network *n)
+{
+    if (!n)
+        return;
+    if (n->has_thread) {
+        notify_network(n->stop.fd);
+        pthread_join(n->thread, NULL);
     }
     guest_close(&n->relay);
-    if (n->has_mux_thread) {
-        notify(n->wake_fd);
-        pthread_join(n->mux_thread, NULL);
-    } else {
-        mux_close(&n->mux);
-    }
     if (n->egress)
         egress_close(n->egress); /* and with it the dialer's other end */
     if (n->has_dial_thread)
         pthread_join(n->dial_thread, NULL);
     close_fd(&n->dial_fd);
+    close_fd(&n->peer_fd);
     policy_done(&n->policy);
     buffer_free(&n->content);
     close_fd(&n->stop.fd);
-    close_fd(&n->wake_fd);
     close_fd(&n->told_fd);
     free(n);
 }

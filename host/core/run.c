@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "core/event.h"
+#include "core/network_run.h"
 #include "core/program.h"
 
 #include <fcntl.h>
@@ -405,15 +406,13 @@ static int run_with_network(const struct run_site *site, const struct call *call
                             const struct run_request *request, struct run_result *ret, struct error *e)
 {
     const struct network_site at = {.guest = site->guest,
-                                    .life = site->life,
-                                    .data = site->data,
-                                    .dial = site->dial,
-                                    .dial_context = site->context};
-
-    if (!site->data)
-        return error_set(e, ERROR_USAGE, "no program may have a network here");
-    struct network *n =
-        network_begin(&at, call, request->net, request->network, deadline_in_ms(NETWORK_MS), e);
+                                    .vm = site->life->id,
+                                    .trace_id = call->trace_id,
+                                    .source = site->network,
+                                    .context = site->context,
+                                    .data = site->data};
+    struct network_run *n = network_run_begin(&at, site->guest, &call->cancel, request->net, request->network,
+                                              deadline_in_ms(NETWORK_MS), e);
     if (!n)
         return -1;
     cleanup_free const char **env = network_env(request->env);
@@ -421,9 +420,9 @@ static int run_with_network(const struct run_site *site, const struct call *call
     struct run_site inside = *site;
     r.env = env;
     r.net = NULL;
-    inside.guest = network_guest(n);
+    inside.guest = network_run_guest(n);
     int result = run_in(&inside, call, &r, ret, e);
-    network_end(n);
+    network_run_end(n);
     return result;
 }
 

@@ -159,8 +159,8 @@ struct run_site {
     uint32_t primed_job;                             /* the waiting interpreter; 0: there is none */
     void (*explain)(void *context, struct error *e); /* says in *e what became of a VM that is lost */
     void *context;
-    const char *data; /* directory with what is brought into a guest */
-    int (*dial)(void *context, const char *const *rules, struct error *e); /* as in struct network_site */
+    network_source *network; /* as in struct network_site, as the next */
+    const char *data;
 };
 
 /* The site that a machine of this process is; borrows from both. */

@@ -279,6 +279,8 @@ static void dial_thread(void *dial)
     }
     if (d->fd >= 0)
         d->answer.decision = EGRESS_ALLOWED;
+    if (d->dialer->rules->on_decision)
+        d->dialer->rules->on_decision(d->dialer->rules->context, &d->request, &d->answer);
     if (message_send(d->dialer->fd, &(struct iovec){&d->answer, sizeof(d->answer)}, 1, &d->fd, d->fd >= 0,
                      &gone) < 0)
         log_debug("a connection is not wanted any more: %s", gone.text);

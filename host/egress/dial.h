@@ -41,6 +41,9 @@ bool dial_check_request(const void *data, size_t size, struct dial_request *ret)
 struct dial_rules {
     const struct policy *policies[DIAL_POLICIES_MAX];
     size_t count;
+    /* Is told of each decision, by any thread; NULL: nobody is. */
+    void (*on_decision)(void *context, const struct dial_request *r, const struct dial_answer *a);
+    void *context;
 };
 
 /* Serves until the other end is closed; the thread's own then are gone. fd stays the caller's. */

@@ -135,6 +135,15 @@ int policy_add(struct policy *p, const char *rule, struct error *e)
     return 0;
 }
 
+void policy_copy(struct policy *ret, const struct policy *p)
+{
+    *ret = (struct policy){.count = p->count};
+    if (p->count == 0)
+        return;
+    ret->rules = memory_allocate(p->count * sizeof(*p->rules));
+    memcpy(ret->rules, p->rules, p->count * sizeof(*p->rules));
+}
+
 void policy_done(struct policy *p)
 {
     free(p->rules);

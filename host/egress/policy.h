@@ -43,6 +43,9 @@ struct policy {
 int policy_add(struct policy *p, const char *rule, struct error *e);
 void policy_done(struct policy *p);
 
+/* *ret is overwritten; the caller ends it. */
+void policy_copy(struct policy *ret, const struct policy *p);
+
 /* Whether a rule is well formed. */
 int policy_check_rule(const char *rule, struct error *e);
 

@@ -14,7 +14,7 @@
 
 #include "guest/guest.h"
 
-#define MUX_USERS_MAX 8         /* initd has as many file transfers at a time */
+#define MUX_USERS_MAX 9         /* initd has 8 file transfers at a time; and one more has connections */
 #define MUX_STREAMS_MAX 64      /* of all users, and those left behind */
 #define MUX_HELD_MAX (4u << 20) /* bytes for one user: two windows of a job, and more */
 #define MUX_QUEUE_MAX                                                                                        \

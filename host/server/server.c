@@ -289,6 +289,9 @@ static void reload(struct server *s)
     reload_settings(s);
     if (open_tokens(s->options, &s->tokens, &e) < 0)
         log_warning("tokens are as before: %s", e.text);
+    e = (struct error){0};
+    if (broker_reload(s->broker, &e) < 0)
+        log_warning("where programs may connect to is as before: %s", e.text);
     s->order.word = FRONT_SETTINGS;
     e = (struct error){0};
     if (front_send_order(s->leash, &s->order, &s->tokens, s->tokens >= 0, &e) < 0)
@@ -435,6 +438,7 @@ static int open_broker(struct server *s, struct error *e)
                                                   .waiting = (unsigned)o->queue},
                                        .shared = o->tokens != NULL,
                                        .shape_max = limits_of(o).shape,
+                                       .net_policy = o->net_policy,
                                        .cancel_fd = o->cancel_fd};
 
     return broker_open(&s->broker, &s->config, &how, e);

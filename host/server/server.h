@@ -15,6 +15,7 @@ struct server_options {
     const char *tokens;         /* borrowed, as all strings here; file; NULL: none */
     struct token_limits limits; /* of clients for which the file has none */
     bool anonymous;             /* without tokens also where others can reach it */
+    const char *net_policy;     /* file with what programs may connect to (broker/reach.h); NULL: nothing */
     const char *cors;           /* origin whose pages may use the API, "*": any; NULL: none */
     uint64_t workers;           /* programs with VMs of their own at a time; 0: twice as many as processors */
     uint64_t queue;             /* programs that wait for a VM */

@@ -29,7 +29,7 @@
 #define SESSION_ID_MAX 40
 #define SESSIONS_KEPT 256   /* ended ones that are remembered, */
 #define SESSION_KEPT_S 600  /* and for how long */
-#define SESSION_USERS_MAX 8 /* requests and terminals of one session at a time; as MUX_USERS_MAX */
+#define SESSION_USERS_MAX 8 /* requests and terminals of one session at a time; below MUX_USERS_MAX */
 
 struct session;
 

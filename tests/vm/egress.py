@@ -7,6 +7,8 @@ import struct
 import subprocess
 import sys
 import threading
+import urllib.error
+import urllib.request
 
 PUBLIC = "93.184.216.34"
 OTHER = "93.184.216.99"
@@ -282,9 +284,65 @@ def check_usage():
     expect("nor in the result", "network" in result, False)
 
 
+SAY = """import socket, sys
+for port in (8080, 22):
+    with socket.create_connection(("127.0.0.1", 3128)) as s:
+        s.sendall(b"GET http://10.1.2.3:%d/ HTTP/1.1\\r\\n\\r\\n" % port)
+        print(s.recv(100).split(b"\\r\\n")[0].decode()[:20])
+"""
+
+
+def check_server():
+    """A token's own rules bound those of a request; the connections are made by the part of the server that has the rights."""
+    tokens = {}
+    with open(f"{tmp}/tokens", "w", encoding="utf-8") as f:
+        for name in ("alice", "bob"):
+            made = subprocess.run([os.environ["CAPSID"], "api", "--new-token", name], capture_output=True, text=True, check=True).stdout
+            tokens[name], line = (part.split(":", 1)[1].strip() for part in made.strip().splitlines())
+            f.write(line + "\n")
+    with open(f"{tmp}/policy", "w", encoding="utf-8") as f:
+        f.write("# who may reach what\nalice 10.0.0.0/8:8080\n")
+    server = subprocess.Popen([os.environ["CAPSID"], "api", "-v", "--port", "8089", "--pool", "off", "--tokens", f"{tmp}/tokens", "--net-policy",
+                               f"{tmp}/policy"], stdout=subprocess.PIPE, stderr=open(f"{tmp}/api.log", "w", encoding="utf-8"), text=True)
+    for line in server.stdout:
+        if line.startswith("ready"):
+            break
+    else:
+        with open(f"{tmp}/api.log", encoding="utf-8") as f:
+            print("FAILED: no server:", f.read()[-2000:])
+        sys.exit(1)
+
+    def post(name, path, **body):
+        request = urllib.request.Request(f"http://127.0.0.1:8089/api/v1/{path}", json.dumps(body).encode(),
+                                         {"Authorization": f"Bearer {tokens[name]}", "Content-Type": "application/json"})
+        try:
+            return json.load(urllib.request.urlopen(request, timeout=300))
+        except urllib.error.HTTPError as e:
+            return json.load(e)
+
+    both = ["10.1.2.3:22,8080"]
+    run = post("alice", "execute", language="python", code=SAY, net=both, timeout=120)
+    expect("a run over HTTP", run["stdout"].split("\n")[:2], ["HTTP/1.1 200 OK", "HTTP/1.1 403 not_all"])
+    expect("its connections", [(n["port"], n["decision"]) for n in run["network"]], [(8080, "allowed"), (22, "not_allowed")])
+    refused = post("bob", "execute", language="python", code=SAY, net=both)
+    expect("a token without rules", refused["message"][:47], "this server allows your programs no network (ca")
+    session = post("alice", "sessions", language="python", net=both)
+    for turn in ("first", "second"):
+        run = post("alice", f"sessions/{session['id']}/execute", code=SAY, timeout=120)
+        expect(f"a session's {turn} program", run["stdout"].split("\n")[:2], ["HTTP/1.1 200 OK", "HTTP/1.1 403 not_all"])
+    server.terminate()
+    expect("the server's end", server.wait(120), 0)
+    server.stdout.close()
+    with open(f"{tmp}/api.log", encoding="utf-8") as f:
+        log = f.read()
+    expect("who decides tells of it", log.count("event=dial "), 6)
+    expect("and so does who asks", log.count("event=connection "), 6)
+
+
 make_world()
 check_attempts()
 check_named()
 check_upstream()
 check_usage()
+check_server()
 sys.exit(failures > 0)
