@@ -465,6 +465,7 @@ coverage: deps-check
 
 bench: all kernel guest-programs bench-programs
 	$(Q)tests/bench/run
+	$(Q)tests/bench/images
 	$(Q)tests/bench/initd
 	$(Q)CAPSID_DATA=$(abspath $(SHARE)) SPAWN=$(T)/guest/bench_spawn TRUE=$(T)/guest/bench_true $(T)/bench/pool
 	$(Q)CAPSID_DATA=$(abspath $(SHARE)) tests/bench/api
