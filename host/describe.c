@@ -135,6 +135,7 @@ static int print_openapi(void)
         return fail_manual(j ? "the template has no components" : error.text);
     add_all_errors(json_object_get(j, "paths"));
     add_codes(schemas);
+    json_object_update_missing(schemas, json_object_get(components, "schemas")); /* of what has no struct */
     json_object_set_new(components, "schemas", schemas);
     int result = json_dumpf(j, stdout, JSON_INDENT(1));
     json_decref(j);

@@ -10,9 +10,9 @@
 #include <string.h>
 #include <unistd.h>
 
-static const struct cli_verb *const verbs[] = {&verb_run,       &verb_host,      &verb_snapshot, &verb_rootfs,
-                                               &verb_languages, &verb_benchmark, &verb_doctor,   &verb_setup,
-                                               &verb_pool,      &verb_status,    &verb_images};
+static const struct cli_verb *const verbs[] = {
+    &verb_run,   &verb_host, &verb_snapshot, &verb_rootfs, &verb_languages, &verb_benchmark, &verb_doctor,
+    &verb_setup, &verb_pool, &verb_status,   &verb_images, &verb_files,     &verb_sync};
 #define VERB_COUNT (sizeof(verbs) / sizeof(verbs[0]))
 
 static int print_help(void)

@@ -24,15 +24,23 @@ static int parent_of(const struct unpack *u)
     return u->parent >= 0 ? u->parent : u->root;
 }
 
-/* Gives what an entry has just made its owner, mode and time. The mode after the owner, because chown(2) takes set-user-ID
- * away. */
-static int finish_entry(const struct unpack *u, int fd)
+/* What open(2) gives a new file of this mode, whatever umask initd was started with. */
+static bool is_plain_mode(uint32_t mode)
+{
+    return !(mode & 07022);
+}
+
+/* Gives what an entry has made its owner, mode and time. The mode after the owner, because chown(2) takes set-user-ID away. Of
+ * many files each system call counts: a new file has the right mode mostly. */
+static int finish_entry(const struct unpack *u, int fd, bool mode_is_right)
 {
     struct timespec times[2] = {
         {.tv_nsec = UTIME_OMIT},
         {.tv_sec = (time_t)(u->mtime_ns / NS_PER_S), .tv_nsec = (long)(u->mtime_ns % NS_PER_S)}};
 
-    if (fchown(fd, u->entry_uid, u->entry_gid) < 0 || fchmod(fd, u->mode & MODE_BITS) < 0)
+    if ((u->entry_uid || u->entry_gid || !mode_is_right) && fchown(fd, u->entry_uid, u->entry_gid) < 0)
+        return -errno;
+    if (!mode_is_right && fchmod(fd, u->mode & MODE_BITS) < 0)
         return -errno;
     return u->mtime_ns && futimens(fd, times) < 0 ? -errno : 0;
 }
@@ -93,10 +101,11 @@ static struct fault begin_file(struct unpack *u)
 {
     const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
     const char *name = last_name(u->path);
+    mode_t mode = is_plain_mode(u->mode) ? u->mode & MODE_BITS : 0600;
 
-    u->file = openat(parent_of(u), name, flags, 0600);
+    u->file = openat(parent_of(u), name, flags, mode);
     if (u->file < 0 && errno == EEXIST && unlinkat(parent_of(u), name, 0) == 0)
-        u->file = openat(parent_of(u), name, flags, 0600);
+        u->file = openat(parent_of(u), name, flags, mode);
     return u->file < 0 ? fault_os(errno, "open") : FAULT_NONE;
 }
 
@@ -109,7 +118,7 @@ static struct fault make_entry_directory(const struct unpack *u)
     if (mkdirat(parent_of(u), name, 0700) < 0 && errno != EEXIST)
         return fault_os(errno, "mkdir");
     int fd = openat(parent_of(u), name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    int r = fd < 0 ? -errno : finish_entry(u, fd);
+    int r = fd < 0 ? -errno : finish_entry(u, fd, false);
     sys_close(&fd);
     return r < 0 ? fault_os(r, "directory") : FAULT_NONE;
 }
@@ -136,7 +145,7 @@ static struct fault end_entry(struct unpack *u)
 {
     if (S_ISLNK(u->mode))
         return make_entry_symlink(u);
-    int r = finish_entry(u, u->file);
+    int r = finish_entry(u, u->file, is_plain_mode(u->mode));
     sys_close(&u->file);
     return r < 0 ? fault_os(r, "owner, mode or time") : FAULT_NONE;
 }
@@ -154,21 +163,26 @@ static bool is_path_below(const char *path)
     }
 }
 
+static uint32_t owner_of(uint32_t id, uint32_t otherwise)
+{
+    return id == SYS_NO_ID ? otherwise : id;
+}
+
 /* Whoever fills u->head has seen that it holds a path of that size. */
 static struct fault take_head(struct unpack *u)
 {
     struct wire_reader r = wire_reader_of(u->head, u->have);
 
     u->mode = wire_get_u32(&r);
-    u->entry_uid = wire_get_u32(&r);
-    u->entry_gid = wire_get_u32(&r);
+    u->entry_uid = owner_of(wire_get_u32(&r), u->uid);
+    u->entry_gid = owner_of(wire_get_u32(&r), u->gid);
     u->mtime_ns = wire_get_u64(&r);
     u->left = wire_get_u64(&r);
     const char *path = wire_get_str(&r);
     if (!wire_reader_done(&r) || !is_path_below(path))
         return fault_of(PROTO_ERR_INVALID, "an entry's path leads elsewhere");
-    if (u->entry_uid == SYS_NO_ID || u->entry_gid == SYS_NO_ID || u->left > INT64_MAX)
-        return fault_of(PROTO_ERR_INVALID, "an entry has an owner or a size that there is not");
+    if (u->left > INT64_MAX)
+        return fault_of(PROTO_ERR_INVALID, "an entry is larger than any file");
     if ((u->mode & ~(S_IFMT | MODE_BITS)) || (!S_ISREG(u->mode) && !S_ISDIR(u->mode) && !S_ISLNK(u->mode)))
         return fault_of(PROTO_ERR_INVALID, "an entry is no regular file, directory or symlink");
     memcpy(u->path, path, strlen(path) + 1);

@@ -38,6 +38,8 @@ struct api_options {
     bool tokens;                    /* clients need one */
     bool check_host;                /* only this machine's names are right */
     char cors[FRONT_CORS_SIZE];     /* origin whose pages may use the API, "*": any; "": none */
+    uint64_t files_max;             /* MiB of uploaded files and directory states, of all clients */
+    uint64_t files_owner_max;       /* of one; 0: all */
     struct request_limits request;  /* but for output */
     struct front_settings settings; /* as they are at the start */
     enum log_level log_level;

@@ -221,6 +221,7 @@ static json_t *run_one(struct api_server *s, struct task *t, struct session_user
     struct one_run o = {.server = s, .task = t, .stream = stream, .outputs = {{.max = max}, {.max = max}}};
     t->request.run.network = &o.network;
     struct run_request request = t->request.run;
+    struct place place = {0};
     struct error e = {0};
     json_t *j = NULL;
 
@@ -229,7 +230,12 @@ static json_t *run_one(struct api_server *s, struct task *t, struct session_user
     request.context = &o;
     request.on_build_output = run_output_add;
     request.build_context = &o.outputs[1];
-    int result = execute_exchange(&o, u, &request, &e);
+    int result = place_open(&place, &s->files, t->owner, t->request.state, t->request.puts, &e);
+    request.trees = place.trees;
+    request.tree_count = place.count;
+    if (result == 0)
+        result = execute_exchange(&o, u, &request, &e);
+    place_done(&place);
     if (result == 0)
         j = describe_exchange(&o);
     else if (u)

@@ -12,6 +12,7 @@
 #include "api/metrics.h"
 #include "api/route.h"
 #include "api/trace.h"
+#include "files/states.h"
 #include "service/keys.h"
 #include "service/lane.h"
 #include "service/journal.h"
@@ -111,6 +112,7 @@ struct api_server {
     struct tasks tasks;
     struct metrics metrics;
     struct ledger ledger;
+    struct files files;
     struct operations operations; /* in the ledger, as the keys */
     struct journals journals;     /* of operations */
     struct sessions sessions;
@@ -261,6 +263,19 @@ int work_put_file(struct exchange *x, struct backend *b);
 int work_delete_file(struct exchange *x, struct backend *b);
 int handle_terminal(struct exchange *x);
 enum MHD_Result terminal_upgrade(struct exchange *x);
+
+/* ---- file_calls.c -------------------------------------------------------------------------------- */
+
+#define FILES_LISTED_MAX 10000
+
+int work_add_file(struct exchange *x, struct backend *b);
+int work_list_files(struct exchange *x, struct backend *b);
+int work_read_file(struct exchange *x, struct backend *b);
+int work_remove_file(struct exchange *x, struct backend *b);
+int work_make_state(struct exchange *x, struct backend *b);
+int work_list_states(struct exchange *x, struct backend *b);
+int work_show_state(struct exchange *x, struct backend *b);
+int work_remove_state(struct exchange *x, struct backend *b);
 
 /* A header, or a word of the query, of a request whose connection is there; NULL: none. */
 const char *http_header(struct exchange *x, const char *name);

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #define SEAL_MS 1000
+#define GIVEN_DEPTH 2 /* of directories in one that is given away */
 
 int file_read_input(int fd, const char *name, size_t max, const struct cancel *cancel, struct buffer *ret,
                     struct error *e)
@@ -244,15 +245,33 @@ int file_remove_tree(const char *path, struct error *e)
     return -1;
 }
 
-int file_give_to(const char *path, uid_t uid, gid_t gid)
+/* Takes dir over. */
+static int give_entries(int dir, uid_t uid, gid_t gid, unsigned depth)
 {
-    cleanup_dir DIR *d = opendir(path);
+    cleanup_dir DIR *d = fdopendir(dir);
     int result = 0;
 
-    for (struct dirent *entry; d && (entry = readdir(d));)
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
-            fchownat(dirfd(d), entry->d_name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0 && errno != ENOENT)
+    if (!d)
+        return close(dir), -1;
+    for (struct dirent *entry; (entry = readdir(d));) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        if (fchownat(dirfd(d), entry->d_name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0 && errno != ENOENT)
             result = -1;
+        int below = depth < GIVEN_DEPTH && entry->d_type == DT_DIR
+                        ? openat(dirfd(d), entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+                        : -1;
+        if (below >= 0 && give_entries(below, uid, gid, depth + 1) < 0)
+            result = -1;
+    }
+    return result;
+}
+
+int file_give_to(const char *path, uid_t uid, gid_t gid)
+{
+    int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int result = dir < 0 ? 0 : give_entries(dir, uid, gid, 0);
+
     return chown(path, uid, gid) < 0 ? -1 : result;
 }
 
@@ -378,6 +397,14 @@ int file_punch_zeros(int fd, const char *name, struct error *e)
             return 0;
         at = end;
     }
+}
+
+void digest_uuid(const char digest[static DIGEST_HEX_SIZE], char ret[static UUID_SIZE])
+{
+    static const char variants[] = "89ab"; /* two bits of the digest stay */
+
+    snprintf(ret, UUID_SIZE, "%.8s-%.4s-8%.3s-%c%.3s-%.12s", digest, digest + 8, digest + 13,
+             variants[digest[16] & 3], digest + 17, digest + 20);
 }
 
 bool digest_is_hex(const char *s)

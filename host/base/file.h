@@ -51,7 +51,7 @@ int file_remove_tree(const char *path, struct error *e);
 int file_remove_tree_at(int parent, const char *name);
 
 /*
- * Gives a file, or a directory with the files in it, to another user. Whose they were may have put links there: these are not
+ * Gives a file, or a directory with what is in it, two directories deep, to another user. Whose they were may have put links there: these are not
  * followed. -1 with errno.
  */
 int file_give_to(const char *path, uid_t uid, gid_t gid);
@@ -84,6 +84,10 @@ int file_punch_zeros(int fd, const char *name, struct error *e);
 
 /* Whether s is a SHA-256 as this program writes it: 64 digits, lower case. */
 bool digest_is_hex(const char *s);
+
+/* The UUID of what has that digest (RFC 9562, version 8): equal bytes are the same thing, on any machine. */
+#define UUID_SIZE 37
+void digest_uuid(const char digest[static DIGEST_HEX_SIZE], char ret[static UUID_SIZE]);
 
 /* SHA-256 of size bytes, or of everything in an fd from its current position; cancel may be NULL. */
 void digest_bytes(const void *data, size_t size, char ret[static DIGEST_HEX_SIZE]);

@@ -212,6 +212,30 @@ static int report_raw(const struct run_result *r, const struct run_output *build
     return 0;
 }
 
+/* With the files that it wants to be there. */
+static int run_with_files(struct host *host, const struct cli *cli, const struct request *q,
+                          struct run_request *request, struct run_result *ret, struct error *e)
+{
+    struct files files = {0};
+    struct place place = {0};
+
+    int (*run)(struct host *, const struct call *, const struct run_request *, struct run_result *,
+               struct error *) = request->image ? command_run : run_program;
+
+    if (!q->state && !q->puts)
+        return run(host, &cli->call, request, ret, e);
+    int status = files_open_home(&files, &host->home, host->config.files_max, e);
+    if (status == 0)
+        status = place_open(&place, &files, "", q->state, q->puts, e);
+    request->trees = place.trees;
+    request->tree_count = place.count;
+    if (status == 0)
+        status = run(host, &cli->call, request, ret, e);
+    place_done(&place);
+    files_close(&files);
+    return status;
+}
+
 static int run_here(struct cli *cli, const struct run_options *o, struct request *q, struct error *e)
 {
     struct run_request *request = &q->run;
@@ -228,7 +252,7 @@ static int run_here(struct cli *cli, const struct run_options *o, struct request
     request->on_build_output = run_output_add;
     request->build_context = &outputs[1];
     request->network = &network;
-    int status = (request->image ? command_run : run_program)(&host, &cli->call, request, &result, e);
+    int status = run_with_files(&host, cli, q, request, &result, e);
     if (status == 0)
         status = o->raw ? report_raw(&result, &outputs[1], &cli->call.cancel, e)
                         : cli_print_json(

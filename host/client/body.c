@@ -46,6 +46,14 @@ int client_address(const char *url, char **base, const char **socket, struct err
     return 0;
 }
 
+bool client_is_local(const char *base)
+{
+    const char *host = strstr(base, "//") + 2;
+
+    return strncmp(host, "127.", 4) == 0 || strncmp(host, "[::1]", 5) == 0 ||
+           (strncmp(host, "localhost", 9) == 0 && (!host[9] || host[9] == ':' || host[9] == '/'));
+}
+
 /* The user may have named a pipe of the shell: <(...) */
 static int read_token_file(const char *path, const struct cancel *cancel, struct buffer *ret, struct error *e)
 {

@@ -326,22 +326,13 @@ static int attempts(struct transfer *c, json_t **ret, struct error *e)
 
 /* ---- preparation --------------------------------------------------------------------------------- */
 
-/* Another machine's proxy is of no use for what is on this one. */
-static bool is_local(const char *base)
-{
-    const char *host = strstr(base, "//") + 2;
-
-    return strncmp(host, "127.", 4) == 0 || strncmp(host, "[::1]", 5) == 0 ||
-           (strncmp(host, "localhost", 9) == 0 && (!host[9] || host[9] == ':' || host[9] == '/'));
-}
-
 static void set_options(struct transfer *c, const char *url)
 {
     const struct curl_functions *l = c->lib;
 
     l->easy_setopt(c->curl, CURLOPT_URL, url);
     l->easy_setopt(c->curl, CURLOPT_UNIX_SOCKET_PATH, c->socket);
-    if (is_local(c->base))
+    if (client_is_local(c->base))
         l->easy_setopt(c->curl, CURLOPT_NOPROXY, "*");
     l->easy_setopt(c->curl, CURLOPT_NOSIGNAL, 1L);
     l->easy_setopt(c->curl, CURLOPT_CONNECTTIMEOUT, (long)CLIENT_CONNECT_SECONDS);
@@ -433,7 +424,7 @@ static int prepare(struct transfer *c, struct error *e)
     c->multi = c->lib->multi_init();
     if (!c->body || !c->curl || !c->multi || (c->input.size > 0 && make_parts(c) < 0))
         return error_set(e, ERROR_GENERAL, "libcurl: out of memory");
-    if (token && !c->socket && strncmp(c->base, "http:", 5) == 0 && !is_local(c->base))
+    if (token && !c->socket && strncmp(c->base, "http:", 5) == 0 && !client_is_local(c->base))
         log_warning("the token goes to %s without encryption; prefer https://", c->client->url);
     add_header(c, c->request->run.on_output ? "Accept: application/x-ndjson" : "Accept: application/json");
     if (!c->parts)

@@ -47,6 +47,9 @@ json_t *client_body(const struct client *c, const struct request *request, struc
 /* Where the requests go. base is the caller's to free; socket points into url, or is NULL. */
 int client_address(const char *url, char **base, const char **socket, struct error *e);
 
+/* Whether that is on this machine: another machine's proxy is of no use for it. */
+bool client_is_local(const char *base);
+
 /* The token, the caller's to free; NULL: there is none. */
 int client_token(const struct client *c, char **ret, struct error *e);
 

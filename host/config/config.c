@@ -20,8 +20,9 @@ static const struct {
     const char *key;
     uint64_t min, max;
 } bounds[] = {
-    {"timeout", 1, 86400}, {"max_output", 1, 1ull << 30}, {"boot_timeout", 1, 3600},
-    {"pool_max", 0, 1000}, {"pool_memory", 0, 1u << 24},  {"api_patience", 1, 86400},
+    {"timeout", 1, 86400},      {"max_output", 1, 1ull << 30},    {"boot_timeout", 1, 3600},
+    {"pool_max", 0, 1000},      {"pool_memory", 0, 1u << 24},     {"api_patience", 1, 86400},
+    {"files_max", 1, 1u << 30}, {"files_owner_max", 0, 1u << 30},
 };
 
 const char *config_accel_name(enum accel_choice accel)

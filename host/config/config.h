@@ -51,6 +51,9 @@ enum calls_choice { CALLS_LISTED, CALLS_LENIENT };
     S(vmm_calls, calls, "listed",                                                                            \
       "system calls of a confined VMM: listed (what it needs) or lenient (all but dangerous ones)")          \
     S(vm_uids, path, CONFIG_VM_UIDS, "user ids for VMs, where capsid runs as root: FIRST-LAST")              \
+    S(files_max, u64, "10240",                                                                               \
+      "MiB that uploaded files and directory states may take in all, of this user or of a server")           \
+    S(files_owner_max, u64, "0", "MiB of these that one client of a server may have; 0: all")                \
     S(pool, path, "",                                                                                        \
       "capsid api: languages of which VMs are kept ready from the start, LANG[=N],...; off: no pool")        \
     S(pool_max, u64, "0", "capsid api: VMs of the pool, in whatever state; 0: 8 a processor, at most 64")    \
@@ -80,7 +83,9 @@ struct config {
     enum confine_choice confine;
     enum calls_choice vmm_calls;
     char *vm_uids; /* owned */
-    char *pool;    /* owned */
+    uint64_t files_max;
+    uint64_t files_owner_max;
+    char *pool; /* owned */
     uint64_t pool_max;
     uint64_t pool_memory;
     char *api;            /* owned */

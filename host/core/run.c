@@ -129,15 +129,32 @@ static int write_some(struct task *t, bool links, int64_t deadline, struct error
     return 0;
 }
 
+/* Files and directories that are there before the program's own. */
+static int place_trees(struct task *t, int64_t deadline, struct error *e)
+{
+    const struct program_user *user = t->site->user;
+
+    for (size_t i = 0; i < t->request->tree_count; i++) {
+        const struct guest_tree *tree = &t->request->trees[i];
+        cleanup_free char *path = program_cwd(user, tree->path[0] ? tree->path : NULL);
+        if (guest_unpack(t->guest, tree, path, user->uid, user->gid, deadline, e) == 0)
+            continue;
+        if (e->kind == ERROR_NOT_FOUND) /* a directory that cannot be: what was asked for is wrong */
+            e->kind = ERROR_REFUSED;
+        return error_wrap(e, "cannot place files in %s", path);
+    }
+    return 0;
+}
+
 static int write_files(struct task *t, int64_t deadline, struct error *e)
 {
-    /* A command in an image finds only what is in the image. */
+    /* A command in an image finds only what is in the image, and what is placed there. */
     if (!t->site->user->makes_directory)
-        return 0;
+        return place_trees(t, deadline, e);
     /* The waiting interpreter's FIFO must not lie among the files of another program. */
     if (t->primed_job && guest_remove(t->guest, PROGRAM_DIRECTORY, deadline, e) < 0)
         return -1;
-    if (program_prepare(t->guest, deadline, e) < 0)
+    if (program_prepare(t->guest, deadline, e) < 0 || place_trees(t, deadline, e) < 0)
         return -1;
     /* Links last: nothing that was sent is written through one of them. */
     return write_some(t, false, deadline, e) < 0 ? -1 : write_some(t, true, deadline, e);
@@ -181,6 +198,8 @@ static int feed(struct task *t, const struct job_io *io, int64_t deadline, struc
     const struct buffer *code = &t->request->sources->files[0].content;
     struct msg_feed m = {.job = t->primed_job, .source = t->program.fed, .flags = PROTO_JOB_STDIN};
 
+    if (place_trees(t, deadline, e) < 0)
+        return -1;
     if (guest_write_file(t->guest, m.source, S_IFREG | 0644, 0, PROGRAM_UID, PROGRAM_UID,
                          code->data ? code->data : "", code->size, deadline, e) < 0)
         return -1;

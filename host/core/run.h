@@ -51,11 +51,13 @@ struct run_request {
     const char *const *argv; /* a command instead of the program, ends with NULL; then there may be no file */
     const char *const *env;  /* NAME=VALUE, ends with NULL, for both phases; NULL: none */
     const char *cwd;         /* of the program, below its directory or absolute; NULL: its directory */
-    int stdin_fd;            /* -1: the program's standard input is empty */
-    uint64_t timeout;        /* seconds for both phases together; 0: as configured */
-    uint64_t build_timeout;  /* seconds for the build phase; 0: the timeout */
-    struct vm_shape shape;   /* what is 0 is as the language says, and the image for the disk */
-    bool cold;               /* boot instead of restoring a snapshot */
+    const struct guest_tree *trees; /* placed before anything starts, by the program's user */
+    size_t tree_count;
+    int stdin_fd;           /* -1: the program's standard input is empty */
+    uint64_t timeout;       /* seconds for both phases together; 0: as configured */
+    uint64_t build_timeout; /* seconds for the build phase; 0: the timeout */
+    struct vm_shape shape;  /* what is 0 is as the language says, and the image for the disk */
+    bool cold;              /* boot instead of restoring a snapshot */
     bool
         keep_processes; /* of the program, where the VM lives on (a session): what it leaves running is not killed */
     const char *const

@@ -52,6 +52,28 @@ int guest_ping(struct guest *g, int64_t deadline, struct error *e);
 int guest_write_file(struct guest *g, const char *path, uint32_t mode, uint16_t flags, uint32_t uid,
                      uint32_t gid, const void *data, size_t size, int64_t deadline, struct error *e);
 
+/*
+ * A tree to be made in a guest: the entries of an UNPACK, for which guest_put_entry() writes what stands before each one's bytes.
+ * read gives the bytes from an offset on, as many as asked for; offsets follow each other, and begin at 0 each time it is sent.
+ */
+struct guest_tree {
+    const char *path; /* absolute, or below the directory of the program; borrowed */
+    uint64_t size;    /* bytes of all entries */
+    int (*read)(void *context, uint64_t offset, void *out, size_t size, struct error *e);
+    void *context;
+};
+
+#define GUEST_ENTRY_SIZE(path) (32 + strlen(path) + 1) /* bytes before an entry's own */
+#define GUEST_NO_ID UINT32_MAX                         /* as uid or gid of an entry: as those of all */
+
+/* Returns how many bytes it wrote; room is at least GUEST_ENTRY_SIZE. */
+size_t guest_put_entry(uint8_t *out, size_t room, uint32_t mode, uint32_t uid, uint32_t gid, uint64_t size,
+                       const char *path);
+
+/* Fails where the guest's initd cannot do it. path: absolute, instead of the tree's own. */
+int guest_unpack(struct guest *g, const struct guest_tree *t, const char *path, uint32_t uid, uint32_t gid,
+                 int64_t deadline, struct error *e);
+
 /* What a path is in a guest: what the guest says, so nothing to rely on. */
 struct guest_file {
     uint32_t mode; /* as st_mode of stat(2) */

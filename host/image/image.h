@@ -22,7 +22,7 @@
 #define IMAGE_LAYERS_MAX                                                                                     \
     4 /* above the image's own file; with it as many as a VM may have (VM_LAYERS_MAX of vmm/driver.h) */
 
-#define IMAGE_UUID_SIZE 37
+#define IMAGE_UUID_SIZE UUID_SIZE
 
 enum image_layer_kind {
     IMAGE_LAYER_EROFS, /* made by this program */

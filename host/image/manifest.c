@@ -30,14 +30,6 @@ const char *image_origin_name(enum image_origin origin)
 
 /* ---- which image it is --------------------------------------------------------------------------- */
 
-void image_uuid(const char digest[static DIGEST_HEX_SIZE], char ret[static IMAGE_UUID_SIZE])
-{
-    static const char variants[] = "89ab"; /* two bits of the digest stay */
-
-    snprintf(ret, IMAGE_UUID_SIZE, "%.8s-%.4s-8%.3s-%c%.3s-%.12s", digest, digest + 8, digest + 13,
-             variants[digest[16] & 3], digest + 17, digest + 20);
-}
-
 bool image_is_uuid(const char *s)
 {
     size_t i = 0;
@@ -70,7 +62,7 @@ void image_identify(struct image *i)
     char digest[DIGEST_HEX_SIZE];
 
     if (i->layer_count == 0 && !has_defaults(&i->defaults)) {
-        image_uuid(i->digest, i->uuid);
+        digest_uuid(i->digest, i->uuid);
         return;
     }
     json_t *layers = json_array();
@@ -81,7 +73,7 @@ void image_identify(struct image *i)
                             defaults_json(&i->defaults));
     char *text = json_dumps(all, JSON_SORT_KEYS | JSON_COMPACT);
     digest_bytes(text, strlen(text), digest);
-    image_uuid(digest, i->uuid);
+    digest_uuid(digest, i->uuid);
     free(text);
     json_decref(all);
 }

@@ -20,9 +20,6 @@ void image_set_oci(struct image *i, const json_t *oci);
 /* Sets uuid, by everything else: of a file alone that of its bytes; with layers or defaults that of these, too. */
 void image_identify(struct image *i);
 
-/* The UUID of that SHA-256 (RFC 9562, version 8). */
-void image_uuid(const char digest[static DIGEST_HEX_SIZE], char ret[static IMAGE_UUID_SIZE]);
-
 /* Whether it is a UUID, in lower case. */
 bool image_is_uuid(const char *s);
 

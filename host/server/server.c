@@ -150,6 +150,8 @@ static int fill_order(struct server *s, struct error *e)
                               .sessions = o->sessions,
                               .client_sessions = o->client_sessions,
                               .grace_seconds = o->grace_seconds,
+                              .files_max = c->files_max,
+                              .files_owner_max = c->files_owner_max,
                               .places = broker_pool_max(c) + workers(o),
                               .tokens = o->tokens != NULL,
                               .request = limits_of(o),

@@ -5,6 +5,7 @@
 #include "base/shape.h"
 #include "core/run.h"
 #include "core/sources.h"
+#include "files/place.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -46,8 +47,10 @@ struct request {
     struct buffer code;
     struct sources sources;
     struct request_stdins stdins;
-    uint64_t max_output; /* bytes of each channel */
-    const char *shell;   /* a line for /bin/sh; it is run.argv, too; NULL: there is none */
+    uint64_t max_output;     /* bytes of each channel */
+    const char *shell;       /* a line for /bin/sh; it is run.argv, too; NULL: there is none */
+    const char *state;       /* as the next: files/place.h */
+    const char *const *puts; /* ends with NULL */
     const char *const *labels;
     uint64_t idle;   /* seconds */
     bool detached;   /* answer with an operation at once */

@@ -340,6 +340,9 @@ static int take_rest(struct parser *p)
         return 0;
     if (q->background && !q->run.argv)
         return refuse(p->r, REFUSAL_INVALID, "\"%s\" is for \"%s\"", NAME(p, background), NAME(p, run.argv));
+    if (q->background && (q->state || q->puts))
+        return refuse(p->r, REFUSAL_INVALID, "\"%s\" goes with neither \"%s\" nor \"%s\"",
+                      NAME(p, background), NAME(p, state), NAME(p, puts));
     if (q->run.image ? take_image(p) < 0
                      : check_no_image(p) < 0 || (q->run.argv ? take_command(p) : take_program(p)) < 0)
         return -1;

@@ -3,6 +3,7 @@
  *
  *   images/                 image files, named by their SHA-256; names/, ids/ and tags/ beside them refer to them
  *   snapshots/KEY/          snapshots
+ *   files/                  what users upload, and directory states (files/files.h)
  *   cache/                  things that can be computed again: digests, probe results
  *   locks/                  empty files to lock
  *   service/, service-2/    what a server keeps, one each (service/ledger.h)

@@ -31,7 +31,7 @@ static void add_sized(uint32_t mode, const char *path, const char *content, uint
 {
     wire_put_u32(&writer, mode);
     wire_put_u32(&writer, 0);
-    wire_put_u32(&writer, 0);
+    wire_put_u32(&writer, UINT32_MAX); /* the request's, 0 */
     wire_put_u64(&writer, 1234567890123456789);
     wire_put_u64(&writer, size);
     wire_put_str(&writer, path);

@@ -83,7 +83,7 @@ START_TEST(a_uuid_is_that_of_the_bytes)
 {
     char uuid[IMAGE_UUID_SIZE];
 
-    image_uuid("0d45e840508e884b09cec5ba4be0ad5c12292488e886036914770341adba5586", uuid);
+    digest_uuid("0d45e840508e884b09cec5ba4be0ad5c12292488e886036914770341adba5586", uuid);
     ck_assert_str_eq(uuid, "0d45e840-508e-884b-89ce-c5ba4be0ad5c");
 }
 END_TEST
