@@ -6,6 +6,7 @@
 #include "confine/renounce.h"
 #include "core/snapshot.h"
 #include "image/catalog.h"
+#include "image/inventory.h"
 #include "image/image.h"
 #include "service/ledger.h"
 #include "vmm/firecracker_api.h"
@@ -226,6 +227,27 @@ static int check_image(const struct image *i, void *context)
     return 0;
 }
 
+/* Those without a name of rootfs; what they stand on is looked at by itself. */
+static int check_nameless(struct image_check *c, struct error *e)
+{
+    struct inventory all;
+
+    if (inventory_read(&all, &c->host->home, e) < 0)
+        return -1;
+    for (size_t n = 0; n < all.count; n++) {
+        const struct image_entry *entry = &all.entries[n];
+        struct error why = {0};
+        if (entry->names.size)
+            continue;
+        c->count++;
+        c->size += image_own_bytes(&entry->image);
+        if (image_verify_top(&entry->image, &c->host->home, &why) < 0)
+            tell(c->report, FAILURE, "images", "%s", why.text);
+    }
+    inventory_done(&all);
+    return 0;
+}
+
 static int count_snapshot(const struct snapshot *s, void *context)
 {
     struct image_check *c = context;
@@ -241,7 +263,7 @@ static void check_stores(struct report *r, struct host *host)
     struct error e = {0};
     char size[24];
 
-    if (image_each(&host->home, check_image, &images, &e) < 0)
+    if (image_each(&host->home, check_image, &images, &e) < 0 || check_nameless(&images, &e) < 0)
         tell(r, FAILURE, "images", "%s", e.text);
     tell(r, FINE, "images", "%u, %s", images.count, text_bytes(images.size, size));
     if (snapshot_each(host, count_snapshot, &snapshots, &e) < 0)

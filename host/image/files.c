@@ -179,12 +179,24 @@ static int verify_file(const struct image *i, const char *path, const char *want
     return strcmp(digest, wanted) == 0 ? 0 : corrupt(i, path, "corrupt", e);
 }
 
+static int verify_layer(const struct image *i, const struct image_layer *l, const struct home *h,
+                        struct error *e)
+{
+    return verify_file(i, l->path, l->digest, l->kind == IMAGE_LAYER_EXT4 ? home_digest_sparse : home_digest,
+                       h, e);
+}
+
 int image_verify(const struct image *i, const struct home *h, struct error *e)
 {
     int result = verify_file(i, i->path, i->digest, home_digest, h, e);
 
     for (unsigned n = 0; result == 0 && n < i->layer_count; n++)
-        result = verify_file(i, i->layers[n].path, i->layers[n].digest,
-                             i->layers[n].kind == IMAGE_LAYER_EXT4 ? home_digest_sparse : home_digest, h, e);
+        result = verify_layer(i, &i->layers[n], h, e);
     return result;
+}
+
+int image_verify_top(const struct image *i, const struct home *h, struct error *e)
+{
+    return i->layer_count ? verify_layer(i, &i->layers[i->layer_count - 1], h, e)
+                          : verify_file(i, i->path, i->digest, home_digest, h, e);
 }

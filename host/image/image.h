@@ -99,6 +99,9 @@ uint64_t image_all_bytes(const struct image *i);
  */
 int image_hold(const struct image *i, struct error *e);
 
+/* The same for its topmost file alone; those below are what it stands on. */
+int image_verify_top(const struct image *i, const struct home *h, struct error *e);
+
 /* Changes disk_mib of a named image, and in *i. Images of that name which are built later keep it. */
 int image_set_disk(struct image *i, const struct home *h, uint64_t disk_mib, const struct cancel *cancel,
                    struct error *e);

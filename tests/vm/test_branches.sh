@@ -131,5 +131,11 @@ expect_match "what nothing needs goes" "$status $out" "0 *Removed $branch *Freed
 expect "and its files" "$(find "$CAPSID_HOME/images" -name '*.ext4' | wc -l) $(find "$CAPSID_HOME/images/ids" -type f | wc -l)" "2 3"
 in_image tag:work --shell 'cat /data/first'
 expect "the rest is whole" "$(field stdout)" one
+top=$("$CAPSID" images show tag:work | sed -n '$s/^ *//p')
+chmod 600 "$top" && printf x | dd of="$top" bs=1 seek=5000 conv=notrunc status=none
+in_image tag:work -- /bin/true
+expect_match "a layer that was altered is not used" "$status $err" "1 Error: *file $top of the image $second is corrupt*"
+capsid doctor
+expect_match "and doctor finds it" "$out" "*fail *images *$top of the image $second is corrupt*"
 expect_clean "branches"
 exit "$failures"
