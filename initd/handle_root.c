@@ -1,6 +1,5 @@
 #include "handle.h"
 
-#include "boot.h"
 #include "file.h"
 #include "kmsg.h"
 #include "root.h"
@@ -56,8 +55,7 @@ static struct fault carry_out(const struct root_plan *plan)
 
     if (r == 0)
         r = root_enter(plan, &step);
-    if (r == 0)
-        r = boot_furnish_root(&step);
+    /* What it may lack is in ROOT_BASE: what a layer says that is gone is not made anew. */
     if (r < 0) {
         kmsg_log(KMSG_EMERG, "cannot make the root", step, r);
         return (struct fault){.code = PROTO_ERR_SETUP, .os_errno = -r, .text = step};

@@ -1,7 +1,6 @@
 #include "initd_stubs.h"
 
 #include "../../initd/cgroup.h"
-#include "../../initd/boot.h"
 #include "../../initd/limits.h"
 #include "../../initd/power.h"
 #include "../../initd/root.h"
@@ -389,7 +388,7 @@ pid_t sys_fork(void)
     return stub_no_fork ? -EAGAIN : (pid_t)(FIRST_HELPER + helper_next++);
 }
 
-/* ---- boot.c, root.c --------------------------------------------------------------------------- */
+/* ---- root.c ----------------------------------------------------------------------------------- */
 
 static unsigned root_layers;
 static bool root_has_disk;
@@ -436,12 +435,6 @@ int root_seal(unsigned fold)
         if (stub_children[i].pid)
             child_exit(&stub_children[i], SIGKILL, false);
     return fold == 3 ? -ENOSPC : 0;
-}
-
-int boot_furnish_root(const char **ret_step)
-{
-    (void)ret_step;
-    return 0;
 }
 
 /* ---- cgroup.c, power.c, service.c ---------------------------------------------------------------------- */

@@ -80,7 +80,7 @@ def from_nothing_to_a_layer(guest):
     expect(changed(guest), 0, "changed at first")
     guest.c.shell("ls -lR /etc /usr >/dev/null; mkdir /etc/x; rmdir /etc/x; chmod 700 /; chmod 755 /")
     expect(changed(guest), 0, "changed after a look")
-    job = guest.c.shell("head -c 8000000 /dev/zero >/large; mkdir -p /tree/gone; touch /tree/gone/old; chmod 700 /; stat -c %a /")
+    job = guest.c.shell("head -c 8000000 /dev/zero >/large; mkdir -p /tree/gone; touch /tree/gone/old; rm /etc/group; chmod 700 /; stat -c %a /")
     expect(job.out, b"700\n")
     expect(changed(guest), 1)
     guest.c.refused("SEAL", C.ERR_INVALID, fold=2)
@@ -98,6 +98,7 @@ def from_nothing_to_a_layer(guest):
 def a_layer_taken_into_another(guest):
     root(guest, "ext4:vdc", upper="vdd")
     expect(changed(guest), 0)
+    guest.c.refused("STAT", C.ERR_OS, path="/etc/group")
     expect(guest.c.shell("stat -c %a /; rm -r /tree/gone; mkdir /tree/gone; touch /tree/gone/new; wc -c </large").out, b"700\n8000000\n")
     guest.c.request("SEAL", fold=2, patience=120)
     only_shutdown_is_left(guest)

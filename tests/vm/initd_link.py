@@ -18,7 +18,7 @@ SAMPLES = {
     "UNMOUNT": dict(target="/proc"), "PRIME": dict(argv=["/hostile", "kill-all"], script="/cut"),
     "FEED": dict(job=1, source="/etc/passwd"), "QUIESCE": {}, "STATS": {}, "SHUTDOWN": {},
     "STRINGS": dict(argv_size=3, env_size=0, offset=0, data=b"ab\0"), "JOB": dict(job=1), "KILL_JOB": dict(job=1),
-    "DISK": dict(path="/"), "ROOT": dict(layers=["erofs:vda"], upper=""), "CHANGES": {}, "SEAL": dict(fold=0),
+    "DISK": dict(path="/"), "UNPACK": dict(path="/cut", size=3, data=b"abc"), "ROOT": dict(layers=["erofs:vda"], upper=""), "CHANGES": {}, "SEAL": dict(fold=0),
     "RESUME": dict(entropy=bytes(64), wall_clock_ns=1, instance=bytes(16), hostname="cut"),
 }
 

@@ -179,6 +179,25 @@ two_disks "disks"
 capsid snapshot verify
 expect "the snapshot's disk is what it was" "$status" 0
 
+# ---- commands in images, and what they change ------------------------------------------------------------
+
+# branches WHAT: of the bare snapshot, whose disks are placeholders; the files behind their names are others in each restore.
+branches() {
+	local first
+	capsid run --image tag:lang/sh --keep --shell 'echo 1 >/first; rm /etc/group'
+	expect "$1: kept" "$status $(field kept)" "0 kept"
+	first=$(field result_image)
+	capsid run --image "$first" --keep --no-snapshot --shell 'cat /first; echo 2 >/second; echo more >>/first'
+	expect "$1: booted with the layer, and kept" "$status $(field stdout) $(field kept)" "0 1 kept"
+	capsid run --image "$(field result_image)" --shell 'cat /first /second; ls /etc/group'
+	expect "$1: two layers" "$status $(field stdout)" $'2 1\nmore\n2'
+	capsid run --image "$first" --shell 'cat /first /second'
+	expect "$1: the first is what it was" "$status $(field stdout)" "1 1"
+	expect "$1: what was kept is nobody's to change" "$(find "$CAPSID_HOME/images" -name '*.ext4' ! \( -user "$(id -un)" -perm 444 -links 1 \))" ""
+	expect_clean "$1"
+}
+branches "branches"
+
 # ---- faults: an error that says what happened, in time, and nothing left -----------------------------
 
 # fault FAULT PATTERN ARGUMENT...
@@ -325,6 +344,7 @@ full_disk "jailed disk"
 full_disk "jailed disk, cold" --no-snapshot
 two_disks "jailed disks"
 expect_match "each belongs to the user of its VM, and to nobody else" "$(cut -d ' ' -f 1-3 <<<"$disks")" "2000?????? 600 0?2000?????? 600 0"
+branches "jailed branches"
 expect "these are two users" "$(cut -d ' ' -f 1 <<<"$disks" | sort -u | wc -l)" 2
 expect "the snapshot's files are out of the jailed user's hands" \
 	"$(find "$CAPSID_HOME/snapshots" "$CAPSID_HOME/images" ! -uid 0 -o -type f -perm /022)" ""
