@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "image/image.h"
 #include "image/manifest.h"
+#include "image/manifest.h"
 #include "image/sbom.h"
 
 #include "unit.h"
@@ -110,6 +111,39 @@ START_TEST(test_manifest)
 }
 END_TEST
 
+/* The file and what programs get decide which image it is; what it is called, and when it was made, do not. */
+START_TEST(test_identity)
+{
+    static const char *const same[] = {"", "\"name\": \"x\", ", "\"disk_mib\": 7, ", "\"layers\": [], ",
+                                       "\"defaults\": {}, "};
+    static const char *const others[] = {"\"defaults\": {\"env\": [\"A=1\"]}, ",
+                                         "\"defaults\": {\"env\": [\"A=2\"]}, ",
+                                         "\"oci\": {\"user\": \"1\"}, ",
+                                         "\"oci\": {\"workdir\": \"/x\"}, ",
+                                         "\"layers\": [\"" SHA "\"], ",
+                                         "\"layers\": [{\"digest\": \"" SHA "\", \"kind\": \"ext4\"}], "};
+    char uuids[1 + sizeof(others) / sizeof(others[0])][IMAGE_UUID_SIZE];
+    struct error e = {0};
+    struct image i;
+
+    digest_uuid(SHA, uuids[0]);
+    for (size_t n = 0; n < sizeof(same) / sizeof(same[0]) + sizeof(others) / sizeof(others[0]); n++) {
+        size_t other = n < sizeof(same) / sizeof(same[0]) ? 0 : n - sizeof(same) / sizeof(same[0]) + 1;
+        cleanup_free char *text =
+            text_format("{%s\"digest\": \"" SHA "\", \"inputs\": \"" SHA "\", \"size\": 5, \"created\": %zu}",
+                        other ? others[other - 1] : same[n], n);
+        ck_assert_int_eq(image_parse_manifest(&i, text, &e), 0);
+        if (other == 0)
+            ck_assert_str_eq(i.uuid, uuids[0]);
+        else
+            strcpy(uuids[other], i.uuid);
+        for (size_t k = 0; k < other; k++)
+            ck_assert_str_ne(i.uuid, uuids[k]);
+        image_done(&i);
+    }
+}
+END_TEST
+
 static const char *const bad_manifests[] = {
     "",
     "null",
@@ -121,6 +155,16 @@ static const char *const bad_manifests[] = {
     "{\"digest\": \"../../../../etc/passwd\", \"inputs\": \"" SHA "\", \"size\": 5, \"created\": 7}",
     "{\"digest\": \"" SHA "\", \"inputs\": \"x\", \"size\": 5, \"created\": 7}",
     "{\"digest\": \"" SHA "\", \"inputs\": \"" SHA "\", \"size\": 5, \"created\": 7, \"initd\": 3}",
+#define GOOD "{\"digest\": \"" SHA "\", \"inputs\": \"" SHA "\", \"size\": 5, \"created\": 7, "
+    GOOD "\"parent\": \"../names/x\"}",
+    GOOD "\"origin\": {\"kind\": \"stolen\"}}",
+    GOOD "\"origin\": \"branch\"}",
+    GOOD "\"layers\": {}}",
+    GOOD "\"layers\": [\"x\"]}",
+    GOOD "\"layers\": [{\"digest\": \"" SHA "\"}]}",
+    GOOD "\"layers\": [{\"digest\": \"" SHA "\", \"kind\": \"xfs\"}]}",
+    GOOD "\"layers\": [{\"digest\": \"../" SHA "\", \"kind\": \"ext4\"}]}",
+    GOOD "\"layers\": [{\"digest\": \"" SHA "\", \"kind\": \"ext4\", \"size\": -1}]}",
 };
 
 START_TEST(test_bad_manifest)
@@ -202,6 +246,7 @@ int main(void)
     unit_add_loop(&u, test_bad_record, sizeof(bad_records) / sizeof(bad_records[0]));
     unit_add(&u, test_damaged_record);
     unit_add(&u, test_manifest);
+    unit_add(&u, test_identity);
     unit_add_loop(&u, test_bad_manifest, sizeof(bad_manifests) / sizeof(bad_manifests[0]));
     unit_add(&u, test_removed_while_listed);
     unit_add(&u, test_sbom);
