@@ -85,6 +85,9 @@ help:
 
 # ---- Debian packages, and why --------------------------------------------------------------------
 
+# A pip that is there already, of another origin than Debian, will do.
+PYTHON_PIP := $(if $(shell command -v pip3),,python3-pip      | fetches Python packages of images)
+
 define DEPS
 gcc              | the compiler of the host side and the kernel
 libc6-dev        | headers of the host side
@@ -113,6 +116,7 @@ mount            | a private view of the tree while an image is made
 erofs-utils      | image files
 skopeo           | pulls OCI images
 perl             | reads npm packages
+$(PYTHON_PIP)
 endef
 
 # A Go that is there already, of another origin than Debian, will do.
@@ -323,7 +327,7 @@ $(B)/test/vmlinux-loopback: $(wildcard kernel-config/*) $(SHARE)/vmlinux
 	$(Q)$(BUILD_KERNEL) --cache $(KERNEL_CACHE) --output $@ --fragment test-vsock-loopback
 	@touch $@
 
-SHARE_SCRIPTS := $(SHARE)/build-image $(SHARE)/debian-apt $(SHARE)/npm-tree
+SHARE_SCRIPTS := $(SHARE)/build-image $(SHARE)/debian-apt $(SHARE)/npm-tree $(SHARE)/pip-tree
 SHARE_PROGRAMS := $(SHARE)/initd $(SHARE)/relay $(SHARE_SCRIPTS) $(SHARE)/import-oci $(SHARE)/fetch $(SHARE)/firecracker-tether $(SHARE)/capsid-api $(SHARE)/bare-root.erofs
 share: $(SHARE_PROGRAMS) $(SHARE)/languages/.done $(SHARE)/programs/.done
 $(SHARE)/initd: $(B)/initd

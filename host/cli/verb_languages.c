@@ -15,13 +15,14 @@ struct listing {
     json_t *array; /* NULL: rows of a table instead */
 };
 
-/* "bookworm + bookworm-backports, npm"; the caller frees it. */
+/* "bookworm + bookworm-backports, npm, pip"; the caller frees it. */
 static char *packages_from(const struct language *l)
 {
     if (l->recipe.oci)
         return text_format("oci %s", l->recipe.oci);
-    return text_format("%s%s%s%s", l->recipe.suite, l->recipe.extra ? " + " : "",
-                       l->recipe.extra ? l->recipe.extra : "", l->recipe.npm ? ", npm" : "");
+    return text_format("%s%s%s%s%s", l->recipe.suite, l->recipe.extra ? " + " : "",
+                       l->recipe.extra ? l->recipe.extra : "", l->recipe.npm ? ", npm" : "",
+                       l->recipe.pip ? ", pip" : "");
 }
 
 static json_t *describe_language(const struct stock_language *row, struct error *e)
@@ -83,6 +84,7 @@ static void print_one(const struct language *l, bool installed)
     print_line("from", from);
     print_line("packages", l->recipe.packages);
     print_line("npm", l->recipe.npm);
+    print_line("pip", l->recipe.pip);
     print_line("warm-up", l->warm);
     print_line("hello", l->hello);
     print_line("installed", installed ? "yes" : "no");

@@ -39,6 +39,7 @@ enum calls_choice { CALLS_LISTED, CALLS_LENIENT };
     S(qemu, path, "qemu-system-x86_64", "QEMU binary")                                                       \
     S(mirror, path, "", "Debian mirror for images; empty: as the image builder chooses")                     \
     S(npm_registry, path, "", "npm registry for images; empty: the one that npm uses here, or npm's own")    \
+    S(pip_index, path, "", "Python package index for images; empty: the one that pip uses here")             \
     S(accel, accel, "auto", "auto, kvm or tcg")                                                              \
     S(timeout, u64, "30", "seconds that a program may run")                                                  \
     S(max_output, u64, "1048576", "bytes of stdout, and of stderr, kept for the JSON result")                \
@@ -73,6 +74,7 @@ struct config {
     char *qemu;         /* owned */
     char *mirror;       /* owned */
     char *npm_registry; /* owned */
+    char *pip_index;    /* owned */
     enum accel_choice accel;
     uint64_t timeout;
     uint64_t max_output;

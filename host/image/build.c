@@ -142,11 +142,13 @@ static void add_builder(struct arguments *a, const struct config *config, const 
     add_option(a, "--suite", r->suite);
     add_option(a, "--extra", r->extra);
     add_option(a, "--npm", r->npm);
+    add_option(a, "--pip", r->pip);
     add_option(a, "--method", r->method);
     add_option(a, "--post", r->post);
     add_option(a, "--drop", r->drop);
     add_option(a, "--mirror", config->mirror);
     add_option(a, "--npm-registry", config->npm_registry);
+    add_option(a, "--pip-index", config->pip_index);
     add_option(a, "--output", paths->output);
     add_option(a, "--lock-out", paths->lock_out);
     add_option(a, "--lock", paths->lock);

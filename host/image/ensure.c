@@ -18,8 +18,9 @@
 static int hash_inputs(const struct config *config, const struct home *h, const struct recipe *r,
                        char ret[static DIGEST_HEX_SIZE], struct error *e)
 {
-    static const char *const programs[] = {"initd", "build-image", "debian-apt", "npm-tree"};
-    const char *const parts[] = {r->suite, r->extra, r->method, r->packages, r->npm, r->post, r->drop};
+    static const char *const programs[] = {"initd", "build-image", "debian-apt", "npm-tree", "pip-tree"};
+    const char *const parts[] = {r->suite, r->extra, r->method, r->packages,
+                                 r->npm,   r->pip,   r->post,   r->drop};
     cleanup_buffer struct buffer all = {0};
     char digest[DIGEST_HEX_SIZE];
 

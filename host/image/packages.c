@@ -32,7 +32,7 @@ static bool is_made_of(const char *s, const char *more, size_t max)
 
 static bool is_kind(const char *s)
 {
-    static const char *const kinds[] = {"deb", "npm", "apk", "layer"};
+    static const char *const kinds[] = {"deb", "npm", "pip", "apk", "layer"};
 
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
         if (strcmp(s, kinds[i]) == 0)

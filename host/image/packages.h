@@ -1,6 +1,6 @@
 /*
- * packages: the record of what an image was built from. A text of lines "kind name version sha256", sorted; kind is deb
- * or npm, sha256 that of the package file. It is the lock file's format, too.
+ * packages: the record of what an image was built from. A text of lines "kind name version sha256", sorted; kind is deb,
+ * npm or pip, sha256 that of the package file. It is the lock file's format, too.
  *
  * Of an imported image it names each layer (kind layer; name: its number; version: its bytes; sha256: of its blob) and
  * the packages (deb, apk) that the image's own databases name, whose files are not known: their sha256 is "-".

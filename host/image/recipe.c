@@ -28,6 +28,17 @@ static bool is_npm_package(const char *s)
            !strstr(s, "..") && s[0] != '.' && s[0] != '-' && s[0] != '/' && only_has(s, "@/._+-");
 }
 
+bool recipe_is_pip_package(const char *s)
+{
+    const char *equals = strstr(s, "==");
+    size_t size = equals ? (size_t)(equals - s) : strlen(s);
+
+    return size > 0 && size <= 100 && isalnum((unsigned char)s[0]) && isalnum((unsigned char)s[size - 1]) &&
+           strcspn(s, "+=") == size && only_has(s, "._-=+") &&
+           (!equals || (isalnum((unsigned char)equals[2]) && strlen(equals) <= 66 &&
+                        !strchr(equals + 2, '=') && !strchr(equals, '_')));
+}
+
 static bool is_oci_reference(const char *s)
 {
     return isalnum((unsigned char)s[0]) && only_has(s, "/:@._-");
@@ -51,9 +62,9 @@ static int check_lists(const struct recipe *r, const char *where, struct error *
         const char *key, *list;
         bool (*check)(const char *word);
     } lists[] = {
-        {"suite", r->suite, text_is_name},     {"extra", r->extra, text_is_name},
-        {"packages", r->packages, is_package}, {"npm", r->npm, is_npm_package},
-        {"oci", r->oci, is_oci_reference},
+        {"suite", r->suite, text_is_name},      {"extra", r->extra, text_is_name},
+        {"packages", r->packages, is_package},  {"npm", r->npm, is_npm_package},
+        {"pip", r->pip, recipe_is_pip_package}, {"oci", r->oci, is_oci_reference},
     };
     cleanup_free char *bad = NULL;
 

@@ -7,6 +7,8 @@
 
 #include "base/error.h"
 
+#include <stdbool.h>
+
 struct recipe {
     char
         *suite; /* owned by who has the recipe, as all strings here; NULL, as method and packages, with oci */
@@ -14,10 +16,14 @@ struct recipe {
     char *method;
     char *packages;
     char *npm; /* comma separated NAME@VERSION, or NULL */
+    char *pip; /* comma separated NAME==VERSION, or NAME alone: the newest; or NULL */
     char *post;
     char *drop;
     char *oci; /* reference of a container image that is imported, or NULL */
 };
+
+/* NAME or NAME==VERSION, of a Python package. */
+bool recipe_is_pip_package(const char *s);
 
 /* Whether it is one that can be made; where is for messages. */
 int recipe_check(const struct recipe *r, const char *where, struct error *e);

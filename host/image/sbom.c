@@ -23,7 +23,7 @@ static void add_encoded(struct buffer *b, const char *s, const char *kept)
 }
 
 /* https://github.com/package-url/purl-spec: pkg:deb/debian/NAME@VERSION, pkg:apk/alpine/NAME@VERSION,
- * pkg:npm/%40SCOPE/NAME@VERSION. NULL: it is no package. The caller frees it. */
+ * pkg:npm/%40SCOPE/NAME@VERSION, pkg:pypi/NAME@VERSION. NULL: it is no package. The caller frees it. */
 static char *package_url(const struct package *p)
 {
     struct buffer b = {0};
@@ -33,6 +33,7 @@ static char *package_url(const struct package *p)
     buffer_add_text(&b, "pkg:%s/",
                     strcmp(p->kind, "deb") == 0   ? "deb/debian"
                     : strcmp(p->kind, "apk") == 0 ? "apk/alpine"
+                    : strcmp(p->kind, "pip") == 0 ? "pypi"
                                                   : p->kind);
     add_encoded(&b, p->name, "/");
     buffer_add_text(&b, "@");

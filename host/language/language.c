@@ -43,6 +43,7 @@ static const struct {
     {KEY("image", "method", l.recipe.method)},
     {KEY("image", "packages", l.recipe.packages)},
     {KEY("image", "npm", l.recipe.npm)},
+    {KEY("image", "pip", l.recipe.pip)},
     {KEY("image", "post", l.recipe.post)},
     {KEY("image", "drop", l.recipe.drop)},
     {KEY("image", "oci", l.recipe.oci)},

@@ -18,7 +18,8 @@
 
 static const char record[] = "deb bash 5.2.15-2+b13 " SHA "\n"
                              "deb libstdc++6 1:12.2.0~rc1-14 " SHA "\n"
-                             "npm @scope/tool 1.0.0-beta.1+x " SHA "\n";
+                             "npm @scope/tool 1.0.0-beta.1+x " SHA "\n"
+                             "pip scikit-learn 1.5.2 " SHA "\n";
 
 START_TEST(test_record)
 {
@@ -26,7 +27,7 @@ START_TEST(test_record)
     struct packages p;
 
     ck_assert_int_eq(packages_parse(&p, record, "r", &e), 0);
-    ck_assert_uint_eq(p.count, 3);
+    ck_assert_uint_eq(p.count, 4);
     ck_assert_str_eq(p.list[0].name, "bash");
     ck_assert_str_eq(p.list[1].version, "1:12.2.0~rc1-14");
     ck_assert_str_eq(p.list[2].kind, "npm");
@@ -80,7 +81,7 @@ START_TEST(test_damaged_record)
         if (i < sizeof(record) - 1)
             text[i] ^= 0x20;
         if (packages_parse(&p, text, "r", &e) == 0) {
-            ck_assert_uint_eq(p.count, 3);
+            ck_assert_uint_eq(p.count, 4);
             packages_done(&p);
         }
     }
@@ -228,9 +229,10 @@ START_TEST(test_sbom)
     ck_assert_str_eq(text, again);
     ck_assert_ptr_nonnull(strstr(text, "\"pkg:deb/debian/libstdc%2B%2B6@1%3A12.2.0~rc1-14\""));
     ck_assert_ptr_nonnull(strstr(text, "\"pkg:npm/%40scope/tool@1.0.0-beta.1%2Bx\""));
+    ck_assert_ptr_nonnull(strstr(text, "\"pkg:pypi/scikit-learn@1.5.2\""));
     json_t *j = json_loads(text, 0, NULL);
-    ck_assert_uint_eq(json_array_size(json_object_get(j, "packages")), 5);
-    ck_assert_uint_eq(json_array_size(json_object_get(j, "relationships")), 5);
+    ck_assert_uint_eq(json_array_size(json_object_get(j, "packages")), 6);
+    ck_assert_uint_eq(json_array_size(json_object_get(j, "relationships")), 6);
     json_decref(j);
     free(text);
     free(again);

@@ -44,7 +44,8 @@ static void put(const char *name, const char *text)
 static const char good[] =
     "[language]\nname = toy\ntitle = Toy\naliases = t, t#, toy3\nextension = toy\nextensions = ty, tyy\n"
     "source = main.toy\nrun = /bin/toy -x {source}\nprime = yes\n[image]\nsuite = s\nmethod = extract\n"
-    "extra = s-backports\npackages = a, b/s-backports\nnpm = @x/y@1.2.3, z@4\npost = first\n  && second\n"
+    "extra = s-backports\npackages = a, b/s-backports\nnpm = @x/y@1.2.3, z@4\npip = A.b==1.2, c\npost = "
+    "first\n  && second\n"
     "[vm]\nmemory = 64\nvcpus = 2\n[env]\nLANG = C\nPAIR = a\n  b\n[warm]\ncommand = toy {source}\nkeep = "
     "yes\n"
     "[hello]\ncode = say \"a\\\\n\"\\n\\tend\nexpect = a\\nb\n";
@@ -79,6 +80,7 @@ START_TEST(every_key_arrives)
     ck_assert_str_eq(l.recipe.extra, "s-backports");
     ck_assert_str_eq(l.recipe.packages, "a, b/s-backports");
     ck_assert_str_eq(l.recipe.npm, "@x/y@1.2.3, z@4");
+    ck_assert_str_eq(l.recipe.pip, "A.b==1.2, c");
     ck_assert_str_eq(l.recipe.post, "first && second");
     ck_assert_uint_eq(l.env_count, 2);
     ck_assert_str_eq(l.env[0], "LANG=C");
@@ -369,6 +371,14 @@ static const char *const broken[][2] = {
     {HEAD RUN IMAGE "npm = @x@1\n", "npm: \"@x@1\""},
     {HEAD RUN IMAGE "npm = ../x@1\n", "npm: \"../x@1\""},
     {HEAD RUN IMAGE "npm = x@1/2\n", "npm: \"x@1/2\""},
+    {HEAD RUN IMAGE "pip = a=1\n", "pip: \"a=1\""},
+    {HEAD RUN IMAGE "pip = a==\n", "pip: \"a==\""},
+    {HEAD RUN IMAGE "pip = ==1\n", "pip: \"==1\""},
+    {HEAD RUN IMAGE "pip = a==1==2\n", "pip: \"a==1==2\""},
+    {HEAD RUN IMAGE "pip = -r\n", "pip: \"-r\""},
+    {HEAD RUN IMAGE "pip = a>=1\n", "pip: \"a>=1\""},
+    {HEAD RUN IMAGE "pip = a+b\n", "pip: \"a+b\""},
+    {HEAD RUN IMAGE "pip = ../a\n", "pip: \"../a\""},
     {HEAD RUN "[image]\noci = --help\n", "oci: \"--help\""},
     {HEAD RUN "[image]\noci = a b\n", "oci: \"a b\""},
     {HEAD RUN IMAGE "[warm]\ncommand = x {source}\n", "[hello]"},
