@@ -256,9 +256,14 @@ const char *text_bytes(uint64_t size, char out[static 24])
 
 bool text_is_name(const char *s)
 {
+    return strlen(s) <= 64 && text_is_long_name(s);
+}
+
+bool text_is_long_name(const char *s)
+{
     size_t size = strlen(s);
 
-    if (size == 0 || size > 64 || !isalnum((unsigned char)s[0]))
+    if (size == 0 || size > TEXT_LONG_NAME_MAX || !isalnum((unsigned char)s[0]))
         return false;
     for (size_t i = 1; i < size; i++)
         if (!isalnum((unsigned char)s[i]) && !strchr("._+-", s[i]))

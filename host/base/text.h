@@ -59,6 +59,10 @@ const char *text_bytes(uint64_t size, char out[static 24]);
 /* A name that is safe as a file name: letters, digits, and . _ + - after the first character, at most 64. */
 bool text_is_name(const char *s);
 
+/* The same of at most TEXT_LONG_NAME_MAX: a file's with a word before and after it. */
+#define TEXT_LONG_NAME_MAX 200
+bool text_is_long_name(const char *s);
+
 /* A name of an environment variable: letters, digits and _, not a digit first, at most 128. */
 bool text_is_variable(const char *s);
 

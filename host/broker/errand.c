@@ -89,6 +89,24 @@ static struct admission_wish making_place(const struct errand *r)
     return (struct admission_wish){.owner = r->request.owner, .kind = ADMISSION_MAKING};
 }
 
+/* Anybody can name packages, so images of them are made only where that is wanted. */
+static int check_packages(const struct errand *r, struct error *e)
+{
+    const struct config *c = &r->broker->host.config;
+    struct language l;
+
+    if (c->make_packages || !r->request.language[0] || language_find(&l, c->data, r->request.language, e) < 0)
+        return e->kind ? -1 : 0;
+    if (l.variant)
+        error_set(
+            e, ERROR_UNKNOWN_LANGUAGE,
+            "there is no image of %s, and this server makes none for its clients (setting: make_packages)",
+            l.name);
+    int result = l.variant ? -1 : 0;
+    language_done(&l);
+    return result;
+}
+
 struct making {
     warm_making *make;
     void *context;
@@ -111,7 +129,8 @@ int errand_make(void *errand, warm_making *make, void *context, struct error *e)
     const struct admission_wish place = making_place(r);
     struct making m = {make, context, -1, e};
 
-    if (admission_enter(a, &place, deadline_in_ms(r->request.wait_ms), &r->call.cancel, e) < 0)
+    if (check_packages(r, e) < 0 ||
+        admission_enter(a, &place, deadline_in_ms(r->request.wait_ms), &r->call.cancel, e) < 0)
         return -1;
     int result = thread_run_behind(carry_out_making, &m, e);
     admission_leave(a, &place);

@@ -46,10 +46,13 @@ static void give_back(struct errand *r, struct holding *h)
     }
 }
 
+/* Clients make up variants: the pool has those that the settings name. */
 static bool fits_pool(const struct errand *r, const struct language *l)
 {
     const struct line_request *q = &r->request;
 
+    if (l->variant && !warm_knows(r->broker->warm, l->name))
+        return false;
     return r->broker->pool_max > 0 && !q->session && q->start == TARGET_RESTORE && q->shape.disk_mib == 0 &&
            shape_equal(shape_or(q->shape, l->shape), l->shape);
 }

@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/shape.h"
+#include "base/text.h"
 #include "core/admission.h"
 #include "core/call.h"
 #include "core/event.h"
@@ -21,7 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LINE_LANGUAGE_SIZE 65                        /* bytes of a language's name, with its NUL */
+#define LINE_LANGUAGE_SIZE (TEXT_LONG_NAME_MAX + 1)  /* bytes of a language's name, with its NUL */
 #define LINE_WAIT_MAX_MS (7 * 86400 * INT64_C(1000)) /* far above what a server is told to let wait */
 #define LINE_ENV_MAX 65536                           /* bytes of an image's variables */
 #define LINE_TAG_SIZE 257       /* bytes of a tag, or of the beginning of one, with its NUL */

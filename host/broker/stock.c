@@ -23,6 +23,7 @@ int stock_of_language(struct stock_language *ret, const struct host *host, const
                                    .suite = l->recipe.suite,
                                    .packages = l->recipe.packages,
                                    .npm = l->recipe.npm,
+                                   .pip = l->recipe.pip,
                                    .oci = l->recipe.oci,
                                    .memory_mib = l->shape.memory_mib,
                                    .vcpus = l->shape.vcpus,

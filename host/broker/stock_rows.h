@@ -25,6 +25,7 @@ typedef bool stock_flag;
     M(text, suite)                                                                                           \
     M(text, packages)                                                                                        \
     M(text, npm)                                                                                             \
+    M(text, pip)                                                                                             \
     M(text, oci)                                                                                             \
     M(number, memory_mib)                                                                                    \
     M(number, vcpus)                                                                                         \

@@ -91,6 +91,17 @@ static struct warm_language *find(struct warm *w, const char *name, unsigned siz
     return l;
 }
 
+bool warm_knows(struct warm *w, const char *language)
+{
+    bool known = false;
+
+    pthread_mutex_lock(&w->lock);
+    for (const struct warm_language *l = w->languages; l; l = l->next)
+        known = known || strcmp(l->name, language) == 0;
+    pthread_mutex_unlock(&w->lock);
+    return known;
+}
+
 /* Whether there is nothing to do: a target that was looked at lately, or that another one is looking at. */
 static struct pool_target *current(struct warm *w, struct warm_language *l, bool *ret_current)
 {

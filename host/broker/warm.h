@@ -43,6 +43,9 @@ int warm_keep(struct warm *w, const char *name, unsigned size, struct error *e);
 int warm_target(struct warm *w, const struct call *call, const char *language, int64_t deadline,
                 const struct warm_maker *maker, struct pool_target **ret, struct error *e);
 
+/* Whether the language has a place already. */
+bool warm_knows(struct warm *w, const char *language);
+
 /* An image or a snapshot was made: look at once. */
 void warm_forget(struct warm *w);
 

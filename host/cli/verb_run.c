@@ -118,6 +118,9 @@ static int read_command(const struct run_options *o, struct request *q, const ch
                          "--image is for commands: it goes with none of --lang, --code, --file and --entry");
     if (!q->shell == !words[0])
         return error_set(e, ERROR_USAGE, "--image needs either a command after -- or --shell LINE");
+    if (q->run.packages)
+        return error_set(e, ERROR_USAGE,
+                         "--packages is for programs of a language, not for a command in an image");
     shell[2] = q->shell;
     q->run.argv = q->shell ? shell : words;
     return 0;

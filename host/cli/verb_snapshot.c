@@ -37,14 +37,20 @@ static int create_snapshot(struct cli *cli, struct host *host, const struct snap
                            struct error *e)
 {
     const struct request *q = &o->request;
-    const struct target_wish wish = {.language = q->run.language,
-                                     .shape = q->run.shape,
-                                     .start = q->force ? TARGET_RESTORE_ANEW : TARGET_RESTORE};
+    cleanup_free char *with_packages = NULL;
+    struct target_wish wish = {.language = q->run.language,
+                               .shape = q->run.shape,
+                               .start = q->force ? TARGET_RESTORE_ANEW : TARGET_RESTORE};
     struct run_target target;
 
     (void)keys;
     if (!q->run.language)
         return error_set(e, ERROR_USAGE, "--lang is required; see: capsid snapshot --help");
+    if (q->run.packages) {
+        wish.language = with_packages = language_variant(q->run.language, q->run.packages, e);
+        if (!with_packages)
+            return -1;
+    }
     int result = target_open(&target, host, &cli->call, &wish, e);
     if (result == 0 && cli->json)
         result = cli_print_json(describe_snapshot(&target.snapshot), e);

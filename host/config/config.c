@@ -91,6 +91,14 @@ static int set_calls(enum calls_choice *field, const char *key, const char *valu
     return 0;
 }
 
+static int set_flag(bool *field, const char *key, const char *value, const char *source, struct error *e)
+{
+    if (strcmp(value, "yes") != 0 && strcmp(value, "no") != 0)
+        return error_set(e, ERROR_USAGE, "%s: %s is \"%s\", but must be yes or no", source, key, value);
+    *field = strcmp(value, "yes") == 0;
+    return 0;
+}
+
 static int set_u64(uint64_t *field, const char *key, const char *value, const char *source, struct error *e)
 {
     for (size_t i = 0; i < sizeof(bounds) / sizeof(bounds[0]); i++) {
@@ -265,8 +273,10 @@ static void keep_number(const void *field)
 #define done_accel keep_number
 #define copy_confine keep_number
 #define copy_calls keep_number
+#define copy_flag keep_number
 #define done_confine keep_number
 #define done_calls keep_number
+#define done_flag keep_number
 #define copy_u64 keep_number
 #define done_u64 keep_number
 
@@ -302,6 +312,7 @@ void config_compare(const struct config *a, const struct config *b,
 #define equal_accel equal_u64
 #define equal_confine equal_u64
 #define equal_calls equal_u64
+#define equal_flag equal_u64
 #define equal_vmm equal_path
 #define equal_words equal_path
 #define S(name, kind, fallback, help)                                                                        \

@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum accel_choice { ACCEL_AUTO, ACCEL_KVM, ACCEL_TCG };
@@ -30,7 +31,7 @@ enum calls_choice { CALLS_LISTED, CALLS_LENIENT };
  * refuses more; 400 are for capsid's own words and for what Firecracker adds. */
 #define CONFIG_KERNEL_ARGS_MAX 1600
 
-/* S(key, kind, default, "help"). Kinds: path, words, accel, vmm, confine, calls, u64 with its bounds in config.c. */
+/* S(key, kind, default, "help"). Kinds: path, words, accel, vmm, confine, calls, flag, u64 with its bounds in config.c. */
 #define CONFIG_SETTINGS(S)                                                                                   \
     S(home, path, NULL, "state directory: images, snapshots, scratch")                                       \
     S(data, path, NULL, "directory with the kernel, initd, language definitions and the image builder")      \
@@ -60,6 +61,8 @@ enum calls_choice { CALLS_LISTED, CALLS_LENIENT };
     S(pool_max, u64, "0", "capsid api: VMs of the pool, in whatever state; 0: 8 a processor, at most 64")    \
     S(pool_memory, u64, "0",                                                                                 \
       "capsid api: MiB that the pool's VMs may take together; 0: what the machine has")                      \
+    S(make_packages, flag, "no",                                                                             \
+      "capsid api: yes: an image with packages that a client names is made, where it is not there")          \
     S(api, path, "",                                                                                         \
       "server that capsid run uses: http://HOST:PORT, https://HOST:PORT or unix:/PATH; empty: none")         \
     S(api_token_file, path, "", "file with the bearer token for it")                                         \
@@ -90,6 +93,7 @@ struct config {
     char *pool; /* owned */
     uint64_t pool_max;
     uint64_t pool_memory;
+    bool make_packages;
     char *api;            /* owned */
     char *api_token_file; /* owned */
     uint64_t api_patience;

@@ -13,6 +13,8 @@
 #define SETTLE_MS 30000
 #define WARM_MS                                                                                              \
     300000 /* how long a warm-up command may run; emulated compilers of large languages take minutes */
+#define IMPORT_MS                                                                                            \
+    (30 * 60000) /* the same of what an interpreter loads before it waits, also on a busy machine */
 
 /*
  * An emulator translates what a restored guest executes anew each time, so nothing should be left to do for it. From the
@@ -59,40 +61,59 @@ static int write_hello(struct guest *g, const struct language *l, const struct p
                     : 0;
 }
 
+/* What became of a job before the snapshot; last: what it said last. */
+static int check_end(const struct msg_exit *exit, uint32_t wall_ms, struct last_line *last, struct error *e)
+{
+    text_make_plain(last->text);
+    if (exit->cause == PROTO_CAUSE_TIMEOUT)
+        return error_set(e, ERROR_GENERAL, "it did not end within %u s", wall_ms / 1000);
+    if (exit->cause != PROTO_CAUSE_EXITED)
+        return error_set(e, ERROR_GENERAL, "it was ended%s%s%s",
+                         exit->cause == PROTO_CAUSE_OOM ? ", out of memory (raise memory in [vm])"
+                                                        : " by a signal",
+                         last->text[0] ? ": " : "", last->text);
+    if (exit->status != 0)
+        return error_set(e, ERROR_GENERAL, "it ended with status %d: %s", (int)exit->status,
+                         last->text[0] ? last->text : "nothing on standard error");
+    return 0;
+}
+
+/* In the directory that jobs will have, as they will run; *ret_flags: of its EXIT. */
+static int run_before(struct guest *g, const struct msg_exec *m, int64_t patience, uint16_t *ret_flags,
+                      struct error *e)
+{
+    struct last_line last = {0};
+    const struct job_io io = {.stdin_fd = -1, .on_output = keep_last_line, .context = &last};
+    struct msg_exit exit = {0};
+
+    if (guest_run_job(g, m, NULL, &io, deadline_in_ms(m->wall_ms + patience), &exit, e) < 0 ||
+        check_end(&exit, m->wall_ms, &last, e) < 0)
+        return -1;
+    *ret_flags = exit.flags;
+    return 0;
+}
+
 static int run_warm_up(struct guest *g, const struct language *l, const struct program *p, int64_t patience,
                        struct error *e)
 {
     int64_t deadline = deadline_in_ms(WARM_MS + patience);
     cleanup_buffer struct buffer argv = {0};
-    struct last_line last = {0};
-    const struct job_io io = {.stdin_fd = -1, .on_output = keep_last_line, .context = &last};
-    struct msg_exit exit = {0};
+    uint16_t flags;
 
     if (write_hello(g, l, p, deadline, e) < 0)
         return -1;
     program_shell(p, l->warm, &argv);
     struct msg_exec m = program_job(p, &argv, PROGRAM_DIRECTORY, l->warm_keep ? PROTO_JOB_KEEP : 0);
     m.wall_ms = WARM_MS;
-    if (guest_run_job(g, &m, NULL, &io, deadline, &exit, e) < 0)
+    if (run_before(g, &m, patience, &flags, e) < 0)
         return -1;
-    text_make_plain(last.text);
-    if (exit.cause == PROTO_CAUSE_TIMEOUT)
-        return error_set(e, ERROR_GENERAL, "it did not end within %d s", WARM_MS / 1000);
-    if (exit.cause != PROTO_CAUSE_EXITED)
-        return error_set(e, ERROR_GENERAL, "it was ended%s%s%s",
-                         exit.cause == PROTO_CAUSE_OOM ? ", out of memory (raise memory in [vm])"
-                                                       : " by a signal",
-                         last.text[0] ? ": " : "", last.text);
-    if (exit.status != 0)
-        return error_set(e, ERROR_GENERAL, "it ended with status %d: %s", (int)exit.status,
-                         last.text[0] ? last.text : "nothing on standard error");
-    if (l->warm_keep && !(exit.flags & PROTO_EXIT_KEPT))
+    if (l->warm_keep && !(flags & PROTO_EXIT_KEPT))
         return error_set(e, ERROR_GENERAL, "it left nothing running, which it should (keep = yes)");
     /* What it left elsewhere, such as a compiler's cache below /tmp, stays on purpose. */
     return guest_remove(g, PROGRAM_DIRECTORY, deadline, e);
 }
 
-/* Runs the language's warm-up command in the directory that jobs will have, as they will run. */
+/* Runs the language's warm-up command. */
 static int warm_up(struct machine *m, const struct language *l, int64_t patience, struct error *e)
 {
     struct program p;
@@ -106,28 +127,55 @@ static int warm_up(struct machine *m, const struct language *l, int64_t patience
     return result < 0 ? error_wrap(e, "the warm-up command failed") : 0;
 }
 
-/* Starts the interpreter, up to the point where it asks for its program. */
-static int prime(struct machine *m, const struct language *l, int64_t patience, uint32_t *ret_job,
-                 struct error *e)
+static int start_primed(struct guest *g, const struct program *p, int64_t patience, uint32_t *ret_job,
+                        struct error *e)
 {
-    int64_t deadline = deadline_in_ms(patience * 2);
-    struct program p;
-
-    *ret_job = 0;
-    if (program_prepare(&m->guest, deadline, e) < 0)
-        return -1;
-    if (!l->prime)
-        return 0;
-    if (program_init(&p, l, &program_runner, l->source, NULL, NULL, e) < 0)
-        return -1;
-    struct msg_prime request = {.argv = {.data = p.argv.data, .size = (uint32_t)p.argv.size},
-                                .env = {.data = p.env.data, .size = (uint32_t)p.env.size},
+    struct msg_prime request = {.argv = {.data = p->argv.data, .size = (uint32_t)p->argv.size},
+                                .env = {.data = p->env.data, .size = (uint32_t)p->env.size},
                                 .cwd = PROGRAM_DIRECTORY,
                                 .uid = PROGRAM_UID,
                                 .gid = PROGRAM_UID,
-                                .script = p.source,
+                                .script = p->source,
                                 .settle_ms = (uint32_t)patience};
-    int result = guest_prime(&m->guest, &request, ret_job, deadline, e);
+
+    return guest_prime(g, &request, ret_job, deadline_in_ms(patience * 2), e);
+}
+
+/* An interpreter that ended before it asked for its program cannot say why. One that runs a program says so, if it was for what it
+ * should load. */
+static void explain_import(struct guest *g, const struct language *l, const struct program *p,
+                           int64_t patience, struct error *e)
+{
+    struct msg_exec m = program_job(p, &p->argv, PROGRAM_DIRECTORY, 0);
+    struct error why = {0};
+    uint16_t flags;
+
+    m.wall_ms = IMPORT_MS;
+    if (e->kind == ERROR_CANCELLED || e->kind == ERROR_TIMEOUT ||
+        write_hello(g, l, p, deadline_in_ms(patience), &why) < 0)
+        return;
+    if (run_before(g, &m, patience, &flags, &why) < 0)
+        error_set(e, ERROR_GENERAL, "import = %.100s: %.300s", l->import, why.text);
+}
+
+/* Starts the interpreter, up to the point where it asks for its program. What it shall load before, it is told by a variable. */
+static int prime(struct machine *m, const struct language *l, int64_t patience, uint32_t *ret_job,
+                 struct error *e)
+{
+    cleanup_free char *import = text_format("CAPSID_IMPORT=%s", l->import ? l->import : "");
+    const char *const env[] = {l->import ? import : NULL, NULL};
+    struct program p;
+
+    *ret_job = 0;
+    if (program_prepare(&m->guest, deadline_in_ms(patience), e) < 0)
+        return -1;
+    if (!l->prime)
+        return 0;
+    if (program_init(&p, l, &program_runner, l->source, NULL, env, e) < 0)
+        return -1;
+    int result = start_primed(&m->guest, &p, l->import ? IMPORT_MS : patience, ret_job, e);
+    if (result < 0 && l->import)
+        explain_import(&m->guest, l, &p, patience, e);
     program_done(&p);
     return result < 0 ? error_wrap(e, "the interpreter could not be primed") : 0;
 }

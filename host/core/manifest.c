@@ -93,8 +93,8 @@ static const char *parse_object(struct manifest *m, const char *key, json_t *j)
         return "it belongs to another snapshot";
     if (json_unpack(inputs, "{s:s, s:I, s:I, s:I}", "language", &language, "memory_mib", &memory, "vcpus",
                     &vcpus, "disk_mib", &disk) < 0 ||
-        !text_is_name(language) || memory < 1 || memory > MEMORY_MIB_MAX || vcpus < 1 || vcpus > VCPUS_MAX ||
-        disk < 0 || disk > DISK_MIB_LIMIT)
+        !text_is_long_name(language) || memory < 1 || memory > MEMORY_MIB_MAX || vcpus < 1 ||
+        vcpus > VCPUS_MAX || disk < 0 || disk > DISK_MIB_LIMIT)
         return "its inputs are not sound";
     if (created < 0 || job < 0 || job > UINT32_MAX)
         return "a number is out of range";

@@ -376,7 +376,13 @@ static char *find_entry(const struct run_request *r, const struct language *l, s
 
 int run_find_language(struct language *ret, const char *data, const struct run_request *r, struct error *e)
 {
-    return find_language(ret, data, r, e);
+    if (find_language(ret, data, r, e) < 0)
+        return -1;
+    if (!r->packages)
+        return 0;
+    cleanup_free char *name = language_variant(ret->name, r->packages, e);
+    language_done(ret);
+    return name ? language_find(ret, data, name, e) : -1;
 }
 
 /* What became of the run, and so of the VM. */

@@ -45,6 +45,7 @@ enum run_kept {
 
 struct run_request {
     const char *language; /* borrowed, as all pointers here; NULL: as the entry point's extension says */
+    const char *packages; /* that it shall have, as a list (language_variant()); NULL: no further ones */
     const struct sources *sources;
     const char *entry;       /* name of the main file in the guest; NULL: see run_program() */
     const char *const *args; /* of the program, ends with NULL; NULL: none */

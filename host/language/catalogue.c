@@ -136,7 +136,7 @@ static int read_named(struct language *ret, const char *data, const char *name, 
 }
 
 /* A name is looked up as a file first, so that the common case reads one definition. */
-int language_find(struct language *ret, const char *data, const char *name, struct error *e)
+static int find_defined(struct language *ret, const char *data, const char *name, struct error *e)
 {
     cleanup_search struct search s = {.word = name};
 
@@ -146,6 +146,21 @@ int language_find(struct language *ret, const char *data, const char *name, stru
     if (language_each(data, look_at, &s, e) < 0)
         return -1;
     return s.found ? read_named(ret, data, s.found, e) : unknown_language(data, name, e);
+}
+
+int language_find(struct language *ret, const char *data, const char *name, struct error *e)
+{
+    const char *parts = language_variant_packages(name);
+
+    if (!parts)
+        return find_defined(ret, data, name, e);
+    cleanup_free char *base = text_format("%.*s", (int)(parts - 1 - name), name);
+    if (find_defined(ret, data, base, e) < 0)
+        return -1;
+    if (language_add_packages(ret, parts, e) == 0)
+        return 0;
+    language_done(ret);
+    return -1;
 }
 
 static int look_at_interpreters(const struct language *l, void *context, struct error *e)

@@ -38,6 +38,7 @@ static const struct {
     {KEY("language", "build", l.build)},
     {KEY("language", "run", l.run)},
     {KEY("language", "prime", prime)},
+    {KEY("language", "import", l.import)},
     {KEY("image", "suite", l.recipe.suite)},
     {KEY("image", "extra", l.recipe.extra)},
     {KEY("image", "method", l.recipe.method)},
@@ -274,6 +275,15 @@ static bool is_alias(const char *s)
     return is_language_name(copy);
 }
 
+/* Of letters, digits and _, with dots between them. */
+static bool is_module(const char *s)
+{
+    for (; *s; s++)
+        if (!isalnum((unsigned char)*s) && *s != '_' && (*s != '.' || s[1] == '.' || s[1] == '\0'))
+            return false;
+    return true;
+}
+
 static int check_lists(const struct language *l, const char *path, struct error *e)
 {
     const struct {
@@ -283,6 +293,7 @@ static int check_lists(const struct language *l, const char *path, struct error 
         {"name", l->name, is_language_name},       {"aliases", l->aliases, is_alias},
         {"extension", l->extension, text_is_name}, {"extensions", l->extensions, text_is_name},
         {"source", l->source, text_is_name},       {"interpreters", l->interpreters, text_is_name},
+        {"import", l->import, is_module},
     };
     cleanup_free char *bad = NULL;
 
@@ -306,6 +317,8 @@ static int check_commands(const struct language *l, const char *path, struct err
                          l->name, l->name);
     if (!l->build && !strstr(l->run, "{source}"))
         return error_set(e, ERROR_GENERAL, "%s: run does not use {source}", path);
+    if (l->import && !l->prime)
+        return error_set(e, ERROR_GENERAL, "%s: import is for a language with prime = yes", path);
     if (l->build && l->prime)
         return error_set(e, ERROR_GENERAL, "%s: a language with a build command cannot be primed", path);
     if (l->warm && strstr(l->warm, "{source}") && !l->hello)

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define LANGUAGE_NAME_MAX TEXT_LONG_NAME_MAX
 #define LANGUAGE_WORDS_MAX 64
 #define LANGUAGE_ENV_MAX 32
 #define LANGUAGE_INTERPRETER_MAX 64 /* bytes of a name, with its NUL */
@@ -28,8 +29,10 @@ struct language {
     char *build;        /* shell command of the build phase; NULL: there is none */
     char *run;          /* command; {source}, {dir} and {output} stand for paths */
     bool prime;         /* the interpreter can be started before its program is known */
+    char *import;       /* comma separated names of what it loads then, or NULL */
 
     struct recipe recipe; /* of its image */
+    bool variant;         /* it has packages that its definition does not name */
 
     struct vm_shape shape; /* disk_mib is 0: the image knows that */
 
@@ -55,7 +58,7 @@ int language_add_variable(struct language *l, const char *variable, struct error
 /* Variables instead of those it has: size bytes of NAME=VALUE strings with their NULs. */
 int language_replace_env(struct language *l, const char *env, size_t size, struct error *e);
 
-/* Finds the language that is called name, or has that alias. ERROR_UNKNOWN_LANGUAGE names those there are. */
+/* Finds the language that is called name, or has that alias; behind it there may be packages (language_variant()). ERROR_UNKNOWN_LANGUAGE names those there are. */
 int language_find(struct language *ret, const char *data, const char *name, struct error *e);
 
 /*
@@ -72,6 +75,20 @@ bool language_interpreter(const char *content, size_t size, char ret[static LANG
 
 /* Is that one of the language's? A version after a dot or a dash does not count. */
 bool language_has_interpreter(const struct language *l, const char *name);
+
+/*
+ * variant.c: languages with further packages, which stand in their names.
+ *
+ * The name of a language with the packages of a list, "numpy, Pandas==2.2.3": python+numpy+pandas_2.2.3, the same for every order
+ * and spelling of them; language_find() knows it. The caller frees it. NULL: ERROR_USAGE, the list is not one.
+ */
+char *language_variant(const char *name, const char *packages, struct error *e);
+
+/* What is behind the language in such a name, borrowed; NULL: it is none. */
+const char *language_variant_packages(const char *name);
+
+/* Makes a language that was read one with these packages. */
+int language_add_packages(struct language *l, const char *packages, struct error *e);
 
 /* Calls visit for every language, sorted by name, until it fails. A definition that cannot be read is an
  * error. */

@@ -231,7 +231,8 @@ static int take_image(struct parser *p)
 {
     struct request *q = p->request;
 
-    if (q->run.language || GIVEN(p, code) || GIVEN(p, sources) || GIVEN(p, run.args) || q->run.entry)
+    if (q->run.language || q->run.packages || GIVEN(p, code) || GIVEN(p, sources) || GIVEN(p, run.args) ||
+        q->run.entry)
         return refuse(p->r, REFUSAL_INVALID, "\"%s\" is for commands: there is no program and no \"%s\"",
                       NAME(p, run.image), NAME(p, run.language));
     if (!q->shell == !q->run.argv)
@@ -331,13 +332,29 @@ void request_drop_stdins(struct request *q)
 
 /* ---- whole requests ------------------------------------------------------------------------------- */
 
+/* The packages as part of the language's name, which is all that is handed on. */
+static int take_packages(struct parser *p)
+{
+    struct run_request *run = &p->request->run;
+    struct error e = {0};
+    char *name = language_variant(run->language, run->packages, &e);
+
+    if (!name) {
+        text_make_plain(e.text);
+        return refuse(p->r, REFUSAL_INVALID, "%.600s", e.text);
+    }
+    free((void *)run->language);
+    run->language = name;
+    return 0;
+}
+
 /* What no table says: how the fields of a program go together. */
 static int take_rest(struct parser *p)
 {
     const struct request *q = p->request;
 
     if (p->object != SCHEMA_OBJECT_RUN && p->object != SCHEMA_OBJECT_EXECUTE)
-        return 0;
+        return q->run.packages ? take_packages(p) : 0;
     if (q->background && !q->run.argv)
         return refuse(p->r, REFUSAL_INVALID, "\"%s\" is for \"%s\"", NAME(p, background), NAME(p, run.argv));
     if (q->background && (q->state || q->puts))

@@ -27,7 +27,7 @@ struct session {
     unsigned references;
     char id[SESSION_ID_MAX];
     char client[65];
-    char language[64];
+    char language[LANGUAGE_NAME_MAX + 1];
     struct request body;
 
     /* Under all->lock. */

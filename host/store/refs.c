@@ -18,7 +18,7 @@ int refs_get(const struct home *h, const struct refs *r, const char *name, struc
     cleanup_free char *path = refs_path(h, r, name);
     struct error why = {0};
 
-    if (!text_is_name(name) || !file_exists(path))
+    if (!text_is_long_name(name) || !file_exists(path))
         return error_set(e, ERROR_NOT_FOUND, "there is no %.64s", name);
     if (file_read(path, r->size_max, ret, &why) < 0) {
         if (!file_exists(path)) /* it was removed meanwhile */
@@ -56,7 +56,7 @@ int refs_swap(const struct home *h, const struct refs *r, const char *name,
               const struct refs_version *version, const char *text, const struct cancel *cancel,
               struct error *e)
 {
-    if (!text_is_name(name))
+    if (!text_is_long_name(name))
         return error_set(e, ERROR_USAGE, "\"%.64s\" is no plain name: letters, digits and . _ + -", name);
     if (text && strlen(text) > r->size_max)
         return error_set(e, ERROR_GENERAL, "what is to be remembered of %s has more than %zu bytes", name,

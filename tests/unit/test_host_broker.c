@@ -126,7 +126,7 @@ END_TEST
 
 START_TEST(languages_are_told)
 {
-    static const char *const programs[] = {"initd", "build-image", "debian-apt", "npm-tree"};
+    static const char *const programs[] = {"initd", "build-image", "debian-apt", "npm-tree", "pip-tree"};
 
     for (size_t i = 0; i < sizeof(programs) / sizeof(programs[0]); i++) {
         cleanup_free char *path = text_format("%s/%s", config.data, programs[i]);

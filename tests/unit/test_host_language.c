@@ -43,7 +43,8 @@ static void put(const char *name, const char *text)
 
 static const char good[] =
     "[language]\nname = toy\ntitle = Toy\naliases = t, t#, toy3\nextension = toy\nextensions = ty, tyy\n"
-    "source = main.toy\nrun = /bin/toy -x {source}\nprime = yes\n[image]\nsuite = s\nmethod = extract\n"
+    "source = main.toy\nrun = /bin/toy -x {source}\nprime = yes\nimport = a, b.c\n[image]\nsuite = s\nmethod "
+    "= extract\n"
     "extra = s-backports\npackages = a, b/s-backports\nnpm = @x/y@1.2.3, z@4\npip = A.b==1.2, c\npost = "
     "first\n  && second\n"
     "[vm]\nmemory = 64\nvcpus = 2\n[env]\nLANG = C\nPAIR = a\n  b\n[warm]\ncommand = toy {source}\nkeep = "
@@ -70,6 +71,80 @@ START_TEST(a_language_is_found_by_name_and_alias)
 }
 END_TEST
 
+/* Languages with packages: of every spelling the same one. */
+static const char snake[] =
+    "[language]\nname = snake\naliases = s, s++\nextension = sn\nsource = m.sn\nrun = /x {source}\n"
+    "[image]\nsuite = s\nmethod = extract\npackages = dash, python3\npip = own==1\n";
+
+START_TEST(packages_are_part_of_the_name)
+{
+    static const struct {
+        const char *list, *name, *pip;
+    } rows[] = {
+        {"numpy", "snake+numpy", "own==1,numpy"},
+        {"pandas, numpy", "snake+numpy+pandas", "own==1,numpy,pandas"},
+        {" Scikit_Learn==1.5.2 ,ruamel.yaml,a--_b", "snake+a-b+ruamel-yaml+scikit-learn_1.5.2",
+         "own==1,a-b,ruamel-yaml,scikit-learn==1.5.2"},
+        {"a,A,a", "snake+a", "own==1,a"},
+        {"a==1.0,a==1.0", "snake+a_1.0", "own==1,a==1.0"},
+    };
+    struct language l;
+
+    put("snake.ini", snake);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char *name = language_variant("snake", rows[i].list, &e),
+             *alias = text_format("s%s", rows[i].name + 5);
+        ck_assert_msg(name, "%s", e.text);
+        ck_assert_str_eq(name, rows[i].name);
+        const char *const found_by[] = {name, alias};
+        for (size_t n = 0; n < 2; n++) {
+            ck_assert_msg(language_find(&l, root, found_by[n], &e) == 0, "%s", e.text);
+            ck_assert_str_eq(l.name, rows[i].name);
+            ck_assert_str_eq(l.recipe.pip, rows[i].pip);
+            ck_assert(l.variant);
+            language_done(&l);
+        }
+        free(name);
+        free(alias);
+    }
+    ck_assert_int_eq(language_find(&l, root, "s++", &e), 0); /* an alias as ever */
+    ck_assert_str_eq(l.recipe.pip, "own==1");
+    ck_assert(!l.variant);
+    language_done(&l);
+}
+END_TEST
+
+START_TEST(packages_are_bounded_and_plain)
+{
+    static const char *const bad[] = {
+        "",   ",",         " ",      "a b",  "a,,../b", "a==", "a==x1",   "a==1+local", "a>=1",
+        "-r", "a==1,a==2", "a==1,a", "a[b]", "a @ b",   "+a",  "a==1==2", "a_",         "\xc3\xa9"};
+    struct buffer many = {0}, far = {0};
+    struct language l;
+
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        e = (struct error){0};
+        ck_assert_msg(!language_variant("snake", bad[i], &e), "%s", bad[i]);
+        ck_assert_int_eq(e.kind, ERROR_USAGE);
+        ck_assert_ptr_nonnull(strstr(e.text, "packages: "));
+    }
+    for (int i = 0; i < 33; i++)
+        buffer_add_text(&many, "p%d,", i);
+    ck_assert_ptr_null(language_variant("snake", many.data, &e));
+    for (int i = 0; i < 10; i++)
+        buffer_add_text(&far, "a-name-of-some-length-%d,", i);
+    ck_assert_ptr_null(language_variant("snake", far.data, &e));
+    buffer_free(&many);
+    buffer_free(&far);
+    put("snake.ini", snake);
+    put("toy.ini", good);
+    static const char *const unknown[] = {"toy+a",     "none+a",     "snake+", "snake+a+",
+                                          "snake+a_x", "snake+../b", "+a"};
+    for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++)
+        ck_assert_msg(language_find(&l, root, unknown[i], &e) < 0, "%s", unknown[i]);
+}
+END_TEST
+
 START_TEST(every_key_arrives)
 {
     struct language l;
@@ -81,6 +156,7 @@ START_TEST(every_key_arrives)
     ck_assert_str_eq(l.recipe.packages, "a, b/s-backports");
     ck_assert_str_eq(l.recipe.npm, "@x/y@1.2.3, z@4");
     ck_assert_str_eq(l.recipe.pip, "A.b==1.2, c");
+    ck_assert_str_eq(l.import, "a, b.c");
     ck_assert_str_eq(l.recipe.post, "first && second");
     ck_assert_uint_eq(l.env_count, 2);
     ck_assert_str_eq(l.env[0], "LANG=C");
@@ -371,6 +447,9 @@ static const char *const broken[][2] = {
     {HEAD RUN IMAGE "npm = @x@1\n", "npm: \"@x@1\""},
     {HEAD RUN IMAGE "npm = ../x@1\n", "npm: \"../x@1\""},
     {HEAD RUN IMAGE "npm = x@1/2\n", "npm: \"x@1/2\""},
+    {HEAD RUN "import = a\n" IMAGE, "import is for a language with prime"},
+    {HEAD RUN "prime = yes\nimport = a..b\n" IMAGE, "import: \"a..b\""},
+    {HEAD RUN "prime = yes\nimport = a;b\n" IMAGE, "import: \"a;b\""},
     {HEAD RUN IMAGE "pip = a=1\n", "pip: \"a=1\""},
     {HEAD RUN IMAGE "pip = a==\n", "pip: \"a==\""},
     {HEAD RUN IMAGE "pip = ==1\n", "pip: \"==1\""},
@@ -519,6 +598,8 @@ int main(void)
 
     unit_fixture(&u, setup, teardown);
     unit_add(&u, a_language_is_found_by_name_and_alias);
+    unit_add(&u, packages_are_part_of_the_name);
+    unit_add(&u, packages_are_bounded_and_plain);
     unit_add(&u, every_key_arrives);
     unit_add(&u, a_compiled_language_runs_its_output);
     unit_add(&u, a_container_image_needs_no_packages);

@@ -154,6 +154,14 @@ PROGRAMS = {
     },
 }
 
+PROGRAMS["python-data"] = {
+    **PROGRAMS["python"],
+    "random": PROGRAMS["python"]["random"] + "\nimport numpy as np, sympy.core.random as s\nprint(np.random.rand(), np.random.randn())\n"
+              "print(np.random.default_rng().random())\nprint(s.random())\nprint(random.getstate()[1][:3])\nprint(np.random.get_state()[1][:3])",
+    "table": "import pandas as pd\nprint(pd.DataFrame({'a': [1, 2], 'b': ['x', 'y']}).describe(include='all'))",
+    "modules": "import os\nprint([n for n in os.environ if 'CAPSID' in n], [n for n in dir() if not n.startswith('__')])",
+}
+
 # Exit status, and what is in standard output and error, of the programs that fail. The rest ends with 0.
 FAILURES = {
     "python": {"error": (1, "before", "main.py\", line 2, in f"), "syntax": (1, "", "main.py\", line 2")},
@@ -169,6 +177,7 @@ FAILURES = {
     "tcl": {"error": (1, "before", "main.tcl\" line 5)"), "syntax": (1, "before", "main.tcl\" line 2)")},
     "r": {"error": (1, "before", "Error in f() : wrong"), "syntax": (1, "before", "unexpected '='")},
 }
+FAILURES["python-data"] = FAILURES["python"]
 SUCCESSES = {"name": "main.", "stdin": "SECOND LINE", "text": TEXT, "data": "kept", "appends to itself": "appended", "large": "end"}
 
 failures = 0
@@ -208,7 +217,8 @@ def programs_of(name):
     yield "large", head + filler * (LARGE // len(filler)) + table["text"].removeprefix(head).removeprefix("<?php ").replace(TEXT, "end") + "\n"
     yield "empty", ""
     yield "comment only", head + table["comment"] + " nothing"
-    yield "CRLF" if name == "python" else "blank lines", "\n\n" + table["text"] + ("\r\n" if name == "python" else "\n\n")
+    python = table["comment"] == "#" and "import sys" in table["name"]
+    yield "CRLF" if python else "blank lines", "\n\n" + table["text"] + ("\r\n" if python else "\n\n")
 
 
 def compare(name):

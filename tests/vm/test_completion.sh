@@ -16,7 +16,7 @@ expect_match "verbs" "$(complete_words capsid '')" "run host snapshot *--help --
 expect "a verb" "$(complete_words capsid lang)" languages
 expect "options of a verb" "$(complete_words capsid run --no | tr ' ' '\n' | sort | xargs)" "--no-prime --no-snapshot"
 expect "options are the verb's own" "$(complete_words capsid snapshot --dry)" --dry-run
-expect "a language" "$(complete_words capsid run --lang pyth)" python
+expect "a language" "$(complete_words capsid run --lang juli)" julia
 expect "a language, short option" "$(complete_words capsid run -l kotl)" "kotlin kotlin2"
 expect "files" "$(complete_words capsid run --file f)" file.py
 expect "no guess where only the user knows" "$(complete_words capsid run --timeout '')" ""
