@@ -261,7 +261,7 @@ def can_be_primed():
 
 def main():
     names = [n for n in sys.argv[1:] if n != "--keep"]
-    check("every language that can be primed has programs here", sorted(PROGRAMS) == list(can_be_primed()),
+    check("every language that can be primed has programs here", sorted(PROGRAMS) == sorted(can_be_primed()),
           f"{sorted(PROGRAMS)}, defined {list(can_be_primed())}")
     for name in sorted(PROGRAMS) if names == ["all"] else names:
         done = subprocess.run([CAPSID, "snapshot", "create", "-q", "--lang", name], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
