@@ -280,9 +280,13 @@ $(SHARE)/firecracker-tether: $(TETHER_SRC:%.c=$(B)/musl/%.o)
 	@mkdir -p $(@D)
 	$(Q)$(MUSL_CC) -static -no-pie -Oz -flto -s -o $@ $^
 
-# What carries a guest's connections; the host brings it along when a run may use the network.
-RELAY_SRC := $(wildcard initd/relay/*.c)
-$(SHARE)/relay: $(RELAY_SRC:%.c=$(B)/musl/%.o) $(PROTO_SRC:%.c=$(B)/musl/%.o)
+# What the host brings along into a guest: the relay carries its connections when a run may use the network, look tells of an
+# image's files.
+HELPER_SRC := $(wildcard initd/relay/*.c initd/look/*.c)
+$(SHARE)/relay $(SHARE)/look: $(PROTO_SRC:%.c=$(B)/musl/%.o)
+$(SHARE)/relay: $(patsubst %.c,$(B)/musl/%.o,$(filter initd/relay/%,$(HELPER_SRC)))
+$(SHARE)/look: $(patsubst %.c,$(B)/musl/%.o,$(filter initd/look/%,$(HELPER_SRC)))
+$(SHARE)/relay $(SHARE)/look:
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(MUSL_CC) -static -no-pie -Oz -flto -ffunction-sections -Wl,--gc-sections -s -o $@ $^
@@ -328,7 +332,7 @@ $(B)/test/vmlinux-loopback: $(wildcard kernel-config/*) $(SHARE)/vmlinux
 	@touch $@
 
 SHARE_SCRIPTS := $(SHARE)/build-image $(SHARE)/debian-apt $(SHARE)/npm-tree $(SHARE)/pip-tree
-SHARE_PROGRAMS := $(SHARE)/initd $(SHARE)/relay $(SHARE_SCRIPTS) $(SHARE)/import-oci $(SHARE)/fetch $(SHARE)/firecracker-tether $(SHARE)/capsid-api $(SHARE)/bare-root.erofs
+SHARE_PROGRAMS := $(SHARE)/initd $(SHARE)/relay $(SHARE)/look $(SHARE_SCRIPTS) $(SHARE)/import-oci $(SHARE)/fetch $(SHARE)/firecracker-tether $(SHARE)/capsid-api $(SHARE)/bare-root.erofs
 share: $(SHARE_PROGRAMS) $(SHARE)/languages/.done $(SHARE)/programs/.done
 $(SHARE)/initd: $(B)/initd
 	@mkdir -p $(@D)
@@ -445,7 +449,7 @@ compile_commands.json: $(B)/linux-include/.done
 	$(file >$(B)/compile_commands.json,[)
 	$(foreach f,$(HOST_SRC),$(file >>$(B)/compile_commands.json,$(call compile_command,$f,$(HOST_COMPILE))))
 	$(foreach f,$(PROTO_SRC),$(file >>$(B)/compile_commands.json,$(call compile_command,$f,$(PROTO_COMPILE))))
-	$(foreach f,$(INITD_SRC) $(RELAY_SRC),$(file >>$(B)/compile_commands.json,$(call compile_command,$f,$(INITD_COMPILE))))
+	$(foreach f,$(INITD_SRC) $(HELPER_SRC),$(file >>$(B)/compile_commands.json,$(call compile_command,$f,$(INITD_COMPILE))))
 	$(foreach f,$(GUEST_SRC),$(file >>$(B)/compile_commands.json,$(call compile_command,$f,$(GUEST_COMPILE))))
 	$(foreach f,$(UNIT_SRC) $(FUZZ_SRC),$(file >>$(B)/compile_commands.json,$(call compile_command,$f,$(SAN_COMPILE))))
 	$(foreach f,$(NS_SRC) $(NS_LIB_SRC) $(TOOL_SRC),$(file >>$(B)/compile_commands.json,$(call compile_command,$f,$(PLAIN_COMPILE))))

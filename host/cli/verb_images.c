@@ -1,5 +1,5 @@
-/* capsid images list|show|tag|untag|rm|gc|lineage|du */
-#include "cli/cli.h"
+/* capsid images list|show|tag|untag|rm|gc|lineage|du; cli/look.h has ls|cat|cp|grep|tar */
+#include "cli/look.h"
 
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -19,6 +19,7 @@ struct images_options {
     struct inventory_wish wish;
     uint64_t keep_days;
     bool dry_run;
+    struct look_options look;
 };
 
 static int set_moment(void *target, const char *name, const char *value, struct error *e)
@@ -41,6 +42,7 @@ static const struct cli_option options[] = {
     {"dry-run", 0, NULL, "gc: only say what would be removed", CLI_SWITCH(struct images_options, dry_run)},
     {"keep-days", 0, "N", "gc: keep those made in the last N days",
      CLI_NUMBER(struct images_options, keep_days, 1, 36500)},
+    LOOK_OPTIONS(struct images_options, look),
     {0},
 };
 
@@ -391,6 +393,14 @@ static int collect_images(const struct job *j, const struct inventory *all)
     return result;
 }
 
+/* ---- what is in one --------------------------------------------------------------------------------- */
+
+static int look_inside(const struct job *j, const struct inventory *all)
+{
+    (void)all;
+    return cli_look(j->cli, j->host, &j->options->look, j->arguments - 1, j->error);
+}
+
 /* ---- the verb ------------------------------------------------------------------------------------ */
 
 static const struct action {
@@ -400,10 +410,19 @@ static const struct action {
     int min, max;
     const char *arguments;
 } actions[] = {
-    {"list", list_images, true, 0, 0, ""},           {"show", show_image, true, 1, 1, "IMAGE"},
-    {"tag", tag_image, false, 2, 2, "IMAGE TAG"},    {"untag", untag_image, false, 1, 1, "TAG"},
-    {"rm", remove_images, false, 1, 1000, "IMAGE"},  {"gc", collect_images, false, 0, 0, ""},
-    {"lineage", print_lineage, true, 1, 1, "IMAGE"}, {"du", measure_images, true, 0, 1000, "[IMAGE...]"},
+    {"list", list_images, true, 0, 0, ""},
+    {"show", show_image, true, 1, 1, "IMAGE"},
+    {"tag", tag_image, false, 2, 2, "IMAGE TAG"},
+    {"untag", untag_image, false, 1, 1, "TAG"},
+    {"rm", remove_images, false, 1, 1000, "IMAGE"},
+    {"gc", collect_images, false, 0, 0, ""},
+    {"lineage", print_lineage, true, 1, 1, "IMAGE"},
+    {"du", measure_images, true, 0, 1000, "[IMAGE...]"},
+    {"ls", look_inside, false, 1, 2, "IMAGE [PATH]"},
+    {"cat", look_inside, false, 2, 2, "IMAGE PATH"},
+    {"cp", look_inside, false, 3, 3, "IMAGE PATH DESTINATION"},
+    {"grep", look_inside, false, 2, 3, "IMAGE PATTERN [PATH]"},
+    {"tar", look_inside, false, 1, 2, "IMAGE [PATH]"},
 };
 
 static int run_action(const struct action *a, const struct job *j)
@@ -427,7 +446,8 @@ static int run_verb_images(struct cli *cli, void *values, int argc, char **argv,
             a = &actions[i];
     if (!a)
         return error_set(e, ERROR_USAGE,
-                         "say what to do: capsid images list, show, tag, untag, rm, gc, lineage or du");
+                         "say what to do: capsid images list, show, tag, untag, rm, gc, lineage, du, ls, "
+                         "cat, cp, grep or tar");
     if (argc - 1 < a->min)
         return error_set(e, ERROR_USAGE, "say which: capsid images %s %s", a->name, a->arguments);
     if (argc - 1 > a->max)
@@ -452,12 +472,19 @@ static const char details[] =
     "gc       removes all that no name, tag, snapshot, VM or other image needs, and files of no image\n"
     "lineage  shows an image and all that it stands on, to the first\n"
     "du       shows what images take on disk, alone and with all that they stand on\n"
+    "ls       shows a file, or what a directory has; an image's files are read in a VM\n"
+    "cat      writes a file to standard output\n"
+    "cp       copies a file to this machine, with -r a directory\n"
+    "grep     shows the lines of text files that match PATTERN, an extended regular expression\n"
+    "tar      writes a file or a directory to standard output, as an archive\n"
     "\nIMAGE is a UUID, tag:TAG, or tag:lang/NAME for the image of a language.\n";
 
 const struct cli_verb verb_images = {
     .name = "images",
-    .arguments = "list|show IMAGE|tag IMAGE TAG|untag TAG|rm IMAGE...|gc|lineage IMAGE|du [IMAGE...]",
-    .summary = "list, tag and remove images and branches",
+    .arguments =
+        "list|show IMAGE|tag IMAGE TAG|untag TAG|rm IMAGE...|gc|lineage IMAGE|du [IMAGE...]|ls IMAGE [PATH]|"
+        "cat IMAGE PATH|cp IMAGE PATH DESTINATION|grep IMAGE PATTERN [PATH]|tar IMAGE [PATH]",
+    .summary = "list, tag and remove images and branches, and read files in them",
     .details = details,
     .options = options,
     .run = run_verb_images,
