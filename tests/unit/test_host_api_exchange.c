@@ -84,6 +84,7 @@ static void open_server(void)
     server->tokens = tokens_open(NULL, -1, &none, &e);
     ck_assert(server->tokens);
     operations_open(&server->operations, &server->ledger);
+    journals_open(&server->journals);
     tasks_open(&server->tasks, &(struct tasks_options){.tokens = server->tokens,
                                                        .manner = &manner,
                                                        .operations = &server->operations});
@@ -92,6 +93,7 @@ static void open_server(void)
 static void close_server(void)
 {
     tasks_close(&server->tasks);
+    journals_close(&server->journals);
     operations_close(&server->operations);
     ledger_close(&server->ledger);
     file_remove_tree(home, &(struct error){0});

@@ -9,7 +9,8 @@ description = json.load(sys.stdin)
 run = description["components"]["schemas"]["RunRequest"]
 fields = run["properties"]
 for name in ("lang", "files", "entry", "tree", "cwd", "wait", "code_encoding", "stdin_encoding", "truncate_output_at",
-             "memory_mib", "vcpus", "disk_mib", "max_output"):
+             "memory_mib", "vcpus", "disk_mib", "max_output", "image", "argv", "shell", "user", "keep", "max_layer_bytes", "net", "packages",
+             "state", "put"):
     fields.pop(name, None)
 run["required"] = ["language", "code"]
 for name in "anyOf", "oneOf", "allOf", "not":

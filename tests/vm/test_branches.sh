@@ -15,6 +15,7 @@ in_image() {
 	image=$(field result_image 2>/dev/null)
 }
 
+# shellcheck disable=SC2016 # it is the guest's shell that knows them
 in_image tag:lang/sh --env A=b -- /bin/sh -c 'echo $(id -u) $(pwd) $HOME $A; echo problem >&2; exit 7'
 expect "a command runs as root, in /root" "$(field stdout)" '0 /root /root b'
 expect "its standard error" "$(field stderr)" problem
