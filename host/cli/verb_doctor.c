@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "confine/renounce.h"
 #include "core/snapshot.h"
+#include "files/files.h"
 #include "image/catalog.h"
 #include "image/inventory.h"
 #include "image/image.h"
@@ -296,12 +297,38 @@ static void check_catalog(struct report *r, struct host *host, bool repair)
          aside ? "; what was there before is " : "", aside ? aside : "");
 }
 
+/* above is the state directory, or what a server's front keeps. */
+static void check_files(struct report *r, const char *above, bool repair)
+{
+    cleanup_free char *directory = text_format("%s/files", above), *aside = NULL;
+    struct error e = {0};
+
+    if (!file_exists(directory))
+        return;
+    if (files_examine(directory, repair, &aside, &e) < 0)
+        tell(r, FAILURE, "records", "%s", e.text);
+    else
+        tell(r, FINE, "records", "%s%s%s", directory,
+             aside ? ": they were damaged; uploads and directory states are forgotten, and what was there is "
+                   : "",
+             aside ? aside : "");
+}
+
+struct ledger_report {
+    struct report *report;
+    bool repair;
+};
+
 static void tell_ledger(void *context, enum ledger_state state, const char *path, const char *why)
 {
     static const char *const words[] = {"", ": a server is using it", "", ": "};
 
-    tell(context, state == LEDGER_DAMAGED ? FAILURE : FINE, "records", "%s%s%s",
+    struct ledger_report *l = context;
+
+    tell(l->report, state == LEDGER_DAMAGED ? FAILURE : FINE, "records", "%s%s%s",
          state == LEDGER_DAMAGED ? "" : path, words[state], why);
+    if (state != LEDGER_IN_USE)
+        check_files(l->report, path, l->repair);
 }
 
 static void check_disk(struct report *r, const struct host *host)
@@ -354,7 +381,8 @@ static int run_verb_doctor(struct cli *cli, void *values, int argc, char **argv,
     check_builder(&r);
     check_stores(&r, &host);
     check_catalog(&r, &host, o->repair);
-    ledger_examine(host.home.path, o->repair, tell_ledger, &r);
+    check_files(&r, host.home.path, o->repair);
+    ledger_examine(host.home.path, o->repair, tell_ledger, &(struct ledger_report){&r, o->repair});
     check_disk(&r, &host);
     host_close(&host);
     if (cli->json)

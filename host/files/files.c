@@ -384,3 +384,29 @@ int files_sweep(struct files *f, struct error *e)
             result = sweep_one(f, dirfd(dir), d->d_name, e);
     return records_end(f->records, result, e);
 }
+
+/* ---- doctor ---------------------------------------------------------------------------------------- */
+
+static int check_records(const char *directory, bool sweep, struct error *e)
+{
+    struct files f;
+
+    if (files_open(&f, directory, directory, &(struct files_limits){0}, e) < 0)
+        return -1;
+    int result = records_check(f.records, e);
+    if (result == 0 && sweep)
+        result = files_sweep(&f, e);
+    files_close(&f);
+    return result;
+}
+
+int files_examine(const char *directory, bool repair, char **ret_aside, struct error *e)
+{
+    *ret_aside = NULL;
+    if (check_records(directory, false, e) == 0)
+        return 0;
+    if (!repair || e->kind != ERROR_CORRUPT)
+        return -1;
+    *e = (struct error){0};
+    return records_put_aside(directory, &schema, ret_aside, e) < 0 ? -1 : check_records(directory, true, e);
+}

@@ -41,6 +41,12 @@ void files_close(struct files *f); /* accepts {0} */
 /* Removes content that no record names: what a kill between two steps can leave. */
 int files_sweep(struct files *f, struct error *e);
 
+/*
+ * What capsid doctor does with such a directory, which no server has: reads all of its records. With repair, those that cannot be used
+ * are put aside, and content without records goes: *ret_aside (the caller frees it) is where they are then, NULL: they are sound.
+ */
+int files_examine(const char *directory, bool repair, char **ret_aside, struct error *e);
+
 struct file_item {
     char digest[DIGEST_HEX_SIZE];
     char uuid[UUID_SIZE]; /* of the digest */

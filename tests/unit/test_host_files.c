@@ -160,6 +160,29 @@ START_TEST(content_that_was_cut_is_told)
 }
 END_TEST
 
+START_TEST(damaged_records_are_put_aside)
+{
+    cleanup_free char *directory = text_format("%s/files", root),
+                      *file = text_format("%s/records.db", directory), *log = text_format("%s-wal", file);
+    char *aside;
+
+    ck_assert_int_eq(keep("", "hello"), 0);
+    ck_assert(files_examine(directory, true, &aside, &e) == 0 && !aside);
+    files_close(&files);
+    unlink(log);
+    cleanup_fd int fd = open(file, O_WRONLY | O_TRUNC | O_CLOEXEC);
+    for (int i = 0; i < 100; i++)
+        ck_assert(write(fd, "no database", 11) == 11);
+    ck_assert_int_lt(files_examine(directory, false, &aside, &e), 0);
+    ck_assert_int_eq(e.kind, ERROR_CORRUPT);
+    ck_assert_int_eq(files_examine(directory, true, &aside, &e), 0);
+    ck_assert(aside && file_exists(aside) && !has_blob(HELLO_DIGEST));
+    free(aside);
+    reopen(0, 0);
+    ck_assert_int_eq(keep("", "hello"), 0);
+}
+END_TEST
+
 /* ---- states ---------------------------------------------------------------------------------------- */
 
 static int add(struct state_list *l, const char *path, uint32_t mode, const char *target)
@@ -538,6 +561,7 @@ int main(void)
     unit_add(&u, bounds_hold_for_one_and_all);
     unit_add(&u, what_no_record_names_is_swept);
     unit_add(&u, content_that_was_cut_is_told);
+    unit_add(&u, damaged_records_are_put_aside);
     unit_add(&u, a_state_is_kept_and_equal_ones_are_one);
     unit_add(&u, a_state_of_what_is_not_there_is_none);
     unit_add(&u, hostile_lists_are_refused);
