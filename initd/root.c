@@ -26,13 +26,17 @@ static unsigned layer_count;
 static int up_fd = -1;
 static bool up_is_disk;
 
-static int mount_layer(const struct root_layer *layer, unsigned index, struct text *lower)
+static int mount_layer(const struct root_layer *layer, unsigned index, struct text *lower,
+                       const char **ret_step)
 {
+    static char step[DEVICE_NAME_MAX + 8];
     char source[DEVICE_NAME_MAX + 8], target[] = WORK "/layer0/upper";
     char *inside = strrchr(target, '/');
 
     inside[-1] = (char)('0' + index);
     text_join(source, sizeof(source), "/dev/", layer->device, NULL);
+    text_join(step, sizeof(step), "layer ", layer->device, NULL);
+    *ret_step = step;
     *inside = '\0';
     if (mkdir(target, 0755) < 0 ||
         mount(source, target, layer->ext4 ? "ext4" : "erofs", MS_RDONLY | MS_NODEV, NULL) < 0)
@@ -104,11 +108,10 @@ int root_make(const struct root_plan *plan, const char **ret_step)
     if (mount_work() < 0 || mkdir(WORK "/root", 0755) < 0)
         return -errno;
 
-    *ret_step = "layers";
     text_add(&t, "lowerdir=");
     /* The leftmost lower directory is the topmost. */
     for (unsigned i = plan->layer_count; i-- > 0;) {
-        int r = mount_layer(&plan->layers[i], i, &t);
+        int r = mount_layer(&plan->layers[i], i, &t, ret_step);
         if (r < 0)
             return r;
     }

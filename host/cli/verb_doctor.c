@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "confine/renounce.h"
+#include "core/bare.h"
 #include "core/snapshot.h"
 #include "files/files.h"
 #include "image/catalog.h"
@@ -125,10 +126,12 @@ static void check_file(struct report *r, const char *name, const char *path, con
 static void check_data(struct report *r, const struct host *host)
 {
     cleanup_free char *initd = text_format("%s/initd", host->config.data);
+    cleanup_free char *bare = bare_root_path(host);
     cleanup_free char *names = language_names(host->config.data);
 
     check_file(r, "kernel", host->config.kernel, "build it with: make kernel");
     check_file(r, "initd", initd, "build it with: make");
+    check_file(r, "bare-root", bare, "build it with: make");
     if (names[0])
         tell(r, FINE, "languages", "%s", names);
     else

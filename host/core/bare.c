@@ -13,7 +13,7 @@ int bare_find(struct language *ret, struct image *ret_root, const struct host *h
     cleanup_free char *path = bare_root_path(host);
 
     if (home_digest(&host->home, path, digest, e) < 0)
-        return error_wrap(e, "cannot use the root of bare guests");
+        return error_wrap(e, "cannot use the root of bare guests (build it with: make)");
     *ret = (struct language){.name = text_copy(BARE_NAME), .digest = text_copy("")};
     *ret_root = (struct image){.path = path, .digest = text_copy(digest)};
     path = NULL;

@@ -123,7 +123,7 @@ static int say_root(struct machine *m, const struct machine_spec *spec, int64_t 
     if (guest_make_root(&m->guest, &words, spec->shape.disk_mib ? "vdb" : "", deadline, e) == 0)
         return 0;
     machine_explain(m, e);
-    return error_wrap(e, "the guest cannot make its root of the image");
+    return error_wrap(e, "the guest cannot make its root of the image %s", spec->language);
 }
 
 static int get_ready(struct machine *m, const struct call *call, const struct machine_spec *spec,

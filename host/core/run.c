@@ -246,6 +246,17 @@ static int open_stdin(const struct run_request *request)
                                   : open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
+/* Of what the guest refuses to start. */
+static void name_program(const struct run_request *r, const char *cwd, struct error *e)
+{
+    const char *name = r->argv ? r->argv[0] : "the program";
+
+    if (r->cwd)
+        error_wrap(e, "cannot start %.100s in %s", name, cwd);
+    else if (r->argv)
+        error_wrap(e, "cannot start %.100s", name);
+}
+
 /* The program itself, and its files when there was no build phase. */
 static int start_run(struct task *t, int64_t deadline, struct error *e)
 {
@@ -267,8 +278,8 @@ static int start_run(struct task *t, int64_t deadline, struct error *e)
         if (result == 0)
             result = execute_run(t, &t->program.argv, cwd, r->keep_processes ? PROTO_JOB_KEEP : 0,
                                  limit_of(t, r->timeout), &io, deadline, &exit, &why);
-        if (result < 0 && r->cwd && (why.kind == ERROR_REFUSED || why.kind == ERROR_NOT_FOUND))
-            error_wrap(&why, "cannot start the program in %s", cwd);
+        if (result < 0 && (why.kind == ERROR_REFUSED || why.kind == ERROR_NOT_FOUND))
+            name_program(r, cwd, &why);
     }
     t->result->run.ns = clock_monotonic_ns() - start;
     close_fd(&io.stdin_fd);

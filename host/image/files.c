@@ -76,7 +76,8 @@ int image_hold(const struct image *i, struct error *e)
     if (fd >= 0 && flock(fd, LOCK_SH) == 0 && fstat(fd, &st) == 0 && st.st_nlink > 0)
         return take_fd(&fd);
     if (fd >= 0 || errno == ENOENT)
-        return error_set(e, ERROR_NOT_FOUND, "the image %s was removed meanwhile", image_label(i));
+        return error_set(e, ERROR_NOT_FOUND, "the image %s was removed meanwhile, or has lost its file %s",
+                         image_label(i), path);
     return error_errno(e, "cannot open %s", path);
 }
 

@@ -396,7 +396,7 @@ static bool root_has_disk;
 /* A disk whose name begins with x is none. */
 int root_make(const struct root_plan *plan, const char **ret_step)
 {
-    *ret_step = "layers";
+    *ret_step = "layer x";
     if (!plan->bare || plan->layer_count == 0 || plan->layer_count > LAYERS_MAX)
         abort();
     for (unsigned i = 0; i < plan->layer_count; i++) {

@@ -211,7 +211,7 @@ def a_disk_that_is_not_there(a):
     a.boot("initd.upper=vdx")
     expect(a.wait_end(), 0)
     alone = time.monotonic() - began
-    expect(len(a.lines("initd: cannot boot name=initd.upper errno=2")), 1)
+    expect(len(a.lines("initd: cannot boot name=upper disk errno=2")), 1)
     # A host learns it too: what it has asked meanwhile is refused.
     began = time.monotonic()
     a.boot("initd.layers=vdx")
@@ -220,11 +220,11 @@ def a_disk_that_is_not_there(a):
     requests = [Request(a.c, "PING", token=1), Request(a.c, "QUIESCE"), Request(a.c, "STATS")]
     a.c.pump(lambda: all(r.answer for r in requests))
     for r in requests:
-        expect((r.answer.kind, r.answer.code, r.answer.os_errno, r.answer.text), ("ERROR", C.ERR_SETUP, 2, "initd.layers"))
+        expect((r.answer.kind, r.answer.code, r.answer.os_errno, r.answer.text), ("ERROR", C.ERR_SETUP, 2, "layer vdx"))
     assert a.c.welcome, "no WELCOME"
     expect(a.wait_end(), 0)
     assert time.monotonic() - began < alone, "where a host was told, nobody else is waited for"
-    expect(len(a.lines("initd: cannot boot name=initd.layers errno=2")), 1)
+    expect(len(a.lines("initd: cannot boot name=layer vdx errno=2")), 1)
 
 
 @scenario(own=ALONE, healthy=False)

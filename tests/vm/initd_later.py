@@ -125,12 +125,12 @@ def a_layer_that_does_not_fit(guest):
 
 @scenario(own=own(FIRST + ",readonly=on", GARBAGE), healthy=False)
 def disks_that_are_none(guest):
-    ends(guest, "layers", errno.ENOENT, layers=["erofs:vdb", "erofs:vdz"], upper="")
+    ends(guest, "layer vdz", errno.ENOENT, layers=["erofs:vdb", "erofs:vdz"], upper="")
 
 
 @scenario(own=own(GARBAGE), healthy=False)
 def a_layer_of_garbage(guest):
-    ends(guest, "layers", errno.EINVAL, layers=["erofs:vdb", "erofs:vdc"], upper="")
+    ends(guest, "layer vdc", errno.EINVAL, layers=["erofs:vdb", "erofs:vdc"], upper="")
 
 
 @scenario(own=own(GARBAGE), healthy=False)

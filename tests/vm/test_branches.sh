@@ -32,6 +32,8 @@ expect "its end" "$(field end) $status" "timed_out 124"
 in_image tag:nothing -- /bin/true
 expect "no such image" "$status" 1
 expect_match "says so" "$err" "*nothing*"
+in_image tag:lang/sh -- nosuch
+expect "no such command" "$status $err" "1 Error: cannot start nosuch: the guest refused EXEC: execve: No such file or directory"
 in_image tag:lang/sh
 expect_match "no command" "$status $err" "1 Error: --image needs either a command after -- or --shell LINE*"
 in_image tag:lang/sh -l sh -- /bin/true

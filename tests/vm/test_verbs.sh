@@ -20,7 +20,7 @@ done
 
 capsid doctor
 expect "doctor: status" "$status" 0
-for check in accelerator qemu kernel initd languages images snapshots disk; do
+for check in accelerator qemu kernel initd bare-root languages images snapshots disk; do
 	expect_match "doctor tells of $check" "$out" "*$check *"
 done
 ignoring=$(env --ignore-signal=CHLD "$CAPSID" doctor)
