@@ -298,6 +298,9 @@ int cli_look(struct cli *cli, struct host *host, const struct look_options *o, c
     int result = look_open(&j.look, host, &cli->call, arguments[1], or_else(o->timeout, TIMEOUT) * 1000, e);
     if (result == 0)
         result = questions[i].run(&j);
+    if (result < 0 && e->kind == ERROR_TIMEOUT)
+        error_wrap(e, "not within %llu s, and --timeout allows more",
+                   (unsigned long long)or_else(o->timeout, TIMEOUT));
     look_close(&j.look);
     return result;
 }

@@ -11,15 +11,24 @@
 #define LOOK_PLACE "/dev/capsid-look" /* in the guest: in no layer of its filesystem */
 #define SPARE_MS 500                  /* for a search to tell what it has found when its time is over */
 
-static int bring_program(struct look *l, const struct host *host, struct error *e)
+static int bring_program(struct look *l, struct guest *g, const char *data, uint64_t ms, struct error *e)
 {
-    cleanup_free char *path = text_format("%s/" LOOK_PROGRAM, host->config.data);
+    cleanup_free char *path = text_format("%s/" LOOK_PROGRAM, data);
     cleanup_buffer struct buffer content = {0};
 
+    l->guest = g;
+    l->deadline = deadline_in_ms((int64_t)ms);
     if (file_read(path, LOOK_SIZE_MAX, &content, e) < 0)
         return error_wrap(e, "the program that looks at files in a guest");
-    return guest_write_file(&l->machine.guest, LOOK_PLACE, S_IFREG | 0755, 0, 0, 0, content.data,
-                            content.size, l->deadline, e);
+    return guest_write_file(g, LOOK_PLACE, S_IFREG | 0755, 0, 0, 0, content.data, content.size, l->deadline,
+                            e);
+}
+
+/* Of a VM of its own. */
+static void explain(struct look *l, struct error *e)
+{
+    if (l->guest == &l->machine.guest)
+        machine_explain(&l->machine, e);
 }
 
 int look_open(struct look *ret, struct host *host, const struct call *call, const char *image, uint64_t ms,
@@ -32,19 +41,26 @@ int look_open(struct look *ret, struct host *host, const struct call *call, cons
         *ret = (struct look){.machine = MACHINE_NONE};
         return -1;
     }
-    ret->deadline = deadline_in_ms((int64_t)ms);
-    if (bring_program(ret, host, e) == 0)
+    if (bring_program(ret, &ret->machine.guest, host->config.data, ms, e) == 0)
         return 0;
-    machine_explain(&ret->machine, e);
+    explain(ret, e);
     look_close(ret);
     return -1;
 }
 
+int look_begin(struct look *ret, struct guest *g, const char *data, uint64_t ms, struct error *e)
+{
+    *ret = (struct look){.machine = MACHINE_NONE};
+    return bring_program(ret, g, data, ms, e);
+}
+
 void look_close(struct look *l)
 {
-    machine_destroy(&l->machine);
-    target_done(&l->target);
-    l->machine = MACHINE_NONE;
+    if (l->guest == &l->machine.guest) {
+        machine_destroy(&l->machine);
+        target_done(&l->target);
+    }
+    *l = (struct look){.machine = MACHINE_NONE};
 }
 
 /* ---- a question ---------------------------------------------------------------------------------- */
@@ -90,8 +106,8 @@ static int ask(struct look *l, const struct buffer *argv, struct look_stream *s,
     const struct msg_exec exec = {.argv = {.data = argv->data, .size = (uint32_t)argv->size}, .cwd = "/"};
     struct msg_exit end;
 
-    if (guest_run_job(&l->machine.guest, &exec, NULL, &io, l->deadline, &end, e) < 0) {
-        machine_explain(&l->machine, e);
+    if (guest_run_job(l->guest, &exec, NULL, &io, l->deadline, &end, e) < 0) {
+        explain(l, e);
         return -1;
     }
     if (end.cause == PROTO_CAUSE_OOM)

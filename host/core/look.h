@@ -14,14 +14,20 @@
 #define LOOK_PATTERN_MAX 4096 /* bytes; of globs, too */
 
 struct look {
-    struct run_target target;
+    struct guest *guest;      /* that is asked; borrowed */
+    int64_t deadline;         /* of all questions together; may be changed in between */
+    struct run_target target; /* of one's own VM */
     struct machine machine;
-    int64_t deadline; /* of all questions together, and of what each may change it to */
 };
 
-/* Restores a guest with the image: image_resolve(). *host and *call outlive it. ms: for all that is asked, and for being made ready. */
+/* In a VM of its own, which is restored with the image (image_resolve()). *host and *call outlive it; ret stays where it is. ms: for all
+ * that is asked, from when the VM is ready. */
 int look_open(struct look *ret, struct host *host, const struct call *call, const char *image, uint64_t ms,
               struct error *e);
+
+/* In a guest that somebody has, whose root is the image, and in which nothing runs that is not trusted to see it. data: the directory
+ * with the program. *g outlives it. */
+int look_begin(struct look *ret, struct guest *g, const char *data, uint64_t ms, struct error *e);
 
 /* Accepts one that could not be opened. */
 void look_close(struct look *l);

@@ -1,7 +1,7 @@
 #!/bin/bash
 # timeout: 300
 # What files an image has and what is in them, told by a guest: also where names are no text, links go round, nodes are no files, and
-# directories hold more than is asked for; and what is made of them here.
+# directories hold more than is asked for, and the guest lies; and what is made of them here.
 # shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
 . "$SRC/tests/vm/lib.sh"
 need_snapshot sh
@@ -110,6 +110,20 @@ expect "a file over another" "$status $(cat place/copy/sub/b.c)" $'0 one\ntwo fo
 look cp "$image" /data/fifo place
 expect_match "no FIFO" "$status $err" "1 Error: /data/fifo is a fifo, which cannot be copied"
 expect "nothing else is left" "$(ls -A place)" copy
+
+# A guest that lies: with another program in the place of ours.
+own_data
+rm "$TMPDIR/data/look"
+lie() {
+	printf '#!/bin/sh\n%s\n' "$1" >"$TMPDIR/data/look"
+	CAPSID_DATA=$TMPDIR/data look ls tag:lang/sh / --timeout 3
+}
+lie 'echo no message at all'
+expect_match "a guest that tells no message" "$status $out $err" "1  Error: what the guest tells of the image's files breaks the rules: *"
+lie 'exit 0'
+expect_match "nothing" "$status $out $err" "1  Error: what the guest tells of the image's files breaks the rules: it ends early"
+lie 'while :; do :; done'
+expect_match "nothing for ever" "$status $out $err" "1  Error: not within 3 s, and --timeout allows more: *"
 
 look ls tag:nothing
 expect_match "no such image" "$status $err" "1 *nothing*"
