@@ -217,6 +217,34 @@ START_TEST(what_is_made_needs_a_language)
 }
 END_TEST
 
+/* Of a session and a snapshot they become part of its name at once; a program's language may not be known yet. */
+START_TEST(packages_go_with_a_language)
+{
+    static const char good[] = "{\"language\": \"python\", \"packages\": \"Pandas==3.1.1, numpy\"}";
+    static const char *const bad[] = {"{\"language\": \"python\", \"packages\": \"../x\"}",
+                                      "{\"language\": \"python\", \"packages\": [\"numpy\"]}",
+                                      "{\"language\": \"python\", \"packages\": \"\"}",
+                                      "{\"packages\": \"numpy\"}"};
+    const enum schema_object objects[] = {SCHEMA_OBJECT_SESSION, SCHEMA_OBJECT_SNAPSHOT};
+    struct refusal r = {0};
+    struct request b;
+
+    for (size_t o = 0; o < 2; o++) {
+        ck_assert_msg(request_parse(&b, objects[o], good, strlen(good), NULL, &limits, &r) == 0, "%s",
+                      r.text);
+        ck_assert_str_eq(b.run.language, "python+numpy+pandas_3.1.1");
+        request_done(&b);
+        for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+            ck_assert_int_lt(request_parse(&b, objects[o], bad[i], strlen(bad[i]), NULL, &limits, &r), 0);
+            ck_assert_int_eq(r.kind, REFUSAL_INVALID);
+        }
+    }
+    ck_assert_int_eq(parse("{\"files\": {\"a.py\": \"\"}, \"packages\": \"numpy\"}"), REFUSAL_NONE);
+    ck_assert_int_eq(parse("{\"image\": \"tag:a\", \"argv\": [\"a\"], \"packages\": \"numpy\"}"),
+                     REFUSAL_INVALID);
+}
+END_TEST
+
 int main(void)
 {
     struct unit u = unit_begin("host_request");
@@ -228,5 +256,6 @@ int main(void)
     unit_add(&u, arguments_have_the_limit_of_the_guest);
     unit_add(&u, values_are_counted_before_they_are_parsed);
     unit_add(&u, what_is_made_needs_a_language);
+    unit_add(&u, packages_go_with_a_language);
     return unit_end(&u);
 }
