@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 static const struct cli_verb *const verbs[] = {
-    &verb_run,   &verb_host, &verb_snapshot, &verb_rootfs, &verb_languages, &verb_benchmark, &verb_doctor,
-    &verb_setup, &verb_pool, &verb_status,   &verb_images, &verb_files,     &verb_sync};
+    &verb_run,   &verb_host, &verb_snapshot, &verb_rootfs, &verb_languages,  &verb_benchmark, &verb_doctor,
+    &verb_setup, &verb_pool, &verb_status,   &verb_images, &verb_operations, &verb_files,     &verb_sync};
 #define VERB_COUNT (sizeof(verbs) / sizeof(verbs[0]))
 
 static int print_help(void)
@@ -20,8 +20,8 @@ static int print_help(void)
     printf(
         "capsid: runs untrusted programs, each in a microVM of its own\n\nUsage: capsid VERB [options]\n\n");
     for (size_t i = 0; i < VERB_COUNT; i++)
-        printf("  %-10s %s\n", verbs[i]->name, verbs[i]->summary);
-    printf("  %-10s %s\n", "api", "serve the HTTP API");
+        printf("  %-12s %s\n", verbs[i]->name, verbs[i]->summary);
+    printf("  %-12s %s\n", "api", "serve the HTTP API");
     printf("\ncapsid VERB --help tells more, and so does the manual: man capsid, man capsid-VERB.\n\n"
            "Example: capsid run --lang python --code \"print('Hello')\"\n");
     return cli_end_output();

@@ -84,7 +84,8 @@ struct cli_verb {
 };
 
 extern const struct cli_verb verb_run, verb_host, verb_snapshot, verb_rootfs, verb_languages, verb_benchmark,
-    verb_doctor, verb_setup, verb_pool, verb_status, verb_images, verb_files, verb_sync, verb_api;
+    verb_doctor, verb_setup, verb_pool, verb_status, verb_images, verb_operations, verb_files, verb_sync,
+    verb_api;
 extern const struct cli_verb verb_from_docker; /* rootfs from-docker */
 
 /* Parses and runs one verb; argv[0] is the verb. Returns the exit status of the program. */

@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/process.h"
+#include "client/ask.h"
 #include "client/client.h"
 #include "core/command.h"
 #include "service/result_json.h"
@@ -246,6 +247,8 @@ static int run_here(struct cli *cli, const struct run_options *o, struct request
     struct network_log network = {0};
     struct host host;
 
+    if (q->detached)
+        return error_set(e, ERROR_USAGE, "--detach needs a server, which goes on: name it with --api URL");
     if (host_open(&host, &cli->config, e) < 0)
         return -1;
     size_t max = q->max_output ? q->max_output : host.config.max_output;
@@ -278,6 +281,22 @@ static void report_there(const struct result *r)
         cli_say("Error: %s\n", r->problem);
 }
 
+/* The operation, as the server tells of it. */
+static int detach_there(const struct client *client, struct request *q, struct error *e)
+{
+    cleanup_buffer struct buffer input = {0};
+    json_t *body = client_body(client, q, &input, e), *j = NULL;
+    cleanup_free char *text = body && !input.size ? json_dumps(body, JSON_COMPACT) : NULL;
+
+    json_decref(body);
+    if (!text)
+        return e->kind ? -1 : error_set(e, ERROR_USAGE, "--detach takes a standard input of at most 1 MiB");
+    struct client_link *l = client_open(client, e);
+    int result = l ? client_post(l, "/api/v1/run", "application/json", text, strlen(text), 1000, &j, e) : -1;
+    client_close(l);
+    return result < 0 ? -1 : cli_print_json(j, e);
+}
+
 static int run_there(struct cli *cli, const struct run_options *o, struct request *q, struct error *e)
 {
     struct client client = {.url = cli->config.api,
@@ -291,6 +310,8 @@ static int run_there(struct cli *cli, const struct run_options *o, struct reques
         return error_set(e, ERROR_USAGE, "--kernel is for runs on this machine; the server has its own");
     q->run.on_output = o->raw ? write_raw : NULL;
     q->run.context = &client.cancel;
+    if (q->detached)
+        return detach_there(&client, q, e);
     if (client_run(&client, q, &j, e) < 0)
         return -1;
     result_read(o->raw ? SCHEMA_OBJECT_STREAM_END : SCHEMA_OBJECT_RESULT, j, &result);

@@ -17,20 +17,45 @@ struct client_link {
     char *authorization; /* owned; NULL: none */
     CURL *curl;
     CURLM *multi;
-    struct buffer answer;
+    struct buffer answer; /* all of it; of a stream the line that is not whole yet */
     char why[CURL_ERROR_SIZE];
+    const struct client_question *question;
+    int64_t heard; /* when something came last */
+    int ended;     /* what on_line() returned, if not 0 */
+    struct error error;
 };
 
 /* ---- one question ----------------------------------------------------------------------------------- */
 
+/* Gives the whole lines that there are to the question's on_line(); false: it has had enough. */
+static bool take_lines(struct client_link *l)
+{
+    const struct client_question *q = l->question;
+    char *end;
+
+    while (l->ended == 0 && (end = memchr(l->answer.data, '\n', l->answer.size))) {
+        size_t size = (size_t)(end - l->answer.data) + 1;
+        json_t *line = jsontext_parse(l->answer.data, size - 1, q->values, 0);
+        if (json_is_object(line))
+            l->ended = q->on_line(line, q->context, &l->error);
+        json_decref(line);
+        memmove(l->answer.data, l->answer.data + size, l->answer.size - size);
+        l->answer.size -= size;
+    }
+    return l->ended == 0;
+}
+
 static size_t on_answer(char *data, size_t unit, size_t count, void *context)
 {
     struct client_link *l = context;
+    long status = 0;
 
     if (l->answer.size + unit * count > CLIENT_ANSWER_MAX)
         return 0;
     buffer_add(&l->answer, data, unit * count);
-    return unit * count;
+    l->heard = clock_monotonic_ns();
+    l->lib->easy_getinfo(l->curl, CURLINFO_RESPONSE_CODE, &status);
+    return status == 200 && l->question->on_line && !take_lines(l) ? 0 : unit * count;
 }
 
 struct client_link *client_open(const struct client *c, struct error *e)
@@ -66,9 +91,10 @@ void client_close(struct client_link *l)
     free(l);
 }
 
-static void set_question(struct client_link *l, const char *url, const void *body, size_t size,
-                         struct curl_slist *headers)
+static void set_question(struct client_link *l, const char *url, struct curl_slist *headers)
 {
+    const struct client_question *q = l->question;
+
     const struct curl_functions *lib = l->lib;
 
     lib->easy_setopt(l->curl, CURLOPT_URL, url);
@@ -81,13 +107,17 @@ static void set_question(struct client_link *l, const char *url, const void *bod
     lib->easy_setopt(l->curl, CURLOPT_WRITEFUNCTION, on_answer);
     lib->easy_setopt(l->curl, CURLOPT_WRITEDATA, l);
     lib->easy_setopt(l->curl, CURLOPT_HTTPHEADER, headers);
-    lib->easy_setopt(l->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)size);
-    lib->easy_setopt(l->curl, CURLOPT_POSTFIELDS, size ? body : "");
+    lib->easy_setopt(l->curl, CURLOPT_HTTPGET, 1L); /* what an earlier question had is gone */
+    if (q->type) {
+        lib->easy_setopt(l->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)q->size);
+        lib->easy_setopt(l->curl, CURLOPT_POSTFIELDS, q->size ? q->body : "");
+    }
+    lib->easy_setopt(l->curl, CURLOPT_CUSTOMREQUEST, q->method);
 }
 
 static int wait_for_answer(struct client_link *l, struct error *e)
 {
-    int64_t deadline = deadline_in_ms((int64_t)l->client->patience * 1000);
+    int64_t patience = (int64_t)l->client->patience * 1000000000;
     struct curl_waitfd cancel = {.fd = l->client->cancel.fd, .events = CURL_WAIT_POLLIN};
     int running = 1, left;
 
@@ -97,10 +127,15 @@ static int wait_for_answer(struct client_link *l, struct error *e)
             return error_set(e, ERROR_GENERAL, "libcurl failed");
         if (cancel.revents)
             return error_set(e, ERROR_CANCELLED, "interrupted");
-        if (running && deadline_passed(deadline))
+        /* Of a stream each line counts: a server that has nothing to say says so, at times. */
+        if (running && clock_monotonic_ns() - l->heard > patience)
             return error_set(e, ERROR_GENERAL, "the server %s did not answer in time", l->client->url);
     }
     const CURLMsg *m = l->lib->multi_info_read(l->multi, &left);
+    if (l->ended) {
+        *e = l->error;
+        return l->error.kind ? -1 : 0;
+    }
     if (m && m->data.result == CURLE_OK)
         return 0;
     return error_set(e, ERROR_GENERAL, "cannot reach the server %s: %s", l->client->url,
@@ -113,7 +148,12 @@ static int judge_answer(struct client_link *l, size_t values, json_t **ret, stru
     long status = 0;
 
     l->lib->easy_getinfo(l->curl, CURLINFO_RESPONSE_CODE, &status);
-    if ((status == 200 || status == 201) && json_is_object(j)) {
+    if (status == 200 && l->question->on_line) {
+        json_decref(j);
+        *ret = NULL;
+        return 0;
+    }
+    if (status >= 200 && status < 300 && json_is_object(j)) {
         *ret = j;
         return 0;
     }
@@ -121,31 +161,46 @@ static int judge_answer(struct client_link *l, size_t values, json_t **ret, stru
     cleanup_free char *why =
         text_format("%.500s", message ? message : "it does not answer as a Capsid server does");
     json_decref(j);
-    return error_set(e, ERROR_GENERAL, "the server %s: %s (status %ld)", l->client->url, text_make_plain(why),
-                     status);
+    return error_set(e, status == 404 ? ERROR_NOT_FOUND : ERROR_GENERAL, "the server %s: %s (status %ld)",
+                     l->client->url, text_make_plain(why), status);
 }
 
-int client_post(struct client_link *l, const char *path, const char *type, const void *body, size_t size,
-                size_t values, json_t **ret, struct error *e)
+int client_ask(struct client_link *l, const struct client_question *q, json_t **ret, struct error *e)
 {
-    cleanup_free char *url = text_format("%s%s", l->base, path);
-    cleanup_free char *content_type = text_format("Content-Type: %s", type);
-    struct curl_slist *headers = l->lib->slist_append(NULL, content_type);
+    cleanup_free char *url = text_format("%s%s", l->base, q->path);
+    cleanup_free char *content_type = text_format("Content-Type: %s", q->type ? q->type : "");
+    struct curl_slist *headers = l->lib->slist_append(NULL, "Expect:");
 
-    headers = l->lib->slist_append(headers, "Expect:");
+    l->question = q;
+    l->ended = 0;
+    l->error = (struct error){0};
+    l->heard = clock_monotonic_ns();
+    if (q->type)
+        headers = l->lib->slist_append(headers, content_type);
+    if (q->on_line)
+        headers = l->lib->slist_append(headers, "Accept: application/x-ndjson");
     headers = l->lib->slist_append(headers, "User-Agent: capsid/" CAPSID_VERSION);
     if (l->authorization)
         headers = l->lib->slist_append(headers, l->authorization);
     l->answer.size = 0;
     l->why[0] = '\0';
-    set_question(l, url, body, size, headers);
+    set_question(l, url, headers);
     l->lib->multi_add_handle(l->multi, l->curl);
     int result = wait_for_answer(l, e);
     l->lib->multi_remove_handle(l->multi, l->curl);
     if (result == 0)
-        result = judge_answer(l, values, ret, e);
+        result = judge_answer(l, q->values, ret, e);
     l->lib->slist_free_all(headers);
     return result;
+}
+
+int client_post(struct client_link *l, const char *path, const char *type, const void *body, size_t size,
+                size_t values, json_t **ret, struct error *e)
+{
+    const struct client_question q = {
+        .method = "POST", .path = path, .type = type, .body = body, .size = size, .values = values};
+
+    return client_ask(l, &q, ret, e);
 }
 
 /* ---- directory states ------------------------------------------------------------------------------- */

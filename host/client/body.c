@@ -173,24 +173,31 @@ static int set_stdin(json_t *j, int fd, const struct cancel *cancel, struct buff
     return 0;
 }
 
+static int set_program(json_t *j, struct request *sent, struct error *e)
+{
+    const struct sources *s = &sent->sources;
+    bool code = s->count > 0 && !s->files[0].name;
+
+    if (s->count == 0)
+        return error_set(e, ERROR_USAGE, "there is no file to run");
+    if (code && !sent->run.language)
+        return error_set(e, ERROR_USAGE,
+                         "--lang is required for a program that is not in a file with an extension");
+    if (!code)
+        return set_files(j, s, e);
+    sent->code = present(s->files[0].content);
+    return 0;
+}
+
 json_t *client_body(const struct client *c, const struct request *r, struct buffer *ret_input,
                     struct error *e)
 {
-    const struct sources *s = &r->sources;
-    bool code = s->count > 0 && !s->files[0].name;
     struct request sent = *r;
     json_t *j = json_object();
-    int result = 0;
+    int result = r->run.image ? 0 : set_program(j, &sent, e);
 
-    if (s->count == 0)
-        result = error_set(e, ERROR_USAGE, "there is no file to run");
-    else if (code && !r->run.language)
-        result = error_set(e, ERROR_USAGE,
-                           "--lang is required for a program that is not in a file with an extension");
-    else if (code)
-        sent.code = present(s->files[0].content);
-    else
-        result = set_files(j, s, e);
+    if (r->shell) /* of which the words were made here */
+        sent.run.argv = NULL;
     if (result == 0)
         result = schema_put(j, SCHEMA_OBJECT_RUN, SCHEMA_OF_REQUEST, &sent, e);
     if (result == 0)

@@ -3,6 +3,8 @@
 
 import concurrent.futures
 import http.client
+import os
+import subprocess
 import sys
 
 import api
@@ -75,11 +77,41 @@ def test_events(s):
     s.error("of none there are none", 404, "E007", "GET", "/api/v1/operations/op-nothing/events")
 
 
+def capsid(s, *arguments):
+    """Its status, output and standard error, with the server as the one to ask."""
+    done = subprocess.run([os.environ["CAPSID"], *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          env={**os.environ, "CAPSID_API": f"http://127.0.0.1:{s.port}"})
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_verb(s):
+    begun = [api.json.loads(capsid(s, "run", "--image", SH, "--detach", "--shell", line)[1])["id"]
+             for line in ("echo out; echo err >&2; sleep 1; echo more", "sleep 100", "exit 3")]
+    expect("logs -f prints what the program does", capsid(s, "operations", "logs", "-f", begun[0]), (0, "out\nmore\n", "err\n"))
+    status, out, _ = capsid(s, "operations", "wait", begun[0], begun[2], "--json")
+    expect("wait waits for all", (status, [o["status"] for o in api.json.loads(out)["operations"]]), (0, ["succeeded"] * 2))
+    status, out, _ = capsid(s, "operations", "wait", "-t", "1", begun[1])
+    expect("but not for ever", status, 124)
+    expect("wait --any is for one", capsid(s, "operations", "wait", "--any", "--cancel-others", *begun)[0], 0)
+    wait_for("the others are cancelled", lambda: s.call("GET", "/api/v1/operations/" + begun[1])[2]["status"] == "cancelled")
+    out = api.json.loads(capsid(s, "operations", "list", "--status", "cancelled", "--json")[1])
+    expect("list --status", begun[1] in [o["id"] for o in out["operations"]], True)
+    expect("of a command that failed the run has succeeded", api.json.loads(capsid(s, "operations", "show", begun[2])[1])["result"]["exit_code"], 3)
+    status, _, err = capsid(s, "operations", "show", "op-none")
+    expect("none such", (status, "no such operation" in err), (1, True))
+    status, _, err = capsid(s, "operations", "show", "../x")
+    expect("no name of one", (status, "is no operation" in err), (1, True))
+    expect("cancel twice is once", capsid(s, "operations", "cancel", begun[1])[0], 0)
+    status, _, err = capsid(s, "run", "--api", "", "--image", SH, "--detach", "--", "/bin/true")
+    expect("nothing is detached without a server", (status, "--api" in err), (1, True))
+
+
 def main():
     with Server("--pool", "off") as s:
         test_commands(s)
         test_branches(s)
         test_events(s)
+        test_verb(s)
     return 1 if api.failures else 0
 
 
