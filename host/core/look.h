@@ -37,8 +37,8 @@ void look_close(struct look *l);
  * closed. visitor as in look_stream.h.
  */
 
-/* path itself, and, of a directory, at most limit (LOOK_PAGE_MAX) entries in the order of their bytes, from the one after that name on (NULL: the first). What
- * ret says is truncated goes on after the last one. */
+/* path itself, and, of a directory, at most limit entries (up to LOOK_PAGE_MAX, 0: none) in the order of their names' bytes, from the one
+ * behind that name on (NULL: the first). Where ret says that it is truncated, the last name is what to go on after. */
 int look_list(struct look *l, const char *path, const char *after, uint64_t limit,
               const struct look_visitor *visitor, struct look_end *ret, struct error *e);
 

@@ -111,6 +111,13 @@ look cp "$image" /data/fifo place
 expect_match "no FIFO" "$status $err" "1 Error: /data/fifo is a fifo, which cannot be copied"
 expect "nothing else is left" "$(ls -A place)" copy
 
+# What the guest's root did to its disk: the machine that reads it has the trouble.
+# shellcheck disable=SC2016
+capsid run --image tag:lang/sh --keep --shell 'mkdir /data && : >/data/x && sync && head -c 20000000 /dev/urandom |
+dd of=$(sed -n "s| /run/initd-upper .*||p" /proc/mounts) bs=4096 seek=2 conv=notrunc'
+look ls "$(field result_image)" /data
+expect_match "a filesystem that is broken" "$status $err" "1 Error: *cannot make its root of the image*"
+
 # A guest that lies: with another program in the place of ours.
 own_data
 rm "$TMPDIR/data/look"
