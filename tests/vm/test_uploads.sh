@@ -90,17 +90,21 @@ expect "all are read once" "$status $(field files) $(field bytes) $(field read)"
 strace -f -e trace=openat,openat2,open -o opened "$CAPSID" sync many --json >"$TMPDIR/out"
 out=$(cat "$TMPDIR/out")
 expect "and none the second time" "$(field id) $(field read) $(grep -c '"[0-9]*/[0-9]*"' opened)" "$many 0 0"
-run --mem 512 --state "$many:/tmp/many" -c 'import os
+run --state "$many:/tmp/many" -c 'import os
 print(sum(len(f) for _, _, f in os.walk("/tmp/many")), open("/tmp/many/99/9999").read() == "09999" * 800)'
 expect "10,000 files are in place" "$status $(field stdout)" "0 10000 True"
 printf 'with 10,000 files: %s\n' "$(field exec_time)"
-run --mem 64 --state "$many:/tmp/many" -c 1
-expect_match "more than the guest has room for" "$status $err" "1 *Error: cannot place files in /tmp/many*No space left*"
+mkdir large
+for i in 1 2 3 4; do head -c 10000000 /dev/zero >large/$i; done
+capsid sync large
+large=$out
+run --mem 64 --state "$large:/tmp/large" -c 1
+expect_match "more than the guest has room for" "$status $err" "1 *Error: cannot place files in /tmp/large*No space left*"
 
 # ---- bounds
 CAPSID_FILES_MAX=1 capsid files add main.py
 expect_match "a bound of all" "$status $err" "1 Error: files and directory states would take * files_max *"
-capsid files rm "$state" "$many"
+capsid files rm "$state" "$many" "$large"
 capsid files list --json
 for name in $(field files | grep -o "'uuid': '[0-9a-f-]*" | cut -d"'" -f4); do echo "$name"; done >all
 xargs "$CAPSID" files rm <all
