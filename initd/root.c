@@ -42,7 +42,7 @@ static int mount_layer(const struct root_layer *layer, unsigned index, struct te
         mount(source, target, layer->ext4 ? "ext4" : "erofs", MS_RDONLY | MS_NODEV, NULL) < 0)
         return -errno;
     *inside = layer->ext4 ? '/' : '\0';
-    layer_fds[index] = open(target, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    layer_fds[index] = open(target, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (layer_fds[index] < 0)
         return -errno;
     text_add(lower, target);

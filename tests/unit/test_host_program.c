@@ -42,7 +42,7 @@ START_TEST(markers_are_replaced)
     const char *const args[] = {"{source}", "", "a b", NULL};
     struct program p;
 
-    ck_assert_int_eq(program_init(&p, &l, "sub/it.x", args, NULL, &e), 0);
+    ck_assert_int_eq(program_init(&p, &l, &program_runner, "sub/it.x", args, NULL, &e), 0);
     expect_strings(&p.argv,
                    "x|-a=/tmp/job/sub/it.x:/tmp/job/sub|/tmp/job/sub/main/tmp/job/sub/main|{sourc}|{|"
                    "{source}||a b|");
@@ -57,13 +57,13 @@ START_TEST(a_shell_gets_quoted_paths)
     struct buffer argv = {0};
     struct program p;
 
-    ck_assert_int_eq(program_init(&p, &l, "a b/it's;$(x).c", NULL, NULL, &e), 0);
+    ck_assert_int_eq(program_init(&p, &l, &program_runner, "a b/it's;$(x).c", NULL, NULL, &e), 0);
     program_shell(&p, "cc -o {output} {source} && echo {dir}", &argv);
     expect_strings(
         &argv, "/bin/sh|-c|cc -o '/tmp/job/a b/main' '/tmp/job/a b/it'\\''s;$(x).c' && echo '/tmp/job/a b'|");
     buffer_free(&argv);
     program_done(&p);
-    ck_assert_int_eq(program_init(&p, &l, "main.x", NULL, NULL, &e), 0);
+    ck_assert_int_eq(program_init(&p, &l, &program_runner, "main.x", NULL, NULL, &e), 0);
     program_shell(&p, "cc {source}", &argv);
     expect_strings(&argv, "/bin/sh|-c|cc /tmp/job/main.x|");
     buffer_free(&argv);
@@ -77,7 +77,7 @@ START_TEST(of_equal_variables_the_last_counts)
     const char *const env[] = {"A=2", "AB=3", "A=4", "USER=", NULL};
     struct program p;
 
-    ck_assert_int_eq(program_init(&p, &l, "m", NULL, env, &e), 0);
+    ck_assert_int_eq(program_init(&p, &l, &program_runner, "m", NULL, env, &e), 0);
     expect_strings(&p.env, "PATH=/usr/local/bin:/usr/bin:/bin|TMPDIR=/tmp|LOGNAME=runner|SHELL=/bin/"
                            "sh|LANG=C|HOME=/else|AB=3|A=4|USER=|");
     program_done(&p);
@@ -103,22 +103,22 @@ START_TEST(what_a_program_cannot_be_given_is_refused)
     memset(text, 'a', PROTO_STRING_MAX - 1);
     memset(variable, 'A', PROTO_STRING_MAX - 1);
     variable[1] = '=';
-    ck_assert_int_eq(program_init(&p, &l, "main.x", args, env, &e), 0);
+    ck_assert_int_eq(program_init(&p, &l, &program_runner, "main.x", args, env, &e), 0);
     text[PROTO_STRING_MAX - 1] = 'a';
     ck_assert_int_lt(program_command(&p, args, &e), 0);
     ck_assert_int_eq(e.kind, ERROR_USAGE);
     ck_assert_ptr_nonnull(strstr(e.text, "131072 bytes"));
     program_done(&p);
     variable[PROTO_STRING_MAX - 1] = 'A';
-    ck_assert_int_lt(program_init(&p, &l, "main.x", NULL, env, &e), 0);
+    ck_assert_int_lt(program_init(&p, &l, &program_runner, "main.x", NULL, env, &e), 0);
     ck_assert_ptr_nonnull(strstr(e.text, "an environment variable (A=A"));
     text[100000] = '\0';
     for (int i = 0; i < 20; i++)
         many[i] = text;
-    ck_assert_int_eq(program_init(&p, &l, "main.x", many, NULL, &e), 0);
+    ck_assert_int_eq(program_init(&p, &l, &program_runner, "main.x", many, NULL, &e), 0);
     program_done(&p);
     many[20] = text;
-    ck_assert_int_lt(program_init(&p, &l, "main.x", many, NULL, &e), 0);
+    ck_assert_int_lt(program_init(&p, &l, &program_runner, "main.x", many, NULL, &e), 0);
     ck_assert_ptr_nonnull(strstr(e.text, "Linux takes at most 2097152"));
 }
 END_TEST

@@ -16,11 +16,11 @@ def own(*disks):
     return dict(image=BARE, drives=[IMAGE + ",readonly=on", *disks], append="initd.root=later", programs=(), memory=128)
 
 
-def new_disk(name, mib):
+def new_disk(name, mib, tree=None):
     path = os.path.join(HERE, name)
     with open(path, "wb") as disk:
         disk.truncate(mib << 20)
-    subprocess.run(["mkfs.ext4", "-q", path], check=True)
+    subprocess.run(["mkfs.ext4", "-q", *(["-d", tree] if tree else []), path], check=True)
     return path
 
 
@@ -55,6 +55,9 @@ def ends(guest, step, why, **fields):
 
 
 FIRST, SECOND, SMALL = (new_disk(name, mib) for name, mib in (("first", 64), ("second", 64), ("small", 16)))
+os.mkdir(os.path.join(HERE, "tree"))
+os.symlink("/", os.path.join(HERE, "tree", "upper"))
+ELSEWHERE = new_disk("elsewhere", 16, os.path.join(HERE, "tree"))
 GARBAGE = os.path.join(HERE, "garbage")
 with open(GARBAGE, "wb") as garbage:
     garbage.write(os.urandom(1 << 20))
@@ -131,6 +134,11 @@ def disks_that_are_none(guest):
 @scenario(own=own(GARBAGE), healthy=False)
 def a_layer_of_garbage(guest):
     ends(guest, "layer vdc", errno.EINVAL, layers=["erofs:vdb", "erofs:vdc"], upper="")
+
+
+@scenario(own=own(ELSEWHERE), healthy=False)
+def a_layer_that_leads_elsewhere(guest):
+    ends(guest, "layer vdc", errno.ENOTDIR, layers=["erofs:vdb", "ext4:vdc"], upper="")
 
 
 @scenario(own=own(GARBAGE), healthy=False)
