@@ -16,7 +16,7 @@ printf "a\000foo\n" >binary; ln -s loop loop; ln -s /data/a.txt absolute; ln -s 
 mkfifo fifo; mknod device c 1 3; truncate -s 1M hole
 : >"$(printf "new\nline")"; : >"$(printf "bad\377")"
 long=$(printf "%0120d" 0); : >sub/$long; ln -s $long sub/link
-ln -s / outside
+ln -s / outside; chown -h 3000000:4000000 up; touch -d @-86400 binary
 cd /many; i=0; while [ $i -lt 300 ]; do : >$(printf "%03d" $i); i=$((i + 1)); done
 : >/run/hidden; : >/dev/hidden'
 image=$(field result_image)
@@ -85,10 +85,13 @@ look grep "$image" 'a(' /data
 expect_match "no such pattern" "$status $err" "1 Error: the pattern cannot be used: *"
 
 "$CAPSID" images tar "$image" /data >"$TMPDIR/tar.tar"
-mkdir "$TMPDIR/tar" && tar -C "$TMPDIR/tar" --exclude device -xpf "$TMPDIR/tar.tar"
+mkdir "$TMPDIR/tar" && tar -C "$TMPDIR/tar" --exclude device -xpf "$TMPDIR/tar.tar" 2>/dev/null
 long=$(printf '%0120d' 0)
 expect "an archive" "$(cd "$TMPDIR/tar" && find . ! -name device -print0 | LC_ALL=C sort -z | tr '\n\0\377' '_ X')" ". ./a.txt ./absolute ./badX ./binary ./closed ./closed/in ./fifo ./hole ./loop ./new_line ./outside ./sub ./sub/$long ./sub/around ./sub/b.c ./sub/deeper ./sub/deeper/c.c ./sub/link ./up "
 expect "with what is in its files" "$(cat "$TMPDIR/tar/sub/b.c") $(readlink "$TMPDIR/tar/sub/link")" "$(printf 'FOO\nä foo\n\377 foo') $long"
+expect "and owners and times that have no room" "$(TZ=UTC tar --numeric-owner -tvf "$TMPDIR/tar.tar" up binary 2>/dev/null | sort |
+	cut -d' ' -f2- | tr -s ' ' | sed 's/ 0 20.* up/ up/')" '0/0 6 1969-12-31 00:00 binary
+3000000/4000000 up -> ../../../../data/sub'
 expect "and devices" "$(tar tvf "$TMPDIR/tar.tar" device | grep -c '^crw-r--r--.* 1,3 ')" 1
 "$CAPSID" images tar "$image" /data --max-size 1 2>"$TMPDIR/err" >"$TMPDIR/out"
 expect_match "no more than is allowed" "$? $(cat "$TMPDIR/err")" "1 Error: the files have more bytes than are allowed"
