@@ -140,5 +140,16 @@ in_image tag:work -- /bin/true
 expect_match "a layer that was altered is not used" "$status $err" "1 Error: *file $top of the image $second is corrupt*"
 capsid doctor
 expect_match "and doctor finds it" "$out" "*fail *images *$top of the image $second is corrupt*"
+rm -f "$top"
+in_image tag:work -- /bin/true
+expect_match "one that is lost is named" "$status $err" "1 Error: the image $second was removed meanwhile, or has lost its file $top"
+# An image whose bytes are as they were made, and no filesystem.
+head -c 1048576 /dev/urandom >"$TMPDIR/junk"
+digest=$(sha256sum <"$TMPDIR/junk" | cut -d ' ' -f 1)
+mv "$TMPDIR/junk" "$CAPSID_HOME/images/$digest.erofs"
+sed "s/\"digest\": *\"[0-9a-f]*\"/\"digest\": \"$digest\"/; s/\"name\": *\"sh\"/\"name\": \"junk\"/" "$CAPSID_HOME/images/names/sh.json" >"$CAPSID_HOME/images/names/junk.json"
+in_image tag:lang/junk -- /bin/true
+expect_match "an image that is no filesystem" "$status $err" \
+	"1 Error: the VM could not be restored: the guest cannot make its root of the image tag:lang/junk: *: layer vdc: Invalid argument"
 expect_clean "branches"
 exit "$failures"
