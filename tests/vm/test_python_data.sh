@@ -20,7 +20,7 @@ print(len(before), before == [(e.name, e.stat().st_mtime_ns) for e in os.scandir
 for prime in "" --no-prime; do
 	# shellcheck disable=SC2086
 	capsid run -l python-data -t 250 $prime -c "$program" </dev/null
-	expect "a plot $prime" "$status $(field stdout)$(field stderr)" "0 1 True agg
+	expect "a plot $prime" "$status $(field stdout)$(field stderr)" "0 1 True Agg
 "
 done
 expect_clean "afterwards"
