@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "image/ensure.h"
 
 #include <string.h>
 
@@ -97,12 +98,15 @@ static int check_packages(const struct errand *r, struct error *e)
 
     if (c->make_packages || !r->request.language[0] || language_find(&l, c->data, r->request.language, e) < 0)
         return e->kind ? -1 : 0;
-    if (l.variant)
+    int there = l.variant && !r->request.force
+                    ? image_is_current(c, &r->broker->host.home, l.name, &l.recipe, e)
+                    : !l.variant;
+    int result = there > 0 ? 0 : -1;
+    if (there == 0)
         error_set(
             e, ERROR_UNKNOWN_LANGUAGE,
             "there is no image of %s, and this server makes none for its clients (setting: make_packages)",
             l.name);
-    int result = l.variant ? -1 : 0;
     language_done(&l);
     return result;
 }

@@ -103,16 +103,16 @@ serve() {
 	server=$!
 	until grep -q '^ready' "$TMPDIR/server"; do kill -0 "$server" || break; sleep 0.05; done
 }
-asked() { capsid run --raw --no-snapshot --api "unix:$TMPDIR/api" -l small --packages "$1" -c 'import capsid_extra; print(1)' </dev/null; }
+asked() { capsid run --raw "${@:2}" --api "unix:$TMPDIR/api" -l small --packages "$1" -c 'import capsid_extra; print(1)' </dev/null; }
 serve
 asked capsid-good,capsid-extra==1.0
-expect "server: packages that are there" "$status $out" "0 1"
-asked capsid-extra
+expect "server: packages that are there, of which a snapshot is made" "$status $out" "0 1"
+asked capsid-extra --no-snapshot
 expect_match "server: others" "$status $err" "127 *there is no image of small+capsid-extra,*make_packages*"
 kill "$server"
 wait "$server"
 CAPSID_MAKE_PACKAGES=yes serve
-asked capsid-extra
+asked capsid-extra --no-snapshot
 expect "a server that makes them" "$status $out" "0 1"
 kill "$server"
 wait "$server"
