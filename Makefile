@@ -477,6 +477,7 @@ bench: all kernel guest-programs bench-programs
 	$(Q)tests/bench/initd
 	$(Q)CAPSID_DATA=$(abspath $(SHARE)) SPAWN=$(T)/guest/bench_spawn TRUE=$(T)/guest/bench_true $(T)/bench/pool
 	$(Q)CAPSID_DATA=$(abspath $(SHARE)) tests/bench/api
+	$(Q)CAPSID_DATA=$(abspath $(SHARE)) tests/bench/egress
 
 # ---- install, clean ------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@
 #define READY_AT_A_TIME 64
 #define LOOK_MS 5000           /* between two looks for idle connections */
 #define TYPED_MAX (256u << 10) /* bytes for a relay that does not read, above which it is not listened to */
-#define TOLD_EACH (RELAY_WINDOW / 4)
+#define TOLD_EACH (RELAY_WINDOW / 2)
 #define RELAY_UID 65534 /* nobody */
 
 enum flow_state {

@@ -14,7 +14,7 @@
 #define HEAD_MS 15000 /* for naming a host */
 #define LINGER_MS                                                                                            \
     1000 /* for a client that still sends when its answer is complete: a close would be a reset */
-#define TOLD_EACH (RELAY_WINDOW / 4)
+#define TOLD_EACH (RELAY_WINDOW / 2)
 
 enum link_state {
     LINK_FREE,
@@ -27,22 +27,29 @@ enum link_state {
     LINK_CLOSED, /* the host has not said so yet */
 };
 
+/* All of them are looked at at each step: so they are small, and what is large lies apart. */
 struct link {
     enum link_state state;
     int fd;
     int64_t until; /* ms; 0: for ever */
-    struct head head;
-    size_t typed_size;
-    size_t start, size; /* of data */
-    uint32_t credit;    /* bytes that the host may still be sent */
-    uint32_t untold;    /* bytes that were taken from it */
-    bool known;         /* to the host, under its number */
+    int64_t body;  /* as in struct head, once there is one */
+    uint32_t typed_size;
+    uint32_t start, size; /* of data */
+    uint32_t credit;      /* bytes that the host may still be sent */
+    uint32_t untold;      /* bytes that were taken from it */
+    bool known;           /* to the host, under its number */
+    bool one;             /* a request, and then the end */
     bool sent_end, got_end, shut, got_close;
-    uint8_t typed[HEAD_MAX];
-    uint8_t data[RELAY_WINDOW]; /* from the host, a ring */
 };
 
 static struct link links[RELAY_NUMBERS + 1];
+static uint32_t last_link; /* above it none was ever used */
+
+static struct room {
+    struct head head;
+    uint8_t typed[HEAD_MAX];
+    uint8_t data[RELAY_WINDOW]; /* from the host, a ring */
+} rooms[RELAY_NUMBERS + 1];
 
 static int64_t now_ms(void)
 {
@@ -57,20 +64,20 @@ static uint32_t link_number(const struct link *l)
     return (uint32_t)(l - links);
 }
 
+static struct room *room_of(const struct link *l)
+{
+    return &rooms[link_number(l)];
+}
+
 /* ---- beginning and end --------------------------------------------------------------------------- */
 
 static struct link *begin_link(uint32_t number, int fd, enum link_state state)
 {
     struct link *l = &links[number];
 
-    l->state = state;
-    l->fd = fd;
-    l->until = 0;
-    l->head = (struct head){0};
-    l->typed_size = l->start = l->size = 0;
-    l->credit = RELAY_WINDOW;
-    l->untold = 0;
-    l->known = l->sent_end = l->got_end = l->shut = l->got_close = false;
+    *l = (struct link){.state = state, .fd = fd, .body = -1, .credit = RELAY_WINDOW};
+    rooms[number].head = (struct head){0};
+    last_link = number > last_link ? number : last_link;
     return l;
 }
 
@@ -144,20 +151,24 @@ void link_accept(int fd)
 
 static void ask_host(struct link *l)
 {
+    l->body = room_of(l)->head.body;
+    l->one = room_of(l)->head.kind == HEAD_FORWARD;
     host_tell(&(struct relay_message){.type = RELAY_OPEN,
                                       .stream = link_number(l),
-                                      .port = l->head.port,
-                                      .data = (const uint8_t *)l->head.host,
-                                      .size = (uint32_t)strlen(l->head.host)});
+                                      .port = room_of(l)->head.port,
+                                      .data = (const uint8_t *)room_of(l)->head.host,
+                                      .size = (uint32_t)strlen(room_of(l)->head.host)});
     l->state = LINK_ASKED;
     l->until = 0;
 }
 
 static void forget_typed(struct link *l)
 {
-    l->typed_size -= l->head.used;
-    memmove(l->typed, l->typed + l->head.used, l->typed_size);
-    l->head.used = 0;
+    struct room *r = room_of(l);
+
+    l->typed_size -= (uint32_t)r->head.used;
+    memmove(r->typed, r->typed + r->head.used, l->typed_size);
+    r->head.used = 0;
 }
 
 static void look_at_head(struct link *l)
@@ -166,7 +177,7 @@ static void look_at_head(struct link *l)
     size_t size = 0;
 
     for (;;) {
-        switch (head_look(&l->head, l->typed, l->typed_size, reply, &size)) {
+        switch (head_look(&room_of(l)->head, room_of(l)->typed, l->typed_size, reply, &size)) {
         case HEAD_MORE:
             return;
         case HEAD_ANSWER:
@@ -188,7 +199,7 @@ static void look_at_head(struct link *l)
 /* Of a link without a host. */
 static void read_client_head(struct link *l)
 {
-    ssize_t n = read(l->fd, l->typed + l->typed_size, sizeof(l->typed) - l->typed_size);
+    ssize_t n = read(l->fd, room_of(l)->typed + l->typed_size, HEAD_MAX - l->typed_size);
 
     if (n < 0 && errno == EAGAIN)
         return;
@@ -198,7 +209,7 @@ static void read_client_head(struct link *l)
         drop_link(l);
         return;
     }
-    l->typed_size += (size_t)n;
+    l->typed_size += (uint32_t)n;
     look_at_head(l);
 }
 
@@ -214,10 +225,10 @@ static void send_data(struct link *l, const uint8_t *data, size_t size)
 /* What the client may still say, of n bytes. */
 static size_t count_body(struct link *l, size_t n)
 {
-    if (l->head.body < 0)
+    if (l->body < 0)
         return n;
-    n = (uint64_t)l->head.body < n ? (size_t)l->head.body : n;
-    l->head.body -= (int64_t)n;
+    n = (uint64_t)l->body < n ? (size_t)l->body : n;
+    l->body -= (int64_t)n;
     return n;
 }
 
@@ -233,7 +244,7 @@ static void end_if_done(struct link *l)
 {
     if (!l->shut)
         return;
-    if (l->head.kind == HEAD_FORWARD)
+    if (l->one)
         linger(l);
     else if (l->sent_end)
         close_link(l);
@@ -244,8 +255,8 @@ static void read_client(struct link *l)
     uint8_t data[RELAY_DATA_MAX];
     size_t most = l->credit < sizeof(data) ? l->credit : sizeof(data);
 
-    if (l->head.body >= 0 && (uint64_t)l->head.body < most)
-        most = (size_t)l->head.body;
+    if (l->body >= 0 && (uint64_t)l->body < most)
+        most = (size_t)l->body;
     ssize_t n = most ? read(l->fd, data, most) : 0;
     if (n < 0 && errno == EAGAIN)
         return;
@@ -275,15 +286,15 @@ static void write_client(struct link *l)
 {
     while (l->size) {
         size_t run = RELAY_WINDOW - l->start < l->size ? RELAY_WINDOW - l->start : l->size;
-        ssize_t n = send(l->fd, l->data + l->start, run, MSG_NOSIGNAL);
+        ssize_t n = send(l->fd, room_of(l)->data + l->start, run, MSG_NOSIGNAL);
         if (n < 0 && errno == EAGAIN)
             return;
         if (n < 0) {
             close_link(l);
             return;
         }
-        l->start = (l->start + (size_t)n) % RELAY_WINDOW;
-        l->size -= (size_t)n;
+        l->start = (l->start + (uint32_t)n) % RELAY_WINDOW;
+        l->size -= (uint32_t)n;
         tell_taken(l, (size_t)n);
     }
     if (l->got_end && !l->shut) {
@@ -300,8 +311,8 @@ static void take_data(struct link *l, const struct relay_message *m)
 
     if (m->size > RELAY_WINDOW - l->size || l->got_end)
         _exit(1);
-    memcpy(l->data + end, m->data, run);
-    memcpy(l->data, m->data + run, m->size - run);
+    memcpy(room_of(l)->data + end, m->data, run);
+    memcpy(room_of(l)->data, m->data + run, m->size - run);
     l->size += m->size;
     write_client(l);
 }
@@ -317,8 +328,7 @@ static void connect_link(const struct relay_message *m)
 
     if (fd >= 0 && (connect(fd, (const void *)&to, sizeof(to)) == 0 || errno == EINPROGRESS)) {
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
-        begin_link(m->stream, fd, LINK_CONNECTING)->head.body = -1;
-        links[m->stream].known = true;
+        begin_link(m->stream, fd, LINK_CONNECTING)->known = true;
         return;
     }
     if (fd >= 0)
@@ -352,12 +362,12 @@ static void begin_bytes(struct link *l)
     uint8_t first[RELAY_DATA_MAX];
 
     l->state = LINK_OPEN;
-    if (l->head.kind == HEAD_FORWARD)
-        send_data(l, first, head_rewrite(l->typed, l->head.used, first));
+    if (l->one)
+        send_data(l, first, head_rewrite(room_of(l)->typed, room_of(l)->head.used, first));
     forget_typed(l);
     size_t rest = count_body(l, l->typed_size);
     if (rest)
-        send_data(l, l->typed, rest);
+        send_data(l, room_of(l)->typed, rest);
 }
 
 static void opened(struct link *l)
@@ -366,14 +376,14 @@ static void opened(struct link *l)
 
     l->state = LINK_BEGINS;
     l->known = true;
-    answer_client(l, reply, head_opened(&l->head, reply));
+    answer_client(l, reply, head_opened(&room_of(l)->head, reply));
 }
 
 static void refused(struct link *l, const struct relay_message *m)
 {
     char reply[HEAD_REPLY_MAX];
 
-    answer_client(l, reply, head_refused(&l->head, m->data, m->size, reply));
+    answer_client(l, reply, head_refused(&room_of(l)->head, m->data, m->size, reply));
     linger(l);
 }
 
@@ -431,30 +441,31 @@ static short wanted_events(const struct link *l)
         return 0;
     }
     short events = l->size ? POLLOUT : 0;
-    if (!l->sent_end && l->head.body == 0)
+    if (!l->sent_end && l->body == 0)
         return (short)(events | POLLRDHUP);
     return (short)(events | (!l->sent_end && l->credit ? POLLIN : 0));
 }
 
 unsigned link_polled(struct pollfd *ret, uint16_t *ret_links, int *ret_ms)
 {
-    int64_t until = INT64_MAX, now = now_ms();
+    int64_t until = INT64_MAX;
     unsigned count = 0;
 
-    for (uint32_t i = 1; i <= RELAY_NUMBERS; i++) {
+    for (uint32_t i = 1; i <= last_link; i++) {
         const struct link *l = &links[i];
         short events = l->state == LINK_FREE ? 0 : wanted_events(l);
         if (l->state != LINK_FREE && l->until && l->until < until)
             until = l->until;
         /* One that is asked about, or has to wait for the host, would be told of its client's end again and again. */
         if (l->state == LINK_BEGINS && host_has_room())
-            until = now;
+            until = 0;
         if (!events)
             continue;
         ret[count] = (struct pollfd){.fd = l->fd, .events = events};
         ret_links[count++] = (uint16_t)i;
     }
-    *ret_ms = until == INT64_MAX ? -1 : until > now ? (int)(until - now) : 0;
+    int64_t left = until == INT64_MAX ? -1 : until ? until - now_ms() : 0;
+    *ret_ms = until != INT64_MAX && left < 0 ? 0 : (int)left;
     return count;
 }
 
@@ -479,7 +490,7 @@ void link_ready(uint16_t link, short events)
             write_client(l);
         if (l->state == LINK_OPEN && events & POLLERR)
             close_link(l);
-        else if (l->state == LINK_OPEN && !l->sent_end && (l->credit || l->head.body == 0) &&
+        else if (l->state == LINK_OPEN && !l->sent_end && (l->credit || l->body == 0) &&
                  events & (POLLIN | POLLHUP | POLLRDHUP))
             read_client(l);
         break;
@@ -502,13 +513,16 @@ static void expire_link(struct link *l)
 
 void link_tick(void)
 {
-    int64_t now = now_ms();
+    int64_t now = 0; /* asked for once, where somebody has a time */
 
-    for (uint32_t i = 1; i <= RELAY_NUMBERS; i++) {
+    for (uint32_t i = 1; i <= last_link; i++) {
         struct link *l = &links[i];
         if (l->state == LINK_BEGINS && host_has_room())
             begin_bytes(l);
-        if (l->state != LINK_FREE && l->until && l->until <= now)
+        if (l->state == LINK_FREE || !l->until)
+            continue;
+        now = now ? now : now_ms();
+        if (l->until <= now)
             expire_link(l);
     }
 }
