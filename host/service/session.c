@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "guest/mux.h"
+#include "service/session_network.h"
 #include "service/session_note.h"
 #include "service/request_parse.h"
 #include "service/schema.h"
@@ -14,7 +15,6 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 
-#define NETWORK_MS 30000 /* for a network to begin */
 #define CANCEL_LOOK_MS                                                                                       \
     100 /* how often a request that waits for its session looks whether its client is there */
 
@@ -44,9 +44,8 @@ struct session {
     } newcomers[SESSION_USERS_MAX];
     unsigned newcomer_count;
 
-    int wake_fd;      /* readable: look at what changed; while starting: stop */
-    const char **env; /* owned list, of texts of body; with those of its network, NULL: it has none */
-    struct network_site network_site;
+    int wake_fd; /* readable: look at what changed; while starting: stop */
+    struct session_network network;
     struct call call; /* of the request that made it; nobody can cancel it any more once the VM is there */
     struct lease lease;
 };
@@ -81,7 +80,7 @@ static void unref_locked(struct session *s)
     if (--s->references > 0)
         return;
     request_done(&s->body);
-    free(s->env);
+    session_network_done(&s->network);
     close_fd(&s->wake_fd);
     free(s);
 }
@@ -199,31 +198,6 @@ static int64_t look(struct session *s, struct mux *m)
     return !going_on ? 0 : age < idle ? age : idle;
 }
 
-/* Where it has a network: until programs can use that, which nobody but the mux may wait for. */
-static int begin_network(struct session *s, struct mux *m, struct network **ret, struct error *e)
-{
-    const struct run_site site = lease_site(&s->lease);
-    int64_t deadline = deadline_in_ms(NETWORK_MS);
-
-    *ret = NULL;
-    if (!s->body.run.net || !s->body.run.net[0])
-        return 0;
-    s->network_site = (struct network_site){.guest = &s->lease.guest,
-                                            .vm = s->lease.life.id,
-                                            .trace_id = s->call.trace_id,
-                                            .source = site.network,
-                                            .context = site.context};
-    s->env = network_env(s->body.run.env);
-    *ret = network_open(&s->network_site, s->body.run.net, NULL, deadline, e);
-    if (!*ret)
-        return -1;
-    mux_add(m, network_take_fd(*ret), false);
-    while (!network_is_told(*ret))
-        if (deadline_passed(deadline) || mux_step(m, network_told_fd(*ret), deadline, e) < 0)
-            return e->kind ? -1 : error_set(e, ERROR_TIMEOUT, "the guest's network was not ready in time");
-    return network_check_ready(*ret, e);
-}
-
 static void serve_session(struct session *s, struct mux *m)
 {
     struct error e = {0};
@@ -266,7 +240,6 @@ static void session_thread(void *argument)
 {
     struct session *s = argument;
     struct sessions *all = s->all;
-    struct network *network = NULL;
     struct error e = {0};
     struct mux m;
 
@@ -274,7 +247,7 @@ static void session_thread(void *argument)
     int result = start(s, &e);
     mux_open(&m, &s->lease.guest);
     if (result == 0)
-        result = begin_network(s, &m, &network, &e);
+        result = session_network_begin(&s->network, &s->lease, &m, s->body.run.net, s->body.run.env, &e);
     pthread_mutex_lock(&all->lock);
     if (result < 0) {
         set_end(s, s->close_wanted ? SESSION_IS_CLOSED : SESSION_IS_FAILED, &e);
@@ -286,7 +259,7 @@ static void session_thread(void *argument)
     pthread_mutex_unlock(&all->lock);
     if (result == 0)
         serve_session(s, &m);
-    network_close(network);
+    session_network_end(&s->network);
     mux_close(&m);
     wait_for_users(s);
     lease_end(&s->lease);
@@ -621,7 +594,7 @@ struct run_site session_site(struct session_user *u)
 
 const char *const *session_env(const struct session *s)
 {
-    return s->env ? s->env : s->body.run.env;
+    return s->network.env ? s->network.env : s->body.run.env;
 }
 
 const char *session_language(const struct session *s)
