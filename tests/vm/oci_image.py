@@ -4,40 +4,12 @@
 Three layers: busybox and files; whiteouts, an opaque directory, hard links, owners and a setuid file; a script.
 With a further word the last layer is hostile in that way.
 """
-import gzip, hashlib, io, json, os, sys, tarfile
+import sys, tarfile
+
+from oci_layout import Layer, Layout
 
 directory, busybox = sys.argv[1:3]
 kind = sys.argv[3] if len(sys.argv) > 3 else ""
-os.makedirs(directory + "/blobs/sha256")
-
-
-def blob(data):
-    digest = hashlib.sha256(data).hexdigest()
-    with open(f"{directory}/blobs/sha256/{digest}", "wb") as f:
-        f.write(data)
-    return {"digest": "sha256:" + digest, "size": len(data)}
-
-
-class Layer:
-    def __init__(self):
-        self.data = io.BytesIO()
-        self.tar = tarfile.open(fileobj=self.data, mode="w", format=tarfile.PAX_FORMAT)
-
-    def add(self, name, content=b"", type=tarfile.REGTYPE, mode=0o644, owner=(0, 0), link="", xattr=None):
-        info = tarfile.TarInfo(name)
-        info.size = len(content) if type == tarfile.REGTYPE else 0
-        info.type, info.mode, info.linkname = type, mode, link
-        info.uid, info.gid = owner
-        if xattr:
-            info.pax_headers = {"SCHILY.xattr." + xattr[0]: xattr[1]}
-        self.tar.addfile(info, io.BytesIO(content))
-
-    def directory(self, name, mode=0o755, owner=(0, 0)):
-        self.add(name, type=tarfile.DIRTYPE, mode=mode, owner=owner)
-
-    def finish(self):
-        self.tar.close()
-        return self.data.getvalue()
 
 
 def base():
@@ -109,32 +81,13 @@ def last():
     return l
 
 
-layers = [base().finish(), changes().finish(), last().finish()]
-compressed = [blob(gzip.compress(data, mtime=0)) for data in layers]
-config = {
-    "architecture": "arm64" if kind == "hostile-architecture" else "amd64",
-    "os": "linux",
-    "created": "2024-05-06T07:08:09.123Z",
-    "config": {
-        "Env": ["PATH=/usr/sbin:/bin", "GREETING=hello from the image", "LANG=POSIX", "HOME=/nowhere"],
-        "WorkingDir": "/srv", "User": "1234:4321", "Entrypoint": ["/bin/sh"], "Cmd": ["-c", "greet"],
-    },
-    "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(d).hexdigest() for d in layers]},
-}
-manifest = {
-    "schemaVersion": 2,
-    "mediaType": "application/vnd.oci.image.manifest.v1+json",
-    "config": {"mediaType": "application/vnd.oci.image.config.v1+json", **blob(json.dumps(config).encode())},
-    "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", **c} for c in compressed],
-}
-descriptor = {"mediaType": "application/vnd.oci.image.manifest.v1+json", **blob(json.dumps(manifest).encode()),
-              "annotations": {"org.opencontainers.image.ref.name": "latest"}}
+layout = Layout(directory)
+compressed = layout.add("latest", [base().finish(), changes().finish(), last().finish()], {
+    "Env": ["PATH=/usr/sbin:/bin", "GREETING=hello from the image", "LANG=POSIX", "HOME=/nowhere"],
+    "WorkingDir": "/srv", "User": "1234:4321", "Entrypoint": ["/bin/sh"], "Cmd": ["-c", "greet"],
+}, "arm64" if kind == "hostile-architecture" else "amd64")
 if kind == "hostile-digest":
-    path = f"{directory}/blobs/sha256/{compressed[1]['digest'][7:]}"
-    with open(path, "r+b") as f:
+    with open(layout.path(compressed[1]), "r+b") as f:
         f.seek(40)
         f.write(b"\xff\xff")
-with open(directory + "/index.json", "w") as f:
-    json.dump({"schemaVersion": 2, "manifests": [descriptor]}, f)
-with open(directory + "/oci-layout", "w") as f:
-    f.write('{"imageLayoutVersion": "1.0.0"}')
+layout.finish()

@@ -3,52 +3,13 @@
 # capsid rootfs from-docker: from a registry, a layout and an archive; what the layers do; hostile images.
 # shellcheck disable=SC1091,SC2154 # lib.sh sets out, err, status and failures
 . "$SRC/tests/vm/lib.sh"
-for tool in skopeo docker-registry busybox; do
-	command -v $tool >/dev/null || {
-		echo "SKIP: $tool is not installed; 'make deps-check' installs it"
-		exit 77
-	}
-done
+. "$SRC/tests/vm/registry.sh"
 make_image() { python3 "$SRC/tests/vm/oci_image.py" "$TMPDIR/$1" "$(command -v busybox)" "${2:-}"; }
 make_image good
 
-# A registry of this test's own; the port is free when it gets to serve.
-registry=
-# shellcheck disable=SC2317 # called by the trap
-end_registry() { [ -z "$registry" ] || kill "$registry"; }
 trap end_registry EXIT
-start_registry() {
-	local port=$1
-	cat >"$TMPDIR/registry.yml" <<END
-version: 0.1
-log: {level: error}
-storage: {filesystem: {rootdirectory: $TMPDIR/registry}}
-http: {addr: "127.0.0.1:$port"}
-END
-	docker-registry serve "$TMPDIR/registry.yml" >"$TMPDIR/registry.log" 2>&1 &
-	registry=$!
-	for _ in $(seq 600); do
-		kill -0 "$registry" 2>/dev/null || break
-		# It answers, and it is ours that answers: another program on the port would have ended it.
-		if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && sleep 0.2 && kill -0 "$registry" 2>/dev/null; then
-			return 0
-		fi
-		sleep 0.1
-	done
-	wait "$registry"
-	registry=
-	return 1
-}
-port=
-for try in 1 2 3 4 5; do
-	port=$((20000 + (RANDOM % 20000)))
-	start_registry $port && break
-	[ $try != 5 ] || fail "no registry: $(tail -n 3 "$TMPDIR/registry.log")"
-done
-policy=()
-[ -e /etc/containers/policy.json ] || policy=(--insecure-policy)
-skopeo "${policy[@]}" copy --dest-tls-verify=false "oci:$TMPDIR/good:latest" "docker://127.0.0.1:$port/team/box:1" >/dev/null ||
-	fail "the registry takes no image"
+start_registry
+copy_image "oci:$TMPDIR/good:latest" "docker://127.0.0.1:$port/team/box:1"
 
 capsid rootfs from-docker --name box --image "docker://127.0.0.1:$port/team/box:1"
 expect "from a registry: status" "$status" 0
@@ -62,7 +23,7 @@ expect_match "ENV, WORKDIR, USER, ENTRYPOINT and CMD are kept" "$(field oci)" \
 expect_match "what was dropped is counted" "$(field oci)" "*'xattrs_dropped': 1*"
 capsid rootfs from-docker --name box3 --image "oci:$TMPDIR/good:latest" --json
 expect "the same from a layout" "$(field digest)" "$digest"
-skopeo "${policy[@]}" copy "oci:$TMPDIR/good:latest" "docker-archive:$TMPDIR/box.tar:box:1" >/dev/null
+copy_image "oci:$TMPDIR/good:latest" "docker-archive:$TMPDIR/box.tar:box:1"
 capsid rootfs from-docker --name box4 --image "docker-archive:$TMPDIR/box.tar" --json
 expect "the same from an archive" "$(field digest)" "$digest"
 capsid rootfs from-docker --name other --image "oci:$TMPDIR/good:latest" --cmd "greet you" --json
