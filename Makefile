@@ -333,7 +333,7 @@ $(B)/test/vmlinux-loopback: $(wildcard kernel-config/*) $(SHARE)/vmlinux
 
 SHARE_SCRIPTS := $(SHARE)/build-image $(SHARE)/debian-apt $(SHARE)/npm-tree $(SHARE)/pip-tree
 SHARE_PROGRAMS := $(SHARE)/initd $(SHARE)/relay $(SHARE)/look $(SHARE_SCRIPTS) $(SHARE)/import-oci $(SHARE)/fetch $(SHARE)/firecracker-tether $(SHARE)/capsid-api $(SHARE)/bare-root.erofs
-share: $(SHARE_PROGRAMS) $(SHARE)/languages/.done $(SHARE)/programs/.done
+share: $(SHARE_PROGRAMS) $(SHARE)/languages/.done $(SHARE)/images/.done $(SHARE)/programs/.done
 $(SHARE)/initd: $(B)/initd
 	@mkdir -p $(@D)
 	$(Q)install -m 755 $< $@
@@ -344,6 +344,8 @@ $(SHARE_SCRIPTS): $(SHARE)/%: rootfs/%
 	@mkdir -p $(@D)
 	$(Q)install -m 755 $< $@
 $(SHARE)/languages/.done: $(wildcard rootfs/languages/*.ini)
+$(SHARE)/images/.done: $(wildcard rootfs/images/*.ini)
+$(SHARE)/languages/.done $(SHARE)/images/.done:
 	@rm -rf $(@D) && mkdir -p $(@D)
 	$(Q)install -m 644 $^ $(@D)/
 	@touch $@
@@ -482,12 +484,13 @@ bench: all kernel guest-programs bench-programs
 # ---- install, clean ------------------------------------------------------------------------------
 
 install: all $(SHARE)/vmlinux install-man
-	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin lib/capsid/languages lib/capsid/programs share/doc/capsid \
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin lib/capsid/languages lib/capsid/images lib/capsid/programs share/doc/capsid \
 		lib/systemd/system share/bash-completion/completions share/zsh/site-functions)
 	install -m 755 $(B)/capsid $(DESTDIR)$(PREFIX)/bin/
 	install -m 755 $(SHARE_PROGRAMS) $(DESTDIR)$(PREFIX)/lib/capsid/
 	install -m 644 $(SHARE)/vmlinux $(DESTDIR)$(PREFIX)/lib/capsid/
 	install -m 644 $(SHARE)/languages/*.ini $(DESTDIR)$(PREFIX)/lib/capsid/languages/
+	install -m 644 $(SHARE)/images/*.ini $(DESTDIR)$(PREFIX)/lib/capsid/images/
 	install -m 644 $(SHARE)/programs/* $(DESTDIR)$(PREFIX)/lib/capsid/programs/
 	install -m 644 proto/PROTOCOL.md $(DESTDIR)$(PREFIX)/share/doc/capsid/
 	install -m 644 host/completion/capsid.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/capsid

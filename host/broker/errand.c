@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "image/ensure.h"
+#include "image/tags.h"
 
 #include <string.h>
 
@@ -90,17 +91,26 @@ static struct admission_wish making_place(const struct errand *r)
     return (struct admission_wish){.owner = r->request.owner, .kind = ADMISSION_MAKING};
 }
 
+static int is_image_there(const struct host *host, const struct language *l, struct error *e)
+{
+    struct image image;
+    int found = image_find_current(&image, &host->config, &host->home, l->name, &l->recipe, e);
+
+    image_done(&image);
+    return found;
+}
+
 /* Anybody can name packages, so images of them are made only where that is wanted. */
 static int check_packages(const struct errand *r, struct error *e)
 {
     const struct config *c = &r->broker->host.config;
+    const char *name =
+        r->request.language[0] ? r->request.language : image_reference_language(r->request.image.reference);
     struct language l;
 
-    if (c->make_packages || !r->request.language[0] || language_find(&l, c->data, r->request.language, e) < 0)
+    if (c->make_packages || !name || language_find(&l, c->data, name, e) < 0)
         return e->kind ? -1 : 0;
-    int there = l.variant && !r->request.force
-                    ? image_is_current(c, &r->broker->host.home, l.name, &l.recipe, e)
-                    : !l.variant;
+    int there = l.variant && !r->request.force ? is_image_there(&r->broker->host, &l, e) : !l.variant;
     int result = there > 0 ? 0 : -1;
     if (there == 0)
         error_set(

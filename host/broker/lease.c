@@ -84,6 +84,8 @@ static int adopt_language(struct lease *l, const char *data, const char *name, c
     l->resident.user = program_runner;
     if (language_find(&l->language, data, name, e) < 0)
         return -1;
+    if (l->vm.imported)
+        language_move(&l->language);
     return language_replace_env(&l->language, env, l->vm.env_size, e);
 }
 

@@ -154,6 +154,7 @@ static void hand_over(struct errand *r, struct holding *h, int64_t load_ns)
                                .vm = {.life = h->machine->life,
                                       .features = g->features,
                                       .primed_job = r->request.session ? 0 : h->target->snapshot.primed_job,
+                                      .imported = h->target->language.imported,
                                       .load_ns = load_ns}};
 
     add_variables(h->target, &env);

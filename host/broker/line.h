@@ -96,6 +96,7 @@ struct line_vm {
     uint64_t features; /* as in struct guest, as the next */
     char build[64];
     uint32_t primed_job; /* the waiting interpreter; 0: there is none */
+    bool imported;       /* the image replaces the language's own: language_move() */
     int64_t load_ns;     /* what it took until it was there */
     uint32_t env_size;   /* bytes behind the struct: variables of its image, strings with their NULs */
     /* Of an image: what commands in it get, "": nothing; and struct command_image's. */

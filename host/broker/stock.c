@@ -2,16 +2,18 @@
 
 #include "base/file.h"
 #include "image/ensure.h"
+#include "image/import.h"
 
 /* ---- languages ----------------------------------------------------------------------------------- */
 
-int stock_of_language(struct stock_language *ret, const struct host *host, const struct language *l,
-                      struct error *e)
+int stock_of_language(struct stock_language *ret, struct image *image, const struct host *host,
+                      const struct language *l, struct error *e)
 {
-    int installed = image_is_current(&host->config, &host->home, l->name, &l->recipe, e);
+    int installed = image_find_current(image, &host->config, &host->home, l->name, &l->recipe, e);
 
     if (installed < 0)
         return -1;
+    bool replaced = installed && image_replaces(image, &l->recipe);
     *ret = (struct stock_language){.name = l->name,
                                    .title = l->title,
                                    .aliases = l->aliases,
@@ -19,12 +21,13 @@ int stock_of_language(struct stock_language *ret, const struct host *host, const
                                    .extensions = l->extensions,
                                    .source = l->source,
                                    .compiled = l->build != NULL,
-                                   .primed = l->prime,
+                                   .primed = replaced ? l->imported_prime : l->prime,
                                    .suite = l->recipe.suite,
                                    .packages = l->recipe.packages,
                                    .npm = l->recipe.npm,
                                    .pip = l->recipe.pip,
                                    .oci = l->recipe.oci,
+                                   .imported = replaced ? image->origin_of : NULL,
                                    .memory_mib = l->shape.memory_mib,
                                    .vcpus = l->shape.vcpus,
                                    .installed = installed,
@@ -42,10 +45,12 @@ static int pack_language(const struct language *l, void *context, struct error *
 {
     struct packing *p = context;
     struct stock_language row;
+    struct image image;
 
-    if (stock_of_language(&row, p->host, l, e) < 0)
+    if (stock_of_language(&row, &image, p->host, l, e) < 0)
         return -1;
     stock_pack_add(p->pack, &row);
+    image_done(&image);
     return 0;
 }
 

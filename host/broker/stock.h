@@ -9,9 +9,10 @@
 #include "image/inventory.h"
 #include "language/language.h"
 
-/* What is told of one, all of it; borrows from what it is made of. made: a snapshot was made just now. */
-int stock_of_language(struct stock_language *ret, const struct host *host, const struct language *l,
-                      struct error *e);
+/* What is told of one, all of it; borrows from what it is made of. made: a snapshot was made just now. Of a language, *image is the
+ * one that it runs in, {0}: it is to be made; the caller is done with it after the row. */
+int stock_of_language(struct stock_language *ret, struct image *image, const struct host *host,
+                      const struct language *l, struct error *e);
 struct stock_image stock_of_image(const struct image *i);
 struct stock_record stock_of_record(const struct image_entry *entry);
 struct stock_snapshot stock_of_snapshot(const struct snapshot *s, bool made);

@@ -27,6 +27,7 @@ typedef bool stock_flag;
     M(text, npm)                                                                                             \
     M(text, pip)                                                                                             \
     M(text, oci)                                                                                             \
+    M(text, imported)                                                                                        \
     M(number, memory_mib)                                                                                    \
     M(number, vcpus)                                                                                         \
     M(flag, installed)                                                                                       \

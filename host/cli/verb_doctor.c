@@ -8,8 +8,8 @@
 #include "core/snapshot.h"
 #include "files/files.h"
 #include "image/catalog.h"
+#include "image/import.h"
 #include "image/inventory.h"
-#include "image/image.h"
 #include "service/ledger.h"
 #include "vmm/firecracker_api.h"
 #include "vmm/firecracker_jail.h"
@@ -219,11 +219,26 @@ struct image_check {
     uint64_t size;
 };
 
+static void tell_replaced(const struct image_check *c, const struct image *i)
+{
+    struct error ignored = {0};
+    struct language l;
+
+    if (language_find(&l, c->host->config.data, i->name, &ignored) < 0)
+        return;
+    if (image_replaces(i, &l.recipe))
+        tell(c->report, FINE, "images",
+             "programs in %s run in the imported image %s, until: capsid rootfs rm %s", i->name,
+             i->origin_of ? i->origin_of : i->uuid, i->name);
+    language_done(&l);
+}
+
 static int check_image(const struct image *i, void *context)
 {
     struct image_check *c = context;
     struct error e = {0};
 
+    tell_replaced(c, i);
     c->count++;
     c->size += i->size;
     if (image_verify(i, &c->host->home, &e) < 0)

@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "broker/stock.h"
+#include "core/provide.h"
 #include "image/catalog.h"
 #include "image/import.h"
 #include "image/tags.h"
@@ -53,9 +54,13 @@ static const char details[] =
     "leave the image, devices and FIFOs, blobs of another SHA-256, and more than the limits above. Extended\n"
     "attributes are dropped, file capabilities among them.\n"
     "\n"
-    "A language whose definition has oci = REFERENCE runs in the imported image of its name. ENV of the "
-    "image\n"
-    "applies where the definition says nothing; WORKDIR, USER, ENTRYPOINT and CMD are kept with the image.\n";
+    "Under the name of a language it takes the place of the language's own image, until it is removed "
+    "(capsid "
+    "rootfs\n"
+    "rm NAME): the interpreter is looked up in the image's PATH. ENV of the image applies where the "
+    "definition "
+    "says\n"
+    "nothing; WORKDIR, USER, ENTRYPOINT and CMD are kept with the image.\n";
 
 static int print_image(struct cli *cli, const struct image *i, const char *tag, struct error *e)
 {
@@ -75,6 +80,17 @@ static int print_image(struct cli *cli, const struct image *i, const char *tag, 
     return 0;
 }
 
+/* The language that the image takes the place of, by name or alias; {0}: none. */
+static struct language find_replaced(const struct host *host, const char *name)
+{
+    struct language l = {0};
+    struct error ignored = {0};
+
+    if (name)
+        language_find(&l, host->config.data, name, &ignored);
+    return l;
+}
+
 static int check_options(const struct from_docker *o, struct error *e)
 {
     if (!o->request.reference || (!o->request.name && !o->tag))
@@ -88,6 +104,8 @@ static int import_image(struct image *ret, struct cli *cli, struct host *host, c
 {
     if (image_import(ret, &host->config, &host->home, &o->request, &cli->call.cancel, e) < 0)
         return -1;
+    if (ret->name && provide_tag(ret, host, &cli->call, e) < 0)
+        return -1;
     if (o->tag && image_tag(ret, &host->home, o->tag, NULL, &cli->call.cancel, e) < 0)
         return -1;
     if (o->tag)
@@ -97,7 +115,7 @@ static int import_image(struct image *ret, struct cli *cli, struct host *host, c
 
 static int run_verb_from_docker(struct cli *cli, void *values, int argc, char **argv, struct error *e)
 {
-    const struct from_docker *o = values;
+    struct from_docker *o = values;
     struct image image = {0};
     struct host host;
 
@@ -106,9 +124,15 @@ static int run_verb_from_docker(struct cli *cli, void *values, int argc, char **
                          "unexpected argument \"%.64s\"; see: capsid rootfs from-docker --help", argv[0]);
     if (check_options(o, e) < 0 || host_open(&host, &cli->config, e) < 0)
         return -1;
+    struct language l = find_replaced(&host, o->request.name);
+    if (l.name)
+        o->request.name = l.name;
     int result = import_image(&image, cli, &host, o, e);
     if (result == 0)
         result = print_image(cli, &image, o->tag, e);
+    if (result == 0 && l.name && !cli->json)
+        cli_print("Programs in %s run in it, until: capsid rootfs rm %s\n", l.name, l.name);
+    language_done(&l);
     image_done(&image);
     host_close(&host);
     return result;

@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/process.h"
 #include "broker/stock.h"
+#include "core/provide.h"
 #include "image/ensure.h"
 #include "language/language.h"
 #include "image/image.h"
@@ -23,7 +24,7 @@ struct rootfs_options {
 };
 
 static const struct cli_option options[] = {
-    {"name", 0, "NAME", "create: the image's name; without --packages also the language",
+    {"name", 0, "NAME", "create: the image's name; without --packages also the language, or agent",
      CLI_TEXT(struct rootfs_options, name)},
     {"lang", 'l', "NAME", "create: the image of this language", CLI_TEXT(struct rootfs_options, language)},
     {"packages", 0, "LIST", "create: an image of these Debian packages, separated by commas",
@@ -78,9 +79,14 @@ static int define(struct language *ret, const struct host *host, const struct ro
 {
     struct error ignored = {0};
     struct language taken;
+    struct recipe recipe;
 
     if (!o->name)
         return error_set(e, ERROR_USAGE, "--packages needs a --name for the image");
+    if (recipe_find(&recipe, host->config.data, o->name, &ignored) == 0) {
+        recipe_done(&recipe);
+        return error_set(e, ERROR_USAGE, "--name %s has a recipe of its own; choose another name", o->name);
+    }
     if (language_find(&taken, host->config.data, o->name, &ignored) == 0) {
         language_done(&taken);
         return error_set(e, ERROR_USAGE,
@@ -94,6 +100,22 @@ static int define(struct language *ret, const struct host *host, const struct ro
     return 0;
 }
 
+/* An image that is no language's, of DATA/images; 0 with no name: there is none. */
+static int find_own_recipe(struct language *ret, const struct host *host, const struct rootfs_options *o,
+                           struct error *e)
+{
+    struct error why = {0};
+
+    *ret = (struct language){0};
+    if (o->language)
+        return 0;
+    if (recipe_find(&ret->recipe, host->config.data, o->name, &why) == 0)
+        ret->name = text_copy(o->name);
+    else if (why.kind != ERROR_NOT_FOUND)
+        return error_set(e, why.kind, "%s", why.text);
+    return 0;
+}
+
 /* The definition to build, and the name for the image: the language's own, or another that no language has. */
 static int choose_rootfs(struct language *ret, const struct host *host, const struct rootfs_options *o,
                          struct error *e)
@@ -103,6 +125,8 @@ static int choose_rootfs(struct language *ret, const struct host *host, const st
 
     if (o->packages)
         return define(ret, host, o, e);
+    if (find_own_recipe(ret, host, o, e) < 0 || ret->name)
+        return ret->name ? 0 : -1;
     if (language_find(ret, host->config.data, o->language ? o->language : o->name, e) < 0)
         return -1;
     if (!o->name || language_find(&other, host->config.data, o->name, &ignored) < 0)
@@ -149,6 +173,8 @@ static int create_image(struct image *ret, struct cli *cli, struct host *host, c
         language_done(&own);
     }
     if (image_create(ret, &host->config, &host->home, name, &l->recipe, o->lock, &cli->call.cancel, e) < 0)
+        return -1;
+    if (provide_tag(ret, host, &cli->call, e) < 0)
         return -1;
     if (o->disk_mib && image_set_disk(ret, &host->home, o->disk_mib, &cli->call.cancel, e) < 0)
         return -1;
@@ -492,9 +518,15 @@ static int run_verb_rootfs(struct cli *cli, void *values, int argc, char **argv,
 
 static struct rootfs_options values;
 
-static const char details[] = "capsid run uses the images of languages only. An image of --packages is for "
-                              "other uses; to run programs\n"
-                              "in it, write a language file for it (rootfs/README.md).\n";
+static const char details[] =
+    "The image agent, tag:agent, has what agents' commands expect: a Debian 13 with shell tools, git, "
+    "Python, "
+    "Node.js\n"
+    "and a compiler. Commands run in any image: capsid run --image tag:TAG -- COMMAND. capsid run --lang "
+    "uses "
+    "images of\n"
+    "languages only; to run programs in an image of --packages, write a language file for it "
+    "(rootfs/README.md).\n";
 
 const struct cli_verb verb_rootfs = {
     .name = "rootfs",

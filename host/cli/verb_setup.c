@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "setup/setup.h"
 
@@ -16,7 +17,7 @@
 
 struct options {
     struct setup_options setup;
-    bool remove;
+    bool remove, skip_docker;
 };
 
 static int set_range(void *target, const char *name, const char *value, struct error *e)
@@ -79,6 +80,8 @@ static const struct cli_option setup_options[] = {
      CLI_TEXT(struct options, setup.sources[SETUP_JAILER].from)},
     {"jailer-sha256", 0, "HEX", "required with it",
      CLI_CALL(struct options, setup.sources[SETUP_JAILER].sha256, set_sha256)},
+    {"skip-docker", 0, NULL, "accepted, as older documents have it: Docker is never needed",
+     CLI_SWITCH(struct options, skip_docker)},
     {"root", 0, "DIR", "set up the system in that directory, not the running one",
      CLI_TEXT(struct options, setup.root)},
     {0},
@@ -116,6 +119,8 @@ static int run_verb_setup(struct cli *cli, void *values, int argc, char **argv, 
         return error_set(e, ERROR_USAGE, "unexpected argument \"%.64s\"; see: capsid setup --help", argv[0]);
     if (check_setup(&o->setup, e) < 0)
         return -1;
+    if (o->skip_docker)
+        log_progress("Docker is not needed: skopeo pulls container images, and capsid unpacks them");
     o->setup.home = cli->config.home;
     o->setup.fetch = fetch;
     o->setup.told = cli->json ? json_array() : NULL;

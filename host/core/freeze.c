@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "core/program.h"
 #include "vmm/disk.h"
 
@@ -127,6 +128,17 @@ static int warm_up(struct machine *m, const struct language *l, int64_t patience
     return result < 0 ? error_wrap(e, "the warm-up command failed") : 0;
 }
 
+/* Nobody has tried the interpreter of an imported image: whether it waits for its program turns out now. */
+static int do_without_priming(struct machine *m, const struct language *l, uint32_t *ret_job, struct error *e)
+{
+    log_progress("  %s: no interpreter waits in the snapshot: %s", l->name, e->text);
+    *e = (struct error){0};
+    *ret_job = 0;
+    if (guest_remove(&m->guest, PROGRAM_DIRECTORY, deadline_in_ms(SETTLE_MS), e) < 0)
+        return -1;
+    return program_prepare(&m->guest, deadline_in_ms(SETTLE_MS), e);
+}
+
 static int start_primed(struct guest *g, const struct program *p, int64_t patience, uint32_t *ret_job,
                         struct error *e)
 {
@@ -177,6 +189,8 @@ static int prime(struct machine *m, const struct language *l, int64_t patience, 
     if (result < 0 && l->import)
         explain_import(&m->guest, l, &p, patience, e);
     program_done(&p);
+    if (result < 0 && l->imported && e->kind != ERROR_VM_LOST && e->kind != ERROR_CANCELLED)
+        return do_without_priming(m, l, ret_job, e);
     return result < 0 ? error_wrap(e, "the interpreter could not be primed") : 0;
 }
 

@@ -24,13 +24,10 @@ static int find_subject(struct host *host, const struct snapshot *snapshot, stru
         *ret = text_format("there is no language %s", snapshot->language);
         return 0;
     }
-    int current = image_is_current(&host->config, &host->home, l->name, &l->recipe, e);
-    if (current <= 0) {
-        if (current == 0)
-            *ret = text_format("the image of %s is missing or is to be built anew", l->name);
-        return current;
-    }
-    return image_find(image, &host->home, l->name, e) < 0 ? -1 : 1;
+    int current = image_find_current(image, &host->config, &host->home, l->name, &l->recipe, e);
+    if (current == 0)
+        *ret = text_format("the image of %s is missing or is to be built anew", l->name);
+    return current;
 }
 
 int snapshot_is_current(struct host *host, const struct snapshot *snapshot, char **ret, struct error *e)

@@ -2,20 +2,11 @@
 
 #include "base/cleanup.h"
 #include "core/bare.h"
-#include "image/ensure.h"
+#include "core/provide.h"
 #include "image/import.h"
-#include "image/tags.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-static int check_image(const struct run_target *t, const struct host *host, struct error *e)
-{
-    int current = image_is_current(&host->config, &host->home, t->language.name, &t->language.recipe, e);
-
-    return current != 0 ? (current < 0 ? -1 : 0)
-                        : error_set(e, ERROR_NOT_MADE, "the image of %s is not there", t->language.name);
-}
 
 /* What the definition sets counts. */
 static int add_variable(const char *variable, void *language, struct error *e)
@@ -67,8 +58,8 @@ static int hold_image(struct run_target *t, struct error *e)
 static int open_image(struct run_target *t, struct host *host, const struct call *call,
                       const struct target_wish *wish, struct error *e)
 {
-    if (image_resolve(&t->image, &host->home, wish->image, e) < 0 || hold_image(t, e) < 0 ||
-        image_verify(&t->image, &host->home, e) < 0)
+    if (provide_image(&t->image, host, call, wish->image, wish->make_nothing, e) < 0 ||
+        hold_image(t, e) < 0 || image_verify(&t->image, &host->home, e) < 0)
         return -1;
     t->language = command_language(wish->image);
     t->bare_root = bare_root_path(host);
@@ -90,10 +81,11 @@ static int open_language(struct run_target *t, struct host *host, const struct c
                          const struct target_wish *wish, struct error *e)
 {
     if (language_find(&t->language, host->config.data, wish->language, e) < 0 ||
-        (wish->make_nothing && check_image(t, host, e) < 0) ||
-        image_ensure(&t->image, &host->config, &host->home, t->language.name, &t->language.recipe, false,
-                     &call->cancel, e) < 0 ||
-        hold_image(t, e) < 0 || image_each_variable(&t->image, add_variable, &t->language, e) < 0)
+        provide_made(&t->image, host, call, &t->language, wish->make_nothing, e) < 0 || hold_image(t, e) < 0)
+        return -1;
+    if (image_replaces(&t->image, &t->language.recipe))
+        language_move(&t->language);
+    if (image_each_variable(&t->image, add_variable, &t->language, e) < 0)
         return -1;
     t->resident.user = program_runner;
     take_layers(t);

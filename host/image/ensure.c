@@ -37,10 +37,10 @@ static int hash_inputs(const struct config *config, const struct home *h, const 
     return 0;
 }
 
-/* True when the name refers to an image made from these inputs. Its file is checked too, so that a corrupt
- * one is told, not replaced. */
-static int find_current(struct image *ret, const struct home *h, const char *name, const char *inputs,
-                        struct error *e)
+/* 1: the name refers to an image made from these inputs, or imported under it. Of a name, what is imported counts: what it holds is
+ * not decided by the recipe. */
+static int find_made(struct image *ret, const struct home *h, const char *name, const char *inputs,
+                     struct error *e)
 {
     struct error why = {0};
 
@@ -50,14 +50,25 @@ static int find_current(struct image *ret, const struct home *h, const char *nam
         *e = why;
         return -1;
     }
-    if (strcmp(ret->inputs, inputs) == 0) {
-        if (image_verify(ret, h, e) == 0)
-            return 1;
-        image_done(ret);
-        return -1;
-    }
+    if (ret->origin == IMAGE_IMPORTED || strcmp(ret->inputs, inputs) == 0)
+        return 1;
     image_done(ret);
     return 0;
+}
+
+/* The file is checked too, so that a corrupt one is told, not replaced. Who forces a build means what can be built. */
+static int find_whole(struct image *ret, const struct home *h, const char *name, const char *inputs,
+                      bool force, struct error *e)
+{
+    int found = find_made(ret, h, name, inputs, e);
+
+    if (found <= 0)
+        return found;
+    bool build = force && ret->origin != IMAGE_IMPORTED;
+    if (!build && image_verify(ret, h, e) == 0)
+        return 1;
+    image_done(ret);
+    return build ? 0 : -1;
 }
 
 static int build_locked(const struct config *config, struct home *h, const char *name, const struct recipe *r,
@@ -108,15 +119,13 @@ int image_ensure(struct image *ret, const struct config *config, struct home *h,
         return image_find_imported(ret, h, name, recipe->oci, e);
     if (hash_inputs(config, h, recipe, inputs, e) < 0)
         return -1;
-    if (!force) {
-        int found = find_current(ret, h, name, inputs, e);
-        if (found != 0)
-            return found < 0 ? -1 : 0;
-    }
+    int found = find_whole(ret, h, name, inputs, force, e);
+    if (found != 0)
+        return found < 0 ? -1 : 0;
     cleanup_fd int fd = lock_name(h, name, cancel, e);
     if (fd < 0)
         return -1;
-    int found = force ? 0 : find_current(ret, h, name, inputs, e);
+    found = find_whole(ret, h, name, inputs, force, e);
     if (found != 0)
         return found < 0 ? -1 : 0;
     if (build_locked(config, h, name, recipe, NULL, inputs, cancel, e) < 0)
@@ -124,18 +133,17 @@ int image_ensure(struct image *ret, const struct config *config, struct home *h,
     return image_find(ret, h, name, e);
 }
 
-int image_is_current(const struct config *config, const struct home *h, const char *name,
-                     const struct recipe *recipe, struct error *e)
+int image_find_current(struct image *ret, const struct config *config, const struct home *h, const char *name,
+                       const struct recipe *recipe, struct error *e)
 {
-    char inputs[DIGEST_HEX_SIZE];
-    struct image i = {0};
+    char inputs[DIGEST_HEX_SIZE] = "";
     struct error why = {0};
 
-    /* What a container image holds is not decided by the recipe. */
+    *ret = (struct image){0};
     if (!recipe->oci && hash_inputs(config, h, recipe, inputs, e) < 0)
         return -1;
-    int result = image_find(&i, h, name, &why) == 0 && file_exists(i.path) &&
-                 (recipe->oci || strcmp(i.inputs, inputs) == 0);
-    image_done(&i);
-    return result;
+    int found = find_made(ret, h, name, inputs, &why) > 0 && file_exists(ret->path);
+    if (!found)
+        image_done(ret);
+    return found;
 }

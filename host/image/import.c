@@ -379,6 +379,11 @@ int image_each_variable(const struct image *i,
     return result;
 }
 
+bool image_replaces(const struct image *i, const struct recipe *recipe)
+{
+    return i->origin == IMAGE_IMPORTED && !recipe->oci;
+}
+
 int image_find_imported(struct image *ret, const struct home *h, const char *name, const char *oci,
                         struct error *e)
 {

@@ -6,6 +6,7 @@
 #define CAPSID_IMPORT_H
 
 #include "image/image.h"
+#include "image/recipe.h"
 
 #include <jansson.h>
 
@@ -26,6 +27,9 @@ int image_import(struct image *ret, const struct config *config, struct home *h,
 /* The imported image of that name; oci, the reference that it should come from, is for messages. */
 int image_find_imported(struct image *ret, const struct home *h, const char *name, const char *oci,
                         struct error *e);
+
+/* Whether it was imported under the name of something that has a recipe, in place of what that makes. */
+bool image_replaces(const struct image *i, const struct recipe *recipe);
 
 /* Calls take with each variable, NAME=VALUE, that an image sets for its programs; one that was built sets none. */
 int image_each_variable(const struct image *i,

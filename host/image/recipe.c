@@ -2,9 +2,43 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "config/definition.h"
 
 #include <ctype.h>
+#include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
+
+static const struct {
+    const char *key;
+    size_t offset; /* of the char * in struct recipe */
+} keys[] = {
+#define KEY(name) #name, offsetof(struct recipe, name)
+    {KEY(suite)}, {KEY(extra)}, {KEY(method)}, {KEY(packages)}, {KEY(npm)},
+    {KEY(pip)},   {KEY(post)},  {KEY(drop)},   {KEY(oci)},
+#undef KEY
+};
+#define KEY_COUNT (sizeof(keys) / sizeof(keys[0]))
+
+static char **field_of(struct recipe *r, size_t key)
+{
+    return (char **)(void *)((char *)r + keys[key].offset);
+}
+
+char **recipe_field(struct recipe *r, const char *key)
+{
+    for (size_t i = 0; i < KEY_COUNT; i++)
+        if (strcmp(key, keys[i].key) == 0)
+            return field_of(r, i);
+    return NULL;
+}
+
+void recipe_done(struct recipe *r)
+{
+    for (size_t i = 0; i < KEY_COUNT; i++)
+        free(*field_of(r, i));
+    *r = (struct recipe){0};
+}
 
 static bool only_has(const char *s, const char *further)
 {
@@ -75,11 +109,48 @@ static int check_lists(const struct recipe *r, const char *where, struct error *
     return 0;
 }
 
-int recipe_check(const struct recipe *r, const char *where, struct error *e)
+int recipe_check(struct recipe *r, const char *where, struct error *e)
 {
+    for (size_t i = 0; i < KEY_COUNT; i++)
+        definition_drop_empty(field_of(r, i));
     if (check_present(r, where, e) < 0 || check_lists(r, where, e) < 0)
         return -1;
     if (r->method && strcmp(r->method, "extract") != 0 && strcmp(r->method, "essential") != 0)
         return error_set(e, ERROR_GENERAL, "%s: method must be extract or essential", where);
     return 0;
+}
+
+/* ---- recipes that are no language's ---------------------------------------------------------------- */
+
+struct recipe_reading {
+    struct recipe *recipe;
+    const char *path;
+};
+
+static int set_recipe_entry(void *reading, const char *section, const char *key, const char *value,
+                            struct error *e)
+{
+    struct recipe_reading *r = reading;
+    char **field = strcmp(section, "image") == 0 ? recipe_field(r->recipe, key) : NULL;
+
+    if (!field)
+        return error_set(e, ERROR_GENERAL, "%s: unknown key in [%.64s]: %.64s", r->path, section, key);
+    definition_join(field, value);
+    return 0;
+}
+
+int recipe_find(struct recipe *ret, const char *data, const char *name, struct error *e)
+{
+    cleanup_free char *path = text_format("%s/images/%s.ini", data, name);
+    struct recipe_reading r = {ret, path};
+    char digest[DIGEST_HEX_SIZE];
+
+    *ret = (struct recipe){0};
+    if (!text_is_name(name) || !file_exists(path))
+        return error_set(e, ERROR_NOT_FOUND, "there is no recipe for an image %.64s in %s/images", name,
+                         data);
+    if (definition_read(path, set_recipe_entry, &r, digest, e) == 0 && recipe_check(ret, path, e) == 0)
+        return 0;
+    recipe_done(ret);
+    return -1;
 }

@@ -25,7 +25,15 @@ struct recipe {
 /* NAME or NAME==VERSION, of a Python package. */
 bool recipe_is_pip_package(const char *s);
 
-/* Whether it is one that can be made; where is for messages. */
-int recipe_check(const struct recipe *r, const char *where, struct error *e);
+/* The place of a key's value; NULL: there is no such key. */
+char **recipe_field(struct recipe *r, const char *key);
+
+/* Whether it is one that can be made; where is for messages. An empty value is as good as none, and dropped. */
+int recipe_check(struct recipe *r, const char *where, struct error *e);
+
+/* The recipe of an image that is no language's, DATA/images/NAME.ini. ERROR_NOT_FOUND: there is none. */
+int recipe_find(struct recipe *ret, const char *data, const char *name, struct error *e);
+
+void recipe_done(struct recipe *r);
 
 #endif

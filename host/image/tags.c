@@ -35,13 +35,20 @@ bool image_is_tag(const char *s)
     return true;
 }
 
+static const char *behind(const char *s, const char *beginning)
+{
+    size_t size = strlen(beginning);
+
+    return s && strncmp(s, beginning, size) == 0 ? s + size : NULL;
+}
+
 int image_check_tag(const char *tag, struct error *e)
 {
     if (!image_is_tag(tag))
         return error_set(e, ERROR_USAGE,
                          "\"%.64s\" is no tag: letters, digits, _ and -, with : / . between them, at most %d",
                          tag, IMAGE_TAG_MAX);
-    if (strncmp(tag, LANGUAGE_BEGIN, strlen(LANGUAGE_BEGIN)) == 0)
+    if (behind(tag, LANGUAGE_BEGIN))
         return error_set(e, ERROR_USAGE,
                          "%.80s is the image of a language, which is no tag that can be changed", tag);
     return 0;
@@ -205,13 +212,20 @@ int image_each_tag(const struct home *h, int (*visit)(const char *tag, const cha
 
 /* ---- what a user may call an image --------------------------------------------------------------- */
 
+const char *image_reference_tag(const char *reference)
+{
+    return behind(reference, TAG_BEGIN);
+}
+
+const char *image_reference_language(const char *reference)
+{
+    return behind(image_reference_tag(reference), LANGUAGE_BEGIN);
+}
+
 static int resolve_tag(struct image *ret, const struct home *h, const char *tag, struct error *e)
 {
-    size_t skip = strlen(LANGUAGE_BEGIN);
     char uuid[IMAGE_UUID_SIZE];
 
-    if (strncmp(tag, LANGUAGE_BEGIN, skip) == 0)
-        return image_find(ret, h, tag + skip, e);
     if (image_find_tag(uuid, h, tag, e) < 0)
         return -1;
     return image_find_id(ret, h, uuid, e) < 0 ? error_wrap(e, "the tag %s", tag) : 0;
@@ -219,10 +233,11 @@ static int resolve_tag(struct image *ret, const struct home *h, const char *tag,
 
 int image_resolve(struct image *ret, const struct home *h, const char *reference, struct error *e)
 {
+    const char *tag = image_reference_tag(reference), *language = image_reference_language(reference);
     char uuid[IMAGE_UUID_SIZE];
 
-    if (strncmp(reference, TAG_BEGIN, strlen(TAG_BEGIN)) == 0)
-        return resolve_tag(ret, h, reference + strlen(TAG_BEGIN), e);
+    if (tag)
+        return language ? image_find(ret, h, language, e) : resolve_tag(ret, h, tag, e);
     snprintf(uuid, sizeof(uuid), "%s", reference);
     for (char *c = uuid; *c; c++)
         *c = (char)tolower((unsigned char)*c);

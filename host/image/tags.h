@@ -21,6 +21,10 @@ int image_check_tag(const char *tag, struct error *e);
  */
 int image_resolve(struct image *ret, const struct home *h, const char *reference, struct error *e);
 
+/* The tag, or the name of the language, that the reference is of; borrowed from it. NULL: it is of neither. */
+const char *image_reference_tag(const char *reference);
+const char *image_reference_language(const char *reference);
+
 /* Which image has the tag. ERROR_NOT_FOUND: none. */
 int image_find_tag(char ret[static IMAGE_UUID_SIZE], const struct home *h, const char *tag, struct error *e);
 

@@ -2,27 +2,22 @@
 #include "language/language.h"
 
 #include "base/cleanup.h"
-#include "base/file.h"
+#include "config/definition.h"
 
 #include <ctype.h>
-#include <ini.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define DEFINITION_MAX (64 * 1024)
-#define LINE_MAX_SIZE 198 /* of inih */
-
 /* A definition being read: the language, and the values that become numbers. */
 struct parse {
     struct language l;
-    char *prime, *memory, *vcpus, *keep;
+    char *prime, *imported_prime, *memory, *vcpus, *keep;
     const char *path;
     struct error *error;
-    bool failed;
 };
 
-/* Every key but those of [env]. */
+/* Every key but those of [env] and [image]. */
 static const struct {
     const char *section, *key;
     size_t offset; /* of the char * in struct parse */
@@ -39,15 +34,8 @@ static const struct {
     {KEY("language", "run", l.run)},
     {KEY("language", "prime", prime)},
     {KEY("language", "import", l.import)},
-    {KEY("image", "suite", l.recipe.suite)},
-    {KEY("image", "extra", l.recipe.extra)},
-    {KEY("image", "method", l.recipe.method)},
-    {KEY("image", "packages", l.recipe.packages)},
-    {KEY("image", "npm", l.recipe.npm)},
-    {KEY("image", "pip", l.recipe.pip)},
-    {KEY("image", "post", l.recipe.post)},
-    {KEY("image", "drop", l.recipe.drop)},
-    {KEY("image", "oci", l.recipe.oci)},
+    {KEY("imported", "run", l.imported_run)},
+    {KEY("imported", "prime", imported_prime)},
     {KEY("vm", "memory", memory)},
     {KEY("vm", "vcpus", vcpus)},
     {KEY("warm", "command", l.warm)},
@@ -67,6 +55,7 @@ static char **field_at(struct parse *p, size_t key)
 static void parse_done(struct parse *p)
 {
     free(p->prime);
+    free(p->imported_prime);
     free(p->memory);
     free(p->vcpus);
     free(p->keep);
@@ -111,6 +100,53 @@ int language_replace_env(struct language *l, const char *env, size_t size, struc
     return 0;
 }
 
+/* NAME=/PATH, elsewhere than below /tmp, which is the same in every image. */
+static bool names_a_place(const char *variable)
+{
+    const char *value = strchr(variable, '=') + 1;
+
+    return value[0] == '/' && strncmp(value, "/tmp/", 5) != 0;
+}
+
+static void drop_places(struct language *l)
+{
+    unsigned kept = 0;
+
+    for (unsigned i = 0; i < l->env_count; i++) {
+        if (names_a_place(l->env[i]))
+            free(l->env[i]);
+        else
+            l->env[kept++] = l->env[i];
+    }
+    l->env_count = kept;
+}
+
+/* What the command runs, without its directory. */
+static char *look_up_in_path(const char *run)
+{
+    size_t first = strcspn(run, " ");
+    const char *name = run;
+
+    for (const char *p = run; p < run + first && run[0] == '/'; p++)
+        if (*p == '/')
+            name = p + 1;
+    return text_copy(name);
+}
+
+void language_move(struct language *l)
+{
+    char *run = l->imported_run ? text_copy(l->imported_run) : look_up_in_path(l->run);
+
+    free(l->run);
+    free(l->warm);
+    free(l->import);
+    l->run = run;
+    l->warm = l->import = NULL;
+    l->prime = l->imported_prime;
+    l->imported = true;
+    drop_places(l);
+}
+
 void language_done(struct language *l)
 {
     struct parse p = {.l = *l};
@@ -118,17 +154,9 @@ void language_done(struct language *l)
     for (size_t i = 0; i < KEY_COUNT; i++)
         free(*field_at(&p, i));
     free_env(l);
+    recipe_done(&l->recipe);
     free(l->digest);
     *l = (struct language){0};
-}
-
-/* A key that comes again, and a continued line, add to the value. */
-static void join(char **field, const char *separator, const char *value)
-{
-    char *joined = *field ? text_format("%s%s%s", *field, separator, value) : text_copy(value);
-
-    free(*field);
-    *field = joined;
 }
 
 static int set_variable(struct parse *p, const char *name, const char *value)
@@ -141,7 +169,7 @@ static int set_variable(struct parse *p, const char *name, const char *value)
                          name);
     for (unsigned i = 0; i < l->env_count; i++) {
         if (strncmp(l->env[i], name, size) == 0 && l->env[i][size] == '=') {
-            join(&l->env[i], " ", value);
+            definition_join(&l->env[i], value);
             return 0;
         }
     }
@@ -152,34 +180,31 @@ static int set_variable(struct parse *p, const char *name, const char *value)
     return 0;
 }
 
-static int set_entry(struct parse *p, const char *section, const char *key, const char *value)
+static int set_entry(void *parse, const char *section, const char *key, const char *value, struct error *e)
 {
-    bool known = strcmp(section, "env") == 0;
+    struct parse *p = parse;
+    bool known = strcmp(section, "image") == 0;
+    char **field = known ? recipe_field(&p->l.recipe, key) : NULL;
 
-    if (known)
+    if (strcmp(section, "env") == 0)
         return set_variable(p, key, value);
+    if (field) {
+        definition_join(field, value);
+        return 0;
+    }
     for (size_t i = 0; i < KEY_COUNT; i++) {
         if (strcmp(section, keys[i].section) != 0)
             continue;
         known = true;
         if (strcmp(key, keys[i].key) == 0) {
-            join(field_at(p, i), " ", value);
+            definition_join(field_at(p, i), value);
             return 0;
         }
     }
     if (!known)
-        return error_set(p->error, ERROR_GENERAL, "%s: unknown section [%.64s] (with key %.64s)", p->path,
-                         section, key);
-    return error_set(p->error, ERROR_GENERAL, "%s: unknown key in [%s]: %.64s", p->path, section, key);
-}
-
-static int on_entry(void *user, const char *section, const char *key, const char *value)
-{
-    struct parse *p = user;
-
-    if (!p->failed)
-        p->failed = set_entry(p, section, key, value) < 0;
-    return 1;
+        return error_set(e, ERROR_GENERAL, "%s: unknown section [%.64s] (with key %.64s)", p->path, section,
+                         key);
+    return error_set(e, ERROR_GENERAL, "%s: unknown key in [%s]: %.64s", p->path, section, key);
 }
 
 /* Replaces \n, \t and \\ in place. */
@@ -217,7 +242,9 @@ static int set_numbers(struct parse *p)
 {
     struct language *l = &p->l;
 
-    if (set_switch(p, "prime", p->prime, &l->prime) < 0 || set_switch(p, "keep", p->keep, &l->warm_keep) < 0)
+    if (set_switch(p, "prime", p->prime, &l->prime) < 0 ||
+        set_switch(p, "prime", p->imported_prime, &l->imported_prime) < 0 ||
+        set_switch(p, "keep", p->keep, &l->warm_keep) < 0)
         return -1;
     l->shape.memory_mib = 256;
     if (p->memory && !text_to_u64(p->memory, 32, 1 << 20, &l->shape.memory_mib))
@@ -229,18 +256,6 @@ static int set_numbers(struct parse *p)
         return error_set(p->error, ERROR_GENERAL, "%s: vcpus is \"%.64s\", but must be a number from 1 to 32",
                          p->path, p->vcpus);
     return 0;
-}
-
-/* An empty value is as good as none. */
-static void drop_empty(struct parse *p)
-{
-    for (size_t i = 0; i < KEY_COUNT; i++) {
-        char **field = field_at(p, i);
-        if (*field && !(*field)[0]) {
-            free(*field);
-            *field = NULL;
-        }
-    }
 }
 
 static int check_present(const struct language *l, const char *path, struct error *e)
@@ -319,7 +334,9 @@ static int check_commands(const struct language *l, const char *path, struct err
         return error_set(e, ERROR_GENERAL, "%s: run does not use {source}", path);
     if (l->import && !l->prime)
         return error_set(e, ERROR_GENERAL, "%s: import is for a language with prime = yes", path);
-    if (l->build && l->prime)
+    if (l->imported_run && !strstr(l->imported_run, l->build ? "{" : "{source}"))
+        return error_set(e, ERROR_GENERAL, "%s: [imported] run does not use {source}", path);
+    if (l->build && (l->prime || l->imported_prime))
         return error_set(e, ERROR_GENERAL, "%s: a language with a build command cannot be primed", path);
     if (l->warm && strstr(l->warm, "{source}") && !l->hello)
         return error_set(e, ERROR_GENERAL, "%s: [warm] uses {source}, which needs code in [hello]", path);
@@ -339,7 +356,8 @@ static int complete_language(struct parse *p)
 {
     struct language *l = &p->l;
 
-    drop_empty(p);
+    for (size_t i = 0; i < KEY_COUNT; i++)
+        definition_drop_empty(field_at(p, i));
     if (set_numbers(p) < 0 || check_present(l, p->path, p->error) < 0 ||
         recipe_check(&l->recipe, p->path, p->error) < 0 || check_lists(l, p->path, p->error) < 0 ||
         check_commands(l, p->path, p->error) < 0 ||
@@ -352,48 +370,19 @@ static int complete_language(struct parse *p)
     return 0;
 }
 
-/* The parser would take the rest of a long line for another line. */
-static int check_text(const struct buffer *text, const char *path, struct error *e)
-{
-    unsigned number = 1;
-
-    if (memchr(text->data, '\0', text->size))
-        return error_set(e, ERROR_GENERAL, "%s: has a NUL byte; it is not a text file", path);
-    for (const char *line = text->data; *line; number++) {
-        size_t size = strcspn(line, "\n");
-        if (size > LINE_MAX_SIZE)
-            return error_set(
-                e, ERROR_GENERAL,
-                "%s: line %u has %zu characters, %d are the most; continue it on an indented line", path,
-                number, size, LINE_MAX_SIZE);
-        line += size + (line[size] == '\n');
-    }
-    return 0;
-}
-
 int language_read(struct language *ret, const char *path, struct error *e)
 {
     struct parse p = {.path = path, .error = e};
-    cleanup_buffer struct buffer text = {0};
     char digest[DIGEST_HEX_SIZE];
 
-    if (file_read(path, DEFINITION_MAX, &text, e) < 0)
-        return -1;
-    buffer_add(&text, "", 0); /* an empty file has its NUL, too */
-    if (check_text(&text, path, e) < 0)
-        return -1;
-    int line = ini_parse_string(text.data, on_entry, &p);
-    if (!p.failed && line != 0) {
-        error_set(e, ERROR_GENERAL, "%s: line %d is not INI", path, line);
-        p.failed = true;
-    }
-    p.failed = p.failed || complete_language(&p) < 0;
+    int result = definition_read(path, set_entry, &p, digest, e);
+    if (result == 0)
+        result = complete_language(&p);
     parse_done(&p);
-    if (p.failed) {
+    if (result < 0) {
         language_done(&p.l);
         return -1;
     }
-    digest_bytes(text.data, text.size, digest);
     p.l.digest = text_copy(digest);
     *ret = p.l;
     return 0;

@@ -31,6 +31,10 @@ struct language {
     bool prime;         /* the interpreter can be started before its program is known */
     char *import;       /* comma separated names of what it loads then, or NULL */
 
+    char *imported_run; /* the same where an imported image replaces its own, or NULL */
+    bool imported_prime;
+    bool imported; /* language_move() */
+
     struct recipe recipe; /* of its image */
     bool variant;         /* it has packages that its definition does not name */
 
@@ -51,6 +55,12 @@ struct language {
 /* Parses one definition; path is for messages and for reading. */
 int language_read(struct language *ret, const char *path, struct error *e);
 void language_done(struct language *l);
+
+/*
+ * The language as it is in an image that was imported in place of its own: interpreters are looked up in the image's PATH, and what
+ * only its own image has, start files, a warm-up command, variables that name places, is left out.
+ */
+void language_move(struct language *l);
 
 /* A variable, NAME=VALUE, unless there is one of that name. */
 int language_add_variable(struct language *l, const char *variable, struct error *e);

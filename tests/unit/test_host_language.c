@@ -203,6 +203,74 @@ START_TEST(a_container_image_needs_no_packages)
 }
 END_TEST
 
+/* In an imported image in place of its own. */
+START_TEST(a_language_moves)
+{
+    struct language l;
+
+    put("toy.ini",
+        HEAD "run = /usr/bin/toy3 -x /usr/lib/y {source}\nprime = yes\n" IMAGE
+             "[env]\nLANG = C\nSTART = /usr/lib/start\nCACHE = /tmp/cache\nB = 2\n[warm]\ncommand = toy\n");
+    ck_assert_msg(language_find(&l, root, "toy", &e) == 0, "%s", e.text);
+    language_move(&l);
+    ck_assert_str_eq(l.run, "toy3 -x /usr/lib/y {source}");
+    ck_assert(l.imported && !l.prime && !l.warm);
+    ck_assert_uint_eq(l.env_count, 3);
+    ck_assert_str_eq(l.env[1], "CACHE=/tmp/cache");
+    ck_assert_str_eq(l.env[2], "B=2");
+    language_done(&l);
+    put("toy.ini", HEAD "build = cc\nrun = {output}\n" IMAGE);
+    ck_assert_msg(language_find(&l, root, "toy", &e) == 0, "%s", e.text);
+    language_move(&l);
+    ck_assert_str_eq(l.run, "{output}");
+    language_done(&l);
+    put("toy.ini",
+        HEAD "run = /usr/bin/toy3 {source}\n" IMAGE "[imported]\nrun = toy {source}\nprime = yes\n");
+    ck_assert_msg(language_find(&l, root, "toy", &e) == 0, "%s", e.text);
+    ck_assert(!l.prime);
+    language_move(&l);
+    ck_assert_str_eq(l.run, "toy {source}");
+    ck_assert(l.prime);
+    language_done(&l);
+}
+END_TEST
+
+static void put_recipe(const char *text)
+{
+    put("../images/small.ini", text);
+}
+
+/* Of an image that is no language's. */
+START_TEST(a_recipe_of_its_own)
+{
+    static const char *const bad[][2] = {
+        {"[image]\nsuite = s\nmethod = extract\n", "packages is missing"},
+        {IMAGE "colour = red\n", "unknown key in [image]: colour"},
+        {IMAGE "[language]\nname = small\n", "unknown key in [language]: name"},
+        {IMAGE "npm = x\n", "npm: \"x\""}};
+    struct recipe r;
+
+    put_recipe(IMAGE "post = a\n  && b\ndrop =\n");
+    ck_assert_msg(recipe_find(&r, root, "small", &e) == 0, "%s", e.text);
+    ck_assert_str_eq(r.suite, "s");
+    ck_assert_str_eq(r.post, "a && b");
+    ck_assert_ptr_null(r.drop);
+    recipe_done(&r);
+    const char *const names[] = {"other", "", "../images/small", "small.ini"};
+    for (size_t i = 0; i < 4; i++) {
+        ck_assert_int_lt(recipe_find(&r, root, names[i], &e), 0);
+        ck_assert_int_eq(e.kind, ERROR_NOT_FOUND);
+    }
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        put_recipe(bad[i][0]);
+        ck_assert_int_lt(recipe_find(&r, root, "small", &e), 0);
+        ck_assert_msg(strstr(e.text, bad[i][1]) && strstr(e.text, "small.ini"), "%s", e.text);
+    }
+    ck_assert_msg(recipe_find(&r, "rootfs", "agent", &e) == 0, "%s", e.text);
+    recipe_done(&r);
+}
+END_TEST
+
 START_TEST(an_unknown_language_lists_the_known)
 {
     struct language l;
@@ -462,6 +530,9 @@ static const char *const broken[][2] = {
     {HEAD RUN "[image]\noci = a b\n", "oci: \"a b\""},
     {HEAD RUN IMAGE "[warm]\ncommand = x {source}\n", "[hello]"},
     {HEAD RUN IMAGE "[warm]\nkeep = maybe\n", "keep must be yes or no"},
+    {HEAD RUN IMAGE "[imported]\nrun = y\n", "[imported] run does not use {source}"},
+    {HEAD RUN IMAGE "[imported]\nprime = maybe\n", "prime must be"},
+    {HEAD "build = b\nrun = {output}\n" IMAGE "[imported]\nprime = yes\n", "cannot be primed"},
     {HEAD RUN IMAGE "[hello]\ncode = \\d\n", "\\d is no escape"},
     {HEAD RUN IMAGE "[hello]\ncode = x\nexpect = x\\\n", "expect"},
 };
@@ -603,6 +674,8 @@ int main(void)
     unit_add(&u, every_key_arrives);
     unit_add(&u, a_compiled_language_runs_its_output);
     unit_add(&u, a_container_image_needs_no_packages);
+    unit_add(&u, a_language_moves);
+    unit_add(&u, a_recipe_of_its_own);
     unit_add(&u, an_unknown_language_lists_the_known);
     unit_add(&u, a_language_is_guessed_from_the_extension);
     unit_add_loop(&u, an_interpreter_is_found_in_the_first_line, sizeof(lines) / sizeof(lines[0]));
