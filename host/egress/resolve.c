@@ -7,7 +7,8 @@
 #include <string.h>
 
 #define KEPT_MS 30000
-#define ANSWER_MAX 65536 /* bytes */
+#define ANSWER_MAX 65536         /* bytes */
+#define GETENT_NO_KEY "status 2" /* getent(1) */
 
 void resolver_open(struct resolver *r)
 {
@@ -80,9 +81,10 @@ int resolve_name(struct resolver *r, const char *name, struct resolved *ret, int
     if (result == 0 && answer.size)
         read_answer(answer.data, ret);
     if (ret->count == 0) {
-        enum error_kind kind = result < 0 ? e->kind : ERROR_NOT_FOUND;
-        return error_set(e, kind == ERROR_GENERAL ? ERROR_NOT_FOUND : kind, "%s",
-                         kind == ERROR_TIMEOUT ? "no name server answered in time" : "there is no such name");
+        bool unknown = result == 0 || strstr(e->text, GETENT_NO_KEY);
+        return unknown                    ? error_set(e, ERROR_NOT_FOUND, "there is no such name")
+               : e->kind == ERROR_TIMEOUT ? error_set(e, ERROR_TIMEOUT, "no name server answered in time")
+                                          : -1;
     }
     keep_name(r, name, ret);
     return 0;
