@@ -1,5 +1,5 @@
 #!/bin/bash
-# timeout: 600
+# timeout: 1200
 # The commands and requests of the documents that this program's interface comes from, word for word, and what its quick start means:
 # a container image under the name of a language takes the place of the language's own. Images with musl, and in the layout of
 # Red Hat. A mirror on loopback stands for the registry that a bare name means.
@@ -7,6 +7,35 @@
 if [ -z "${REFERENCE_NAMESPACE:-}" ]; then
 	. "$SRC/tests/vm/lib.sh"
 	bare_home python
+	# In the long form, the document's line for one more language, another one every day.
+	if [ -n "${CHECK_ALL:-}" ]; then
+		lines=(
+			"nodejs console.log('Hello')"
+			"typescript console.log('Hello' as string)"
+			'go package main; func main() { println("Hello") }'
+			'rust fn main() { println!("Hello"); }'
+			'java public class Main { public static void main(String[] args) { System.out.println("Hello"); } }'
+			'kotlin fun main() { println("Hello") }'
+			'scala object Main extends App { println("Hello") }'
+			"groovy println \"Hello\""
+			"ruby puts 'Hello'"
+			"php <?php echo 'Hello';"
+			'perl print "Hello\n";'
+			"lua print('Hello')"
+			"bash echo 'Hello'"
+			"haskell main = putStrLn \"Hello\""
+			"elixir IO.puts \"Hello\""
+			"erlang main() -> io:format(\"Hello~n\")."
+			'clojure (println "Hello")'
+			'lisp (format t "Hello~%")'
+		)
+		line=${lines[$(($(date +%s) / 86400 % ${#lines[@]}))]}
+		need_snapshot "${line%% *}"
+		capsid run -l "${line%% *}" -c "${line#* }" --timeout 300 </dev/null
+		expect_match "run -l ${line%% *}" "$status $(field stdout)$(field stderr)" "0 *Hello*"
+		rm -r "$CAPSID_HOME/snapshots"
+		[ "$failures" = 0 ] || finish
+	fi
 	# The server's port is the document's, so it has to be this test's alone.
 	if ! unshare --net true 2>/dev/null; then
 		echo "SKIP: only root can have a network of its own"
