@@ -104,6 +104,7 @@ void exchange_unref(struct exchange *x)
     pthread_mutex_destroy(&x->lock);
     task_unref(x->task);
     free(x->path);
+    look_wish_free(x->look);
     free(x->host);
     free(x);
 }

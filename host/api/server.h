@@ -15,6 +15,7 @@
 #include "files/states.h"
 #include "service/keys.h"
 #include "service/lane.h"
+#include "core/look.h"
 #include "service/journal.h"
 #include "service/operations.h"
 #include "service/refusal_json.h"
@@ -59,6 +60,14 @@ struct terminal_query {
     uint16_t cols, rows;
 };
 
+/* What is wanted of an image's files. Owned, on the heap; texts that are not given are NULL. */
+struct look_wish {
+    int (*ask)(struct exchange *x, struct look *l, struct error *e);
+    char *path, *after, *pattern, *glob;
+    uint64_t limit, offset, max_count;
+    bool ignore_case;
+};
+
 struct exchange {
     struct api_server *server;
     atomic_int references;
@@ -84,6 +93,7 @@ struct exchange {
 
     struct session *used_session; /* owned reference; that the path names */
     struct line_image image;      /* what is wanted of images */
+    struct look_wish *look;       /* owned; what is wanted of an image's files; NULL: nothing */
     char *guest_path;             /* owned; of one of its files */
     struct file_query file;
     struct terminal_query terminal;
@@ -238,6 +248,16 @@ int handle_create_snapshot(struct exchange *x);
 /* ---- session_calls.c, session_files.c, terminal.c ------------------------------------------------ */
 
 int handle_list_records(struct exchange *x);
+/* ---- look_calls.c -------------------------------------------------------------------------------- */
+
+int handle_look_list(struct exchange *x);
+int handle_look_read(struct exchange *x);
+int handle_look_grep(struct exchange *x);
+int work_look(struct exchange *x, struct backend *b);
+void look_wish_free(struct look_wish *w); /* accepts NULL */
+
+/* ---- events.c ------------------------------------------------------------------------------------ */
+
 int handle_events(struct exchange *x);
 int work_events(struct exchange *x, struct backend *b);
 int handle_record(struct exchange *x);

@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "service/look_json.h"
 #include "core/look_copy.h"
 #include "core/look_tar.h"
 
@@ -34,22 +35,7 @@ static uint64_t most_bytes(const struct job *j)
     return or_else(j->options->max_size, SIZE_LIMIT_MIB) << 20;
 }
 
-/* ---- bytes as JSON, and on a terminal -------------------------------------------------------------- */
-
-/* As the API tells bytes: as text, or in base64, which a second field says. */
-static void put_bytes(json_t *j, const char *field, const void *data, size_t size)
-{
-    cleanup_free char *encoding = text_format("%s_encoding", field);
-    cleanup_free char *encoded = NULL;
-
-    if (size == 0 || (text_utf8_prefix(data, size) == size && !memchr(data, '\0', size))) {
-        json_object_set_new(j, field, json_stringn(data, size));
-        return;
-    }
-    encoded = text_base64(data, size);
-    json_object_set_new(j, field, json_string(encoded));
-    json_object_set_new(j, encoding, json_string("base64"));
-}
+/* ---- on a terminal -------------------------------------------------------------------------------- */
 
 /* In one line; the caller frees it. */
 static char *plain(const char *s)
@@ -95,21 +81,6 @@ struct listing {
     json_t *entries; /* NULL: they are printed */
 };
 
-static json_t *describe_entry(const struct look_file *f, const char *name)
-{
-    char mode[8];
-
-    snprintf(mode, sizeof(mode), "%04o", f->mode & 07777);
-    json_t *j = json_object();
-    put_bytes(j, "name", name, strlen(name));
-    json_object_update_new(j, json_pack("{s:s, s:s, s:I, s:I, s:I, s:I}", "type", look_type_name(f->mode),
-                                        "mode", mode, "uid", (json_int_t)f->uid, "gid", (json_int_t)f->gid,
-                                        "size", (json_int_t)f->size, "modified", (json_int_t)f->mtime_s));
-    if (f->target)
-        put_bytes(j, "target", f->target, strlen(f->target));
-    return j;
-}
-
 static void print_file(const struct look_file *f, const char *name)
 {
     cleanup_free char *shown = plain(name);
@@ -131,7 +102,7 @@ static int on_listed(void *listing, const struct look_file *f, struct error *e)
     if (!f->name[0] && S_ISDIR(f->mode))
         return 0;
     if (l->entries)
-        json_array_append_new(l->entries, describe_entry(f, name));
+        json_array_append_new(l->entries, look_file_json(f, name));
     else
         print_file(f, name);
     return 0;
@@ -145,11 +116,8 @@ static int print_listing(const struct listing *l, const struct look_end *end, st
         say_skipped(end);
         return 0;
     }
-    json_t *j = json_object();
-    put_bytes(j, "path", l->path, strlen(l->path));
-    json_object_update_new(j, json_pack("{s:I, s:b, s:I, s:O}", "count",
-                                        (json_int_t)json_array_size(l->entries), "truncated", end->truncated,
-                                        "skipped", (json_int_t)end->skipped, "entries", l->entries));
+    json_t *j = look_files_json(l->entries, end);
+    json_object_set_new(j, "path", json_string(l->path));
     return cli_print_json(j, e);
 }
 
@@ -232,23 +200,14 @@ static int on_match(void *matches, const struct look_match *m, struct error *e)
         cli_print("%s:%llu:%s\n", path, (unsigned long long)m->line, text_make_plain(text));
         return 0;
     }
-    json_t *j = json_object();
-    put_bytes(j, "path", path, strlen(path));
-    json_object_set_new(j, "line", json_integer((json_int_t)m->line));
-    put_bytes(j, "text", m->text, m->size);
-    if (m->cut)
-        json_object_set_new(j, "cut", json_true());
-    json_array_append_new(all->found, j);
+    json_array_append_new(all->found, look_match_json(m, path));
     return 0;
 }
 
 static int print_matches(const struct matches *all, const struct look_end *end, struct error *e)
 {
     if (all->found)
-        return cli_print_json(json_pack("{s:I, s:b, s:I, s:O}", "count",
-                                        (json_int_t)json_array_size(all->found), "truncated", end->truncated,
-                                        "skipped", (json_int_t)end->skipped, "matches", all->found),
-                              e);
+        return cli_print_json(look_matches_json(all->found, end), e);
     if (end->truncated)
         log_warning("there may be more: --max-total and --timeout allow it");
     return 0;

@@ -308,6 +308,7 @@ int confine_spawn_front(struct child *child, struct confined *ret, const struct 
     plan_begin(&p, c);
     add_bind(&p, need->program, false, false, false);
     add_bind(&p, need->readable, true, false, false);
+    add_bind(&p, need->file, false, false, false);
     add_bind(&p, need->writable, true, true, false);
     int result = take_user(ret, c, &p, need->writable, false, e);
     if (result == 0)

@@ -64,6 +64,7 @@ struct confine_need {
 struct confine_front_need {
     const char *program;
     const char *readable; /* a directory */
+    const char *file;     /* the same */
     const char *writable; /* a directory of files, which are its own while it runs */
 };
 

@@ -6,7 +6,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define LOOK_PROGRAM "look"           /* in the data directory */
 #define LOOK_SIZE_MAX (1u << 20)      /* bytes of it */
 #define LOOK_PLACE "/dev/capsid-look" /* in the guest: in no layer of its filesystem */
 #define SPARE_MS 500                  /* for a search to tell what it has found when its time is over */

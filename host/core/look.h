@@ -11,6 +11,7 @@
 #include "core/look_stream.h"
 #include "core/target.h"
 
+#define LOOK_PROGRAM "look"   /* in the data directory: what is brought into the guest */
 #define LOOK_PATTERN_MAX 4096 /* bytes; of globs, too */
 
 struct look {

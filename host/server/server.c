@@ -1,5 +1,7 @@
 #include "server/server.h"
 
+#include "core/look.h"
+
 #include "api/api.h"
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -195,11 +197,12 @@ static int spawn_front(struct server *s, int leash, struct error *e)
     const struct confinement *confine = host_confinement(broker_host(s->broker), e);
     cleanup_free char *self = realpath("/proc/self/exe", NULL);
     cleanup_free char *definitions = text_format("%s/languages", s->order.options.data);
+    cleanup_free char *look = text_format("%s/" LOOK_PROGRAM, s->order.options.data); /* for guests */
     const char *const argv[] = {self, FRONT_ARGUMENT, NULL};
     const struct child_spec spec = {
         .argv = argv, .stdin_fd = leash, .stdout_fd = STDERR_FILENO, .stderr_fd = STDERR_FILENO};
     const struct confine_front_need need = {
-        .program = self, .readable = definitions, .writable = s->order.options.state};
+        .program = self, .readable = definitions, .file = look, .writable = s->order.options.state};
 
     if (!self)
         return error_errno(e, "/proc/self/exe");

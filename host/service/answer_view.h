@@ -16,6 +16,10 @@
     K(REGULAR, "file")                                                                                       \
     K(DIRECTORY, "directory")                                                                                \
     K(SYMLINK, "symlink")                                                                                    \
+    K(FIFO, "fifo")                                                                                          \
+    K(SOCKET, "socket")                                                                                      \
+    K(CHARACTER, "character_device")                                                                         \
+    K(BLOCK, "block_device")                                                                                 \
     K(OTHER, "other")
 
 enum health_status {
@@ -35,7 +39,8 @@ enum file_kind {
 struct listing_view {
     json_t *items;
     uint64_t count;
-    bool truncated;     /* of a directory */
+    bool truncated;     /* of a directory, and what is found */
+    uint64_t skipped;   /* of an image: what could not be looked at */
     uint64_t allocated; /* of images: bytes on disk, those of several names once */
 };
 
@@ -66,6 +71,15 @@ struct file_view {
     const char *mode; /* octal */
     uint64_t size;
     uint64_t modified; /* seconds since 1970 */
+    uint64_t uid, gid;
+    struct buffer target; /* of a symbolic link; no data: none */
+};
+
+/* A line of an image's file. */
+struct match_view {
+    struct buffer path, text;
+    uint64_t line;
+    bool cut; /* there is more of it */
 };
 
 #endif

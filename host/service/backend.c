@@ -205,6 +205,16 @@ int backend_session(struct backend *b, const struct call *call, const char *owne
     return lease_take(ret, b->options.line, b->data, call, &wish, e);
 }
 
+int backend_look(struct backend *b, const struct call *call, const char *owner, const char *image,
+                 struct lease *ret, const char **ret_data, struct error *e)
+{
+    const struct lease_wish wish = {
+        .reference = image, .start = TARGET_RESTORE, .owner = owner, .wait_ms = b->options.wait_ms};
+
+    *ret_data = b->data;
+    return lease_take(ret, b->options.line, b->data, call, &wish, e);
+}
+
 int backend_check_language(struct backend *b, const char *language, struct error *e)
 {
     struct language l;

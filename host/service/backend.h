@@ -30,6 +30,11 @@ void backend_close(struct backend *b);
 int backend_session(struct backend *b, const struct call *call, const char *owner,
                     const struct run_request *request, struct lease *ret, struct error *e);
 
+/* A VM whose root is the image, for looking into it (core/look.h), and the directory with the program for that. The caller ends the
+ * lease. */
+int backend_look(struct backend *b, const struct call *call, const char *owner, const char *image,
+                 struct lease *ret, const char **ret_data, struct error *e);
+
 /* Fails with ERROR_UNKNOWN_LANGUAGE, without starting anything. */
 int backend_check_language(struct backend *b, const char *language, struct error *e);
 

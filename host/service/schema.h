@@ -73,6 +73,7 @@ enum schema_object {
     S(HEALTH, struct health_view)                                                                            \
     S(QUEUE, struct queue_view)                                                                              \
     S(BACKGROUND, struct background_view)                                                                    \
+    S(MATCH, struct match_view)                                                                              \
     S(FILE, struct file_view)
 
 enum schema_struct {

@@ -77,6 +77,23 @@ def test_events(s):
     s.error("of none there are none", 404, "E007", "GET", "/api/v1/operations/op-nothing/events")
 
 
+def test_look(s):
+    line = "mkdir /d; echo one >/d/a; echo two >/d/b; ln -s a /d/link; mkfifo /d/fifo; printf 'x\\377' >/d/bytes"
+    path = "/api/v1/images/" + run(s, SH, line, keep="success")["result_image"]
+    entries = s.call("GET", path + "/list?path=/d")[2]["entries"]
+    expect("a directory of an image", [(e["name"], e["type"]) for e in entries],
+           [("a", "file"), ("b", "file"), ("bytes", "file"), ("fifo", "fifo"), ("link", "symlink")])
+    expect("a page of it", s.call("GET", path + "/list?path=/d&after=a&limit=1")[2]["entries"][0]["name"], "b")
+    expect("a file", s.call("GET", path + "/read?path=/d/link")[2], "one\n")
+    expect("a part of it", s.call("GET", path + "/read?path=/d/a&offset=1&length=2")[2], "ne")
+    found = s.call("GET", path + "/grep?path=/d&pattern=^t")[2]["matches"]
+    expect("what matches", [(m["path"], m["line"], m["text"]) for m in found], [("b", 1, "two")])
+    s.error("none such", 404, "E007", "GET", path + "/list?path=/nothing")
+    s.error("no pattern", 400, "E001", "GET", path + "/grep?path=/d")
+    s.error("no number", 400, "E001", "GET", path + "/list?limit=many")
+    s.error("no image", 400, "E001", "GET", "/api/v1/images/nothing/list")
+
+
 def capsid(s, *arguments):
     """Its status, output and standard error, with the server as the one to ask."""
     done = subprocess.run([os.environ["CAPSID"], *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True,
@@ -110,6 +127,7 @@ def main():
     with Server("--pool", "off") as s:
         test_commands(s)
         test_branches(s)
+        test_look(s)
         test_events(s)
         test_verb(s)
     return 1 if api.failures else 0
