@@ -174,6 +174,9 @@ bool root_can_seal(unsigned fold)
 int root_seal(unsigned fold)
 {
     power_kill_all();
+    /* Who is root may have frozen it: then nothing could be written, and who waits for that could not end. */
+    if (ioctl(up_fd, (int)FITHAW, 0) == 0)
+        power_kill_all();
     for (unsigned i = 1; i <= fold; i++) {
         int r = layers_fold(layer_fds[layer_count - i], up_fd);
         if (r < 0)

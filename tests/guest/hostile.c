@@ -41,11 +41,13 @@
  *   hostile limit-init NAME           sets a resource limit of PID 1: nofile to 1, or cpu to 1 s
  *   hostile no-cgroup-kill FIRST N    makes the cgroups of N jobs to come, in which cgroup.kill fails
  *   hostile open PATH                 opens for reading and writing without waiting; prints errno
+ *   hostile freeze DIRECTORY          lets nobody write to its filesystem any more
  *   hostile sleep MS                  sleeps
  */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -779,6 +781,10 @@ static int run_output_verb(const char *verb, char **argv)
         return terminal();
     if (strcmp(verb, "flood") == 0)
         return flood();
+    if (strcmp(verb, "freeze") == 0) {
+        int fd = open(argv[2] ? argv[2] : "", O_RDONLY | O_DIRECTORY);
+        return ioctl(fd, (int)FIFREEZE, 0) < 0;
+    }
     if (strcmp(verb, "open") == 0) {
         int fd = open(argv[2] ? argv[2] : "", O_RDWR | O_NONBLOCK | O_NOCTTY);
         say("errno", fd < 0 ? errno : 0);

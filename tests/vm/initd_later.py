@@ -54,7 +54,7 @@ def ends(guest, step, why, **fields):
     expect(guest.wait_end(10), 0)
 
 
-FIRST, SECOND, SMALL = (new_disk(name, mib) for name, mib in (("first", 64), ("second", 64), ("small", 16)))
+FIRST, SECOND, THIRD, SMALL = (new_disk(name, mib) for name, mib in (("first", 64), ("second", 64), ("third", 64), ("small", 16)))
 os.mkdir(os.path.join(HERE, "tree"))
 os.symlink("/", os.path.join(HERE, "tree", "upper"))
 ELSEWHERE = new_disk("elsewhere", 16, os.path.join(HERE, "tree"))
@@ -116,6 +116,17 @@ def what_stands_for_all(guest):
     expect(changed(guest), 0)
     guest.c.refused("SEAL", C.ERR_INVALID, fold=0)  # memory is no layer
     expect(guest.c.shell("echo still").out, b"still\n")
+
+
+@scenario(own=own(FIRST + ",readonly=on", THIRD), healthy=False)
+def a_disk_that_its_root_froze(guest):
+    root(guest, "ext4:vdc", upper="vdd")
+    with open(os.path.join(BUILD, "test", "guest", "hostile"), "rb") as hostile:
+        guest.c.write_file("/dev/hostile", hostile.read(), mode=0o100755)
+    expect(guest.c.shell("echo x >/changed; /dev/hostile freeze /run/initd-upper; echo $?; (echo x >/late) >/dev/null 2>&1 &").out, b"0\n")
+    expect(changed(guest), 1)
+    guest.c.request("SEAL", fold=1)
+    only_shutdown_is_left(guest)
 
 
 @scenario(own=own(FIRST + ",readonly=on", SMALL), healthy=False)
