@@ -196,6 +196,19 @@ static int write_raw(void *context, int channel, const void *data, size_t size, 
     return 0;
 }
 
+/* Beside the output of a command, which may be all that is asked for. */
+static void tell_kept(enum run_kept kept, const char *image, const char *note)
+{
+    if (kept == RUN_KEPT_KEPT)
+        cli_say("Kept as the image %s\n", image);
+    else if (kept == RUN_KEPT_UNCHANGED)
+        cli_say("Nothing was changed in the image %s\n", image);
+    else if (kept == RUN_KEPT_FAILED_RUN)
+        cli_say("Nothing was kept, as the command failed; --keep=always keeps it\n");
+    else if (note && note[0])
+        cli_say("Nothing was kept: %s\n", note);
+}
+
 /* A failed compiler speaks for itself; one that succeeds is silent. */
 static int report_raw(const struct run_result *r, const struct run_output *build, struct cancel *cancel,
                       struct error *e)
@@ -213,6 +226,7 @@ static int report_raw(const struct run_result *r, const struct run_output *build
     } else if (r->note[0]) {
         cli_say("Error: %s\n", r->note);
     }
+    tell_kept(r->kept, r->kept_image, r->kept_note);
     return 0;
 }
 
@@ -279,6 +293,7 @@ static void report_there(const struct result *r)
         cli_say("Out of memory\n");
     else if (r->problem)
         cli_say("Error: %s\n", r->problem);
+    tell_kept(r->kept, r->kept_image, r->kept_note);
 }
 
 /* The operation, as the server tells of it. */

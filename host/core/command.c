@@ -78,9 +78,8 @@ void command_adopt(struct keep *k, const struct host *host, const struct call *c
         return;
     int large = keep_is_too_large(k, &bytes, &e);
     if (large > 0) {
-        cleanup_free char *why =
-            text_format("nothing was kept: what changed takes %llu bytes, and %llu are allowed",
-                        (unsigned long long)bytes, (unsigned long long)k->max_bytes);
+        cleanup_free char *why = text_format("what changed takes %llu bytes, and %llu are allowed",
+                                             (unsigned long long)bytes, (unsigned long long)k->max_bytes);
         command_not_kept(ret, RUN_KEPT_TOO_LARGE, why);
     } else if (large < 0 || keep_adopt(k, &made, host, call, parent, call->trace_id, &e) < 0) {
         command_not_kept(ret, RUN_KEPT_ERROR, e.text);

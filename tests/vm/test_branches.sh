@@ -50,6 +50,10 @@ in_image tag:lang/sh --keep --shell 'echo x >/x; exit 1'
 expect "a run that fails is not kept" "$(field kept) $image" "run_failed None"
 in_image tag:lang/sh --keep --max-layer 100000 --shell 'head -c 1000000 /dev/urandom >/x; echo still here'
 expect "a layer that is too large" "$(field kept) $(field stdout)" 'layer_too_large still here'
+capsid run --raw --image tag:lang/sh --keep --shell 'echo x >/raw; echo out'
+expect_match "what is kept is told beside the output, too" "$out $err" "out Kept as the image ????????-*"
+capsid run --raw --image tag:lang/sh --keep -- /bin/false
+expect_match "and that nothing is" "$status $err" "1 Nothing was kept, as the command failed*"
 in_image tag:lang/sh --keep=always --shell 'echo x >/x; exit 1'
 expect "unless it always is" "$(field kept) $(field filesystem_changed)" "kept True"
 
