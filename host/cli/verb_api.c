@@ -146,9 +146,10 @@ static int run_verb_api(struct cli *cli, void *context, int argc, char **argv, s
 }
 
 static const char details[] =
-    "Paths: /health, /metrics, /api/v1/languages, /execute, /run, /rootfs, /snapshots, /operations and "
-    "/sessions below /api/v1;\n"
-    "/api/v1/openapi.json describes them all, and / is a page to try them.\n"
+    "Paths: /health, /metrics, and below /api/v1 /languages, /execute, /run, /rootfs, /images, /snapshots, "
+    "/files,\n"
+    "/states, /operations and /sessions; /api/v1/openapi.json describes them all, and / is a page to try "
+    "them.\n"
     "\n"
     "SIGTERM and SIGINT: running programs get --grace seconds, new requests 503. SIGHUP reads settings and "
     "tokens anew.\n"

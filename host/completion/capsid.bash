@@ -4,7 +4,7 @@
 # The verbs, one a line; or "OPTION ARGUMENT" of each option of a verb.
 _capsid_verbs() { "$1" --help 2>/dev/null | sed -n 's/^  \([a-z][a-z-]*\)  .*/\1/p'; }
 _capsid_options() {
-    "$1" "$2" --help 2>/dev/null | sed -n 's/^  \(-\([a-zA-Z]\), \|    \)--\([a-z-]*\) \([A-Z][A-Z=]*\)\{0,1\} .*/\2 --\3 \4/p' |
+    "$1" "$2" --help 2>/dev/null | sed -n 's/^  \(-\([a-zA-Z]\), \|    \)--\([a-z-]*\)\(\[=[A-Z]*\]\)\{0,1\} \([A-Z][^ ]*\)\{0,1\} .*/\2 --\3 \5/p' |
         while IFS=' ' read -r letter option argument; do
             case $letter in
             --*) argument=$option option=$letter ;;

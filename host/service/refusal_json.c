@@ -3,13 +3,10 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 
-#include <string.h>
-
 json_t *refusal_json(enum schema_object object, const struct refusal *r, const char *trace_id)
 {
-    /* A message may be cut within a character. */
-    cleanup_free char *message =
-        text_format("%.*s", (int)text_utf8_prefix(r->text, strlen(r->text)), r->text);
+    /* It may be cut within a character, and quote what is none. */
+    cleanup_free char *message = text_make_plain_lines(text_copy(r->text));
     struct refusal_view view = {.kind = r->kind,
                                 .message = message,
                                 .trace_id = trace_id,

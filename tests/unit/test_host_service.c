@@ -109,6 +109,16 @@ static json_t *refused(enum refusal_kind kind)
     return refusal_reason(&r);
 }
 
+START_TEST(a_message_that_quotes_no_text_is_whole)
+{
+    const struct refusal r = {.kind = REFUSAL_INVALID, .text = "\"\xff\xfe\" is no image: see \xc3"};
+    json_t *j = refusal_reason(&r);
+
+    ck_assert_str_eq(json_string_value(json_object_get(j, "message")), "\"??\" is no image: see ?");
+    json_decref(j);
+}
+END_TEST
+
 static enum key_state begin_key(const char *owner, const char *key, const char *request,
                                 struct key_answer *ret)
 {
@@ -744,6 +754,7 @@ int main(void)
     unit_add(&u, what_cannot_be_written_is_written_later);
     unit_add(&u, a_result_without_room_is_forgotten_and_the_rest_kept);
     unit_add(&u, each_server_has_a_place_of_its_own);
+    unit_add(&u, a_message_that_quotes_no_text_is_whole);
     unit_add(&u, a_key_answers_once);
     unit_add(&u, an_owner_with_too_many_keys_forgets_his_own);
     unit_add(&u, who_comes_back_for_a_session_is_told);

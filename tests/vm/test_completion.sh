@@ -20,6 +20,8 @@ expect "a language" "$(complete_words capsid run --lang juli)" julia
 expect "a language, short option" "$(complete_words capsid run -l kotl)" "kotlin kotlin2"
 expect "files" "$(complete_words capsid run --file f)" file.py
 expect "no guess where only the user knows" "$(complete_words capsid run --timeout '')" ""
+options=$("$CAPSID" run --help | grep -oE '^  (-[a-zA-Z], |    )--[a-z-]+' | grep -oE -- '--[a-z-]+' | sort)
+expect "all options, whatever they take" "$(complete_words capsid run -- | tr ' ' '\n' | sort | xargs)" "$(echo "$options" | xargs)"
 for verb in $(_capsid_verbs "$CAPSID"); do
 	[ -n "$(_capsid_options "$CAPSID" "$verb")" ] || fail "$verb: no option is offered"
 done
