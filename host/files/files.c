@@ -257,8 +257,9 @@ int files_look_up(struct files *f, const char *owner, const char *name, struct f
                   struct error *e)
 {
     cleanup_rows struct records_rows rows = {0};
+    /* SQLite keeps the order of a CROSS JOIN, and would go through all files of the owner for a UUID. */
     cleanup_free char *question =
-        text_format("SELECT digest, size, created FROM files JOIN blobs USING (digest)"
+        text_format("SELECT digest, size, created FROM blobs CROSS JOIN files USING (digest)"
                     " WHERE owner = ? AND %s = ?",
                     strlen(name) == UUID_SIZE - 1 ? "uuid" : "digest");
 
