@@ -303,9 +303,11 @@ static int detach_there(const struct client *client, struct request *q, struct e
     json_t *body = client_body(client, q, &input, e), *j = NULL;
     cleanup_free char *text = body && !input.size ? json_dumps(body, JSON_COMPACT) : NULL;
 
+    if (!body)
+        return -1;
     json_decref(body);
     if (!text)
-        return e->kind ? -1 : error_set(e, ERROR_USAGE, "--detach takes a standard input of at most 1 MiB");
+        return error_set(e, ERROR_USAGE, "--detach takes a standard input of at most 1 MiB");
     struct client_link *l = client_open(client, e);
     int result = l ? client_post(l, "/api/v1/run", "application/json", text, strlen(text), 1000, &j, e) : -1;
     client_close(l);

@@ -146,10 +146,15 @@ static int on_entry(void *user, const char *section, const char *name, const cha
 static int load_file(struct config *c, const char *path, struct error *e)
 {
     struct file_context ctx = {.config = c, .path = path, .error = e};
-    cleanup_fd int fd = file_open(path, O_RDONLY, e);
+    struct error why = {0};
+    cleanup_fd int fd = file_open(path, O_RDONLY, &why);
 
-    if (fd < 0)
-        return errno == ENOENT ? 0 : -1;
+    if (fd < 0 && errno == ENOENT)
+        return 0;
+    if (fd < 0) {
+        *e = why;
+        return -1;
+    }
     cleanup_file FILE *f = fdopen(take_fd(&fd), "re");
     int line = ini_parse_file(f, on_entry, &ctx);
     if (ctx.failed)

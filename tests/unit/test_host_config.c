@@ -59,6 +59,16 @@ static const char *const careless[][2] = {
     {"[capsid]\nthis is not ini\n", "line 2"},   {"home = /x\n", "[]"},
 };
 
+START_TEST(a_file_that_is_not_there_is_no_error)
+{
+    struct config c;
+
+    ck_assert_int_eq(config_load(&c, &e), 0);
+    ck_assert_msg(!e.kind && !e.text[0], "%s", e.text);
+    config_done(&c);
+}
+END_TEST
+
 START_TEST(a_careless_file_is_refused_by_name)
 {
     struct config c;
@@ -90,6 +100,7 @@ int main(void)
 
     unit_fixture(&u, setup, teardown);
     unit_add(&u, the_environment_beats_the_file);
+    unit_add(&u, a_file_that_is_not_there_is_no_error);
     unit_add(&u, kernel_arguments_have_a_bound);
     unit_add_loop(&u, a_careless_file_is_refused_by_name, sizeof(careless) / sizeof(careless[0]));
     return unit_end(&u);
