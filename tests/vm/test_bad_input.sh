@@ -57,7 +57,7 @@ CAPSID_QEMU=$TMPDIR/broken-qemu complain "QEMU fails" 1 "Error: *no such machine
 start=$(date +%s)
 CAPSID_BOOT_TIMEOUT=2 CAPSID_QEMU=$TMPDIR/silent-qemu complain "the guest never answers" 1 "Error: *did not answer in time*" host -l python -c 1
 [ $(($(date +%s) - start)) -lt 10 ] || fail "the guest never answers: took too long"
-CAPSID_KERNEL_ARGS=initd.layers=vdx complain "the guest cannot be set up" 1 "Error: the VM could not be booted: the guest could not be set up: initd.layers: No such file or directory*" host -l python -c 1
+CAPSID_KERNEL_ARGS=initd.layers=vdx complain "the guest cannot be set up" 1 "Error: the VM could not be booted: the guest could not be set up: layer vdx: No such file or directory*" host -l python -c 1
 expect_clean "failed starts"
 
 # Damaged files. Each is told, and told again, and repaired by what the message says.
