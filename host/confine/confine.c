@@ -71,17 +71,24 @@ uint64_t confine_namespaces(const struct confinement *c)
 
 static void plan_done(struct plan *p)
 {
-    for (unsigned i = 0; i < p->bind_count; i++)
+    for (unsigned i = 0; i < p->bind_count; i++) {
         free(p->binds[i].path);
+        free(p->binds[i].source);
+    }
     free(p->stage);
     calls_done(p);
 }
 
 static void add_bind(struct plan *p, const char *path, bool directory, bool writable, bool device)
 {
+    char *source = realpath(path, NULL);
+
     if (p->bind_count < PLAN_BINDS_MAX)
-        p->binds[p->bind_count++] = (struct plan_bind){
-            .path = text_copy(path), .directory = directory, .writable = writable, .device = device};
+        p->binds[p->bind_count++] = (struct plan_bind){.path = text_copy(path),
+                                                       .source = source ? source : text_copy(path),
+                                                       .directory = directory,
+                                                       .writable = writable,
+                                                       .device = device};
 }
 
 static void add_limit(struct plan *p, int resource, uint64_t value)

@@ -106,13 +106,13 @@ static int bind_one(const struct plan_bind *b)
 {
     struct mount_attr attributes = {.attr_set = MOUNT_ATTR_NOSUID};
     char source[PATH_MAX] = PLAN_OLD_ROOT;
-    size_t at = strlen(PLAN_OLD_ROOT), size = strlen(b->path);
+    size_t at = strlen(PLAN_OLD_ROOT), size = strlen(b->source);
 
     if (at + size >= sizeof(source)) {
         errno = ENAMETOOLONG;
         return -1;
     }
-    memcpy(source + at, b->path, size + 1);
+    memcpy(source + at, b->source, size + 1);
     if (make_place(b) < 0 || mount(source, b->path, NULL, MS_BIND | MS_REC, NULL) < 0)
         return -1;
     if (!b->writable && !b->device)

@@ -17,7 +17,8 @@
 #define PLAN_LIMITS_MAX 12
 
 struct plan_bind {
-    char *path;     /* owned; on the host and for the VMM */
+    char *path;     /* owned; for the VMM, and on the host */
+    char *source;   /* owned; where that leads on the host, without symlinks */
     bool directory; /* with everything mounted below it */
     bool writable;
     bool device;
