@@ -31,10 +31,10 @@ int handle_events(struct exchange *x)
 }
 
 /* How it is, or has ended. */
-static int tell_end(struct exchange *x, uint64_t number)
+static int tell_end(struct exchange *x, const char *operation, uint64_t number)
 {
     struct error e = {0};
-    json_t *shown = operations_show(&x->server->operations, x->task->owner, x->argument, &e);
+    json_t *shown = operations_show(&x->server->operations, x->task->owner, operation, &e);
 
     if (!shown)
         return x->streaming ? 0 : exchange_fail(x, &e);
@@ -43,8 +43,9 @@ static int tell_end(struct exchange *x, uint64_t number)
     return 0;
 }
 
-static int tell_event(struct exchange *x, const struct journal_event *event)
+static int tell_event(struct exchange *x, const char *operation, const struct journal_event *event)
 {
+    (void)operation;
     const struct stream_view start = {.trace_id = x->trace.id}, output = {.data = event->data};
     json_t *j = event->event == STREAM_EVENT_START
                     ? schema_json(SCHEMA_OBJECT_STREAM_START, SCHEMA_OF_STREAM, &start, NULL)
@@ -59,22 +60,21 @@ static bool goes_on(struct exchange *x)
     return !x->task->cancelled && stream_wait(x, deadline_in_ms(QUIET_MS)) == 0;
 }
 
-int work_events(struct exchange *x, struct backend *b)
+int events_follow(struct exchange *x, const char *operation, const struct event_teller *t)
 {
     struct journals *all = &x->server->journals;
     uint64_t after = x->events_after;
     struct journal_event event = {0};
     int64_t quiet = deadline_in_ms(QUIET_MS);
 
-    (void)b;
-    while (journals_next(all, x->argument, x->task->owner, after,
+    while (journals_next(all, operation, x->task->owner, after,
                          x->events_follow ? deadline_in_ms(WAIT_MS) : 0, &event)) {
         if (event.event == STREAM_EVENT_END || (event.event == STREAM_EVENT_NONE && !x->events_follow))
             break;
         stream_begin(x);
         if (event.event != STREAM_EVENT_NONE) {
             after = event.number;
-            tell_event(x, &event);
+            t->event(x, operation, &event);
         } else if (deadline_passed(quiet)) {
             stream_comment(x);
         }
@@ -84,5 +84,13 @@ int work_events(struct exchange *x, struct backend *b)
         if (!goes_on(x))
             return 0;
     }
-    return tell_end(x, after + 1);
+    return t->end(x, operation, event.event == STREAM_EVENT_END ? event.number : after + 1);
+}
+
+int work_events(struct exchange *x, struct backend *b)
+{
+    static const struct event_teller ours = {tell_event, tell_end};
+
+    (void)b;
+    return events_follow(x, x->argument, &ours);
 }

@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/jsontext.h"
 #include "base/log.h"
+#include "contree/shown.h"
 
 #include <string.h>
 
@@ -98,6 +99,7 @@ void exchange_unref(struct exchange *x)
     buffer_free(&x->out);
     if (x->used_session)
         session_unref(x->used_session);
+    looking_done(&x->looking);
     free(x->guest_path);
     free(x->terminal.command);
     pthread_cond_destroy(&x->drained);
@@ -129,11 +131,17 @@ void exchange_release_key(struct exchange *x, const struct answer *answer)
     x->key[0] = '\0';
 }
 
+json_t *exchange_refusal(const struct exchange *x)
+{
+    return strncmp(x->path, CONTREE_PATH, strlen(CONTREE_PATH)) == 0
+               ? contree_error(&x->refusal)
+               : refusal_json(SCHEMA_OBJECT_ERROR, &x->refusal, x->trace.id);
+}
+
 void exchange_finish(struct exchange *x)
 {
     if (x->refusal.kind && !x->streaming)
-        exchange_answer(x, refusal_status(x->refusal.kind),
-                        refusal_json(SCHEMA_OBJECT_ERROR, &x->refusal, x->trace.id));
+        exchange_answer(x, refusal_status(x->refusal.kind), exchange_refusal(x));
     exchange_release_key(x, x->streaming ? NULL : &x->answer);
     pthread_mutex_lock(&x->lock);
     x->done = true;
@@ -160,7 +168,7 @@ int exchange_answer(struct exchange *x, int status, json_t *j)
     size_t size = x->answer.body.size;
     if (size <= ANSWER_SMALL || exchange_hold(x, size < ANSWER_COUNTED_MAX ? size : ANSWER_COUNTED_MAX) == 0)
         return 0;
-    set_json(x, refusal_status(x->refusal.kind), refusal_json(SCHEMA_OBJECT_ERROR, &x->refusal, x->trace.id));
+    set_json(x, refusal_status(x->refusal.kind), exchange_refusal(x));
     return -1;
 }
 

@@ -164,8 +164,7 @@ static enum MHD_Result send_answer(struct exchange *x)
 
 static enum MHD_Result send_refusal(struct exchange *x)
 {
-    exchange_answer(x, refusal_status(x->refusal.kind),
-                    refusal_json(SCHEMA_OBJECT_ERROR, &x->refusal, x->trace.id));
+    exchange_answer(x, refusal_status(x->refusal.kind), exchange_refusal(x));
     return send_answer(x);
 }
 

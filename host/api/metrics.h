@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #define METRICS_BUCKETS 14
-#define METRICS_ROUTES 64
+#define METRICS_ROUTES 96
 #define METRICS_STATUSES 32
 
 struct histogram {

@@ -332,6 +332,11 @@ static int run_operation(struct task *t, void *server)
 
 /* ---- the two paths ------------------------------------------------------------------------------- */
 
+int run_detached(struct exchange *x)
+{
+    return exchange_detach(x, OPERATION_RUN, LANE_RUN, run_operation);
+}
+
 static int prepare(struct exchange *x, int (*work)(struct exchange *, struct backend *))
 {
     if (exchange_parse(x, SCHEMA_OBJECT_RUN, NULL) < 0 || parts_check(x, true) < 0)
@@ -343,7 +348,7 @@ static int prepare(struct exchange *x, int (*work)(struct exchange *, struct bac
         return refuse(&x->refusal, REFUSAL_INVALID,
                       "\"wait\": false cannot be streamed; ask for application/json");
     if (x->task->request.detached)
-        return exchange_detach(x, OPERATION_RUN, LANE_RUN, run_operation);
+        return run_detached(x);
     x->work = work;
     return 0;
 }

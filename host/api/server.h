@@ -26,6 +26,7 @@
 #include <microhttpd.h>
 #include <stdatomic.h>
 
+#define CONTREE_PATH "/v1/"        /* where ConTree's clients expect what they know (host/contree) */
 #define BODY_PARTS_MAX (64u << 10) /* bytes between the parts of a body */
 #define STREAM_HELD_MAX (1 << 20)  /* bytes of a stream that wait for its client; then the program waits */
 
@@ -68,6 +69,21 @@ struct look_wish {
     bool ignore_case;
 };
 
+/* Which operations a client of ConTree's wants to see. */
+struct contree_wish {
+    char status[16], kind[16]; /* "": any */
+    int64_t since, until;      /* seconds since 1970, 0: any */
+    uint64_t offset, limit;
+};
+
+/* What is looked for in an image. */
+struct looking {
+    char *path, *pattern, *glob; /* owned */
+    uint64_t max_count, max_total;
+    bool ignore_case, truncated;
+    json_t *found; /* while it is looked for */
+};
+
 struct exchange {
     struct api_server *server;
     atomic_int references;
@@ -104,7 +120,9 @@ struct exchange {
     struct MHD_Connection *connection; /* NULL: none, or gone */
     bool suspended, watched, done;
     enum stream_kind stream;
-    bool streaming;        /* the stream has begun */
+    bool streaming; /* the stream has begun */
+    struct contree_wish wish;
+    struct looking looking;
     uint64_t events_after; /* of an operation's events: the number that the client has */
     bool events_follow;    /* and whether it waits for more */
     bool stream_queued;    /* and HTTP knows */
@@ -165,6 +183,9 @@ void exchange_cancel(struct exchange *x);
 /* Sets a JSON answer; takes the reference. -1: there is no room for it, and the refusal is the answer. */
 int exchange_answer(struct exchange *x, int status, json_t *j);
 
+/* The refusal as the answer that whoever asked understands: below CONTREE_PATH as its clients do. */
+json_t *exchange_refusal(const struct exchange *x);
+
 /* Sets the refusal for an error of the program's core; always -1. */
 int exchange_fail(struct exchange *x, const struct error *e);
 
@@ -191,6 +212,9 @@ int stream_event(struct exchange *x, enum stream_event event, json_t *data);
 
 /* The same of one that has a number, by which the client can ask for those after it. */
 int stream_numbered_event(struct exchange *x, uint64_t number, enum stream_event event, json_t *data);
+
+/* The same of one that others than our clients know by that name. */
+int stream_named_event(struct exchange *x, uint64_t number, const char *name, json_t *data);
 
 /* A line that says nothing. */
 void stream_comment(struct exchange *x);
@@ -238,6 +262,9 @@ struct MHD_Daemon *http_start(struct api_server *s, int fd);
 
 extern const struct route api_routes[];
 
+/* run.c: the request that was parsed becomes an operation, as by exchange_detach(). */
+int run_detached(struct exchange *x);
+
 int handle_execute(struct exchange *x);
 int handle_run(struct exchange *x);
 int work_execute(struct exchange *x, struct backend *b);
@@ -258,6 +285,14 @@ void look_wish_free(struct look_wish *w); /* accepts NULL */
 
 /* ---- events.c ------------------------------------------------------------------------------------ */
 
+/* How events of an operation are told; of the end it is the number that the first that follows has. */
+struct event_teller {
+    int (*event)(struct exchange *x, const char *operation, const struct journal_event *event);
+    int (*end)(struct exchange *x, const char *operation, uint64_t number);
+};
+
+/* As the exchange wants them: all after one, and until its end or those there are. */
+int events_follow(struct exchange *x, const char *operation, const struct event_teller *t);
 int handle_events(struct exchange *x);
 int work_events(struct exchange *x, struct backend *b);
 int handle_record(struct exchange *x);
@@ -284,6 +319,39 @@ int work_delete_file(struct exchange *x, struct backend *b);
 int handle_terminal(struct exchange *x);
 enum MHD_Result terminal_upgrade(struct exchange *x);
 
+/* ---- contree_calls.c, contree_looks.c, contree_runs.c: what stands below CONTREE_PATH --------------------------------- */
+
+int handle_contree_import(struct exchange *x);
+int handle_contree_images(struct exchange *x);
+int handle_contree_find(struct exchange *x);
+int work_contree_images(struct exchange *x, struct backend *b);
+int work_contree_tag(struct exchange *x, struct backend *b);
+int work_contree_untag(struct exchange *x, struct backend *b);
+int work_contree_find(struct exchange *x, struct backend *b);
+int work_contree_image(struct exchange *x, struct backend *b);
+int work_contree_add_file(struct exchange *x, struct backend *b);
+int work_contree_files(struct exchange *x, struct backend *b);
+int work_contree_file(struct exchange *x, struct backend *b);
+int contree_tell_whoami(struct exchange *x);
+
+void looking_done(struct looking *l);
+int handle_contree_look(struct exchange *x);
+int handle_contree_grep(struct exchange *x);
+int work_contree_list(struct exchange *x, struct backend *b);
+int work_contree_download(struct exchange *x, struct backend *b);
+int work_contree_archive(struct exchange *x, struct backend *b);
+int work_contree_grep(struct exchange *x, struct backend *b);
+
+int handle_contree_spawn(struct exchange *x);
+int handle_contree_operations(struct exchange *x);
+int handle_contree_events(struct exchange *x);
+int handle_contree_more(struct exchange *x);
+int work_contree_operations(struct exchange *x, struct backend *b);
+int work_contree_operation(struct exchange *x, struct backend *b);
+int work_contree_cancel(struct exchange *x, struct backend *b);
+int work_contree_events(struct exchange *x, struct backend *b);
+int work_contree_process(struct exchange *x, struct backend *b);
+
 /* ---- file_calls.c -------------------------------------------------------------------------------- */
 
 #define FILES_LISTED_MAX 10000
@@ -300,6 +368,12 @@ int work_remove_state(struct exchange *x, struct backend *b);
 /* A header, or a word of the query, of a request whose connection is there; NULL: none. */
 const char *http_header(struct exchange *x, const char *name);
 const char *http_query(struct exchange *x, const char *name);
+
+/* query.c: words of the query that have a form; where there is none, the fallback, or what *ret was, or false. */
+int query_number(struct exchange *x, const char *name, uint64_t min, uint64_t max, uint64_t fallback,
+                 uint64_t *ret);
+int query_moment(struct exchange *x, const char *name, int64_t *ret);
+int query_flag(struct exchange *x, const char *name, bool *ret);
 
 /* Both lists, which may be NULL, in one; the caller frees the list alone. */
 const char **words_of(const char *const *first, const char *const *then);

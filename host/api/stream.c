@@ -55,6 +55,11 @@ int stream_numbered_event(struct exchange *x, uint64_t number, enum stream_event
         json_decref(data);
         data = whole;
     }
+    return stream_named_event(x, number, name, data);
+}
+
+int stream_named_event(struct exchange *x, uint64_t number, const char *name, json_t *data)
+{
     cleanup_free char *text = jsontext_format(data, JSON_COMPACT);
     json_decref(data);
     pthread_mutex_lock(&x->lock);

@@ -76,3 +76,13 @@ bool moment_parse(const char *text, int64_t now, int64_t *ret)
 {
     return parse_number(text, now, ret) || parse_date(text, ret);
 }
+
+void moment_print(int64_t ns, char out[static MOMENT_TEXT_SIZE])
+{
+    const time_t seconds = ns / 1000000000;
+    struct tm utc;
+
+    gmtime_r(&seconds, &utc);
+    size_t used = strftime(out, MOMENT_TEXT_SIZE, "%Y-%m-%dT%H:%M:%S", &utc);
+    snprintf(out + used, MOMENT_TEXT_SIZE - used, ".%06dZ", (int)(ns % 1000000000 / 1000));
+}

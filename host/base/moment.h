@@ -11,4 +11,9 @@
  */
 bool moment_parse(const char *text, int64_t now, int64_t *ret);
 
+#define MOMENT_TEXT_SIZE 40
+
+/* ns since 1970 as "2026-12-01T10:30:00.123456Z". */
+void moment_print(int64_t ns, char out[static MOMENT_TEXT_SIZE]);
+
 #endif

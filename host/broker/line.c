@@ -27,10 +27,11 @@ static bool names_language(uint32_t kind)
 
 static bool check_image_wish(const struct line_image *i)
 {
-    const unsigned char *tagged = (const void *)&i->tagged, *whole = (const void *)&i->whole;
+    const unsigned char *tagged = (const void *)&i->tagged, *whole = (const void *)&i->whole,
+                        *named = (const void *)&i->named;
 
     return is_text(i->reference, sizeof(i->reference)) && is_text(i->tag, sizeof(i->tag)) && *tagged <= 1 &&
-           *whole <= 1;
+           *named <= 1 && *whole <= 1;
 }
 
 bool line_check_request(const void *data, size_t size, struct line_request *ret)

@@ -59,6 +59,7 @@ struct line_image {
     char tag[LINE_TAG_SIZE]; /* of RECORDS: the beginning of one, "": any */
     bool whole;              /* of RECORDS: tag is all of it */
     bool tagged;
+    bool named; /* names count as tags, too */
     int64_t since, until;
     uint64_t offset, limit;
 };

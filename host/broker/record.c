@@ -11,6 +11,7 @@ static int list_records(struct errand *r, struct stock_pack *p, struct error *e)
 {
     const struct line_image *i = &r->request.image;
     const struct inventory_wish wish = {.tagged = i->tagged,
+                                        .named = i->named,
                                         .prefix = i->tag[0] && !i->whole ? i->tag : NULL,
                                         .tag = i->tag[0] && i->whole ? i->tag : NULL,
                                         .since = i->since,

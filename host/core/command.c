@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define KEEP_MS                                                                                              \
     (10 * 60 * 1000) /* how long a guest may take to write all that was changed, and to take in layers */
@@ -55,13 +56,27 @@ int command_check(const struct run_request *r, struct error *e)
     return 0;
 }
 
+/* A directory to start in that the image does not have is made, as its user's. */
+static int make_cwd(const struct run_site *site, const struct run_request *r, struct error *e)
+{
+    cleanup_free char *path = program_cwd(site->user, r->cwd);
+    int64_t deadline = deadline_in_ms(ACCOUNT_MS);
+    struct error missing = {0};
+    struct guest_file there;
+
+    if (!r->cwd || guest_stat(site->guest, path, &there, deadline, &missing) == 0)
+        return 0;
+    return guest_write_file(site->guest, path, S_IFDIR | 0755, 0, site->user->uid, site->user->gid, "", 0,
+                            deadline, e);
+}
+
 int command_in(const struct run_site *site, const struct command_image *image, struct resident *resident,
                const struct call *call, const struct run_request *r, struct run_result *ret, struct error *e)
 {
     const char *user = r->user ? r->user : image->user;
 
     if (resident_find(resident, site->guest, user, deadline_in_ms(ACCOUNT_MS), e) < 0 ||
-        run_in(site, call, r, ret, e) < 0)
+        make_cwd(site, r, e) < 0 || run_in(site, call, r, ret, e) < 0)
         return -1;
     seal(site, image, r, ret);
     return 0;

@@ -151,9 +151,23 @@ static bool has_tag(const struct image_entry *entry, int (*holds)(const char *ta
     return !wanted || inventory_each_word(&entry->tags, holds, (void *)(uintptr_t)wanted);
 }
 
+static int begins_after_lang(const char *name, void *prefix)
+{
+    cleanup_free char *tag = text_format(LANGUAGE_BEGIN "%s", name);
+
+    return begins_so(tag, prefix);
+}
+
+/* Whether one of its names, as it is named among tags, begins so. */
+static bool has_name(const struct image_entry *entry, const char *prefix)
+{
+    return inventory_each_word(&entry->names, begins_after_lang, (void *)(uintptr_t)prefix) != 0;
+}
+
 static bool is_wanted(const struct image_entry *entry, const struct inventory_wish *w)
 {
-    return (!w->tagged || entry->tags.size) && has_tag(entry, begins_so, w->prefix) &&
+    return (!w->tagged || entry->tags.size || (w->named && entry->names.size)) &&
+           (has_tag(entry, begins_so, w->prefix) || (w->named && has_name(entry, w->prefix))) &&
            has_tag(entry, is_it, w->tag) && (!w->since || entry->image.created >= w->since) &&
            (!w->until || entry->image.created < w->until);
 }

@@ -30,6 +30,7 @@ int inventory_each_word(const struct buffer *list, int (*visit)(const char *word
 /* Which are wanted. Moments are seconds since 1970. */
 struct inventory_wish {
     bool tagged;            /* those that have a tag */
+    bool named;             /* names count, too, as tags lang/NAME */
     const char *prefix;     /* or one that begins so; NULL: any */
     const char *tag;        /* or this one; NULL: any */
     int64_t since, until;   /* made then or later, and before; 0: any */

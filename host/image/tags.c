@@ -11,7 +11,7 @@
 #include <string.h>
 
 #define TAG_BEGIN "tag:"
-#define LANGUAGE_BEGIN "lang/"
+
 #define NOTE_MAX 1024 /* bytes of what is written down of one */
 
 /* A tag is longer than a file's name may be, and has / in it: so the file is called by its SHA-256, and holds both. */

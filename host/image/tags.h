@@ -7,6 +7,9 @@
 
 #include "image/image.h"
 
+#define LANGUAGE_BEGIN                                                                                       \
+    "lang/" /* of what names the image of a language, or another name of rootfs, among tags */
+
 #define IMAGE_TAG_MAX 256 /* bytes */
 
 /* [A-Za-z0-9][A-Za-z0-9_-]*(?:[:/.][A-Za-z0-9_-]+)* and no longer than that. */

@@ -16,6 +16,12 @@
 #define FIELD(member)                                                                                        \
     schema_find(SCHEMA_OBJECT_SHOWN_OPERATION, SCHEMA_OF_OPERATION, offsetof(struct operation_view, member))
 
+#define ASKED(member)                                                                                        \
+    schema_find(SCHEMA_OBJECT_SHOWN_OPERATION, SCHEMA_OF_REQUEST, offsetof(struct request, member))
+
+#define ID_PREFIX "op-"
+#define ID_DIGITS 32
+
 #define TABLE "operations"
 #define DROP "DELETE FROM " TABLE
 #define FORGET "UPDATE " TABLE " SET result = NULL, bytes = 0, forgotten = 1"
@@ -43,6 +49,30 @@ struct operation_at_work {
     int64_t number; /* of its record */
     bool late;      /* it has ended, which could not be written down yet */
 };
+
+/* ---- ids ----------------------------------------------------------------------------------------- */
+
+void operation_id(const char *text, char ret[static OPERATION_ID_MAX])
+{
+    const size_t prefix = strlen(ID_PREFIX);
+    size_t size = prefix;
+
+    memcpy(ret, ID_PREFIX, prefix);
+    for (text += strncmp(text, ID_PREFIX, prefix) == 0 ? prefix : 0; *text && size < OPERATION_ID_MAX - 1;
+         text++)
+        if (*text != '-')
+            ret[size++] = *text >= 'A' && *text <= 'F' ? (char)(*text | 0x20) : *text;
+    ret[*text || size != prefix + ID_DIGITS ? 0 : size] = '\0';
+}
+
+void operation_uuid(const char *id, char ret[static OPERATION_ID_MAX])
+{
+    const char *d = id + (strncmp(id, ID_PREFIX, strlen(ID_PREFIX)) == 0 ? strlen(ID_PREFIX) : 0);
+
+    ret[0] = '\0';
+    if (strlen(d) == ID_DIGITS)
+        snprintf(ret, OPERATION_ID_MAX, "%.8s-%.4s-%.4s-%.4s-%.12s", d, d + 8, d + 12, d + 16, d + 20);
+}
 
 /* ---- what is worked on --------------------------------------------------------------------------- */
 
@@ -109,10 +139,15 @@ uint64_t operations_find_task(struct operations *o, const char *owner, const cha
 
 /* ---- changes ------------------------------------------------------------------------------------- */
 
-/* What is told of the request with its operation, as JSON text; the caller frees it. */
+/* What is told of the request with its operation, as JSON text; the caller frees it. A long command is not. */
 static char *told_of(const struct request *q)
 {
     json_t *j = schema_json(SCHEMA_OBJECT_SHOWN_OPERATION, SCHEMA_OF_REQUEST, q, NULL);
+
+    if (json_dumpb(j, NULL, 0, JSON_COMPACT) > OPERATION_TOLD_MAX) {
+        json_object_del(j, ASKED(run.argv)->name);
+        json_object_del(j, ASKED(shell)->name);
+    }
     char *text = json_dumps(j, JSON_COMPACT);
     json_decref(j);
     return text;
@@ -229,7 +264,9 @@ int operations_add(struct operations *o, enum operation_kind kind, const char *o
     /* Nobody can guess another owner's. */
     if (getrandom(random, sizeof(random), 0) != sizeof(random))
         return error_errno(e, "getrandom");
-    snprintf(ret_id, OPERATION_ID_MAX, "op-%016llx%016llx", (unsigned long long)random[0],
+    random[0] = (random[0] & ~UINT64_C(0xf000)) | 0x4000; /* as in a UUID (RFC 9562, version 4) */
+    random[1] = random[1] >> 2 | UINT64_C(1) << 63;
+    snprintf(ret_id, OPERATION_ID_MAX, ID_PREFIX "%016llx%016llx", (unsigned long long)random[0],
              (unsigned long long)random[1]);
     write_late_ends(o);
     if (ledger_begin(o->ledger, &now, e) < 0 ||

@@ -17,6 +17,7 @@
 
 #define OPERATION_KEPT_S 3600
 #define OPERATION_ID_MAX 40
+#define OPERATION_TOLD_MAX (16u << 10) /* bytes of what is told of a request */
 #define OPERATIONS_OWN_MAX 1024
 #define OPERATIONS_ALL_MAX 8192
 /* Of all results as JSON text; when there are more, the oldest are forgotten, but not how their operations ended. As
@@ -35,7 +36,7 @@ struct operations {
 void operations_open(struct operations *o, struct ledger *ledger);
 void operations_close(struct operations *o);
 
-/* q: of it the labels are told with the operation. task: the caller's number for what does it, not 0. ERROR_BUSY: this owner has too
+/* q: of it is told with the operation what SHOWN_OPERATION of schema.def has, unless that is long. task: the caller's number for what does it, not 0. ERROR_BUSY: this owner has too
  * many that are not finished. */
 int operations_add(struct operations *o, enum operation_kind kind, const char *owner, const struct request *q,
                    uint64_t task, char ret_id[static OPERATION_ID_MAX], struct error *e);
@@ -44,6 +45,10 @@ void operations_begin(struct operations *o, const char *id);
 /* Takes result and error, the object of that name in a refusal, over; without an error it has succeeded. */
 void operations_end(struct operations *o, const char *id, bool cancelled, json_t *result, json_t *error);
 void operations_forget(struct operations *o, const char *id);
+
+/* An id as it is kept, from that or from the UUID that is the same one, "": it is neither; and that UUID. */
+void operation_id(const char *text, char ret[static OPERATION_ID_MAX]);
+void operation_uuid(const char *id, char ret[static OPERATION_ID_MAX]);
 
 /* As JSON, without the results; the newest first. NULL with an error. */
 json_t *operations_list(struct operations *o, const char *owner, struct error *e);

@@ -36,7 +36,8 @@
     R(RANGE, "E020", 416, "the file has no such bytes")                                                      \
     R(LARGE_HEAD, "E021", 431, "path and headers are too large")                                             \
     R(LOST, "E022", 500, "the server ended before an operation was done")                                    \
-    R(NEEDED, "E023", 409, "something else stands on it")
+    R(NEEDED, "E023", 409, "something else stands on it")                                                    \
+    R(OVER, "E024", 409, "the operation has ended")
 
 enum refusal_kind {
     REFUSAL_NONE,
