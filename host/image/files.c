@@ -70,7 +70,7 @@ static const char *top_file(const struct image *i)
 int image_hold(const struct image *i, struct error *e)
 {
     const char *path = top_file(i);
-    cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
     struct stat st;
 
     if (fd >= 0 && flock(fd, LOCK_SH) == 0 && fstat(fd, &st) == 0 && st.st_nlink > 0)
@@ -83,7 +83,7 @@ int image_hold(const struct image *i, struct error *e)
 
 bool image_is_held(const struct image *i)
 {
-    cleanup_fd int fd = open(top_file(i), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    cleanup_fd int fd = open(top_file(i), O_RDONLY | O_CLOEXEC);
 
     return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0;
 }
@@ -91,7 +91,7 @@ bool image_is_held(const struct image *i)
 uint64_t image_drop_file(const struct home *h, const struct blobs *kind, const char *digest)
 {
     cleanup_free char *path = blobs_path(h, kind, digest);
-    cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
     uint64_t bytes = file_allocated(path);
 
     if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
