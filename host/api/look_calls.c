@@ -15,18 +15,6 @@
 #define MATCHES_USUAL 1000
 #define MATCHES_MOST 10000
 
-static int take_number(struct exchange *x, const char *name, uint64_t min, uint64_t max, uint64_t usual,
-                       uint64_t *ret)
-{
-    const char *text = http_query(x, name);
-
-    *ret = usual;
-    if (text && !text_to_u64(text, min, max, ret))
-        return refuse(&x->refusal, REFUSAL_INVALID, "%s must be a whole number from %llu to %llu", name,
-                      (unsigned long long)min, (unsigned long long)max);
-    return 0;
-}
-
 /* A copy, as the connection may be gone before it is used. */
 static char *copy_word(struct exchange *x, const char *name)
 {
@@ -135,15 +123,15 @@ static int ask_grep(struct exchange *x, struct look *l, struct error *e)
 int handle_look_list(struct exchange *x)
 {
     prepare_look(x, ask_list);
-    return take_number(x, "limit", 0, LIST_MOST, LIST_USUAL, &x->look->limit);
+    return query_number(x, "limit", 0, LIST_MOST, LIST_USUAL, &x->look->limit);
 }
 
 int handle_look_read(struct exchange *x)
 {
     prepare_look(x, ask_read);
-    if (take_number(x, "offset", 0, INT64_MAX, 0, &x->look->offset) < 0)
+    if (query_number(x, "offset", 0, INT64_MAX, 0, &x->look->offset) < 0)
         return -1;
-    return take_number(x, "length", 0, READ_MOST, READ_MOST, &x->look->limit);
+    return query_number(x, "length", 0, READ_MOST, READ_MOST, &x->look->limit);
 }
 
 int handle_look_grep(struct exchange *x)
@@ -154,9 +142,9 @@ int handle_look_grep(struct exchange *x)
     x->look->ignore_case = ignore_case && strcmp(ignore_case, "true") == 0;
     if (!x->look->pattern)
         return refuse(&x->refusal, REFUSAL_INVALID, "pattern is missing");
-    if (take_number(x, "max_count", 0, MATCHES_MOST, 0, &x->look->max_count) < 0)
+    if (query_number(x, "max_count", 0, MATCHES_MOST, 0, &x->look->max_count) < 0)
         return -1;
-    return take_number(x, "max_total", 1, MATCHES_MOST, MATCHES_USUAL, &x->look->limit);
+    return query_number(x, "max_total", 1, MATCHES_MOST, MATCHES_USUAL, &x->look->limit);
 }
 
 int work_look(struct exchange *x, struct backend *b)
