@@ -97,7 +97,7 @@ static bool same_variable(const char *a, const char *b)
     return strncmp(a, b, size + 1) == 0;
 }
 
-static size_t count_strings(const char *const *words)
+size_t count_strings(const char *const *words)
 {
     size_t count = 0;
 

@@ -48,6 +48,9 @@ int program_command(struct program *p, const char *const *argv, struct error *e)
 /* The argv of a shell that runs command, with {source}, {dir} and {output} replaced and quoted where needed. */
 void program_shell(const struct program *p, const char *command, struct buffer *ret_argv);
 
+/* How many words are in a list that ends with NULL; NULL: none. */
+size_t count_strings(const char *const *words);
+
 /* Where a program of the user starts: cwd absolute, or below the user's directory; NULL: there. The caller frees it. */
 char *program_cwd(const struct program_user *user, const char *cwd);
 

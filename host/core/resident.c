@@ -5,18 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static size_t count_variables(const char *const *env)
-{
-    size_t count = 0;
-
-    while (env && env[count])
-        count++;
-    return count;
-}
-
 void resident_init(struct resident *r, const char *const *env, const char *workdir)
 {
-    size_t own = count_variables(program_root.env), count = count_variables(env);
+    size_t own = count_strings(program_root.env), count = count_strings(env);
 
     *r = (struct resident){.user = program_root, .own_directory = workdir != NULL};
     r->env = memory_allocate((own + count + 1) * sizeof(*r->env));
